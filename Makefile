@@ -1,0 +1,46 @@
+# One command each. Everything is installed below .venv; nothing else on the machine is touched,
+# except that `make test` and `make stack` install Debian packages when run as root.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= exporter.yml
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup setup-dev lock test lint unit bench
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.runtime  ## install what the exporter needs into .venv
+setup-dev: $(VENV)/.dev  ## the same with what tests and checks need
+
+run: setup  ## run the exporter on exporter.yml (simulated data until you change it)
+	@exec $(BIN)/quant-exporter run --config $(CONFIG)
+
+lock:  ## resolve the dependencies anew
+	tools/lock
+
+unit: setup-dev  ## the fast tests alone
+	$(BIN)/pytest tests/unit -q
+
+lint: setup-dev  ## ruff, mypy, the arrows of the house, and the checks of each file format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup-dev  ## everything: lint, then all tests
+	tools/install-test-packages
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest

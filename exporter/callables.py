@@ -1,0 +1,105 @@
+"""Finding what ``run: module:function`` names, without running any of the user's code.
+
+The daemon must know whether a function is a coroutine before it decides where to run it, and
+``check`` must say what is wrong offline. Importing would execute code and load libraries into the
+daemon, so the module's source is read instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["coroutine", "function"]
+
+
+class NotFoundError(Exception):
+    """The module or the function is not there; the message says what to do."""
+
+
+def _source_of(module: str, code: Iterable[Path]) -> Path:
+    path: list[str] | None = [*(str(p) for p in code), *sys.path]
+    spec = None
+    for depth in range(1, module.count(".") + 2):
+        name = ".".join(module.split(".")[:depth])
+        spec = PathFinder.find_spec(name, path)
+        if spec is None:
+            raise NotFoundError(
+                f"there is no module {name!r}; put {name.split('.')[-1]}.py into a folder that "
+                "`code:` names"
+            )
+        path = list(spec.submodule_search_locations or [])
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise NotFoundError(f"{module!r} is no Python file with a function to run")
+    return Path(spec.origin)
+
+
+def find_kind(target: str, code: Iterable[Path]) -> Kind:
+    """Whether ``module:function`` is a coroutine function or a plain one.
+
+    A name that the module imports or assigns, rather than defines, is followed through `from`
+    imports; anything else counts as a plain function. Raises :class:`NotFoundError`.
+    """
+    folders = list(code)
+    module, _, name = target.partition(":")
+    for _ in range(8):  # re-exports of re-exports; a circle ends here
+        file = _source_of(module, folders)
+        try:
+            tree = ast.parse(file.read_bytes(), filename=str(file))
+        except (OSError, SyntaxError, ValueError) as error:
+            line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            raise NotFoundError(f"{file.name} cannot be read as Python: {error}{line}") from error
+        found = _defined(tree, name)
+        if isinstance(found, ast.AsyncFunctionDef):
+            return "coroutine"
+        if isinstance(found, ast.ImportFrom):
+            package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+            base = package.split(".")[: len(package.split(".")) - (found.level - 1)]
+            module = (
+                ".".join([*base, found.module or ""]).strip(".")
+                if found.level
+                else str(found.module)
+            )
+            name = next(a.name for a in found.names if (a.asname or a.name) == name)
+            continue
+        if found is None:
+            functions = [
+                n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+            ]
+            raise NotFoundError(
+                f"{file.name} has no function {name!r}; it has {', '.join(functions) or 'none'}"
+            )
+        return "function"
+    return "function"
+
+
+def _defined(tree: ast.Module, name: str) -> ast.stmt | None:
+    for node in reversed(tree.body):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if node.name == name:
+                return node
+            case ast.ImportFrom() | ast.Import():
+                if any((alias.asname or alias.name) == name for alias in node.names):
+                    return node
+            case ast.Assign() if any(
+                isinstance(t, ast.Name) and t.id == name for t in node.targets
+            ):
+                return node
+            case ast.AnnAssign() if isinstance(node.target, ast.Name) and node.target.id == name:
+                return node
+            case _:
+                pass
+    return None
+
+
+def find_problem(target: str, code: Iterable[Path]) -> str | None:
+    """What is wrong with ``module:function``, as a sentence, or None."""
+    try:
+        find_kind(target, code)
+    except NotFoundError as error:
+        return str(error)
+    return None

@@ -1,0 +1,217 @@
+"""The whole metric surface in one table.
+
+Two kinds of metrics: those that parts of the process set or count when something happens, and those
+that depend on now (:attr:`Spec.at_scrape`), which readers compute at each scrape so that nothing can
+get stuck at an old value. A time that never was is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+NAN = math.nan
+
+FAILURE_REASONS = ("error", "timeout", "no_data", "stale_data", "crashed")
+SKIP_REASONS = ("overlap", "exchange_closed", "early_close", "paused")
+FETCH_REASONS = (
+    "timeout", "connect", "http", "rate_limit", "quota", "auth", "api", "malformed",
+)  # fmt: skip
+SEVERITIES = ("critical", "warning", "info")
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+RUN_BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+FETCH_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
+
+Sample = tuple[str, Sequence[str], float]
+"""A value computed at the scrape: metric name, label values in the table's order, value."""
+Reader = Callable[[], Iterable[Sample]]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One metric of the contract."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+    at_scrape: bool = False
+    buckets: tuple[float, ...] = ()
+
+
+def _gauge(name: str, labels: str, text: str) -> Spec:
+    return Spec(name, "gauge", tuple(labels.split()), text)
+
+
+def _now(name: str, labels: str, text: str) -> Spec:
+    return Spec(name, "gauge", tuple(labels.split()), text, at_scrape=True)
+
+
+def _counter(name: str, labels: str, text: str) -> Spec:
+    return Spec(name, "counter", tuple(labels.split()), text)
+
+
+def _histogram(name: str, labels: str, buckets: tuple[float, ...], text: str) -> Spec:
+    return Spec(name, "histogram", tuple(labels.split()), text, buckets=buckets)
+
+
+TABLE: tuple[Spec, ...] = (
+    # Tasks
+    _now("quant_task_info", "task severity exchange source", "A configured task; always 1."),
+    _counter("quant_task_runs_total", "task", "Runs that ended, whatever the outcome."),
+    _counter("quant_task_failures_total", "task reason", "Runs that ended without success, by outcome."),
+    _counter("quant_task_retries_total", "task", "Attempts beyond a run's first."),
+    _counter("quant_task_missed_total", "task", "Slots whose time and grace passed without a run."),
+    _counter("quant_task_skipped_total", "task reason", "Slots left out on purpose, by reason."),
+    _histogram("quant_task_duration_seconds", "task", RUN_BUCKETS, "How long runs took, all attempts."),
+    _now("quant_task_last_success_timestamp_seconds", "task", "End of the newest successful run."),
+    _now("quant_task_last_failure_timestamp_seconds", "task", "End of the newest failed run."),
+    _now("quant_task_last_start_timestamp_seconds", "task", "Start of the newest run."),
+    _now("quant_task_consecutive_failures", "task", "Failed runs since the last success."),
+    _now("quant_task_items", "task", "Items that the newest successful run says it handled."),
+    _now("quant_task_failures_limit", "task", "Failures in a row from which the task alerts."),
+    _now("quant_task_deadline_timestamp_seconds", "task",
+         "When the first slot that no success covers is too late: slot + grace + max_runtime."),
+    _now("quant_task_next_slot_timestamp_seconds", "task", "Next moment at which the task will run."),
+    _now("quant_task_running", "task", "1 while a run is under way."),
+    _now("quant_task_paused", "task", "1 while the task is paused."),
+    # Fetches
+    _counter("quant_fetch_requests_total", "source endpoint", "Requests sent, retries included."),
+    _counter("quant_fetch_retries_total", "source endpoint", "Requests that repeated a failed one."),
+    _counter("quant_fetch_failures_total", "source endpoint reason", "Answers that could not be used."),
+    _histogram("quant_fetch_duration_seconds", "source endpoint", FETCH_BUCKETS,
+               "How long one attempt took, from sending to the last byte."),
+    _counter("quant_fetch_wait_seconds_total", "source", "Time spent waiting for the request budget."),
+    # Data
+    _now("quant_feed_info", "feed source interval exchange severity", "A configured feed; always 1."),
+    _now("quant_data_last_bar_timestamp_seconds", "feed symbol", "End of the newest closed bar."),
+    _now("quant_data_age_seconds", "feed symbol", "Wall clock since the newest closed bar ended."),
+    _now("quant_data_overdue_seconds", "feed symbol",
+         "Time since the oldest missing bar fell due; 0 when none is missing."),
+    _now("quant_data_close_price", "feed symbol", "Close of the newest closed bar."),
+    _now("quant_data_spread_ratio", "feed symbol", "(ask - bid) / mid of the newest ticker."),
+    _now("quant_feed_missing_bars", "feed", "Bars that are due and not there, all symbols together."),
+    _now("quant_feed_overdue_limit_seconds", "feed severity", "Overdue beyond which the feed alerts."),
+    _now("quant_feed_spread_limit_ratio", "feed severity", "Spread beyond which the feed alerts."),
+    # Exchanges and sources
+    _now("quant_market_open", "exchange", "1 while the exchange is in a session."),
+    _now("quant_market_next_open_timestamp_seconds", "exchange", "Next open."),
+    _now("quant_market_next_close_timestamp_seconds", "exchange", "Next close."),
+    _now("quant_calendar_end_timestamp_seconds", "exchange", "Where the known sessions end."),
+    _now("quant_source_key_expiry_timestamp_seconds", "source", "When the API key expires."),
+    _now("quant_source_simulated", "source", "1 when the source's prices are made up."),
+    # Strategies
+    _now("quant_strategy_info", "strategy currency severity", "A configured strategy; always 1."),
+    _now("quant_strategy_equity", "strategy", "Newest equity, in the strategy's currency."),
+    _now("quant_strategy_equity_peak", "strategy", "Highest equity, moved by deposits and withdrawals."),
+    _now("quant_strategy_drawdown_ratio", "strategy", "(peak - equity) / peak, flows taken out."),
+    _now("quant_strategy_pnl_today", "strategy", "Change of equity since midnight, flows taken out."),
+    _now("quant_strategy_last_update_timestamp_seconds", "strategy", "Time of the newest equity."),
+    _now("quant_strategy_drawdown_limit_ratio", "strategy severity", "Drawdown from which it alerts."),
+    _now("quant_strategy_age_limit_seconds", "strategy", "Age of the equity beyond which it alerts."),
+    _now("quant_strategy_last_fill_timestamp_seconds", "strategy symbol side", "Newest fill."),
+    _now("quant_strategy_last_fill_price", "strategy symbol side", "Price of the newest fill."),
+    _now("quant_backtest_return_ratio", "strategy symbol", "Total return of the newest backtest."),
+    _now("quant_backtest_sharpe_ratio", "strategy symbol", "Annualised Sharpe ratio, newest backtest."),
+    _now("quant_backtest_worst_drawdown_ratio", "strategy symbol", "Deepest drawdown, newest backtest."),
+    _now("quant_backtest_last_success_timestamp_seconds", "strategy symbol", "Newest backtest's end."),
+    # Logs and alerts
+    _counter("quant_log_records_total", "level", "Log records written."),
+    _counter("quant_log_errors_total", "logger", "Records of level error and above, by logger."),
+    _counter("quant_log_lost_total", "", "Records that could not be written."),
+    _counter("quant_alert_notifications_total", "severity status receiver",
+             "Alerts that Alertmanager handed to the journal."),
+    # The exporter itself
+    _now("quant_state_healthy", "", "1 when state is durable and nothing of it was set aside."),
+    _now("quant_exporter_build_info", "version python", "Always 1."),
+    _now("quant_exporter_config_last_reload_successful", "", "1 when the newest config was taken."),
+    _now("quant_exporter_config_last_reload_success_timestamp_seconds", "", "When it was taken."),
+    _gauge("quant_exporter_event_loop_lag_seconds", "", "Longest the event loop stood still lately."),
+)  # fmt: skip
+
+_T = TypeVar("_T", bound=MetricWrapperBase)
+
+
+class Metrics(Collector):
+    """Every metric of :data:`TABLE`, in one registry that is passed in."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry
+        self._readers: list[Reader] = []
+        self._at_scrape = [spec for spec in TABLE if spec.at_scrape]
+        self._set: dict[str, MetricWrapperBase] = {
+            spec.name: _make(spec, registry) for spec in TABLE if not spec.at_scrape
+        }
+        registry.register(self)
+
+    def counter(self, name: str) -> Counter:
+        """The counter of that name; :class:`KeyError` when the table has none."""
+        return self._typed(name, Counter)
+
+    def gauge(self, name: str) -> Gauge:
+        """The gauge of that name that is set rather than read."""
+        return self._typed(name, Gauge)
+
+    def histogram(self, name: str) -> Histogram:
+        """The histogram of that name."""
+        return self._typed(name, Histogram)
+
+    def _typed(self, name: str, kind: type[_T]) -> _T:
+        metric = self._set[name]
+        if not isinstance(metric, kind):
+            raise KeyError(f"{name} is no {kind.__name__}")
+        return metric
+
+    def add_reader(self, reader: Reader) -> None:
+        """Have `reader` called at each scrape. It may not block."""
+        self._readers.append(reader)
+
+    def keep_only(self, label: str, names: Iterable[str]) -> None:
+        """Drop the series of tasks, feeds, … that a reload removed; all others go on counting."""
+        wanted = set(names)
+        for spec in TABLE:
+            if spec.at_scrape or label not in spec.labels:
+                continue
+            place = spec.labels.index(label)
+            metric = self._set[spec.name]
+            for values in list(metric._metrics):
+                if values[place] not in wanted:
+                    metric.remove(*values)
+
+    def describe(self) -> Iterator[Metric]:
+        """Names without reading anything: a registry asks this when the collector is added."""
+        for spec in self._at_scrape:
+            yield GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
+
+    def collect(self) -> Iterator[Metric]:
+        """All values that depend on now."""
+        families = {
+            spec.name: GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
+            for spec in self._at_scrape
+        }
+        for reader in self._readers:
+            for name, labels, value in reader():
+                families[name].add_metric(labels, value)
+        yield from (family for family in families.values() if family.samples)
+
+
+def _make(spec: Spec, registry: CollectorRegistry) -> MetricWrapperBase:
+    match spec.kind:
+        case "counter":
+            return Counter(spec.name, spec.help, spec.labels, registry=registry)
+        case "gauge":
+            return Gauge(spec.name, spec.help, spec.labels, registry=registry)
+        case "histogram":
+            return Histogram(
+                spec.name, spec.help, spec.labels, registry=registry, buckets=spec.buckets
+            )

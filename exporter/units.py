@@ -1,0 +1,90 @@
+"""Durations, sizes and ratios as people write them in ``exporter.yml``.
+
+All parsers raise :class:`ValueError` with a sentence that says what was expected.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+
+
+def parse_duration(text: Any) -> float:
+    """``90s``, ``5m``, ``1h30m``, ``2d`` to seconds."""
+    if isinstance(text, str):
+        compact = text.replace(" ", "")
+        parts = _DURATION_PART.findall(compact)
+        if parts and "".join(number + unit for number, unit in parts) == compact:
+            return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    raise ValueError(f"{text!r} is no duration; write a number with a unit: 90s, 5m, 1h30m, 7d")
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds to ``2d 3h``, ``1h 30m``, ``5m``, ``12s``: the two largest parts, for people."""
+    sign, rest = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if rest < 10 and rest != int(rest):
+        return f"{sign}{rest:.1f}s"
+    rest = round(rest)
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+        elif parts:
+            break
+    return sign + (" ".join(parts[:2]) or "0s")
+
+
+def parse_size(text: Any) -> int:
+    """``50MB`` to bytes (powers of ten)."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    if isinstance(text, str):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?B?)", text.strip(), re.IGNORECASE)
+        if found:
+            unit = found[2].upper()
+            unit += "B" if unit in ("K", "M", "G") else ""
+            return int(float(found[1]) * _BYTES[unit])
+    raise ValueError(f"{text!r} is no size; write a number with a unit: 500KB, 50MB, 2GB")
+
+
+def parse_ratio(text: Any) -> float:
+    """``5%`` or ``0.05`` to 0.05."""
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        ratio = float(text)
+    else:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", str(text).strip())
+        if not found:
+            raise ValueError(f"{text!r} is no share; write 5% or 0.05")
+        ratio = float(found[1]) / (100 if found[2] else 1)
+    if not 0 < ratio <= 1:
+        raise ValueError(f"{text!r} is out of range; a share lies above 0 and is 100% at the most")
+    return ratio
+
+
+def _positive_duration(value: Any) -> float:
+    # A float is what our own models hold; a bare number in the file is refused: which unit?
+    seconds = value if isinstance(value, float) else parse_duration(value)
+    if seconds <= 0:
+        raise ValueError(f"{value!r} is not longer than nothing; write for example 5m")
+    return seconds
+
+
+def _any_duration(value: Any) -> float:
+    return 0.0 if value == 0 else value if isinstance(value, float) else parse_duration(value)
+
+
+Duration = Annotated[float, BeforeValidator(_positive_duration), PlainSerializer(format_duration)]
+"""Seconds, more than zero."""
+DurationOrZero = Annotated[float, BeforeValidator(_any_duration), PlainSerializer(format_duration)]
+"""Seconds, zero or more."""
+Size = Annotated[int, BeforeValidator(parse_size)]
+"""Bytes."""
+Ratio = Annotated[float, BeforeValidator(parse_ratio)]
+"""A share, above 0 to 1."""

@@ -1,0 +1,63 @@
+"""YAML as a person means it: no ``12:00`` read as 720, no ``no`` read as False, no key twice."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2 (core schema) and without duplicate keys."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
+    )
+
+
+def _duplicates(node: yaml.Node | None, place: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            where = f"{place}.{name}" if place else name
+            line = key.start_mark.line + 1
+            if name in seen and name != "<<":
+                found.append((where, f"written twice, in lines {seen[name]} and {line}; keep one"))
+            seen.setdefault(name, line)
+            found += _duplicates(value, where)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            found += _duplicates(item, f"{place}.{index}")
+    return found
+
+
+def load(text: str) -> tuple[Any, list[tuple[str, str]]]:
+    """The document and its mistakes as (dotted place, what is wrong).
+
+    A document that is no YAML at all comes back as ``None`` with one mistake, its place a line.
+    """
+    try:
+        node = yaml.compose(text, _Loader)
+        data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader subclass
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        return None, [(place, f"this is no valid YAML: {problem}")]
+    return data, _duplicates(node, "")

@@ -10,7 +10,7 @@ EXCHANGES: frozenset[str] = frozenset(
     XFRA XHAM XHEL XHKG XICE XIDX XIST XJSE XKAR XKLS XKRX XLIM XLIS XLIT XLJU XLON XLUX XMAD
     XMEX XMIL XMOS XNAS XNYS XNZE XOSL XPAR XPHS XPRA XRIS XSAU XSES XSGO XSHG XSTO XSTU XSWX
     XTAE XTAI XTAL XTKS XTSE XTSX XWAR XWBO XZAG us_futures
-    """.split()
+    """.split()  # noqa: SIM905 - seventy quoted names read worse
 )
 """Every calendar name that a config may use: those of exchange_calendars with their aliases, FX
 and 24/7. A constant, because asking the library would cost 50 MB in the daemon."""

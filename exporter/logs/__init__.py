@@ -1,0 +1,1 @@
+"""Logs: written, watched, summed up and asked."""

@@ -1,0 +1,110 @@
+"""What state holds, as plain values. Every moment is Unix seconds in UTC; None: it never was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Outcome = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed"]
+"""What becomes of a run; every run ends with exactly one."""
+Trigger = Literal["schedule", "catch_up", "manual", "rerun"]
+"""Why a run was started."""
+JSON = Any
+"""What :mod:`json` reads and writes: text, numbers, lists, mappings with text keys, None."""
+
+
+class StateError(Exception):
+    """State cannot do what it was asked; the text says why and what to do."""
+
+
+class AlreadyRunning(StateError):
+    """Another process is the scheduler of this state file."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        self.pid = pid
+        who = f"another quant-exporter (pid {pid})" if pid else "another quant-exporter"
+        super().__init__(
+            f"{who} already runs the tasks of {path}; stop it first, "
+            "or give this one a state file of its own (`state:` in its config)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """What is known of one task."""
+
+    cursor: float | None = None
+    """Slots up to here are accounted for: run, missed or skipped."""
+    covered_until: float | None = None
+    """A success covers every slot up to its end."""
+    last_success: float | None = None
+    last_failure: float | None = None
+    last_start: float | None = None
+    consecutive_failures: int = 0
+    items: float | None = None
+    """What the newest successful run says it handled."""
+    schedule: str = ""
+    """The schedule the cursor belongs to; empty: the task is not configured now."""
+    paused_until: float | None = None
+    """End of the newest pause; one in the past is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Asks for the one run of a slot. A manual run has no slot."""
+
+    run_id: str
+    task: str
+    slot: float | None
+    trigger: Trigger
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended."""
+
+    run_id: str
+    task: str
+    slot: float | None
+    outcome: Outcome
+    started_at: float
+    ended_at: float
+    attempts: int = 1
+    items: float | None = None
+    error: str | None = None
+    tail: str | None = None
+    """The last lines of what it wrote."""
+    trigger: Trigger = "schedule"
+    """Used only for a run that has no claim (state was not durable when it began)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it stands in the file: open as long as it has no outcome."""
+
+    run_id: str
+    task: str
+    slot: float | None
+    trigger: str
+    claimed_at: float
+    reopened: int = 0
+    """How often it was started again after a crash."""
+    outcome: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempts: int = 0
+    items: float | None = None
+    error: str | None = None
+    tail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """Something that happened: a notification, a silence, a resolution, …"""
+
+    id: int
+    kind: str
+    at: float
+    fields: dict[str, JSON]

@@ -18,7 +18,7 @@ class StateError(Exception):
     """State cannot do what it was asked; the text says why and what to do."""
 
 
-class AlreadyRunning(StateError):
+class AlreadyRunning(StateError):  # noqa: N818 - says what is the case
     """Another process is the scheduler of this state file."""
 
     def __init__(self, path: Path, pid: int | None) -> None:

@@ -127,7 +127,10 @@ TABLE: tuple[Spec, ...] = (
     # Logs and alerts
     _counter("quant_log_records_total", "level", "Log records written."),
     _counter("quant_log_errors_total", "logger", "Records of level error and above, by logger."),
+    _counter("quant_log_events_total", "event", "Log records written, by the event they tell of."),
     _counter("quant_log_lost_total", "", "Records that could not be written."),
+    _now("quant_log_healthy", "", "1 while log files can be written."),
+    _now("quant_log_waiting_bytes", "", "Log lines that wait to be written."),
     _counter("quant_alert_notifications_total", "severity status receiver",
              "Alerts that Alertmanager handed to the journal."),
     # The exporter itself

@@ -1,0 +1,241 @@
+"""One log record to one line: JSON for files, text for people.
+
+The stable fields of a JSON line are those of :data:`STABLE` (timestamp in UTC), left out when there
+is nothing to say; after them comes whatever ``extra`` brought. Long values are cut, so that no line
+is endless.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any, NamedTuple
+
+import orjson
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.orjson import OrjsonFormatter
+
+from exporter.clock import Clock
+from exporter.logs.mask import Mask
+from exporter.logs.writing import Line
+
+STABLE = (
+    "timestamp", "level", "logger", "event", "message", "task", "run_id", "symbol",
+    "duration_seconds", "error_type", "error_message", "stack",
+)  # fmt: skip
+LONGEST_TEXT = 8_000
+"""Characters of a message or a field; a stack may have four times that."""
+LONGEST_LINE = 128_000
+"""Bytes; a line with more loses its extra fields."""
+
+_RESERVED = frozenset([*RESERVED_ATTRS, "taskName", "at"])
+_FIRST = ("event", "task", "run_id", "symbol", "duration_seconds")
+_LEVELS = {
+    logging.DEBUG: "debug",
+    logging.INFO: "info",
+    logging.WARNING: "warning",
+    logging.ERROR: "error",
+    logging.CRITICAL: "critical",
+}
+
+
+def level_name(levelno: int) -> str:
+    """One of metrics.LOG_LEVELS; levels between take the one below."""
+    known = _LEVELS.get(levelno)
+    return known or next((_LEVELS[n] for n in (50, 40, 30, 20) if levelno >= n), "debug")
+
+
+def cut(text: str, longest: int = LONGEST_TEXT) -> str:
+    """`text`, or its beginning and how much more there was."""
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]}… ({len(text) - longest} characters more)"
+
+
+class Made(NamedTuple):
+    """A line, and its fields for whoever shows them otherwise."""
+
+    line: Line
+    data: Mapping[str, Any]
+
+
+class JsonLines(OrjsonFormatter):
+    """Records to masked JSON lines. ``extra={"at": seconds}`` tells a time other than now."""
+
+    def __init__(self, mask: Mask, clock: Clock) -> None:
+        super().__init__()
+        self._mask, self._clock = mask, clock
+        self._second, self._second_text = -1, ""
+
+    def make(self, record: logging.LogRecord) -> Made:
+        """The record as a masked line and as its fields. Never raises for bad data."""
+        data, at = self.data(record)
+        content = _dump(data)
+        if len(content) > LONGEST_LINE:
+            data = {k: data[k] for k in STABLE if k in data} | {"cut": True}
+            content = _dump(data)
+        if self._mask.suspects(content):
+            data = self._mask.value(orjson.loads(content))
+            content = _dump(data)
+        event = data.get("event")
+        return Made(Line(at, data["level"], record.name, event, content), data)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line as a string, without the line feed, for any other handler."""
+        return self.make(record).line.content.decode().rstrip("\n")
+
+    def data(self, record: logging.LogRecord) -> tuple[dict[str, Any], float]:
+        """The fields of the line in their order, not yet masked, and the line's time."""
+        own = record.__dict__
+        at = own["at"] if isinstance(own.get("at"), float) else self._clock.now()
+        data: dict[str, Any] = {
+            "timestamp": self._timestamp(at),
+            "level": level_name(record.levelno),
+            "logger": record.name,
+        }
+        if (event := own.get("event")) is not None:
+            data["event"] = cut(str(event), 100)
+        if isinstance(record.msg, dict):  # python-json-logger's way to log fields alone
+            own = {**own, **{str(k): v for k, v in record.msg.items()}}
+            data["message"] = cut(str(own.get("message", "")))
+        else:
+            data["message"] = _message(record)
+        for name in _FIRST[1:]:
+            if own.get(name) is not None:
+                data[name] = _short(own[name])
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            data["error_type"] = type(error).__qualname__
+            data["error_message"] = cut(_text_of(error))
+            data["stack"] = cut(self.formatException(record.exc_info), 4 * LONGEST_TEXT)
+        elif record.exc_text:
+            data["stack"] = cut(record.exc_text, 4 * LONGEST_TEXT)
+        if record.stack_info:
+            data.setdefault("stack", cut(str(record.stack_info), 4 * LONGEST_TEXT))
+        for name, value in own.items():
+            if name not in _RESERVED and name not in _FIRST and value is not None:
+                # A stable field that the record brings itself (a worker's) stands as it is.
+                if name in ("error_type", "error_message", "stack"):
+                    data[name] = cut(str(value), 4 * LONGEST_TEXT)
+                else:
+                    data[f"extra_{name}" if name in data else name] = _short(value)
+        return data, at
+
+    def _timestamp(self, at: float) -> str:
+        second = int(at // 1)
+        if second != self._second:
+            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second, self._second_text = second, text
+            return f"{text}.{int((at - second) * 1000):03d}Z"
+        return f"{self._second_text}.{int((at - second) * 1000):03d}Z"
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return cut(record.getMessage())
+    except Exception as error:  # noqa: BLE001 - a bad format string must not cost the line
+        return cut(f"{record.msg} {record.args!r} (cannot be formatted: {error})")
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception whose text raises is still an exception
+        return "(its text cannot be made)"
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return cut(value)
+    if isinstance(value, int | float):
+        return value
+    return value if len(text := _text(value)) <= LONGEST_TEXT else cut(text)
+
+
+def _text(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - see above
+        return f"({type(value).__name__} without a text)"
+
+
+_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+
+def _dump(data: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(data, default=_text, option=_OPTIONS)
+    except (TypeError, ValueError, RecursionError):
+        # Lone surrogates, numbers over 64 bits, keys of odd types, deep nesting: as text.
+        plain = {_utf8(str(k)): _plain(v) for k, v in data.items()}
+        return orjson.dumps(plain, option=_OPTIONS)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool) or value is None or isinstance(value, float):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else str(value)
+    return _utf8(value if isinstance(value, str) else _text(value))
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "1;31"}
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+
+class Readable:
+    """The fields of a line as text for people.
+
+    `style`: "plain", "colour", or "journal" (priority in front, no time: the journal has its own).
+    """
+
+    def __init__(self, zone: tzinfo, style: str, *, dates: bool = False) -> None:
+        self._zone, self._style = zone, style
+        self._time = "%Y-%m-%d %H:%M:%S" if dates else "%H:%M:%S"
+
+    def text(self, data: Mapping[str, Any]) -> str:
+        """One line, and the stack below it, each ending with a line feed."""
+        level = str(data.get("level", "info"))
+        known = {"timestamp", "level", "logger", "event", "message", "task", "stack"}
+        known |= {"error_message"} if "stack" in data else set()
+        rest = " ".join(f"{k}={_word(v)}" for k, v in data.items() if k not in known)
+        logger = str(data.get("logger", "")).removeprefix("exporter.")
+        task = f" [{data['task']}]" if data.get("task") else ""
+        text = f"{logger}{task}: {data.get('message', '')}"
+        below = str(data.get("stack", "")).splitlines()
+        lines = [*text.splitlines(), *below]
+        lines = [lines[0], *(f"    {line}" for line in lines[1:])]
+        lines = [_CONTROL.sub(lambda c: repr(c[0])[1:-1], line) for line in lines]
+        rest = _CONTROL.sub(lambda c: repr(c[0])[1:-1], rest)
+        if self._style == "journal":
+            first = f"{lines[0]}  {rest}" if rest else lines[0]
+            return "".join(f"<{_PRIORITIES.get(level, 6)}>{t}\n" for t in [first, *lines[1:]])
+        head = f"{self._local(data)} {level.upper():<8}"
+        if self._style == "colour":
+            head = f"\x1b[{_COLOURS.get(level, '0')}m{head}\x1b[0m"
+            rest = f"\x1b[2m{rest}\x1b[0m" if rest else ""
+        first = f"{head} {lines[0]}  {rest}" if rest else f"{head} {lines[0]}"
+        return "\n".join([first, *lines[1:]]) + "\n"
+
+    def _local(self, data: Mapping[str, Any]) -> str:
+        stamp = str(data.get("timestamp", ""))
+        try:
+            moment = datetime.fromisoformat(stamp)
+        except ValueError:
+            return _CONTROL.sub("?", stamp)
+        return moment.astimezone(self._zone).strftime(self._time)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str):
+        return value if value and not re.search(r"[\s\"=]", value) else repr(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return orjson.dumps(value, default=str).decode()

@@ -1,0 +1,182 @@
+"""Logging as a whole: installed on the root logger, applied anew on reload, stopped at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from zoneinfo import ZoneInfo
+
+from exporter.clock import Clock
+from exporter.config import Logs
+from exporter.logs.context import ContextFilter
+from exporter.logs.counting import Counts
+from exporter.logs.files import DayFiles, Limits
+from exporter.logs.keeping import Keeper, Keeping
+from exporter.logs.mask import Mask
+from exporter.logs.records import JsonLines, Readable
+from exporter.logs.terminal import Terminal, style_of
+from exporter.logs.writing import Writer
+from exporter.metrics import Metrics, Sample
+
+TERMINAL_QUEUE_BYTES = 1_000_000
+QUIET_LIBRARIES = ("apscheduler", "asyncio", "aiohttp.access", "urllib3")
+"""Their info lines say what ours say better."""
+
+log = logging.getLogger(__name__)
+
+
+class Logging:
+    """Files, terminal, counts and the mask, behind the standard library's root logger.
+
+    `terminal_fd`: where readable lines go; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        config: Logs,
+        zone: str,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        mask: Mask | None = None,
+        terminal_fd: int | None = 2,
+    ) -> None:
+        self.mask = mask or Mask()
+        self.counts = Counts(metrics)
+        self._config, self._zone = config, zone
+        self._files = DayFiles("exporter", _limits(config, zone, config.rotate_at), clock)
+        self._errors = DayFiles("errors", _limits(config, zone, config.errors_rotate_at), clock)
+        self._terminal = Terminal(terminal_fd) if terminal_fd is not None else None
+        self._writers = [
+            Writer(self._files, "files", on_written=self.counts.written, on_lost=self.counts.lost),
+            # Every error stands in the first file too, so these count nowhere.
+            Writer(self._errors, "errors"),
+        ]
+        if self._terminal is not None:
+            self._writers.append(
+                Writer(
+                    self._terminal,
+                    "terminal",
+                    on_lost=self._unseen,
+                    queue_bytes=TERMINAL_QUEUE_BYTES,
+                )
+            )
+        self._keeper = Keeper(_keeping(config), [self._files, self._errors], clock, ZoneInfo(zone))
+        self._handler = _Handler(JsonLines(self.mask, clock), self._writers)
+        self._handler.readable = self._readable(terminal_fd)
+        self._hooks = (sys.excepthook, threading.excepthook)
+        metrics.add_reader(self._read)
+
+    def start(self) -> None:
+        """Take over the root logger, warnings and uncaught exceptions."""
+        for writer in self._writers:
+            writer.start()
+        self._keeper.start()
+        root = logging.getLogger()
+        root.addHandler(self._handler)
+        root.setLevel(self._config.level.upper())
+        for name in QUIET_LIBRARIES:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.captureWarnings(True)
+        sys.excepthook = _log_uncaught
+        threading.excepthook = _log_uncaught_in_thread
+
+    def apply(self, config: Logs, zone: str) -> None:
+        """Take over what a reload changed."""
+        self._config, self._zone = config, zone
+        self._files.limits = _limits(config, zone, config.rotate_at)
+        self._errors.limits = _limits(config, zone, config.errors_rotate_at)
+        self._keeper.keeping, self._keeper.zone = _keeping(config), ZoneInfo(zone)
+        logging.getLogger().setLevel(config.level.upper())
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until all that was logged is written; False when it takes longer."""
+        done = [writer.flush(timeout) for writer in self._writers]
+        return all(done)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Give the root logger back, write what waits, stop the threads."""
+        sys.excepthook, threading.excepthook = self._hooks
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(self._handler)
+        for writer in self._writers:
+            writer.close(timeout)
+        self._keeper.stop()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why lines cannot be written just now, or None."""
+        return self._files.trouble or self._errors.trouble
+
+    def _read(self) -> Iterable[Sample]:
+        yield "quant_log_healthy", (), float(self.trouble is None)
+        yield "quant_log_waiting_bytes", (), float(sum(w.waiting_bytes for w in self._writers[:2]))
+
+    def _readable(self, fd: int | None) -> Readable | None:
+        return None if fd is None else Readable(ZoneInfo(self._zone), style_of(fd, os.environ))
+
+    def _unseen(self, count: int) -> None:
+        if self._terminal is not None:
+            self._terminal.unseen += count
+
+
+class _Handler(logging.Handler):
+    """Makes the line where it is logged, so that it says what was true then, and queues it."""
+
+    def __init__(self, lines: JsonLines, writers: Sequence[Writer]) -> None:
+        super().__init__()
+        self.addFilter(ContextFilter())
+        self._lines = lines
+        self._files, self._errors, *terminals = writers
+        self._terminals = terminals
+        self.readable: Readable | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        made = self._lines.make(record)
+        self._files.put(made.line)
+        if record.levelno >= logging.ERROR:
+            self._errors.put(made.line)
+        if self.readable is not None:
+            text = self.readable.text(made.data).encode("utf-8", "backslashreplace")
+            for terminal in self._terminals:
+                terminal.put(made.line._replace(content=text))
+
+
+def _limits(config: Logs, zone: str, rotate_at: int) -> Limits:
+    return Limits(config.directory, ZoneInfo(zone), rotate_at)
+
+
+def _keeping(config: Logs) -> Keeping:
+    return Keeping(
+        config.directory,
+        {"exporter": config.keep, "errors": config.errors_keep},
+        config.max_total,
+    )
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    log.critical(
+        "an exception ended the process",
+        exc_info=(kind, error, traceback),
+        extra={"event": "uncaught"},
+    )
+
+
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is None or issubclass(args.exc_type, SystemExit):
+        return
+    log.critical(
+        "an exception ended the thread %s",
+        args.thread.name if args.thread else "?",
+        exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
+        extra={"event": "uncaught"},
+    )

@@ -1,0 +1,55 @@
+"""Readable lines on standard error, for a terminal or for systemd's journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from exporter.logs.writing import Line
+
+
+def style_of(fd: int, environment: Mapping[str, str]) -> str:
+    """ "journal" when the journal listens at `fd`, "colour" for a terminal, else "plain".
+
+    systemd sets JOURNAL_STREAM to device:inode of the stream that it reads (systemd.exec(5)); it
+    is inherited, so only a stream that is still that one counts. NO_COLOR: https://no-color.org.
+    """
+    stream = environment.get("JOURNAL_STREAM", "")
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return "plain"
+    if stream == f"{status.st_dev}:{status.st_ino}":
+        return "journal"
+    dull = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+    return "colour" if os.isatty(fd) and not dull else "plain"
+
+
+class Terminal:
+    """A :class:`exporter.logs.writing.Place` that writes to a file descriptor, in its own thread:
+    a terminal that was halted with Ctrl-S stops nothing but itself."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.trouble: str | None = None
+        self.unseen = 0
+        """Lines that were not shown since the last that was; they are in the file."""
+
+    def write(self, lines: Sequence[Line]) -> int:
+        """See :meth:`exporter.logs.writing.Place.write`. What fails is not tried again."""
+        blob = b"".join(line.content for line in lines)
+        if self.unseen:
+            note = f"({self.unseen} lines were not shown here; they are in the log file)\n"
+            blob, self.unseen = note.encode() + blob, 0
+        try:
+            while blob:
+                blob = blob[os.write(self._fd, blob) :]
+        except OSError as error:
+            self.trouble = error.strerror
+            self.unseen += len(lines)
+        else:
+            self.trouble = None
+        return len(lines)
+
+    def close(self) -> None:
+        """The descriptor belongs to the process."""

@@ -109,7 +109,7 @@ class JsonLines(OrjsonFormatter):
             error = record.exc_info[1]
             data["error_type"] = type(error).__qualname__
             data["error_message"] = cut(_text_of(error))
-            data["stack"] = cut(self.formatException(record.exc_info), 4 * LONGEST_TEXT)
+            data["stack"] = cut(str(self.formatException(record.exc_info)), 4 * LONGEST_TEXT)
         elif record.exc_text:
             data["stack"] = cut(record.exc_text, 4 * LONGEST_TEXT)
         if record.stack_info:

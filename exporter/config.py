@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from exporter import timetable, yaml_file
+from exporter import bars, timetable, yaml_file
 from exporter.calendars import EXCHANGES
 from exporter.callables import find_problem
 from exporter.units import Duration, DurationOrZero, Ratio, Size
@@ -33,10 +33,7 @@ from exporter.units import Duration, DurationOrZero, Ratio, Size
 Severity = Literal["critical", "warning", "info"]
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w", "1M"]
 
-INTERVAL_SECONDS: Mapping[str, float] = {
-    "1m": 60.0, "3m": 180.0, "5m": 300.0, "15m": 900.0, "30m": 1800.0, "1h": 3600.0,
-    "2h": 7200.0, "4h": 14400.0, "1d": 86400.0, "1w": 604800.0, "1M": 2592000.0,
-}  # fmt: skip
+INTERVAL_SECONDS: Mapping[str, float] = bars.INTERVAL_SECONDS
 """Nominal length of each interval (a month counts 30 days)."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

@@ -1,0 +1,37 @@
+"""Calendars of real exchanges for tests, built once per test run by the library itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+
+from exporter import calendar_tables
+from exporter.calendars import Calendar, _table
+from exporter.sessions import ALWAYS, FX, Table
+
+TODAY = date(2026, 11, 24)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Overrides of one exchange."""
+
+    closed: tuple[date, ...] = ()
+    early_close: Mapping[date, str] = field(default_factory=dict)
+    late_open: Mapping[date, str] = field(default_factory=dict)
+
+
+@cache
+def table(name: str) -> Table:
+    """The table of one exchange as of :data:`TODAY`."""
+    if name in ("FX", "24/7"):
+        return {"FX": FX, "24/7": ALWAYS}[name]
+    return _table(calendar_tables.build(name, TODAY))
+
+
+@cache
+def calendar(name: str) -> Calendar:
+    """A calendar without overrides; shared, as it is pure."""
+    return Calendar(name, table(name))

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev lock test lint unit bench
+.PHONY: help run setup setup-dev lock test lint unit bench dashboards
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ lock:  ## resolve the dependencies anew
 
 unit: setup-dev  ## the fast tests alone
 	$(BIN)/pytest tests/unit -q
+
+dashboards: setup-dev  ## write grafana/dashboards/*.json anew from grafana/boards
+	$(BIN)/python -W ignore -m grafana.build
 
 lint: setup-dev  ## ruff, mypy, the arrows of the house, and the checks of each file format
 	$(BIN)/ruff check .

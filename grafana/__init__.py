@@ -1,0 +1,1 @@
+"""Grafana dashboards as Python. ``make dashboards`` writes them to ``grafana/dashboards``."""

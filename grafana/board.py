@@ -1,0 +1,118 @@
+"""What every board has: variables, links to the others, deploys and alerts as annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from grafana_foundation_sdk.builders import dashboard as parts
+from grafana_foundation_sdk.models import dashboard
+
+from grafana.colours import BAD, NOTE, OTHER
+from grafana.panels import SOURCE
+from grafana.query import promql
+
+TAG = "quant-exporter"
+PREFIX = "quant-"
+
+
+def link(board: str, **variables: str) -> str:
+    """The address of another board, with the shown time and the chosen exporter kept."""
+    chosen = "".join(f"&var-{name}={value}" for name, value in variables.items())
+    kept = "${__url_time_range}&${job:queryparam}&${instance:queryparam}"
+    return f"/d/{PREFIX}{board}?{kept}{chosen}"
+
+
+def cell(label: str) -> str:
+    """For :func:`link` from a table: the value of the clicked row's column `label`."""
+    return '${__data.fields["' + label + '"]}'
+
+
+def board(
+    name: str,
+    title: str,
+    text: str,
+    panels: Sequence[tuple[int, int, Any]],
+    *,
+    variables: Sequence[tuple[str, str]] = (),
+    hours: str = "now-24h",
+) -> dashboard.Dashboard:
+    """Lay `panels` (width of 24, height, panel) out in rows, and add what every board has.
+
+    `variables` are pairs of a label and the metric that knows its values.
+    """
+    made = (
+        parts.Dashboard(title)
+        .uid(PREFIX + name)
+        .description(text)
+        .tags([TAG])
+        .readonly()
+        .timezone("browser")
+        .time(hours, "now")
+        .refresh("1m")
+        .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
+        .link(
+            parts.DashboardLink("Boards")
+            .type(dashboard.DashboardLinkType.DASHBOARDS)
+            .tags([TAG])
+            .tooltip("The other boards, at the same time and for the same exporter")
+            .keep_time(True)
+            .include_vars(True)
+        )
+    )
+    source = parts.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    made.with_variable(source)
+    made.with_variable(_variable("job", "quant_exporter_build_info", "Job"))
+    instances = 'quant_exporter_build_info{job=~"$job"}'
+    made.with_variable(_variable("instance", instances, "Instance"))
+    for label, metric in variables:
+        made.with_variable(_variable(label, promql(metric + "{@}"), label.capitalize()))
+    for annotation in _annotations():
+        made.annotation(annotation)
+    x = y = row = 0
+    for number, (width, height, panel) in enumerate(panels, start=1):
+        if x + width > 24:
+            x, y, row = 0, y + row, 0
+        panel.grid_pos(dashboard.GridPos(h=height, w=width, x=x, y=y)).id(number)
+        made.with_panel(panel)
+        x, row = x + width, max(row, height)
+    return made.build()
+
+
+def _variable(label: str, known_by: str, title: str) -> parts.QueryVariable:
+    return (
+        parts.QueryVariable(label)
+        .label(title)
+        .datasource(SOURCE)
+        .query({"query": f"label_values({known_by}, {label})", "refId": label})
+        .definition(f"label_values({known_by}, {label})")
+        .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(".+")
+        .current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
+    )
+
+
+def _annotations() -> list[parts.AnnotationQuery]:
+    started = (
+        "process_start_time_seconds{@}"
+        " * on (job, instance) group_left (version) quant_exporter_build_info{@} * 1000"
+    )
+    reloaded = "quant_exporter_config_last_reload_success_timestamp_seconds{@} * 1000"
+    firing = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
+    return [
+        _annotation("Deploys and starts", started, NOTE, "started {{version}}", moment=True),
+        _annotation("Config reloads", reloaded, OTHER, "config taken", moment=True),
+        _annotation("Alerts", firing, BAD, "{{alertname}} {{severity}}"),
+    ]
+
+
+def _annotation(
+    name: str, expr: str, colour: str, title: str, *, moment: bool = False
+) -> parts.AnnotationQuery:
+    """With `moment` the query's value is the time to mark, in Unix milliseconds."""
+    made = parts.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(colour)
+    made.expr(promql(expr)).title_format(title).step("60s")
+    return made.use_value_for_time(True) if moment else made

@@ -1,0 +1,73 @@
+"""What fired, who was told, and how long it waited for a person."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana.board import board
+from grafana.boards.overview import BUDGET, NO_EXPORTER
+from grafana.colours import BAD, FINE, NOTE, WARN
+from grafana.panels import figure, graph, sheet, steps, timeline
+from grafana.query import now, rows, series, some_or_zero
+
+FIRING = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
+# A silence, however made, is the acknowledgement.
+UNSEEN = (
+    'count(ALERTS{alertstate="firing", severity="critical"})'
+    ' unless on () max(alertmanager_silences{state="active"}) > 0'
+)
+
+
+def build() -> Dashboard:
+    """The board of the alerts."""
+    return board(
+        "alerts",
+        "Quant: alerts",
+        "What fired and when, what was sent to whom, and what waited for a person.",
+        [
+            (6, 5, figure(
+                "Watchdog", "The alert that always fires. While it is missing, no other alert can "
+                "be trusted either.",
+                now('count(ALERTS{alertname="QuantWatchdog", alertstate="firing"}) > bool 0'),
+                unit="none", states={1: ("WATCHING", NOTE), 0: ("SILENT", BAD)},
+                nothing="no watchdog: rules are not evaluated")),
+            (6, 5, figure(
+                "Alert budget", "Notifications below critical in the last 24 h; the budget is 10.",
+                now(some_or_zero(BUDGET)), decimals=0,
+                thresholds=steps((None, FINE), (8, WARN), (11, BAD)), nothing=NO_EXPORTER)),
+            (6, 5, figure(
+                "Waited for a person", "In the shown time, how long something critical fired while "
+                "no silence was active: the time until somebody acknowledged it.",
+                now(f"60 * count_over_time(({UNSEEN})[$__range:1m])"), unit="s",
+                thresholds=steps((None, FINE), (900, BAD)), nothing="never")),
+            (6, 5, figure(
+                "Failed notifications", "Notifications that Alertmanager could not deliver in the "
+                "shown time.",
+                now("sum(increase(alertmanager_notifications_failed_total[$__range]))"),
+                decimals=0, thresholds=steps((None, FINE), (1, BAD)),
+                nothing="Alertmanager is not scraped")),
+            (24, 8, timeline(
+                "Firing", "One band an alert, while it fires.",
+                series(f"max by (alertname, severity) ({FIRING})", "{{alertname}} ({{severity}})"),
+                states={1: ("firing", BAD)}, nothing="nothing fired")),
+            (24, 7, sheet(
+                "Firing now", "Every alert that fires now.",
+                rows(FIRING),
+                columns={"severity": "Severity", "alertname": "Alert", "task": "Task",
+                         "feed": "Feed", "strategy": "Strategy", "exchange": "Exchange",
+                         "source": "Source"},
+                sort="Severity", nothing="nothing fires")),
+            (12, 8, graph(
+                "Notifications by tier", "What Alertmanager handed to the journal.",
+                series("sum by (severity, status) (increase(quant_alert_notifications_total{@}"
+                       "[$__rate_interval]))", "{{severity}} {{status}}"),
+                zero=True, bars=True, calcs=("sum",), nothing="no notification yet")),
+            (12, 8, graph(
+                "Acknowledged and not", "Alerts that Alertmanager holds: active ones notify, "
+                "suppressed ones are silenced or inhibited. The watchdog is always active.",
+                series("sum by (state) (alertmanager_alerts)", "{{state}}"),
+                series('sum(alertmanager_silences{state="active"})', "active silences"),
+                zero=True, nothing="Alertmanager is not scraped")),
+        ],
+        hours="now-7d",
+    )  # fmt: skip

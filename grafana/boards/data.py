@@ -1,0 +1,103 @@
+"""Whether the bars come, how late, and what the sources answer."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana.board import board
+from grafana.colours import IDLE, NOTE
+from grafana.panels import graph, sheet, timeline
+from grafana.query import rows, series
+
+FEED = '{@, feed=~"$feed"}'
+BOTH = '{@, feed=~"$feed", symbol=~"$symbol"}'
+
+
+def build() -> Dashboard:
+    """The board of the feeds and sources."""
+    return board(
+        "data",
+        "Quant: data",
+        "Which bars are missing, how late they are, and how the sources answer.",
+        [
+            (12, 8, graph(
+                "Overdue", "Time since the oldest missing bar fell due, the worst symbol of each "
+                "feed; dashed lines are the limits.",
+                series(f"max by (feed) (quant_data_overdue_seconds{BOTH})", "{{feed}}"),
+                series(f"max by (feed, severity) (quant_feed_overdue_limit_seconds{FEED})",
+                       "limit {{feed}} {{severity}}"),
+                unit="s", zero=True, limits="^limit .*", nothing="no feed is configured")),
+            (12, 8, graph(
+                "Missing bars", "Bars that are due and not there, all symbols of a feed together.",
+                series(f"sum by (feed) (quant_feed_missing_bars{FEED})", "{{feed}}"),
+                zero=True, nothing="no feed is configured")),
+            (24, 9, sheet(
+                "Worst symbols", "The 20 symbols with the longest overdue bars.",
+                rows(f"topk(20, max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))",
+                     name="A"),
+                rows(f"max by (feed, symbol) (quant_data_last_bar_timestamp_seconds{BOTH} * 1000)"
+                     " and topk(20, max by (feed, symbol) "
+                     f"(quant_data_overdue_seconds{BOTH}))", name="B"),
+                rows(f"max by (feed, symbol) (quant_data_close_price{BOTH}) and topk(20, "
+                     f"max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))", name="C"),
+                columns={"feed": "Feed", "symbol": "Symbol", "Value #A": "Overdue",
+                         "Value #B": "Newest bar ended", "Value #C": "Close"},
+                units={"Overdue": "s", "Newest bar ended": "dateTimeFromNow", "Close": "none"},
+                sort="Overdue", descending=True, nothing="no feed is configured")),
+            (12, 8, graph(
+                "Spread", "(ask - bid) / mid of the newest ticker, the widest symbol of each feed; "
+                "dashed lines are the limits. It means little while the market is closed.",
+                series(f"max by (feed) (quant_data_spread_ratio{BOTH})", "{{feed}}"),
+                series(f"max by (feed, severity) (quant_feed_spread_limit_ratio{FEED})",
+                       "limit {{feed}} {{severity}}"),
+                unit="percentunit", zero=True, limits="^limit .*", nothing="no feed has spreads")),
+            (12, 8, graph(
+                "Age", "Wall clock since the newest closed bar ended, the oldest symbol of each "
+                "feed. It grows at night and says nothing of health; overdue does.",
+                series(f"max by (feed) (quant_data_age_seconds{BOTH})", "{{feed}}"),
+                unit="s", zero=True, nothing="no bar yet")),
+            (24, 8, graph(
+                "Close", "Close of the newest closed bar of the chosen symbols, 10 at the most.",
+                series(f"topk(10, max by (feed, symbol) (quant_data_close_price{BOTH}))",
+                       "{{symbol}} ({{feed}})"),
+                unit="none", nothing="no bar yet")),
+            (24, 5, timeline(
+                "Markets", "When each exchange is in session.",
+                series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
+                states={1: ("open", NOTE), 0: ("closed", IDLE)},
+                nothing="no exchange is configured")),
+            (12, 8, graph(
+                "Failed requests", "Answers that could not be used, by reason.",
+                series("sum by (source, reason) (increase(quant_fetch_failures_total{@}"
+                       "[$__rate_interval]))", "{{source}} {{reason}}"),
+                zero=True, bars=True, calcs=("sum",), nothing="no failure is known")),
+            (12, 8, graph(
+                "Requests", "Requests a minute, retries included, against the source's own budget.",
+                series("60 * sum by (source, endpoint) (rate(quant_fetch_requests_total{@}"
+                       "[$__rate_interval]))", "{{source}} {{endpoint}}"),
+                unit="reqpm", zero=True, calcs=("mean", "max"), nothing="no request yet")),
+            (12, 6, sheet(
+                "Sources", "Whether prices are made up, and when the key expires.",
+                rows("max by (source) (quant_source_simulated{@})", name="A"),
+                rows("max by (source) (quant_source_key_expiry_timestamp_seconds{@} * 1000)",
+                     name="B"),
+                columns={"source": "Source", "Value #A": "Prices", "Value #B": "Key expires"},
+                units={"Key expires": "dateTimeFromNow"},
+                states={"Prices": {0: ("real", NOTE), 1: ("simulated", IDLE)}},
+                nothing="no source is configured")),
+            (12, 6, sheet(
+                "Calendars", "Next open and close, and where the known sessions end.",
+                rows("max by (exchange) (quant_market_next_open_timestamp_seconds{@} * 1000)",
+                     name="A"),
+                rows("max by (exchange) (quant_market_next_close_timestamp_seconds{@} * 1000)",
+                     name="B"),
+                rows("max by (exchange) (quant_calendar_end_timestamp_seconds{@} * 1000)",
+                     name="C"),
+                columns={"exchange": "Exchange", "Value #A": "Next open", "Value #B": "Next close",
+                         "Value #C": "Sessions known until"},
+                units={"Next open": "dateTimeFromNow", "Next close": "dateTimeFromNow",
+                       "Sessions known until": "dateTimeAsIso"},
+                nothing="no exchange is configured")),
+        ],
+        variables=[("feed", "quant_feed_info"), ("symbol", "quant_data_overdue_seconds")],
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""What the strategies are worth, and how far they are from their limits."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana.board import board
+from grafana.panels import graph, sheet
+from grafana.query import rows, series
+
+CHOSEN = '{@, strategy=~"$strategy"}'
+
+
+def build() -> Dashboard:
+    """The board of the strategies."""
+    return board(
+        "strategies",
+        "Quant: strategies",
+        "Equity, drawdown against its limits, profit of the day, fills and backtests.",
+        [
+            (12, 9, graph(
+                "Equity", "Newest equity and its peak (moved by deposits and withdrawals), each in "
+                "the strategy's own currency.",
+                series(f"max by (strategy, currency) (quant_strategy_equity{CHOSEN} * on (job, "
+                       "instance, strategy) group_left (currency) quant_strategy_info{@})",
+                       "{{strategy}} {{currency}}"),
+                series(f"max by (strategy) (quant_strategy_equity_peak{CHOSEN})",
+                       "peak {{strategy}}"),
+                unit="none", nothing="no equity was reported")),
+            (12, 9, graph(
+                "Drawdown", "(peak - equity) / peak; dashed lines are the limits.",
+                series(f"max by (strategy) (quant_strategy_drawdown_ratio{CHOSEN})",
+                       "{{strategy}}"),
+                series("max by (strategy, severity) "
+                       f"(quant_strategy_drawdown_limit_ratio{CHOSEN})",
+                       "limit {{strategy}} {{severity}}"),
+                unit="percentunit", zero=True, limits="^limit .*",
+                calcs=("lastNotNull", "max"), nothing="no equity was reported")),
+            (12, 8, graph(
+                "Profit and loss today", "Change of equity since midnight, deposits and "
+                "withdrawals taken out, in the strategy's own currency.",
+                series(f"max by (strategy) (quant_strategy_pnl_today{CHOSEN})", "{{strategy}}"),
+                unit="none", nothing="no equity was reported")),
+            (12, 8, graph(
+                "Age of the equity", "Time since the newest equity; dashed lines are the limits.",
+                series(f"max by (strategy) (time() - quant_strategy_last_update_timestamp_seconds"
+                       f"{CHOSEN})", "{{strategy}}"),
+                series(f"max by (strategy) (quant_strategy_age_limit_seconds{CHOSEN})",
+                       "limit {{strategy}}"),
+                unit="s", zero=True, limits="^limit .*", nothing="no equity was reported")),
+            (12, 8, sheet(
+                "Newest fills", "The newest fill of each strategy, symbol and side.",
+                rows("max by (strategy, symbol, side) "
+                     f"(quant_strategy_last_fill_timestamp_seconds{CHOSEN} * 1000)", name="A"),
+                rows("max by (strategy, symbol, side) "
+                     f"(quant_strategy_last_fill_price{CHOSEN})", name="B"),
+                columns={"strategy": "Strategy", "symbol": "Symbol", "side": "Side",
+                         "Value #A": "When", "Value #B": "Price"},
+                units={"When": "dateTimeFromNow", "Price": "none"}, sort="When", descending=True,
+                nothing="no fill was reported")),
+            (12, 8, sheet(
+                "Backtests", "The newest backtest of each strategy and symbol.",
+                rows(f"max by (strategy, symbol) (quant_backtest_return_ratio{CHOSEN})", name="A"),
+                rows(f"max by (strategy, symbol) (quant_backtest_sharpe_ratio{CHOSEN})", name="B"),
+                rows(f"max by (strategy, symbol) (quant_backtest_worst_drawdown_ratio{CHOSEN})",
+                     name="C"),
+                rows("max by (strategy, symbol) "
+                     f"(quant_backtest_last_success_timestamp_seconds{CHOSEN} * 1000)", name="D"),
+                columns={"strategy": "Strategy", "symbol": "Symbol", "Value #A": "Return",
+                         "Value #B": "Sharpe", "Value #C": "Worst drawdown", "Value #D": "When"},
+                units={"Return": "percentunit", "Worst drawdown": "percentunit",
+                       "When": "dateTimeFromNow"},
+                nothing="no backtest ran yet")),
+        ],
+        variables=[("strategy", "quant_strategy_info")],
+        hours="now-7d",
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""What the scheduled tasks did, do and will do."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana.board import board
+from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
+from grafana.panels import graph, heat, sheet, timeline
+from grafana.query import cells, rows, series
+
+STATES = {
+    0: ("well", FINE),
+    1: ("running", NOTE),
+    2: ("paused", IDLE),
+    3: ("failing", BAD),
+    4: ("late", WARN),
+}
+# One value a task: what stands first wins.
+STATE = """
+  max by (task) (
+       quant_task_paused{@, task=~"$task"} == 1) * 0 + 2
+  or max by (task) (time() > quant_task_deadline_timestamp_seconds{@, task=~"$task"}) * 0 + 4
+  or max by (task) (
+       quant_task_consecutive_failures{@, task=~"$task"}
+       >= quant_task_failures_limit{@, task=~"$task"}) * 0 + 3
+  or max by (task) (quant_task_running{@, task=~"$task"} == 1)
+  or max by (task) (quant_task_info{@, task=~"$task"}) * 0
+"""
+CHOSEN = '{@, task=~"$task"}'
+
+
+def build() -> Dashboard:
+    """The board of the tasks."""
+    return board(
+        "tasks",
+        "Quant: tasks",
+        "Each task's state over time, its newest run, and what went wrong.",
+        [
+            (24, 8, timeline(
+                "State", "One band a task. Failing: as many failures in a row as it alerts on. "
+                "Late: past its deadline with no success.",
+                series(STATE, "{{task}}"), states=STATES, nothing="no task is configured")),
+            (24, 9, sheet(
+                "Tasks", "The newest of each task. A task that never ran has no last success.",
+                rows(f"max by (task) ({STATE})", name="A"),
+                rows(f"max by (task) (quant_task_last_success_timestamp_seconds{CHOSEN} * 1000)",
+                     name="B"),
+                rows(f"max by (task) (quant_task_last_failure_timestamp_seconds{CHOSEN} * 1000)",
+                     name="C"),
+                rows(f"max by (task) (quant_task_consecutive_failures{CHOSEN})", name="D"),
+                rows(f"max by (task) (quant_task_items{CHOSEN})", name="E"),
+                rows(f"max by (task) (quant_task_next_slot_timestamp_seconds{CHOSEN} * 1000)",
+                     name="F"),
+                rows(f"max by (task) (quant_task_deadline_timestamp_seconds{CHOSEN} * 1000)",
+                     name="G"),
+                columns={"task": "Task", "Value #A": "State", "Value #B": "Last success",
+                         "Value #C": "Last failure", "Value #D": "Failures in a row",
+                         "Value #E": "Items", "Value #F": "Next run", "Value #G": "Deadline"},
+                units={"Last success": "dateTimeFromNow", "Last failure": "dateTimeFromNow",
+                       "Next run": "dateTimeFromNow", "Deadline": "dateTimeFromNow"},
+                states={"State": STATES}, sort="State", descending=True,
+                nothing="no task is configured")),
+            (12, 8, graph(
+                "Runs", "Runs that ended, whatever became of them.",
+                series(f"sum by (task) (increase(quant_task_runs_total{CHOSEN}[$__rate_interval]))",
+                       "{{task}}"),
+                zero=True, bars=True, calcs=("sum",), nothing="no run yet")),
+            (12, 8, graph(
+                "Failures", "Runs without success, by what became of them.",
+                series("sum by (task, reason) "
+                       f"(increase(quant_task_failures_total{CHOSEN}[$__rate_interval]))",
+                       "{{task}} {{reason}}"),
+                zero=True, bars=True, calcs=("sum",), nothing="no failure is known")),
+            (12, 8, graph(
+                "Duration", "Mean duration of the runs that ended at each moment, retries "
+                "included; a point where there was one.",
+                series(f"sum by (task) (rate(quant_task_duration_seconds_sum{CHOSEN}"
+                       "[$__rate_interval])) / sum by (task) "
+                       f"(rate(quant_task_duration_seconds_count{CHOSEN}[$__rate_interval]))",
+                       "{{task}}"),
+                unit="s", zero=True, dots=True, calcs=("mean", "max"), nothing="no run yet")),
+            (12, 8, heat(
+                "Duration of all runs", "How many runs took how long; brighter is more.",
+                cells("sum by (le) (increase(quant_task_duration_seconds_bucket"
+                      f"{CHOSEN}[$__rate_interval]))"),
+                unit="s", nothing="no run yet")),
+            (12, 7, graph(
+                "Missed slots", "Slots whose time and grace passed without a run.",
+                series(f"sum by (task) (increase(quant_task_missed_total{CHOSEN}"
+                       "[$__rate_interval]))", "{{task}}"),
+                zero=True, bars=True, calcs=("sum",), nothing="none was missed")),
+            (12, 7, graph(
+                "Skipped slots and retries", "Slots that were left out on purpose, by reason, and "
+                "attempts beyond a run's first.",
+                series(f"sum by (reason) (increase(quant_task_skipped_total{CHOSEN}"
+                       "[$__rate_interval]))", "skipped: {{reason}}"),
+                series(f"sum(increase(quant_task_retries_total{CHOSEN}[$__rate_interval]))",
+                       "retries"),
+                zero=True, bars=True, calcs=("sum",), nothing="none was skipped")),
+            (24, 7, graph(
+                "Items", "What the newest successful run of each task says it handled. A task that "
+                "succeeds with 0 items did nothing.",
+                series(f"max by (task) (quant_task_items{CHOSEN})", "{{task}}"),
+                zero=True, nothing="no task reports items")),
+        ],
+        variables=[("task", "quant_task_info")],
+    )  # fmt: skip

@@ -1,0 +1,43 @@
+"""Write every board as JSON: ``python -m grafana.build``, or ``make dashboards``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana.boards import alerts, data, exporter, overview, strategies, tasks
+
+FOLDER = Path(__file__).with_name("dashboards")
+BOARDS = (overview, tasks, data, strategies, alerts, exporter)
+
+
+def built() -> dict[str, str]:
+    """File name to content, for every board."""
+    boards = [module.build() for module in BOARDS]
+    return {f"{board.uid}.json": _text(board) for board in boards}
+
+
+def _text(board: Dashboard) -> str:
+    content: dict[str, Any] = json.loads(json.dumps(board, cls=JSONEncoder))
+    for link in content["links"]:
+        link.pop("placement")  # the model's default hides the links in a menu
+    # A provisioned board has no id of its own; the model leaves it out, Grafana wants null.
+    return json.dumps({"id": None, **content}, indent=2, sort_keys=True) + "\n"
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Make `folder` hold exactly these boards."""
+    folder.mkdir(exist_ok=True)
+    boards = built()
+    for stale in {path.name for path in folder.glob("*.json")} - set(boards):
+        (folder / stale).unlink()
+    for name, text in boards.items():
+        (folder / name).write_text(text)
+
+
+if __name__ == "__main__":
+    write()

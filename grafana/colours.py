@@ -1,0 +1,12 @@
+"""Colours that people with any kind of colour blindness can tell apart, on light and dark ground.
+
+Okabe and Ito's palette, https://jfly.uni-koeln.de/color/. Colour never stands alone: every state
+has a word, every limit a dashed line.
+"""
+
+FINE = "#009E73"
+NOTE = "#0072B2"
+WARN = "#E69F00"
+BAD = "#D55E00"
+IDLE = "#8C8C8C"
+OTHER = "#CC79A7"

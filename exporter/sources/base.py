@@ -40,7 +40,12 @@ class SourceError(Exception):
     """
 
     def __init__(
-        self, reason: str, message: str, *, retryable: bool = False, retry_after: float | None = None
+        self,
+        reason: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.reason, self.retryable, self.retry_after = reason, retryable, retry_after

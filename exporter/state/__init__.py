@@ -12,6 +12,7 @@ from exporter.state.records import (
     TaskState,
     Trigger,
 )
+from exporter.state.store import State
 
 __all__ = [
     "JSON",
@@ -21,6 +22,7 @@ __all__ = [
     "Outcome",
     "Run",
     "RunEnd",
+    "State",
     "StateError",
     "TaskState",
     "Trigger",

@@ -1,0 +1,192 @@
+"""The file on disk: opening, checking, setting a damaged one aside.
+
+The file is never opened but through SQLite while a connection of this process is open: closing any
+descriptor of it would drop SQLite's own locks.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.clock import utc
+from exporter.state import rows, schema
+from exporter.state.contents import Contents
+
+BUSY_SECONDS = 5.0
+CHECK_SECONDS = 1.0
+"""What the check at opening may take; the rest of a huge file is found out when it is read."""
+WAL_LIMIT_BYTES = 16_000_000
+
+
+class Damaged(Exception):  # noqa: N818 - says what is the case
+    """The file is no sound state file; the text says how that showed."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open, sound, migrated file and what it holds."""
+
+    db: sqlite3.Connection
+    contents: Contents
+    new: bool
+    """Nothing was in it: new, or made in the place of a damaged one."""
+
+
+def open_file(path: Path, now: float, migrations: Sequence[schema.Migration]) -> Opened:
+    """Open or create the file for writing. A damaged one is set aside first.
+
+    Raises :class:`sqlite3.Error` or :class:`OSError` when the disk does not let us, and
+    :class:`StateError` when the file is not ours to write.
+    """
+    try:
+        return _open(path, migrations)
+    except Damaged:
+        set_aside(path, now)
+    return _open(path, migrations)
+
+
+def _open(path: Path, migrations: Sequence[schema.Migration]) -> Opened:
+    _create_if_missing(path)
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+    )
+    try:
+        problem = _problem(db)
+        if problem:
+            raise Damaged(problem)
+        new = schema.migrate(db, path, migrations)
+        db.execute("PRAGMA synchronous = FULL")
+        if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise sqlite3.OperationalError("no write-ahead log can be kept beside it")
+        db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+        return Opened(db, rows.load(db), new)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        if is_damage(error):
+            raise Damaged(str(error)) from error
+        raise
+    except ValueError as error:
+        db.close()
+        raise Damaged(str(error)) from error
+    except BaseException:
+        db.close()
+        raise
+
+
+def _create_if_missing(path: Path) -> None:
+    size = path.stat().st_size if path.exists() else 0
+    if size:
+        return
+    log = _sibling(path, "-wal")
+    if log.exists() and log.stat().st_size:
+        # SQLite would delete it without a word.
+        raise Damaged("its write-ahead log is there, but the file itself is empty or gone")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _sync_folder(path.parent)
+
+
+def _problem(db: sqlite3.Connection) -> str | None:
+    """What ``quick_check`` finds within :data:`CHECK_SECONDS`."""
+    end = time.monotonic() + CHECK_SECONDS
+    db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    try:
+        found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return None
+        raise
+    finally:
+        db.set_progress_handler(None, 0)
+    return None if found == "ok" else found
+
+
+def is_damage(error: BaseException) -> bool:
+    """Does the error mean that the file's content is broken, rather than the disk or a request?"""
+    if isinstance(error, Damaged):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_aside(path: Path, now: float) -> Path:
+    """Rename the file, with its -wal and -shm, to ``<path>.corrupt-<UTC stamp>``.
+
+    The file itself goes first: should the process die in between, the log that is left alone shows
+    that the state was lost, while a file without its log would look sound and be old.
+    """
+    stamp = f"{path.name}.corrupt-{utc(now):%Y%m%dT%H%M%SZ}"
+    target, count = path.with_name(stamp), 1
+    while any(_sibling(target, end).exists() for end in ("", "-wal", "-shm")):
+        count += 1
+        target = path.with_name(f"{stamp}-{count}")
+    for end in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            _sibling(path, end).rename(_sibling(target, end))
+    _sync_folder(path.parent)
+    return target
+
+
+def files_set_aside(path: Path) -> list[Path]:
+    """The damaged files that still lie beside `path`, oldest first."""
+    found = sorted(path.parent.glob(glob.escape(path.name) + ".corrupt-*"))
+    return [each for each in found if not each.name.endswith(("-wal", "-shm"))]
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises :class:`sqlite3.Error`."""
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+    )
+    try:
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError:
+        db.close()
+        # In a folder that cannot be written SQLite needs to be told that nobody else writes; a
+        # closed file has no log beside it and is whole.
+        log = _sibling(path, "-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro&immutable=1",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def read_contents(path: Path) -> Contents:
+    """What the file holds, read without writing. Raises :class:`sqlite3.Error`, ValueError."""
+    with closing(read_only(path)) as db:
+        return rows.load(db)
+
+
+def _sibling(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,102 @@
+"""One scheduler a state file. The lock guards that role only; readers need none.
+
+It is a ``flock`` on ``<state file>.lock``, so it ends with the process, however that ends. The file
+itself stays: whoever deletes it lets a second scheduler in.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from exporter.state.records import AlreadyRunning
+
+
+class SchedulerLock:
+    """Held from :meth:`hold` to :meth:`release`."""
+
+    def __init__(self, state_file: Path) -> None:
+        self._state_file = state_file
+        self._path = state_file.with_name(state_file.name + ".lock")
+        self._held: int | None = None
+        self._held_folder: int | None = None
+
+    def hold(self) -> None:
+        """Take the role, or keep it. Raises :class:`AlreadyRunning`, or :class:`OSError` when
+        there is no way to tell (the folder cannot be made or read)."""
+        if self._held is not None:
+            return
+        try:
+            self._held = self._lock_file()
+        except OSError:
+            # A folder that cannot be written has no place for a lock file; then the folder itself
+            # is locked, until the file can be made. Whoever has the file asks the folder, too.
+            if self._held_folder is None:
+                self._held_folder = self._lock_folder(fcntl.LOCK_EX, keep=True)
+            return
+        self._let_go_of_folder()
+
+    def _lock_file(self) -> int:
+        while True:
+            try:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError:  # one that is there already can be locked without writing
+                descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._flock(descriptor, fcntl.LOCK_EX)
+                if self._held_folder is None:
+                    self._lock_folder(fcntl.LOCK_SH, keep=False)
+                if _same_file(descriptor, self._path):
+                    with suppress(OSError):  # without the pid the lock holds all the same
+                        os.ftruncate(descriptor, 0)
+                        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # somebody deleted it between opening and locking
+
+    def _lock_folder(self, how: int, *, keep: bool) -> int | None:
+        descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        try:
+            self._flock(descriptor, how)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if keep:
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def _flock(self, descriptor: int, how: int) -> None:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(self._state_file, self._owner()) from None
+
+    def _owner(self) -> int | None:
+        try:
+            return int(self._path.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _let_go_of_folder(self) -> None:
+        if self._held_folder is not None:
+            os.close(self._held_folder)
+            self._held_folder = None
+
+    def release(self) -> None:
+        """Give the role back; nothing happens when it is not held."""
+        self._let_go_of_folder()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,291 @@
+"""State as the other parts see it. Reading is memory; writing waits until it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from exporter.clock import Clock
+from exporter.state import contents, database, history, rows, trouble
+from exporter.state.contents import Contents, Kept
+from exporter.state.records import JSON, Claim, JournalRow, Run, RunEnd, StateError, TaskState
+from exporter.state.schema import MIGRATIONS, Migration
+from exporter.state.writer import Step, Writer
+
+PATIENCE_SECONDS = 10.0
+"""A write that takes longer is a disk that does not answer; nobody waits longer for it."""
+KEEP_SECONDS = 90 * 86400.0
+"""How long ended runs and journal rows stay."""
+PURGE_ROWS = 500
+PURGE_EVERY_SECONDS = 3600.0
+PROBE_EVERY_SECONDS = 60.0
+
+_T = TypeVar("_T")
+
+
+class State:
+    """What must outlive the process. Made by :meth:`open`.
+
+    While the file cannot be written, everything but claims goes on in memory and is written once
+    the disk takes it again; claims raise :class:`StateError`.
+    """
+
+    def __init__(self, path: Path, clock: Clock, writer: Writer | None, view: Contents) -> None:
+        self.path = path
+        self._clock = clock
+        self._writer = writer
+        self._view = view
+        self._next_purge = clock.monotonic()
+        self._next_probe = clock.monotonic()
+        self._probing: Future[int] | None = None
+        self.patience_seconds = PATIENCE_SECONDS
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        clock: Clock,
+        *,
+        writer: bool = True,
+        migrations: Sequence[Migration] = MIGRATIONS,
+    ) -> State:
+        """Open the file; with `writer` as the one scheduler, making it when there is none.
+
+        Raises :class:`AlreadyRunning` when there is a scheduler already, and :class:`StateError`
+        for a file of a newer version or of another program. A damaged file is set aside; a disk
+        that takes nothing shows in :attr:`trouble`. Without `writer` nothing can be written, and
+        :class:`StateError` says that the file is not there or cannot be read.
+        """
+        path = Path(path)
+        if writer:
+            return cls(path, clock, Writer(path, clock, migrations), Contents())
+        try:
+            return cls(path, clock, None, database.read_contents(path))
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise StateError(f"{path} cannot be read: {error}") from error
+
+    # --- how it stands
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong and what to do, for people; None when all is well."""
+        if self._writer is None:
+            return None
+        aside = self._writer.set_aside
+        return self._not_durable() or (trouble.cut_off(self.path, aside[-1]) if aside else None)
+
+    def _not_durable(self) -> str | None:
+        writer = self._need_writer()
+        since = writer.busy_since
+        waiting = 0.0 if since is None else self._clock.monotonic() - since
+        if waiting > self.patience_seconds:
+            return trouble.stalled(self.path, waiting)
+        return writer.trouble
+
+    @property
+    def healthy(self) -> bool:
+        """Durable, and no damaged file lies beside it."""
+        return self.trouble is None
+
+    @property
+    def durable(self) -> bool:
+        """Did the newest write reach the disk? Then claims can be made."""
+        return self._writer is not None and self._not_durable() is None
+
+    @property
+    def fresh(self) -> bool:
+        """New or lost at the start: nothing is known of what ran before."""
+        return self._writer is not None and self._writer.new
+
+    @property
+    def commits(self) -> int:
+        """Transactions that changed something, since the start."""
+        return self._writer.commits if self._writer else 0
+
+    # --- reading
+
+    @property
+    def _contents(self) -> Contents:
+        return self._writer.contents if self._writer else self._view
+
+    @property
+    def tasks(self) -> Mapping[str, TaskState]:
+        """What is known of each task, also of such as are configured no more."""
+        return self._contents.tasks
+
+    @property
+    def pause_all_until(self) -> float | None:
+        """End of the newest pause of everything; one in the past is over."""
+        return self._contents.pause_all_until
+
+    def open_runs(self) -> list[Run]:
+        """Claimed and never ended; at the start these are the crashed ones. Oldest first."""
+        return sorted(self._contents.open_runs.values(), key=lambda run: run.claimed_at)
+
+    def kept(self, kind: str) -> dict[str, JSON]:
+        """Name to value of everything kept under `kind`. The values are not to be changed."""
+        return {name: kept.value for name, kept in self._contents.kept.get(kind, {}).items()}
+
+    async def runs(self, since: float, task: str | None = None, limit: int = 1000) -> list[Run]:
+        """Runs claimed since then, newest first. Raises :class:`StateError`."""
+        return await self._in_thread(lambda: history.runs(self.path, since, task, limit))
+
+    async def journal_rows(
+        self, since: float, kind: str | None = None, limit: int = 1000
+    ) -> list[JournalRow]:
+        """What was journalled since then, newest first. Raises :class:`StateError`."""
+        return await self._in_thread(lambda: history.journal_rows(self.path, since, kind, limit))
+
+    async def backup(self, path: Path) -> None:
+        """A consistent copy, complete once it has its name. Raises :class:`StateError`."""
+        await self._in_thread(lambda: history.backup(self.path, path))
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        try:
+            return await asyncio.to_thread(work)
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise StateError(f"{self.path} cannot be read: {error}") from error
+
+    # --- tasks and runs
+
+    async def register(self, tasks: Mapping[str, str], now: float) -> None:
+        """Take the configured tasks, each with a text that stands for its schedule."""
+        schedules = dict(tasks)
+        await self._do(lambda old: contents.register(old, schedules, now))
+
+    async def claim(self, claim: Claim) -> bool:
+        """Durable once it returns True; False: the slot has its run already. Either way the slot
+        is accounted for. Raises :class:`StateError` when it cannot be durable."""
+
+        def fold(old: Contents, changed: int) -> Contents:
+            if changed == 1:
+                return contents.claim(old, claim)
+            return contents.advance(old, claim.task, claim.slot)
+
+        writer = self._need_writer()
+        done = writer.submit(Step(fold, [rows.claim(claim)], only_durable=True))
+        waiting = asyncio.wrap_future(done)
+        try:
+            await asyncio.wait([waiting], timeout=self.patience_seconds)
+        except asyncio.CancelledError:
+            done.cancel()  # one that is being written already stands, and nobody runs it: crashed
+            raise
+        if waiting.done():
+            return waiting.result() == 1
+        if not done.cancel():
+            # It is being written at this moment: it is taken back as soon as that ends.
+            writer.submit(
+                Step(
+                    lambda old, _: contents.release(old, claim.run_id),
+                    [rows.release(claim.run_id)],
+                )
+            )
+        raise StateError(trouble.stalled(self.path, self.patience_seconds))
+
+    async def advance(self, task: str, cursor: float) -> None:
+        """Slots up to `cursor` are accounted for."""
+        await self._do(lambda old: contents.advance(old, task, cursor))
+
+    async def lower(self, task: str, now: float) -> None:
+        """The clock was set back: the task's cursor and cover come down to `now`."""
+        await self._do(lambda old: contents.lower(old, task, now))
+
+    async def finish(self, end: RunEnd) -> None:
+        """Close a run and update its task, in one transaction."""
+        end = replace(end, items=rows.number(end.items))
+        await self._do(lambda old: contents.finish(old, end), [rows.finish(end)])
+
+    async def reopen(self, run_id: str) -> bool:
+        """An open run is started again, durably; False when it is not open. Raises
+        :class:`StateError` when it cannot be durable."""
+        step = Step(
+            lambda old, changed: contents.reopen(old, run_id) if changed == 1 else old,
+            [rows.reopen(run_id)],
+            only_durable=True,
+        )
+        changed = await self._patiently(self._need_writer().submit(step))
+        if changed is None:
+            raise StateError(trouble.stalled(self.path, self.patience_seconds))
+        return changed == 1
+
+    async def pause(self, task: str | None, until: float) -> None:
+        """One task, or all of them (None), run nothing until then."""
+        await self._do(lambda old: contents.pause(old, task, until))
+
+    async def resume(self, task: str | None) -> None:
+        """End a pause early."""
+        now = self._clock.now()
+        await self._do(lambda old: contents.resume(old, task, now))
+
+    # --- what other parts keep
+
+    async def keep(self, kind: str, name: str, value: JSON) -> None:
+        """Keep one value. Raises :class:`TypeError` when JSON cannot hold it."""
+        await self.keep_many([(kind, name, value)])
+
+    async def keep_many(self, values: Iterable[tuple[str, str, JSON]]) -> None:
+        """Keep several in one transaction."""
+        prepared = [(kind, name, Kept.of(value)) for kind, name, value in values]
+        await self._do(lambda old: contents.keep(old, prepared))
+
+    async def forget(self, kind: str, name: str) -> None:
+        """Drop a kept value, if there is one."""
+        await self._do(lambda old: contents.forget(old, kind, name))
+
+    async def journal(self, kind: str, at: float, fields: Mapping[str, JSON]) -> None:
+        """Add a row to the journal."""
+        text = json.dumps(dict(fields), separators=(",", ":"))
+        await self._do(lambda old: old, [rows.journal(kind, at, text)])
+
+    # --- upkeep
+
+    async def probe(self) -> None:
+        """Called every few seconds: tries the disk again, looks for set-aside files, and deletes a
+        small step of what is too old."""
+        if self._probing is not None and not self._probing.done():
+            return  # the disk still owes an answer to the one before
+        now = self._clock.monotonic()
+        statements: list[rows.Row] = []
+        if self._need_writer().trouble is not None or now >= self._next_probe:
+            self._next_probe = now + PROBE_EVERY_SECONDS
+            statements.append(rows.put_moment("probed_at", self._clock.now()))
+        purging = now >= self._next_purge
+        if purging:
+            before = self._clock.now() - KEEP_SECONDS
+            statements = rows.purge(before, PURGE_ROWS) + statements
+        step = Step(lambda old, _: old, statements, only_durable=True, look=True)
+        self._probing = self._need_writer().submit(step)
+        with suppress(StateError):  # `trouble` says it
+            changed = await self._patiently(self._probing)
+            if purging and changed is not None and changed < PURGE_ROWS:
+                self._next_purge = now + PURGE_EVERY_SECONDS
+
+    async def close(self) -> None:
+        """Write what waits and give the scheduler's role back."""
+        if self._writer is not None:
+            await asyncio.to_thread(self._writer.close)
+
+    def _need_writer(self) -> Writer:
+        if self._writer is None:
+            raise StateError(f"{self.path} was opened for reading")
+        return self._writer
+
+    async def _do(
+        self, fold: Callable[[Contents], Contents], statements: Sequence[rows.Row] = ()
+    ) -> None:
+        step = Step(lambda old, _: fold(old), statements)
+        await self._patiently(self._need_writer().submit(step))
+
+    async def _patiently(self, done: Future[int]) -> int | None:
+        """Wait until it is written, but not forever for a disk that does not answer: then None,
+        and it is written when the disk does. Being cancelled does not undo it either."""
+        waiting = asyncio.wrap_future(done)
+        await asyncio.wait([waiting], timeout=self.patience_seconds)
+        return waiting.result() if waiting.done() else None

@@ -1,0 +1,307 @@
+"""The one thread that writes. What waits is written together: many steps, one transaction.
+
+The thread owns the connection and the newest :class:`Contents`; others see them through
+:attr:`Writer.contents`, which changes only once a step is durable (or, while nothing can be, kept
+in memory). Everything that fails because of the disk is tried again with the next step.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.clock import Clock
+from exporter.state import database, rows
+from exporter.state.contents import Contents, merge
+from exporter.state.lock import SchedulerLock
+from exporter.state.records import StateError
+from exporter.state.schema import Migration
+from exporter.state.trouble import cut_off, explain
+
+log = logging.getLogger(__name__)
+
+BACKLOG_ROWS = 20_000
+"""Ends of runs and journal rows that wait in memory while the disk takes none; then the oldest
+are lost."""
+
+
+@dataclass
+class Step:
+    """One thing to do: rows to write, then a change of the contents."""
+
+    fold: Callable[[Contents, int], Contents]
+    """Gets the contents and how many rows the statements changed."""
+    rows: Sequence[rows.Row] = ()
+    only_durable: bool = False
+    """Fails while nothing can be durable; other steps are kept and written later."""
+    look: bool = False
+    """See as well which files that were set aside are still there."""
+    done: Future[int] = field(default_factory=Future)
+
+
+class Writer:
+    """Writes :class:`Step` after step. Made with the file's first opening, in the caller's thread.
+
+    Raises :class:`StateError` when the file is not ours to write; a disk that takes nothing is no
+    error but :attr:`trouble`.
+    """
+
+    def __init__(self, path: Path, clock: Clock, migrations: Sequence[Migration]) -> None:
+        self._path = path
+        self._clock = clock
+        self._migrations = migrations
+        self._lock = SchedulerLock(path)
+        self._db: sqlite3.Connection | None = None
+        self._on_disk = Contents()
+        self._known = False
+        self._backlog: deque[rows.Row] = deque()
+        self._queue: deque[Step] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._identity: tuple[int, int] | None = None
+        self.contents = Contents()
+        self.new = True
+        self.trouble: str | None = None
+        self.set_aside: list[Path] = []
+        self.commits = 0
+        self.busy_since: float | None = None
+        self._first_opening()
+        self._thread = threading.Thread(target=self._run, name="state-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, step: Step) -> Future[int]:
+        """Queue a step. Its future ends with how many rows it changed, or :class:`StateError`."""
+        with self._wake:
+            if self._closing:
+                raise StateError("state is closed")
+            self._queue.append(step)
+            self._wake.notify()
+        return step.done
+
+    def close(self) -> None:
+        """Write what waits, close the file, give the scheduler's role back. Blocks."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        finally:
+            with self._wake:
+                self._closing = True
+            for step in self._queue:
+                step.done.set_exception(StateError("state is closed"))
+            self._disconnect()
+            self._lock.release()
+
+    def _turn(self) -> bool:
+        with self._wake:
+            while not self._queue and not self._closing:
+                self._wake.wait()
+            steps = list(self._queue)
+            self._queue.clear()
+            closing = self._closing
+        if steps or self._unwritten():
+            self.busy_since = self._clock.monotonic()
+            self._write_or_remember(steps)
+            self.busy_since = None
+        return not closing
+
+    def _unwritten(self) -> bool:
+        return bool(self._backlog) or self.contents is not self._on_disk
+
+    def _write_or_remember(self, steps: Sequence[Step]) -> None:
+        # A claim whose caller has gone meanwhile must not be made; other steps cannot be cancelled.
+        steps = [step for step in steps if step.done.set_running_or_notify_cancel()]
+        try:
+            try:
+                results = self._write(steps)
+            except (sqlite3.Error, database.Damaged) as error:
+                self._disconnect()
+                if not database.is_damage(error):
+                    raise
+                # The broken file is set aside when it is opened again; memory holds what it held.
+                self._set_aside(error)
+                results = self._write(steps)
+        except Exception as error:  # noqa: BLE001 - the thread's edge: whatever it is, go on in memory
+            self._disconnect()
+            self._say_down(error)
+            results = self._remember(steps)
+        else:
+            self._say_up()
+        if any(step.look for step in steps):
+            self._look_around()
+        for step, result in zip(steps, results, strict=True):
+            if isinstance(result, int):
+                step.done.set_result(result)
+            else:
+                step.done.set_exception(result)
+
+    def _write(self, steps: Sequence[Step]) -> list[int | StateError]:
+        db = self._connection()
+        before = db.total_changes
+        results: list[int | StateError] = []
+        db.execute("BEGIN IMMEDIATE")
+        contents = self.contents
+        for step in steps:
+            result = _apart(db, step.rows)
+            results.append(result)
+            if isinstance(result, int):
+                contents = step.fold(contents, result)
+        for statement, values in rows.difference(self._on_disk, contents):
+            db.execute(statement, values)
+        db.execute("COMMIT")
+        self.commits += db.total_changes != before
+        self.contents = self._on_disk = contents
+        return results
+
+    def _remember(self, steps: Sequence[Step]) -> list[int | StateError]:
+        results: list[int | StateError] = []
+        contents = self.contents
+        for step in steps:
+            if step.only_durable:
+                results.append(StateError(self.trouble or "state is not durable"))
+                continue
+            self._backlog.extend(step.rows)
+            contents = step.fold(contents, len(step.rows))
+            results.append(len(step.rows))
+        self.contents = contents
+        lost = len(self._backlog) - BACKLOG_ROWS
+        if lost > 0:
+            for _ in range(lost):
+                self._backlog.popleft()
+            log.error(
+                "%d rows of history were lost: the state file takes none for too long",
+                lost,
+                extra={"event": "state_rows_lost", "rows": lost},
+            )
+        return results
+
+    # --- the file
+
+    def _first_opening(self) -> None:
+        try:
+            self._connect()
+        except StateError:
+            self._lock.release()
+            raise
+        except (sqlite3.Error, OSError, database.Damaged) as error:
+            self._disconnect()
+            self._say_down(error)
+            with suppress(sqlite3.Error, OSError, ValueError):
+                self.contents = self._on_disk = database.read_contents(self._path)
+                self._known, self.new = True, False
+        self._look_around()
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is not None and self._identity != _identity(self._path):
+            log.error(
+                "%s was deleted or replaced under the running process; it is written anew",
+                self._path,
+                extra={"event": "state_replaced"},
+            )
+            self._disconnect()
+        return self._db or self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        with suppress(OSError):  # opening the file says it better
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.hold()
+        aside = database.files_set_aside(self._path)
+        opened = database.open_file(self._path, self._clock.now(), self._migrations)
+        db = self._db = opened.db
+        self._identity = _identity(self._path)
+        for path in database.files_set_aside(self._path):
+            if path not in aside:
+                self._say_set_aside(path)
+        if not self._known:
+            self.new = opened.new
+            self.contents = merge(opened.contents, self.contents)
+            self._known = True
+        self._on_disk = opened.contents
+        db.execute("BEGIN IMMEDIATE")
+        for row in self._backlog:
+            _apart(db, [row])
+        for statement, values in rows.difference_of_open_runs(self._on_disk, self.contents):
+            db.execute(statement, values)
+        db.execute("COMMIT")
+        self._backlog.clear()
+        return db
+
+    def _set_aside(self, error: Exception) -> None:
+        path = database.set_aside(self._path, self._clock.now())
+        self._say_set_aside(path, error)
+
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
+
+    def _look_around(self) -> None:
+        """See which files that were set aside are still there."""
+        with suppress(OSError):
+            self.set_aside = database.files_set_aside(self._path)
+
+    # --- saying it, once
+
+    def _say_down(self, error: Exception) -> None:
+        trouble = explain(self._path, error)
+        if trouble != self.trouble:
+            log.error("%s", trouble, extra={"event": "state_not_durable"})
+        self.trouble = trouble
+
+    def _say_up(self) -> None:
+        if self.trouble is not None:
+            log.warning(
+                "%s is written again, with what was kept in memory meanwhile",
+                self._path,
+                extra={"event": "state_durable"},
+            )
+        self.trouble = None
+
+    def _say_set_aside(self, path: Path, error: Exception | None = None) -> None:
+        self._look_around()
+        log.critical(
+            "%s%s",
+            cut_off(self._path, path),
+            f" ({error})" if error else "",
+            extra={"event": "state_set_aside", "file": str(path)},
+        )
+
+
+def _apart(db: sqlite3.Connection, statements: Iterable[rows.Row]) -> int | StateError:
+    """Run them in a savepoint, so that what is wrong with them spoils nothing else."""
+    db.execute("SAVEPOINT step")
+    changed = 0
+    try:
+        for statement, values in statements:
+            changed += db.execute(statement, values).rowcount
+    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError,
+            sqlite3.ProgrammingError, ValueError, OverflowError) as error:  # fmt: skip
+        db.execute("ROLLBACK TO step")
+        db.execute("RELEASE step")
+        log.error("state refused a row: %s", error, extra={"event": "state_row_refused"})
+        return StateError(f"state refused the row: {error}")
+    db.execute("RELEASE step")
+    return changed
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

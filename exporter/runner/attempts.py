@@ -1,0 +1,195 @@
+"""One attempt: a coroutine on the loop, a plain function or a command in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import Any
+
+from exporter.callables import NotFoundError, find_kind
+from exporter.clock import Clock
+from exporter.config import Config, Task
+from exporter.runner.coroutines import CANCEL_SECONDS, Loader, call
+from exporter.tasks.context import About, Context, Permanent, Services
+from exporter.tasks.outcome import Outcome, of_exception
+from exporter.units import format_duration
+from exporter.worker.attempt import Ended, run_process
+from exporter.worker.pool import WorkerError, Workers
+
+log = logging.getLogger(__name__)
+
+STOPPED = "stopped at shutdown"
+
+
+class Attempts:
+    """Runs single attempts and says how each ended."""
+
+    def __init__(self, clock: Clock, services: Services, folder: Path) -> None:
+        self.workers = Workers()
+        self.stop = asyncio.Event()
+        """Set: whatever still runs is ended."""
+        self.deaf: dict[str, asyncio.Task[Outcome]] = {}
+        """Coroutines, by task, that went on after they were cancelled."""
+        self._clock, self._services, self._folder = clock, services, folder
+        self._loader = Loader()
+        self._code: tuple[Path, ...] = ()
+        self._level = "info"
+        self._secrets: frozenset[str] = frozenset()
+
+    def apply(self, config: Config) -> None:
+        """Take the folders, the log level, and which variables hold secrets of ours."""
+        self._code = tuple(p if p.is_absolute() else self._folder / p for p in config.code)
+        self._level = config.logs.level
+        self._secrets = frozenset(
+            source.api_key_env for source in config.sources.values() if source.api_key_env
+        )
+
+    async def run(self, task: Task, about: About, limit_seconds: float) -> Outcome:
+        """One attempt within its limit. Raises only when it is cancelled from outside."""
+        try:
+            if task.command:
+                return await self._in_process(task, about, limit_seconds)
+            kind = await asyncio.to_thread(find_kind, str(task.run), self._code)
+            if kind == "coroutine":
+                return await self._on_loop(task, about, limit_seconds)
+            return await self._in_process(task, about, limit_seconds)
+        except NotFoundError as error:
+            return Outcome("error", f"run: {task.run}: {error}")
+        except (WorkerError, OSError) as error:
+            return Outcome("error", f"could not be started: {error}", retryable=True)
+
+    async def _on_loop(self, task: Task, about: About, limit: float) -> Outcome:
+        async def attempt() -> Outcome:
+            try:
+                function = await asyncio.to_thread(self._loader.load, str(task.run), self._code)
+            except Exception as error:  # noqa: BLE001  the user's module may raise anything
+                return of_exception(error)
+            return await call(function, Context(about, self._clock, self._services))
+
+        running = asyncio.create_task(attempt(), name=f"run {about.run_id}")
+        stopping = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait(
+                {running, stopping}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+            )
+            if running.done() and not running.cancelled():
+                return running.result()
+            stopped = stopping.done()
+            running.cancel()
+            await asyncio.wait({running}, timeout=CANCEL_SECONDS)
+        except BaseException:
+            running.cancel()
+            raise
+        finally:
+            stopping.cancel()
+        if not running.done():
+            self.deaf[about.task] = running
+            running.add_done_callback(lambda _: self.deaf.pop(about.task, None))
+            log.error(
+                "the coroutine goes on although it was cancelled; the task starts no other run "
+                "until it ends",
+                extra={"event": "run_ignores_cancel"},
+            )
+        return _stopped() if stopped else _timeout(limit)
+
+    async def _in_process(self, task: Task, about: About, limit: float) -> Outcome:
+        env = {name: value for name, value in os.environ.items() if name not in self._secrets}
+        env |= _facts(about)
+        job = {
+            "env": env,
+            "folder": str(self._folder),
+            "command": list(task.command) if task.command else None,
+            "run": task.run,
+            "code": [str(folder) for folder in self._code],
+            "level": self._level,
+            "about": {**asdict(about), "params": dict(about.params)},
+        }
+        ended = await run_process(
+            self.workers, job, limit_seconds=limit, stop=self.stop, answer=self._answer
+        )
+        outcome = _of_process(ended, limit, is_command=bool(task.command))
+        return outcome.with_tail(ended.tail)
+
+    async def _answer(self, method: str, arguments: list[Any]) -> dict[str, Any]:
+        """A fetch that a worker process asks for; it goes through our source and its budget."""
+        try:
+            return {"result": await self._fetch(method, arguments)}
+        except Permanent as error:
+            return {"error": str(error), "permanent": True}
+        except Exception as error:  # noqa: BLE001  goes on to the task, which decides
+            said = of_exception(error)
+            return {
+                "error": said.error,
+                "retryable": said.retryable,
+                "retry_after": said.retry_after_seconds,
+            }
+
+    async def _fetch(self, method: str, arguments: list[Any]) -> Any:
+        about = About("", "", None, 0)
+        context = Context(about, self._clock, self._services)
+        match method, arguments:
+            case "latest", [symbols, interval, source, partial]:
+                bars = await context.latest(symbols, interval, source=source, partial=partial)
+                return {symbol: [astuple(bar) for bar in each] for symbol, each in bars.items()}
+            case "history", [symbol, interval, start, end, source]:
+                each = await context.history(symbol, interval, start, end, source=source)
+                return [astuple(bar) for bar in each]
+            case "tickers", [symbols, source, partial]:
+                tickers = await context.tickers(symbols, source=source, partial=partial)
+                return {symbol: astuple(ticker) for symbol, ticker in tickers.items()}
+        raise Permanent(f"there is no fetch called {method!r}")
+
+
+def _facts(about: About) -> Mapping[str, str]:
+    """What a command may want to know of its run, as environment variables."""
+    facts = {"TASK": about.task, "RUN_ID": about.run_id, "ATTEMPT": str(about.attempt)}
+    if about.slot is not None:
+        facts["SLOT"] = f"{about.slot:.0f}"
+    return {f"QUANT_{name}": value for name, value in facts.items()}
+
+
+def _stopped() -> Outcome:
+    return Outcome("error", STOPPED)
+
+
+def _timeout(limit: float) -> Outcome:
+    return Outcome("timeout", f"did not end within {format_duration(limit)}", retryable=True)
+
+
+def _of_process(ended: Ended, limit: float, *, is_command: bool) -> Outcome:
+    """What became of a process: what it reported counts if it came in time."""
+    match ended:
+        case Ended(how="stopped"):
+            outcome = _stopped()
+        case Ended(how="timeout"):
+            outcome = _timeout(limit)
+        case Ended(report=Outcome() as report):
+            outcome = report
+        case Ended(status=None):
+            outcome = _error("the helper that starts processes died")
+        case Ended(status=int(status)) if status < 0:
+            outcome = _error(f"was ended by {_signal_name(-status)}")
+        case Ended(status=status) if not is_command:
+            outcome = _error(f"the process ended (exit code {status}) before the function returned")
+        case Ended(status=0):
+            outcome = Outcome("success")
+        case Ended(status=status, tail=tail):
+            last = tail.rstrip().rpartition("\n")[2][:200]
+            outcome = _error(f"exit code {status}" + (f": {last}" if last else ""))
+    return outcome
+
+
+def _error(text: str) -> Outcome:
+    return Outcome("error", text, retryable=True)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,138 @@
+"""Coroutine tasks: finding the function in the user's folders, and driving it on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from exporter.tasks.context import Context
+from exporter.tasks.outcome import Outcome, of_exception, of_return
+
+log = logging.getLogger(__name__)
+
+HELD_SECONDS = 0.25
+"""A coroutine that keeps the loop longer than this in one step is named in the log."""
+CANCEL_SECONDS = 5.0
+"""How long a coroutine that was cancelled may tidy up."""
+
+
+class Loader:
+    """Imports the user's modules, and imports them anew when a file of theirs changed."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def load(self, target: str, code: tuple[Path, ...]) -> Callable[..., Awaitable[object]]:
+        """The function. Runs in a thread: importing may take long. Raises what the import does."""
+        module, _, name = target.partition(":")
+        with self._lock:
+            folders = [str(folder) for folder in code]
+            for folder in reversed(folders):
+                if folder not in sys.path:
+                    sys.path.insert(0, folder)
+            self._forget_changed(folders)
+            function: Callable[..., Awaitable[object]] = getattr(
+                importlib.import_module(module), name
+            )
+            self._note(folders)
+        return function
+
+    def _note(self, folders: list[str]) -> None:
+        for file in self._files(folders).values():
+            if file not in self._seen and (mark := _mark(file)):
+                self._seen[file] = mark
+
+    def _forget_changed(self, folders: list[str]) -> None:
+        files = self._files(folders)
+        if any(self._seen.get(file, _mark(file)) != _mark(file) for file in files.values()):
+            # One module of theirs may hold on to another: all of them are read again.
+            for name, file in files.items():
+                del sys.modules[name]
+                self._seen.pop(file, None)
+            importlib.invalidate_caches()
+
+    @staticmethod
+    def _files(folders: list[str]) -> dict[str, str]:
+        found = {}
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and any(file.startswith(f"{each}/") for each in folders):
+                found[name] = file
+        return found
+
+
+def _mark(file: str) -> tuple[int, int] | None:
+    try:
+        stat = Path(file).stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+class _Timed:
+    """Awaits another awaitable and says how long each of its steps kept the loop."""
+
+    def __init__(self, inner: Awaitable[object], held: Callable[[float], None]) -> None:
+        self._inner, self._held = inner, held
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        steps = self._inner.__await__()
+        send: Callable[[], Any] = lambda: next(steps)  # noqa: E731  replaced at each step
+        while True:
+            began = time.perf_counter()
+            try:
+                waits_for = send()
+            except StopIteration as end:
+                return end.value
+            finally:
+                held = time.perf_counter() - began
+                if held > HELD_SECONDS:
+                    self._held(held)
+            try:
+                yield waits_for
+            except BaseException as error:  # noqa: BLE001  handed on: a cancellation above all
+                send = _thrower(steps, error)
+            else:
+                send = lambda: next(steps)  # noqa: E731
+
+
+def _thrower(steps: Generator[Any, Any, Any], error: BaseException) -> Callable[[], Any]:
+    return lambda: steps.throw(error)
+
+
+async def call(function: Callable[..., Awaitable[object]], context: Context) -> Outcome:
+    """Run the coroutine function to its end. Raises nothing but its own cancellation."""
+
+    def held(seconds: float) -> None:
+        log.warning(
+            "this coroutine kept the loop busy for %.1f s, and everything else waited; "
+            "make it a plain function, which runs in a process of its own",
+            seconds,
+            extra={"event": "run_held_loop", "duration_seconds": round(seconds, 3)},
+        )
+
+    try:
+        coroutine = function(context) if _takes_context(function) else function()
+        return of_return(await _Timed(coroutine, held))
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
+        return Outcome("error", "cancelled itself", retryable=True)
+    except BaseException as error:  # noqa: BLE001  sys.exit() in a task must not end the daemon
+        return of_exception(error)
+
+
+def _takes_context(function: Callable[..., object]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(p.kind in kinds for p in parameters)

@@ -1,0 +1,121 @@
+"""The one place where a run's outcome is recorded: metrics, log, state and journal."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+from exporter.clock import Clock, iso
+from exporter.metrics import Metrics
+from exporter.runner.results import RunningRun, RunResult, Store
+from exporter.state import RunEnd, StateError
+from exporter.tasks.outcome import Outcome
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Call it once for each run that was claimed."""
+
+    def __init__(
+        self, state: Store, metrics: Metrics, clock: Clock, mask: Callable[[str], str]
+    ) -> None:
+        self.known: frozenset[str] = frozenset()
+        """The configured tasks; one that is not has no series."""
+        self._state, self._metrics, self._clock, self._mask = state, metrics, clock, mask
+
+    async def __call__(self, run: RunningRun, outcome: Outcome, *, attempts: int) -> RunResult:
+        """Record how the run ended. A state that cannot be written is said, not raised."""
+        duration = max(0.0, self._clock.monotonic() - run.began)
+        result = RunResult(
+            run.run_id,
+            run.task,
+            run.slot,
+            outcome.kind,
+            run.started_at,
+            self._clock.now(),
+            attempts,
+            outcome.items,
+            self._mask(outcome.error) if outcome.error else None,
+            self._mask(outcome.tail),
+        )
+        if run.task in self.known:
+            self._count(result, duration)
+        _log_end(result, duration)
+        try:
+            await self._write(run, result, duration)
+        except StateError as error:
+            log.error(
+                "the outcome of %s is not on disk: %s",
+                run.run_id,
+                error,
+                extra={"event": "run_not_recorded", "task": run.task, "run_id": run.run_id},
+            )
+        return result
+
+    def _count(self, result: RunResult, duration: float) -> None:
+        task = result.task
+        self._metrics.counter("quant_task_runs_total").labels(task).inc()
+        if result.outcome != "success":
+            self._metrics.counter("quant_task_failures_total").labels(task, result.outcome).inc()
+        if result.outcome != "crashed":  # how long that took, nobody knows
+            self._metrics.histogram("quant_task_duration_seconds").labels(task).observe(duration)
+
+    async def _write(self, run: RunningRun, result: RunResult, duration: float) -> None:
+        items = None if math.isnan(result.items) else result.items
+        end = RunEnd(
+            result.run_id,
+            result.task,
+            result.slot,
+            result.outcome,
+            result.started_at,
+            result.ended_at,
+            result.attempts,
+            items,
+            result.error,
+            result.tail or None,
+            run.trigger,
+        )
+        await self._state.finish(end)
+        fields = {
+            "run_id": result.run_id,
+            "task": result.task,
+            "slot": result.slot,
+            "trigger": run.trigger,
+            "outcome": result.outcome,
+            "items": items,
+            "duration_seconds": round(duration, 3),
+            "error": result.error,
+        }
+        await self._state.journal("run", result.ended_at, fields)
+
+
+def slot_field(slot: float | None) -> dict[str, str]:
+    """The slot as a field of a log line; none for a run without one."""
+    return {} if slot is None else {"slot": iso(slot)}
+
+
+def _log_end(result: RunResult, duration: float) -> None:
+    extra = {
+        "event": "run_ended",
+        "task": result.task,
+        "run_id": result.run_id,
+        "outcome": result.outcome,
+        "duration_seconds": round(duration, 3),
+        "attempts": result.attempts,
+        **slot_field(result.slot),
+    }
+    if not math.isnan(result.items):
+        extra["items"] = result.items
+    if result.outcome == "success":
+        log.info("ended well after %.1f s", duration, extra=extra)
+    else:
+        log.error(
+            "ended with %s after %.1f s: %s%s",
+            result.outcome,
+            duration,
+            result.error,
+            f"\n{result.tail}" if result.tail else "",
+            extra=extra,
+        )

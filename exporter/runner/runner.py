@@ -1,0 +1,335 @@
+"""Runs: at most one a slot, one at a time a task, each ending with exactly one outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from exporter.clock import Clock
+from exporter.config import Config, Task, backoff_cap
+from exporter.logs.context import fields
+from exporter.metrics import FAILURE_REASONS, NAN, SKIP_REASONS, Metrics, Sample
+from exporter.runner.attempts import STOPPED, Attempts
+from exporter.runner.external import External
+from exporter.runner.recorder import Recorder, slot_field
+from exporter.runner.results import BusyError, RunningRun, RunResult, Store
+from exporter.state import Claim, Run, StateError, TaskState, Trigger
+from exporter.tasks.context import About, Services
+from exporter.tasks.outcome import Outcome
+
+log = logging.getLogger(__name__)
+
+_END_SECONDS = 15.0
+"""How long ending what still runs at shutdown may take: TERM, its patience, KILL, recording."""
+
+
+class Runner:
+    """Runs the configured tasks. Use it on the loop alone."""
+
+    def __init__(
+        self,
+        state: Store,
+        metrics: Metrics,
+        clock: Clock,
+        services: Services,
+        rng: random.Random | None = None,
+        *,
+        mask: Callable[[str], str] = str,
+        folder: Path | None = None,
+    ) -> None:
+        self.tasks: Mapping[str, Task] = {}
+        self._state, self._metrics, self._clock = state, metrics, clock
+        self._rng = rng or random.Random()
+        self._mask = mask
+        self._record = Recorder(state, metrics, clock, mask)
+        self._attempts = Attempts(clock, services, folder or Path.cwd())
+        self._external = External(state, clock, self._new_id, self._record)
+        self._running: dict[str, RunningRun] = {}
+        self._jobs: set[asyncio.Task[RunResult | None]] = set()
+        self._draining = asyncio.Event()
+        metrics.add_reader(self._read)
+
+    @property
+    def running(self) -> Mapping[str, RunningRun]:
+        """Runs under way, by task; external ones too."""
+        return {**self._external.running, **self._running}
+
+    @property
+    def helper_pid(self) -> int | None:
+        """The process that forks the workers, once it runs."""
+        return self._attempts.workers.helper_pid
+
+    def apply(self, config: Config) -> None:
+        """Take the tasks as configured; running ones go on as they began."""
+        self.tasks = dict(config.tasks)
+        self._record.known = frozenset(self.tasks)
+        self._attempts.apply(config)
+        self._external.apply(self.tasks)
+        if any(task.kind != "external" for task in self.tasks.values()):
+            self._attempts.workers.start()
+        for name in self.tasks:
+            for counter in ("runs", "retries", "missed"):
+                self._metrics.counter(f"quant_task_{counter}_total").labels(name)
+            self._metrics.histogram("quant_task_duration_seconds").labels(name)
+            for reason in FAILURE_REASONS:
+                self._metrics.counter("quant_task_failures_total").labels(name, reason)
+            for reason in SKIP_REASONS:
+                self._metrics.counter("quant_task_skipped_total").labels(name, reason)
+
+    def submit(
+        self, task: str, slot: float | None, trigger: Trigger
+    ) -> asyncio.Task[RunResult | None]:
+        """Claim the slot, run the task, record the outcome. The result is None when it did not run:
+        it overlaps, the slot is claimed already, or no claim would be durable. Raises KeyError."""
+        return self._begin(Claim(self._new_id(), task, slot, trigger, self._clock.now()))
+
+    async def start_manual(self, task: str) -> str:
+        """Start a run now; its run_id. Raises :class:`BusyError` or :class:`StateError`."""
+        if self.tasks[task].kind == "external":
+            raise BusyError(f"{task} runs elsewhere; start it there")
+        if why := self._why_not(task):
+            raise BusyError(why)
+        claim = Claim(self._new_id(), task, None, "manual", self._clock.now())
+        run = self._open(claim)
+        try:
+            await self._claim(claim)
+        except BaseException:
+            del self._running[task]
+            raise
+        self._keep(asyncio.create_task(self._run(run, self.tasks[task])))
+        return claim.run_id
+
+    async def recover(self) -> None:
+        """Close the runs that a dead process left open, or start them again where that is asked."""
+        for run in self._state.open_runs():
+            if run.run_id in {known.run_id for known in self.running.values()}:
+                continue
+            task = self.tasks.get(run.task)
+            if task and task.kind == "external":
+                self._external.take_up(run)
+            elif task and self._may_rerun(run, task):
+                await self._rerun(run, task)
+            else:
+                await self._record(
+                    _of_run(run, self._clock),
+                    Outcome("crashed", "the exporter ended while the run was under way"),
+                    attempts=max(run.attempts, 1),
+                )
+
+    async def ping(
+        self,
+        task: str,
+        kind: Literal["start", "success", "fail"],
+        items: int | None = None,
+        message: str | None = None,
+    ) -> None:
+        """An external task tells about its run. Raises KeyError for a task that is not external."""
+        if self.tasks[task].kind != "external":
+            raise KeyError(task)
+        await self._external.ping(task, kind, items, message)
+
+    def hurry(self) -> None:
+        """Do not wait any longer for what runs: end it now."""
+        self._draining.set()
+        self._attempts.stop.set()
+
+    async def drain(self, timeout: float) -> None:
+        """Start nothing more, let running ones finish for `timeout` seconds, then end them."""
+        self._draining.set()
+        if self._jobs:
+            log.info(
+                "waiting for %s", ", ".join(sorted(self._running)), extra={"event": "draining"}
+            )
+            await asyncio.wait(self._jobs, timeout=timeout)
+        self._attempts.stop.set()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=_END_SECONDS)
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        self._external.close()
+        self._attempts.workers.close()
+
+    # --- one run
+
+    def _begin(self, claim: Claim) -> asyncio.Task[RunResult | None]:
+        task = self.tasks[claim.task]
+        why = "it runs elsewhere" if task.kind == "external" else self._why_not(claim.task)
+        if why:
+            return self._keep(asyncio.create_task(self._left_out(claim, why)))
+        run = self._open(claim)
+        return self._keep(asyncio.create_task(self._claimed_run(claim, run, task)))
+
+    def _keep(self, job: asyncio.Task[RunResult | None]) -> asyncio.Task[RunResult | None]:
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return job
+
+    def _open(self, claim: Claim) -> RunningRun:
+        # Before the claim is durable already: a second slot may come while it is written.
+        run = RunningRun(
+            claim.run_id, claim.task, claim.slot, claim.trigger, claim.at, self._clock.monotonic()
+        )
+        self._running[claim.task] = run
+        return run
+
+    def _why_not(self, task: str) -> str | None:
+        if self._draining.is_set():
+            return "the exporter is stopping"
+        if task in self._running:
+            return f"{task} is running already"
+        if task in self._attempts.deaf:
+            return f"an earlier run of {task} ignores that it was cancelled"
+        return None
+
+    async def _left_out(self, claim: Claim, why: str) -> None:
+        overlap = claim.task in self._running or claim.task in self._attempts.deaf
+        log.log(
+            logging.WARNING if overlap else logging.INFO,
+            "%s is not started: %s",
+            claim.task,
+            why,
+            extra={"event": "run_left_out", "task": claim.task, **slot_field(claim.slot)},
+        )
+        # A slot that comes while the exporter stops is caught up by the next one.
+        if overlap and claim.slot is not None and not self._draining.is_set():
+            self._metrics.counter("quant_task_skipped_total").labels(claim.task, "overlap").inc()
+            with contextlib.suppress(StateError):
+                await self._state.advance(claim.task, claim.slot)
+
+    async def _claim(self, claim: Claim) -> bool:
+        """Raises :class:`StateError` when the run may not start without a durable claim."""
+        try:
+            return await self._state.claim(claim)
+        except StateError:
+            if self.tasks[claim.task].idempotent:
+                return True
+            raise
+
+    async def _claimed_run(self, claim: Claim, run: RunningRun, task: Task) -> RunResult | None:
+        try:
+            mine = await self._claim(claim)
+        except StateError as error:
+            self._running.pop(claim.task, None)
+            log.error(
+                "%s is not started, because nothing could keep it from running twice: %s",
+                claim.task,
+                error,
+                extra={"event": "run_not_claimed", "task": claim.task, **slot_field(claim.slot)},
+            )
+            if claim.slot is not None:
+                self._metrics.counter("quant_task_missed_total").labels(claim.task).inc()
+                with contextlib.suppress(StateError):
+                    await self._state.advance(claim.task, claim.slot)
+            return None
+        except BaseException:
+            self._running.pop(claim.task, None)
+            raise
+        if not mine:
+            self._running.pop(claim.task, None)
+            return None
+        return await self._run(run, task)
+
+    async def _run(self, run: RunningRun, task: Task) -> RunResult:
+        with fields(task=run.task, run_id=run.run_id):
+            log.info(
+                "started",
+                extra={"event": "run_started", "trigger": run.trigger, **slot_field(run.slot)},
+            )
+            outcome = Outcome("error", STOPPED)
+            try:
+                outcome = await self._all_attempts(run, task)
+            finally:
+                # Also when cancelled: a run that was claimed is closed, whatever happens.
+                self._running.pop(run.task, None)
+                result = await self._record(run, outcome, attempts=run.attempt)
+            return result
+
+    async def _all_attempts(self, run: RunningRun, task: Task) -> Outcome:
+        ends = run.began + task.max_runtime_seconds
+        while True:
+            left = ends - self._clock.monotonic()
+            about = About(run.task, run.run_id, run.slot, run.attempt, task.params, task.source)
+            outcome = await self._attempts.run(task, about, max(min(task.timeout, left), 0.01))
+            retry = run.attempt - 1
+            if outcome.kind == "success" or not outcome.retryable or retry >= task.retries:
+                return outcome
+            if run.task in self._attempts.deaf:
+                return outcome
+            cap = backoff_cap(task.backoff, retry)
+            pause = self._rng.uniform(cap / 2, cap)
+            pause = max(pause, outcome.retry_after_seconds or 0.0)
+            if self._clock.monotonic() + pause >= ends or self._draining.is_set():
+                return outcome
+            log.warning(
+                "attempt %d of %d ended with %s, the next follows in %.1f s: %s",
+                run.attempt,
+                task.retries + 1,
+                outcome.kind,
+                pause,
+                self._mask(outcome.error or ""),
+                extra={"event": "run_retry", "attempt": run.attempt, "outcome": outcome.kind},
+            )
+            try:
+                await asyncio.wait_for(self._draining.wait(), pause)
+            except TimeoutError:
+                pass
+            else:
+                return outcome
+            run.attempt += 1
+            self._metrics.counter("quant_task_retries_total").labels(run.task).inc()
+
+    def _may_rerun(self, run: Run, task: Task) -> bool:
+        if not task.rerun_after_crash or self._draining.is_set() or run.task in self._running:
+            return False
+        return self._clock.now() - (run.claimed_at if run.slot is None else run.slot) <= task.grace
+
+    async def _rerun(self, run: Run, task: Task) -> None:
+        running = _of_run(run, self._clock)
+        running.trigger = "rerun"
+        self._running[run.task] = running
+        try:
+            await self._state.reopen(run.run_id)
+        except StateError as error:
+            del self._running[run.task]
+            await self._record(
+                running, Outcome("crashed", f"and could not be started again: {error}"), attempts=1
+            )
+            return
+        self._keep(asyncio.create_task(self._run(running, task)))
+
+    def _new_id(self) -> str:
+        """Sorts by time; unique also after a restart or when the clock was set back."""
+        return f"{int(self._clock.now() * 1000):012x}-{self._rng.getrandbits(32):08x}"
+
+    def _read(self) -> Iterator[Sample]:
+        running = self.running
+        for name in self.tasks:
+            known = self._state.tasks.get(name) or TaskState()
+            yield "quant_task_last_success_timestamp_seconds", (name,), _or_nan(known.last_success)
+            yield "quant_task_last_failure_timestamp_seconds", (name,), _or_nan(known.last_failure)
+            yield "quant_task_last_start_timestamp_seconds", (name,), _or_nan(known.last_start)
+            yield "quant_task_consecutive_failures", (name,), float(known.consecutive_failures)
+            yield "quant_task_items", (name,), _or_nan(known.items)
+            yield "quant_task_running", (name,), float(name in running)
+
+
+def _or_nan(value: float | None) -> float:
+    return NAN if value is None else value
+
+
+def _of_run(run: Run, clock: Clock) -> RunningRun:
+    triggers: dict[str, Trigger] = {t: t for t in ("schedule", "catch_up", "manual", "rerun")}
+    return RunningRun(
+        run.run_id,
+        run.task,
+        run.slot,
+        triggers.get(run.trigger, "manual"),
+        run.started_at or run.claimed_at,
+        clock.monotonic() - max(0.0, clock.now() - (run.started_at or run.claimed_at)),
+    )

@@ -1,0 +1,152 @@
+"""What a task's return value or exception means: the one place that decides it.
+
+Used on the loop for coroutines and in the worker process for plain functions, so it knows the
+standard library alone.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import traceback
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from types import TracebackType
+from typing import Any, Literal, get_args
+
+from exporter.tasks.errors import NoData, Permanent, StaleData
+
+Kind = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+_ERROR_CHARS = 500
+_TRACE_CHARS = 4000
+_ITEMS_MAX = 10**15
+_PROGRAMMING = (
+    TypeError, NameError, AttributeError, ImportError, SyntaxError, AssertionError,
+    NotImplementedError, Permanent,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. ``items`` is NaN when the task did not say."""
+
+    kind: Kind
+    error: str | None = None
+    items: float = math.nan
+    retryable: bool = False
+    retry_after_seconds: float | None = None
+    tail: str = ""
+
+    def with_tail(self, text: str) -> Outcome:
+        """The same with what the attempt printed before what was known already."""
+        return replace(self, tail="\n".join(part for part in (text, self.tail) if part))
+
+    def to_json(self) -> dict[str, Any]:
+        """As the worker process sends it."""
+        said = asdict(self)
+        said["items"] = None if math.isnan(self.items) else self.items
+        return said
+
+
+def from_json(said: dict[str, Any]) -> Outcome:
+    """Read what the worker process sent. Raises :class:`ValueError` when it is nonsense."""
+    try:
+        items = said["items"]
+        after = said["retry_after_seconds"]
+        outcome = Outcome(
+            kind=said["kind"],
+            error=None if said["error"] is None else str(said["error"]),
+            items=math.nan if items is None else float(items),
+            retryable=bool(said["retryable"]),
+            retry_after_seconds=None if after is None else float(after),
+            tail=str(said["tail"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not an outcome: {error}") from error
+    if outcome.kind not in KINDS:
+        raise ValueError(f"not an outcome: {outcome.kind!r}")
+    return outcome
+
+
+def of_return(value: object) -> Outcome:
+    """What a returned value says: a count, a collection whose size counts, or nothing."""
+    if value is None:
+        return Outcome("success")
+    try:
+        items = _items(value)
+    except Exception as error:  # noqa: BLE001  a user's __len__ may raise anything
+        return Outcome("error", f"returned a {_type(value)} that has no size: {_words(error)}")
+    if items is None or not 0 <= items <= _ITEMS_MAX:
+        what = repr(value)[:80] if isinstance(value, bool | int | float | str) else _type(value)
+        return Outcome(
+            "error",
+            f"returned {what}; return the number of items it handled, a list of them, or nothing",
+        )
+    return Outcome("success", items=float(items))
+
+
+def _items(value: object) -> int | None:
+    if isinstance(value, bool | str | bytes | bytearray):
+        return None  # True, False and "ok" are answers to another question than "how many?"
+    if isinstance(value, Collection):
+        return len(value)
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def of_exception(error: BaseException) -> Outcome:
+    """What an exception says: no data, stale data, or an error that may pass or may not."""
+    tail = trace(error)
+    if isinstance(error, NoData):
+        return Outcome("no_data", _words(error), retryable=True, tail=tail)
+    if isinstance(error, StaleData):
+        return Outcome("stale_data", _words(error), retryable=True, tail=tail)
+    if isinstance(error, SystemExit):
+        text = f"called sys.exit({str(error.code)[:80]}) instead of returning; return when done"
+        return Outcome("error", text, tail=tail)
+    retryable = isinstance(error, Exception) and not isinstance(error, _PROGRAMMING)
+    # A source knows better than its exception's class whether asking again may help.
+    says = getattr(error, "retryable", None)
+    after = getattr(error, "retry_after", None)
+    return Outcome(
+        "error",
+        _words(error),
+        retryable=says if isinstance(says, bool) else retryable,
+        retry_after_seconds=float(after) if isinstance(after, int | float) else None,
+        tail=tail,
+    )
+
+
+def trace(error: BaseException) -> str:
+    """The newest part of the traceback, from the user's own code on."""
+    frames: TracebackType | None = error.__traceback__
+    while frames and frames.tb_next and _is_ours(frames):
+        frames = frames.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, frames, limit=-20)
+    except Exception as broken:  # noqa: BLE001  a user's exception may not even print
+        lines = [f"{_type(error)} (no traceback: {_type(broken)})\n"]
+    return "".join(lines).rstrip()[-_TRACE_CHARS:]
+
+
+def _is_ours(frames: TracebackType) -> bool:
+    module = str(frames.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith(("exporter.worker", "exporter.runner", "importlib", "asyncio"))
+
+
+def _type(value: object) -> str:
+    return type(value).__qualname__
+
+
+def _words(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001  a user's __str__ may raise anything
+        text = "(its text cannot be shown)"
+    name = _type(error)
+    said = text if isinstance(error, NoData | StaleData) and text else f"{name}: {text}"
+    return (said if text else name)[:_ERROR_CHARS]

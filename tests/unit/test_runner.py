@@ -1,0 +1,463 @@
+"""Runs: one outcome each, whatever the task does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.config import Config, Task
+from exporter.metrics import Metrics
+from exporter.runner import BusyError, Runner, RunResult
+from exporter.sources.base import Answer, Bar, SourceError
+from exporter.state import Run
+from exporter.worker import attempt
+from tests.unit.clocks import ManualClock
+from tests.unit.stores import MemoryStore
+
+CODE = """
+import os, signal, sys, time, logging
+from exporter.tasks import NoData, StaleData, Permanent
+
+def two(): return ["a", "b"]
+def nothing(): print("said")
+def seven(context): return context.params["n"]
+def raises(): raise ValueError("broken\\nbadly")
+def no_data(): raise NoData("nothing for NVDA.US")
+def stale(): raise StaleData("NVDA.US is of yesterday")
+def permanent(): raise Permanent("no such account")
+def typo(): return undefined_name
+def nonsense(): return "ok"
+def yes(): return True
+def minus(): return -1
+def unpicklable(): return (n for n in range(3))
+def bad_size():
+    class Sized(list):
+        def __len__(self): raise RuntimeError("no size")
+    return Sized()
+def exits(): sys.exit(0)
+def exits_hard(): os._exit(0)
+def segfaults():
+    import ctypes
+    ctypes.string_at(0)
+def hangs():
+    while True:
+        try: time.sleep(60)
+        except BaseException: pass
+def tidies():
+    try: time.sleep(60)
+    finally: open("tidy", "w").write("done")
+def prints_much():
+    for _ in range(200): os.write(1, b"x" * 1_000_000)
+    print("the end"); return 1
+def logs_much():
+    for n in range(50_000): logging.getLogger("loud").info("line %d", n)
+    return 1
+def closes_stdout():
+    sys.stdout.close(); os.close(1); os.close(2); return 1
+def closes_all():
+    os.closerange(0, 256); return 1
+def forks():
+    os.fork(); return os.getpid() and 1
+def leaves_child():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            open("stray", "w").write(str(os.getpid())); time.sleep(60)
+        os._exit(0)
+    while not os.path.exists("stray") or not open("stray").read(): time.sleep(0.01)
+    return 1
+def fails_once(context):
+    if context.attempt == 1: raise OSError("connection reset")
+    return context.attempt
+def env(): return [n for n in os.environ if n in ("BROKER_KEY", "SOURCE_KEY")]
+def descriptors(): return sorted(os.listdir("/proc/self/fd"))
+def bars(context):
+    found = context.latest(["NVDA.US"], "1d")
+    assert found["NVDA.US"][0].close == 2.5
+    return found["NVDA.US"]
+def bad_symbol(context): context.latest(["NOPE.US"], "1d")
+def logs(context):
+    context.log.warning("hello %s", "there", extra={"event": "greeting"})
+
+async def co(): return 3
+async def co_raises(): raise KeyError("x")
+async def co_exits(): sys.exit(3)
+async def co_hangs():
+    import asyncio
+    await asyncio.sleep(60)
+async def co_blocks(): time.sleep(0.4)
+async def co_bars(context): return await context.latest(["NVDA.US"], "1d")
+"""
+
+
+class FakeSource:
+    async def latest(self, symbols: list[str], interval: str) -> Answer[list[Bar]]:
+        if symbols == ["NOPE.US"]:
+            return Answer(bad={"NOPE.US": SourceError("api", "2002 no such symbol")})
+        return Answer(good={s: [Bar(s, 0.0, 1.0, 3.0, 1.0, 2.5, 10.0)] for s in symbols})
+
+
+class Bench:
+    """A runner with real worker processes and a state in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "user_code.py").write_text(textwrap.dedent(CODE))
+        self.folder = folder
+        self.store = MemoryStore()
+        self.clock = ManualClock()
+        self.registry = CollectorRegistry()
+        services = SimpleNamespace(source=lambda _: FakeSource(), parts=None, calendar=None)
+        self.runner = Runner(
+            self.store,
+            Metrics(self.registry),
+            self.clock,
+            services,
+            folder=folder,
+            mask=lambda text: text.replace("hunter2", "***"),
+        )
+
+    def configure(self, **more: Any) -> None:
+        task = {"schedule": "every 1h", "timeout": "20s", **more}
+        config = Config(
+            code=(Path(),),
+            sources={"s": {"type": "tickdb", "url": "http://x", "api_key_env": "SOURCE_KEY"}},
+        )
+        self.runner.apply(config.model_copy(update={"tasks": {"t": Task.model_validate(task)}}))
+
+    async def run(self, name: str | None = None, **more: Any) -> RunResult:
+        how = {"run": f"user_code:{name}"} if name else {}
+        self.configure(**how, **more)
+        result = await self.runner.submit("t", self.clock.now(), "schedule")
+        assert result
+        return result
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, {"task": "t", **labels})
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    await bench.runner.drain(0)
+
+
+@pytest.fixture
+def quick_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt, "KILL_AFTER_SECONDS", 0.2)
+
+
+async def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come to pass"
+        await asyncio.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "items", "error"),
+    [
+        ("two", "success", 2, None),
+        ("raises", "error", None, "ValueError: broken badly"),
+        ("no_data", "no_data", None, "nothing for NVDA.US"),
+        ("stale", "stale_data", None, "NVDA.US is of yesterday"),
+        ("permanent", "error", None, "Permanent: no such account"),
+        ("typo", "error", None, "NameError: name 'undefined_name' is not defined"),
+        ("nonsense", "error", None, "returned 'ok'; return the number of items"),
+        ("yes", "error", None, "returned True; return the number of items"),
+        ("minus", "error", None, "returned -1; return the number of items"),
+        ("unpicklable", "error", None, "returned generator; return the number"),
+        ("bad_size", "error", None, "that has no size: RuntimeError: no size"),
+        ("exits", "error", None, "called sys.exit(0) instead of returning"),
+        ("exits_hard", "error", None, "the process ended (exit code 0) before the function"),
+        ("segfaults", "error", None, "was ended by SIGSEGV"),
+        ("missing", "error", None, "user_code.py has no function 'missing'"),
+        ("closes_stdout", "success", 1, None),
+        ("closes_all", "error", None, "before the function returned"),
+        ("forks", "success", 1, None),
+        ("prints_much", "success", 1, None),
+        ("bars", "success", 1, None),
+        ("bad_symbol", "error", None, "2002 no such symbol"),
+        ("co", "success", 3, None),
+        ("co_raises", "error", None, "KeyError: 'x'"),
+        ("co_exits", "error", None, "called sys.exit(3)"),
+        ("co_bars", "success", 1, None),
+    ],
+)
+async def test_every_way_to_end_has_one_outcome(
+    bench: Bench, name: str, outcome: str, items: int | None, error: str | None
+) -> None:
+    """Whatever a task does, the run ends once, with the outcome that fits."""
+    result = await bench.run(name)
+    assert (result.outcome, error is None) == (outcome, result.error is None), result
+    assert (error or "") in (result.error or "")
+    assert [end.outcome for end in bench.store.ends] == [outcome]
+    assert bench.store.ends[0].items == items
+    assert bench.value("quant_task_runs_total") == 1
+    failed = 0 if outcome == "success" else 1
+    reasons = ("error", "timeout", "no_data", "stale_data", "crashed")
+    counts = [bench.value("quant_task_failures_total", reason=reason) for reason in reasons]
+    assert sum(count or 0 for count in counts) == failed
+
+
+async def test_a_timeout_ends_what_ignores_sigterm(bench: Bench, quick_kill: None) -> None:
+    """A function that swallows everything is gone after its timeout."""
+    result = await bench.run("hangs", timeout="0.3s")
+    assert (result.outcome, result.error) == ("timeout", "did not end within 0.3s")
+    assert bench.value("quant_task_running") == 0
+
+
+async def test_a_timeout_lets_finally_blocks_run(bench: Bench) -> None:
+    """SIGTERM first: the user's code may tidy up."""
+    result = await bench.run("tidies", timeout="0.5s")
+    assert result.outcome == "timeout"
+    assert (bench.folder / "tidy").read_text() == "done"
+
+
+async def test_a_coroutine_that_hangs_times_out(bench: Bench) -> None:
+    """Its cancellation is a timeout, not a crash."""
+    assert (await bench.run("co_hangs", timeout="0.2s")).outcome == "timeout"
+
+
+async def test_a_coroutine_that_blocks_is_named(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody should have to search for who held the loop."""
+    await bench.run("co_blocks")
+    assert "kept the loop busy" in caplog.text
+
+
+async def test_what_may_pass_is_tried_again(bench: Bench) -> None:
+    """One retry, one run, one outcome."""
+    result = await bench.run("fails_once", retries=2, backoff="10ms")
+    assert (result.outcome, result.attempts, result.items) == ("success", 2, 2)
+    assert bench.value("quant_task_retries_total") == 1
+    assert len(bench.store.ends) == 1
+
+
+@pytest.mark.parametrize("name", ["typo", "permanent", "nonsense"])
+async def test_what_cannot_pass_is_not_tried_again(bench: Bench, name: str) -> None:
+    """A wrong name is as wrong the second time."""
+    assert (await bench.run(name, retries=3, backoff="10ms")).attempts == 1
+
+
+async def test_processes_left_behind_are_ended(bench: Bench) -> None:
+    """Also one that forked twice and left its session."""
+    assert (await bench.run("leaves_child")).outcome == "success"
+    pid = int((bench.folder / "stray").read_text())
+    await until(lambda: not is_alive(pid))
+
+
+async def test_a_flood_of_log_lines_is_cut_and_said(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run goes on; the log says how much is missing."""
+    caplog.set_level("INFO")
+    assert (await bench.run("logs_much")).outcome == "success"
+    lines = [r for r in caplog.records if r.name == "loud"]
+    assert 1000 < len(lines) < 10_000
+    assert "log records of this run were dropped" in caplog.text
+
+
+async def test_log_lines_of_a_worker_keep_their_fields(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Name, level, text and structured fields arrive as they were logged."""
+    await bench.run("logs")
+    record = next(r for r in caplog.records if r.name == "task.t")
+    assert (record.getMessage(), record.levelname) == ("hello there", "WARNING")
+    assert record.__dict__["event"] == "greeting"
+
+
+async def test_the_tail_is_kept_and_masked(bench: Bench) -> None:
+    """What a failed run printed is there, without secrets."""
+    result = await bench.run(command=["sh", "-c", "echo pass hunter2; exit 3"])
+    assert (result.outcome, result.error) == ("error", "exit code 3: pass ***")
+    assert bench.store.ends[0].tail == "pass ***"
+
+
+async def test_commands_succeed_by_their_exit_code(bench: Bench) -> None:
+    """0 is success; how much was done, a command does not say."""
+    result = await bench.run(command=["true"])
+    assert (result.outcome, bench.store.ends[0].items) == ("success", None)
+
+
+async def test_a_command_that_is_not_there_is_an_error_at_once(bench: Bench) -> None:
+    """No retry finds it."""
+    result = await bench.run(command=["./nowhere.sh"], retries=2, backoff="10ms")
+    assert result.error == "cannot start ./nowhere.sh: No such file or directory"
+    assert result.attempts == 1
+
+
+async def test_a_command_is_ended_with_its_children(bench: Bench, quick_kill: None) -> None:
+    """The shell, and what it started, also in the background."""
+    script = "trap '' TERM; setsid sleep 61 & echo $! > pid; sleep 61"
+    result = await bench.run(command=["sh", "-c", script], timeout="0.5s")
+    assert result.outcome == "timeout"
+    pid = int((bench.folder / "pid").read_text())
+    await until(lambda: not is_alive(pid))
+
+
+async def test_workers_do_not_see_the_sources_keys(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's own variables are theirs; those of our sources are not."""
+    monkeypatch.setenv("BROKER_KEY", "b")
+    monkeypatch.setenv("SOURCE_KEY", "s")
+    assert (await bench.run("env")).items == 1
+
+
+async def test_workers_inherit_no_descriptors(bench: Bench) -> None:
+    """Standard streams, the control socket, and the listing itself."""
+    with (bench.folder / "open").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        assert (await bench.run("descriptors")).items == 5
+
+
+async def test_a_second_slot_while_one_runs_is_skipped(bench: Bench) -> None:
+    """A task never overlaps with itself."""
+    bench.configure(run="user_code:tidies")
+    first = bench.runner.submit("t", 100.0, "schedule")
+    assert await bench.runner.submit("t", 200.0, "schedule") is None
+    assert bench.value("quant_task_skipped_total", reason="overlap") == 1
+    assert bench.store.advanced == [("t", 200.0)]
+    with pytest.raises(BusyError, match="t is running already"):
+        await bench.runner.start_manual("t")
+    bench.runner.hurry()
+    result = await first
+    assert result
+    assert result.error == "stopped at shutdown"
+
+
+async def test_a_slot_runs_once(bench: Bench) -> None:
+    """Claimed is claimed."""
+    bench.configure(run="user_code:co")
+    assert await bench.runner.submit("t", 100.0, "schedule")
+    assert await bench.runner.submit("t", 100.0, "catch_up") is None
+    assert len(bench.store.ends) == 1
+
+
+async def test_without_a_durable_claim_only_idempotent_tasks_run(bench: Bench) -> None:
+    """What trades must never trade twice."""
+    bench.store.durable = False
+    bench.configure(run="user_code:co")
+    assert await bench.runner.submit("t", 100.0, "schedule") is None
+    assert bench.value("quant_task_missed_total") == 1
+    bench.configure(run="user_code:co", idempotent=True)
+    assert await bench.runner.submit("t", 100.0, "schedule")
+
+
+async def test_the_helper_is_started_again_when_it_dies(bench: Bench) -> None:
+    """Killed while idle: the next run does not notice. Killed in a run: that run fails."""
+    assert (await bench.run("two")).outcome == "success"
+    first = bench.runner.helper_pid
+    assert first
+    os.kill(first, signal.SIGKILL)
+    bench.clock.advance(1)
+    assert (await bench.run("two")).outcome == "success"
+    running = asyncio.create_task(bench.run("tidies"))
+    bench.clock.advance(1)
+    await asyncio.sleep(0.3)
+    second = bench.runner.helper_pid
+    assert second
+    os.kill(second, signal.SIGKILL)
+    assert (await running).error == "the helper that starts processes died"
+
+
+async def test_draining_waits_and_then_ends(bench: Bench) -> None:
+    """What still runs after the time is ended and recorded as what it is; nothing new starts."""
+    bench.configure(run="user_code:tidies")
+    job = bench.runner.submit("t", 100.0, "schedule")
+    await asyncio.sleep(0.3)
+    await bench.runner.drain(0.1)
+    result = await job
+    assert result
+    assert (result.outcome, result.error) == ("error", "stopped at shutdown")
+    assert (bench.folder / "tidy").exists()
+    assert await bench.runner.submit("t", 200.0, "schedule") is None
+    assert bench.store.advanced == []
+
+
+async def test_open_runs_of_a_dead_process_are_crashed(bench: Bench) -> None:
+    """Final, unless the task says otherwise."""
+    bench.configure(run="user_code:co")
+    now = bench.clock.now()
+    bench.store.open["r1"] = Run("r1", "t", now - 10, "schedule", now - 10)
+    await bench.runner.recover()
+    assert [(end.run_id, end.outcome) for end in bench.store.ends] == [("r1", "crashed")]
+    assert bench.value("quant_task_failures_total", reason="crashed") == 1
+
+
+@pytest.mark.parametrize(("age", "outcome"), [(10, "success"), (400, "crashed")])
+async def test_rerun_after_crash_holds_within_grace(bench: Bench, age: float, outcome: str) -> None:
+    """The same run again, as long as its slot may still be started."""
+    bench.configure(run="user_code:co", rerun_after_crash=True)
+    now = bench.clock.now()
+    bench.store.open["r1"] = Run("r1", "t", now - age, "schedule", now - age)
+    await bench.runner.recover()
+    await until(lambda: bench.store.ends)
+    assert [(end.run_id, end.outcome) for end in bench.store.ends] == [("r1", outcome)]
+
+
+async def test_external_tasks_tell_how_they_went(bench: Bench) -> None:
+    """Start and success are one run; a failure without a start is one too."""
+    bench.configure(external=True)
+    await bench.runner.ping("t", "start")
+    assert bench.value("quant_task_running") == 1
+    bench.clock.advance(30)
+    await bench.runner.ping("t", "success", 12)
+    await bench.runner.ping("t", "fail", message="no broker")
+    ends = [(e.outcome, e.items, e.error, e.ended_at - e.started_at) for e in bench.store.ends]
+    assert ends == [("success", 12.0, None, 30.0), ("error", None, "no broker", 0.0)]
+
+
+async def test_an_external_task_that_falls_silent_times_out(bench: Bench) -> None:
+    """After max_runtime its run is over."""
+    bench.configure(external=True, max_runtime="100ms")
+    await bench.runner.ping("t", "start")
+    await until(lambda: bench.store.ends)
+    assert bench.store.ends[0].outcome == "timeout"
+
+
+async def test_the_loop_turns_while_a_task_floods(bench: Bench) -> None:
+    """Output by the hundred megabytes must not hold up /metrics."""
+    bench.configure(run="user_code:prints_much")
+    job = bench.runner.submit("t", 100.0, "schedule")
+    longest = 0.0
+    while not job.done():
+        began = time.perf_counter()
+        await asyncio.sleep(0.005)
+        longest = max(longest, time.perf_counter() - began)
+    result = await job
+    assert result
+    assert result.tail.endswith("the end")
+    assert longest < 1.0
+
+
+async def test_changed_code_is_used_at_the_next_run(bench: Bench) -> None:
+    """Also for coroutines, which live in the daemon."""
+    file = bench.folder / "mine.py"
+    file.write_text("async def f(): return 1\n")
+    bench.configure(run="mine:f")
+    first = await bench.runner.submit("t", 100.0, "schedule")
+    file.write_text("async def f(): return 22\n")
+    second = await bench.runner.submit("t", 200.0, "schedule")
+    assert first and second
+    assert (first.items, second.items) == (1, 22)

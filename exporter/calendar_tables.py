@@ -33,11 +33,16 @@ def build(name: str, today: date) -> dict[str, Any]:
 
     start = f"{today.year - _YEARS_BACK}-01-01"
     end = f"{today.year + _YEARS_AHEAD}-12-31"
-    try:
-        calendar, complete = get_calendar(name, start=start, end=end), False
-    except ValueError:
-        # Holidays are recorded up to some year only: take what there is.
-        calendar, complete = get_calendar(name, start=start), True
+    # Holidays are recorded from some year on and up to some year only: take what there is.
+    spans: tuple[dict[str, str], ...] = ({"start": start, "end": end}, {"end": end})
+    for span in (*spans, {"start": start}):
+        try:
+            calendar, complete = get_calendar(name, **span), "end" not in span
+            break
+        except ValueError:
+            continue
+    else:
+        calendar, complete = get_calendar(name), True
     zone = calendar.tz
     plain = []
     columns = calendar.schedule[["open", "close", "break_start", "break_end"]]
@@ -50,6 +55,7 @@ def build(name: str, today: date) -> dict[str, Any]:
         day: shapes.setdefault(shape, len(shapes)) for day, shape in _with_regular(plain, calendar)
     }
     first, last = date.fromisoformat(start), calendar.last_session.date()
+    first = max(first, calendar.first_session.date().replace(day=1))
     if not complete:
         last = date.fromisoformat(end)
     elif calendar.bound_max() is not None:

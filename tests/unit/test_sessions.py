@@ -121,3 +121,10 @@ def test_neighbouring_sessions_skip_the_holiday() -> None:
     assert xnys.previous_session(close - 1).day == date(2026, 11, 24)
     days = [s.day.day for s in xnys.sessions(close, at("2026-11-30T09:30"))]
     assert days == [27]
+
+
+def test_an_exchange_whose_records_begin_late_is_known_from_there() -> None:
+    """XSAU is recorded from 2021 on; it trades from Sunday to Thursday."""
+    xsau = calendar("XSAU")
+    assert xsau.is_trading_day(date(2026, 11, 22))
+    assert not xsau.is_trading_day(date(2026, 11, 27))

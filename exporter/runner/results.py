@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from exporter.clock import Clock
 from exporter.state import JSON, Claim, Outcome, Run, RunEnd, TaskState, Trigger
 
 
@@ -61,3 +62,16 @@ class RunResult:
     items: float = math.nan
     error: str | None = None
     tail: str = field(default="", repr=False)
+
+
+def running_of(run: Run, clock: Clock) -> RunningRun:
+    """A run that state holds open, as one under way; it began when it was first started."""
+    triggers: dict[str, Trigger] = {t: t for t in ("schedule", "catch_up", "manual", "rerun")}
+    return RunningRun(
+        run.run_id,
+        run.task,
+        run.slot,
+        triggers.get(run.trigger, "manual"),
+        run.started_at or run.claimed_at,
+        clock.monotonic() - max(0.0, clock.now() - (run.started_at or run.claimed_at)),
+    )

@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from exporter.clock import Clock
 from exporter.config import Config, Task, backoff_cap
 from exporter.logs.context import fields
-from exporter.metrics import FAILURE_REASONS, NAN, SKIP_REASONS, Metrics, Sample
+from exporter.metrics import Metrics
 from exporter.runner.attempts import STOPPED, Attempts
 from exporter.runner.external import External
 from exporter.runner.recorder import Recorder, slot_field
-from exporter.runner.results import BusyError, RunningRun, RunResult, Store
-from exporter.state import Claim, Run, StateError, TaskState, Trigger
+from exporter.runner.results import BusyError, RunningRun, RunResult, Store, running_of
+from exporter.runner.samples import create_series, samples
+from exporter.state import Claim, Run, StateError, Trigger
 from exporter.tasks.context import About, Services
 from exporter.tasks.outcome import Outcome
 
@@ -52,7 +53,7 @@ class Runner:
         self._running: dict[str, RunningRun] = {}
         self._jobs: set[asyncio.Task[RunResult | None]] = set()
         self._draining = asyncio.Event()
-        metrics.add_reader(self._read)
+        metrics.add_reader(lambda: samples(self.tasks, state.tasks, self.running))
 
     @property
     def running(self) -> Mapping[str, RunningRun]:
@@ -72,14 +73,7 @@ class Runner:
         self._external.apply(self.tasks)
         if any(task.kind != "external" for task in self.tasks.values()):
             self._attempts.workers.start()
-        for name in self.tasks:
-            for counter in ("runs", "retries", "missed"):
-                self._metrics.counter(f"quant_task_{counter}_total").labels(name)
-            self._metrics.histogram("quant_task_duration_seconds").labels(name)
-            for reason in FAILURE_REASONS:
-                self._metrics.counter("quant_task_failures_total").labels(name, reason)
-            for reason in SKIP_REASONS:
-                self._metrics.counter("quant_task_skipped_total").labels(name, reason)
+        create_series(self._metrics, self.tasks)
 
     def submit(
         self, task: str, slot: float | None, trigger: Trigger
@@ -116,7 +110,7 @@ class Runner:
                 await self._rerun(run, task)
             else:
                 await self._record(
-                    _of_run(run, self._clock),
+                    running_of(run, self._clock),
                     Outcome("crashed", "the exporter ended while the run was under way"),
                     attempts=max(run.attempts, 1),
                 )
@@ -290,7 +284,7 @@ class Runner:
         return self._clock.now() - (run.claimed_at if run.slot is None else run.slot) <= task.grace
 
     async def _rerun(self, run: Run, task: Task) -> None:
-        running = _of_run(run, self._clock)
+        running = running_of(run, self._clock)
         running.trigger = "rerun"
         self._running[run.task] = running
         try:
@@ -306,30 +300,3 @@ class Runner:
     def _new_id(self) -> str:
         """Sorts by time; unique also after a restart or when the clock was set back."""
         return f"{int(self._clock.now() * 1000):012x}-{self._rng.getrandbits(32):08x}"
-
-    def _read(self) -> Iterator[Sample]:
-        running = self.running
-        for name in self.tasks:
-            known = self._state.tasks.get(name) or TaskState()
-            yield "quant_task_last_success_timestamp_seconds", (name,), _or_nan(known.last_success)
-            yield "quant_task_last_failure_timestamp_seconds", (name,), _or_nan(known.last_failure)
-            yield "quant_task_last_start_timestamp_seconds", (name,), _or_nan(known.last_start)
-            yield "quant_task_consecutive_failures", (name,), float(known.consecutive_failures)
-            yield "quant_task_items", (name,), _or_nan(known.items)
-            yield "quant_task_running", (name,), float(name in running)
-
-
-def _or_nan(value: float | None) -> float:
-    return NAN if value is None else value
-
-
-def _of_run(run: Run, clock: Clock) -> RunningRun:
-    triggers: dict[str, Trigger] = {t: t for t in ("schedule", "catch_up", "manual", "rerun")}
-    return RunningRun(
-        run.run_id,
-        run.task,
-        run.slot,
-        triggers.get(run.trigger, "manual"),
-        run.started_at or run.claimed_at,
-        clock.monotonic() - max(0.0, clock.now() - (run.started_at or run.claimed_at)),
-    )

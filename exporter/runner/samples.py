@@ -1,0 +1,39 @@
+"""The series of tasks: those that must stand from the start, and those read at a scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from exporter.metrics import FAILURE_REASONS, NAN, SKIP_REASONS, Metrics, Sample
+from exporter.runner.results import RunningRun
+from exporter.state import TaskState
+
+
+def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
+    """Have every counter stand at 0, so that no series is born at its first failure."""
+    for name in tasks:
+        for counter in ("runs", "retries", "missed"):
+            metrics.counter(f"quant_task_{counter}_total").labels(name)
+        metrics.histogram("quant_task_duration_seconds").labels(name)
+        for reason in FAILURE_REASONS:
+            metrics.counter("quant_task_failures_total").labels(name, reason)
+        for reason in SKIP_REASONS:
+            metrics.counter("quant_task_skipped_total").labels(name, reason)
+
+
+def samples(
+    tasks: Iterable[str], known: Mapping[str, TaskState], running: Mapping[str, RunningRun]
+) -> Iterator[Sample]:
+    """What is known of each configured task now."""
+    for name in tasks:
+        task = known.get(name) or TaskState()
+        yield "quant_task_last_success_timestamp_seconds", (name,), _or_nan(task.last_success)
+        yield "quant_task_last_failure_timestamp_seconds", (name,), _or_nan(task.last_failure)
+        yield "quant_task_last_start_timestamp_seconds", (name,), _or_nan(task.last_start)
+        yield "quant_task_consecutive_failures", (name,), float(task.consecutive_failures)
+        yield "quant_task_items", (name,), _or_nan(task.items)
+        yield "quant_task_running", (name,), float(name in running)
+
+
+def _or_nan(value: float | None) -> float:
+    return NAN if value is None else value

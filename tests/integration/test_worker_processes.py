@@ -1,0 +1,62 @@
+"""What becomes of workers when their daemon dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+DAEMON = """
+import asyncio, sys
+from exporter.worker.attempt import run_process
+from exporter.worker.pool import Workers
+
+async def main():
+    job = {
+        "env": {"PATH": "/usr/bin:/bin"}, "folder": sys.argv[1], "code": [], "level": "info",
+        "command": ["sh", "-c", sys.argv[2]],
+        "run": None, "about": {},
+    }
+    async def answer(method, arguments): return {}
+    await run_process(Workers(), job, limit_seconds=60, stop=asyncio.Event(), answer=answer)
+
+asyncio.run(main())
+"""
+
+SCRIPT = "setsid sleep 62 & echo $! $$ $PPID > new; mv new pids; sleep 62"
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_nothing_outlives_a_daemon_that_is_killed(tmp_path: Path) -> None:
+    """Killed with -9: the forkserver, the command, and what the command put into a session of its
+    own are gone soon after."""
+    house = Path(__file__).resolve().parents[2]
+    env = {**os.environ, "PYTHONPATH": str(house)}
+    daemon = subprocess.Popen([sys.executable, "-c", DAEMON, str(tmp_path), SCRIPT], env=env)
+    try:
+        end = time.monotonic() + 20
+        while not (tmp_path / "pids").exists():
+            assert time.monotonic() < end, "the command did not start"
+            time.sleep(0.02)
+        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        assert all(is_alive(pid) for pid in pids)
+    finally:
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait()
+    end = time.monotonic() + 10
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < end, "something outlived its daemon"
+        time.sleep(0.02)

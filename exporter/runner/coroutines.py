@@ -65,6 +65,9 @@ class Loader:
         found = {}
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
+            # The folder may hold our own house, or the environment with all its libraries.
+            if name.partition(".")[0] == "exporter" or "site-packages" in str(file):
+                continue
             if isinstance(file, str) and any(file.startswith(f"{each}/") for each in folders):
                 found[name] = file
         return found

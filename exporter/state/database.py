@@ -53,41 +53,51 @@ def open_file(path: Path, now: float, migrations: Sequence[schema.Migration]) ->
 
 
 def _open(path: Path, migrations: Sequence[schema.Migration]) -> Opened:
-    _create_if_missing(path)
-    db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        isolation_level=None,
-        timeout=BUSY_SECONDS,
-        check_same_thread=False,
-    )
+    if not _create_if_missing(path):
+        _check(path)
+    db = _connect(path, "rw")
     try:
-        problem = _problem(db)
-        if problem:
-            raise Damaged(problem)
         new = schema.migrate(db, path, migrations)
         db.execute("PRAGMA synchronous = FULL")
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise sqlite3.OperationalError("no write-ahead log can be kept beside it")
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
         return Opened(db, rows.load(db), new)
-    except sqlite3.DatabaseError as error:
+    except BaseException as error:
         db.close()
         if is_damage(error):
             raise Damaged(str(error)) from error
         raise
-    except ValueError as error:
-        db.close()
-        raise Damaged(str(error)) from error
-    except BaseException:
-        db.close()
-        raise
 
 
-def _create_if_missing(path: Path) -> None:
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+    )
+
+
+def _check(path: Path) -> None:
+    """Raises :class:`Damaged`. Reads only: a connection that writes would merge the log of a
+    damaged file into it, or delete it, when it is closed."""
+    try:
+        with closing(_connect(path, "ro")) as db:
+            problem = _problem(db)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            return  # then opening it for writing says what is the matter
+        problem = str(error)
+    if problem:
+        raise Damaged(problem)
+
+
+def _create_if_missing(path: Path) -> bool:
     size = path.stat().st_size if path.exists() else 0
     if size:
-        return
+        return False
     log = _sibling(path, "-wal")
     if log.exists() and log.stat().st_size:
         # SQLite would delete it without a word.
@@ -95,6 +105,7 @@ def _create_if_missing(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     _sync_folder(path.parent)
+    return True
 
 
 def _problem(db: sqlite3.Connection) -> str | None:
@@ -114,8 +125,8 @@ def _problem(db: sqlite3.Connection) -> str | None:
 
 def is_damage(error: BaseException) -> bool:
     """Does the error mean that the file's content is broken, rather than the disk or a request?"""
-    if isinstance(error, Damaged):
-        return True
+    if isinstance(error, (Damaged, ValueError)):
+        return True  # ValueError: a kept value that is none
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -140,19 +151,24 @@ def set_aside(path: Path, now: float) -> Path:
 
 def files_set_aside(path: Path) -> list[Path]:
     """The damaged files that still lie beside `path`, oldest first."""
-    found = sorted(path.parent.glob(glob.escape(path.name) + ".corrupt-*"))
-    return [each for each in found if not each.name.endswith(("-wal", "-shm"))]
+    found = path.parent.glob(glob.escape(path.name) + ".corrupt-*")
+    return sorted({_whole(each) for each in found if _says_something(each)})
+
+
+def _whole(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix("-wal"))
+
+
+def _says_something(path: Path) -> bool:
+    # A log may be all there was; the index to it, or an empty log, tells nothing.
+    if path.name.endswith("-wal"):
+        return path.stat().st_size > 0
+    return not path.name.endswith("-shm")
 
 
 def read_only(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises :class:`sqlite3.Error`."""
-    db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
-        uri=True,
-        isolation_level=None,
-        timeout=BUSY_SECONDS,
-        check_same_thread=False,
-    )
+    db = _connect(path, "ro")
     try:
         db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError:
@@ -162,12 +178,7 @@ def read_only(path: Path) -> sqlite3.Connection:
         log = _sibling(path, "-wal")
         if log.exists() and log.stat().st_size:
             raise
-        db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro&immutable=1",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        db = _connect(path, "ro&immutable=1")
     except BaseException:
         db.close()
         raise

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, fields
 from typing import Any
 
 from exporter.state.contents import Contents, Kept
-from exporter.state.records import Claim, Run, RunEnd, TaskState
+from exporter.state.records import Claim, Run, RunEnd, StateError, TaskState
+
+log = logging.getLogger(__name__)
 
 Row = tuple[str, Sequence[Any]]
 """A statement and its parameters."""
@@ -157,6 +160,23 @@ def purge(before: float, at_most: int) -> list[Row]:
             (before, at_most),
         ),
     ]
+
+
+def apart(db: sqlite3.Connection, statements: Iterable[Row]) -> int | StateError:
+    """Run them in a savepoint, so that what is wrong with them spoils nothing else."""
+    db.execute("SAVEPOINT step")
+    changed = 0
+    try:
+        for statement, values in statements:
+            changed += db.execute(statement, values).rowcount
+    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError,
+            sqlite3.ProgrammingError, ValueError, OverflowError) as error:  # fmt: skip
+        db.execute("ROLLBACK TO step")
+        db.execute("RELEASE step")
+        log.error("state refused a row: %s", error, extra={"event": "state_row_refused"})
+        return StateError(f"state refused the row: {error}")
+    db.execute("RELEASE step")
+    return changed
 
 
 def number(value: float | None) -> float | None:

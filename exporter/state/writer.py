@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -129,11 +129,12 @@ class Writer:
             try:
                 results = self._write(steps)
             except (sqlite3.Error, database.Damaged) as error:
-                self._disconnect()
                 if not database.is_damage(error):
                     raise
-                # The broken file is set aside when it is opened again; memory holds what it held.
+                # Memory holds what the file held. It is renamed before it is closed: closing would
+                # delete its log.
                 self._set_aside(error)
+                self._disconnect()
                 results = self._write(steps)
         except Exception as error:  # noqa: BLE001 - the thread's edge: whatever it is, go on in memory
             self._disconnect()
@@ -156,7 +157,7 @@ class Writer:
         db.execute("BEGIN IMMEDIATE")
         contents = self.contents
         for step in steps:
-            result = _apart(db, step.rows)
+            result = rows.apart(db, step.rows)
             results.append(result)
             if isinstance(result, int):
                 contents = step.fold(contents, result)
@@ -233,9 +234,11 @@ class Writer:
         self._on_disk = opened.contents
         db.execute("BEGIN IMMEDIATE")
         for row in self._backlog:
-            _apart(db, [row])
+            rows.apart(db, [row])
         for statement, values in rows.difference_of_open_runs(self._on_disk, self.contents):
             db.execute(statement, values)
+        # A file that can only be read is found out by nothing less than a write.
+        db.execute(*rows.put_moment("opened_at", self._clock.now()))
         db.execute("COMMIT")
         self._backlog.clear()
         return db
@@ -280,23 +283,6 @@ class Writer:
             f" ({error})" if error else "",
             extra={"event": "state_set_aside", "file": str(path)},
         )
-
-
-def _apart(db: sqlite3.Connection, statements: Iterable[rows.Row]) -> int | StateError:
-    """Run them in a savepoint, so that what is wrong with them spoils nothing else."""
-    db.execute("SAVEPOINT step")
-    changed = 0
-    try:
-        for statement, values in statements:
-            changed += db.execute(statement, values).rowcount
-    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError,
-            sqlite3.ProgrammingError, ValueError, OverflowError) as error:  # fmt: skip
-        db.execute("ROLLBACK TO step")
-        db.execute("RELEASE step")
-        log.error("state refused a row: %s", error, extra={"event": "state_row_refused"})
-        return StateError(f"state refused the row: {error}")
-    db.execute("RELEASE step")
-    return changed
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,0 +1,175 @@
+"""What the status page shows, as plain facts. Whoever knows them builds a :class:`StatusView`;
+the page needs nothing else, so any state of the world can be looked at in a test.
+
+Times are Unix seconds UTC; NaN is a time or a value that never was. ``level`` is what a row means
+to its reader: ``bad`` pages, ``warn`` wants a look, ``idle`` is neither.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+NAN = math.nan
+Level = Literal["fine", "warn", "bad", "idle"]
+TaskWord = Literal["well", "running", "paused", "failing", "late", "new"]
+
+
+def _worse(severity: str) -> Level:
+    return {"critical": "bad", "warning": "warn"}.get(severity, "idle")  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a run's log."""
+
+    at: float
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How the newest failed run ended; `reason` is its outcome."""
+
+    at: float
+    reason: str
+    message: str
+    run_id: str = ""
+    lines: tuple[LogLine, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run of the last week; outcome None while it is under way."""
+
+    task: str
+    run_id: str
+    started: float
+    duration: float = NAN
+    outcome: str | None = None
+    error: str = ""
+    slot: float = NAN
+    attempts: int = 1
+    items: float = NAN
+
+    @property
+    def level(self) -> Level:
+        """Success is fine, no end yet is idle, all else failed."""
+        return {"success": "fine", None: "idle"}.get(self.outcome, "bad")  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One configured task. `runs` are its newest runs, oldest first, for the little graph."""
+
+    name: str
+    state: TaskWord
+    severity: str
+    schedule: str
+    next_run: float = NAN
+    last_success: float = NAN
+    last_failure: float = NAN
+    deadline: float = NAN
+    paused_until: float = NAN
+    failures: int = 0
+    items: float = NAN
+    runs: tuple[RunRow, ...] = ()
+    failure: Failure | None = None
+
+    @property
+    def level(self) -> Level:
+        """Trouble weighs as much as the task's severity says."""
+        if self.state in ("failing", "late"):
+            return _worse(self.severity)
+        return "idle" if self.state in ("paused", "new") else "fine"
+
+
+@dataclass(frozen=True)
+class FeedRow:
+    """One feed. `limits` are its overdue limits by severity, in seconds; `worst` is the symbol
+    that is overdue longest."""
+
+    name: str
+    source: str
+    interval: str
+    exchange: str
+    open: bool
+    symbols: int
+    newest: float = NAN
+    overdue: float = 0.0
+    worst: str = ""
+    missing: int = 0
+    limits: tuple[tuple[str, float], ...] = ()
+    problem: str = ""
+
+    @property
+    def level(self) -> Level:
+        """Beyond a limit it is as bad as the limit's severity; something missing wants a look."""
+        passed = {severity for severity, limit in self.limits if self.overdue > limit}
+        if "critical" in passed:
+            return "bad"
+        return "warn" if passed or self.overdue > 0 or self.problem else "fine"
+
+
+@dataclass(frozen=True)
+class StrategyRow:
+    """One strategy. `limits` are its drawdown limits by severity, as ratios."""
+
+    name: str
+    currency: str
+    equity: float = NAN
+    drawdown: float = NAN
+    pnl_today: float = NAN
+    updated: float = NAN
+    max_age: float = NAN
+    limits: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def limit(self) -> float:
+        """The first limit, as a ratio; NaN when there is none."""
+        return min((limit for _, limit in self.limits), default=NAN)
+
+    def level(self, now: float) -> Level:
+        """Beyond a limit it is as bad as the limit's severity; old equity wants a look."""
+        passed = {severity for severity, limit in self.limits if self.drawdown >= limit}
+        if "critical" in passed:
+            return "bad"
+        return "warn" if passed or now - self.updated > self.max_age else "fine"
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    """An alert that fires now; `acknowledged` when a silence covers it."""
+
+    name: str
+    severity: str
+    summary: str
+    since: float
+    acknowledged: bool = False
+    description: str = ""
+
+    @property
+    def level(self) -> Level:
+        """As its severity; an acknowledged one is in somebody's hands."""
+        return "idle" if self.acknowledged else _worse(self.severity)
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """The whole page at one moment. `zone` is the user's (IANA name); `simulated` names sources
+    whose prices are made up; `troubles` are sentences about the exporter itself; `alerts` is None
+    when Alertmanager cannot be asked; `runs` are last week's, newest first."""
+
+    now: float
+    zone: str
+    version: str
+    tasks: tuple[TaskRow, ...] = ()
+    feeds: tuple[FeedRow, ...] = ()
+    strategies: tuple[StrategyRow, ...] = ()
+    alerts: tuple[AlertRow, ...] | None = ()
+    runs: tuple[RunRow, ...] = ()
+    simulated: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,205 @@
+"""Status views of every kind, for tests of the page and for its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from exporter.web.status.view import (
+    AlertRow,
+    Failure,
+    FeedRow,
+    LogLine,
+    RunRow,
+    StatusView,
+    StrategyRow,
+    TaskRow,
+)
+
+NOW = 1795532400.0
+"""Tuesday 2026-11-24, 10:00 in New York."""
+HOUR, DAY = 3600.0, 86400.0
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+
+
+def runs(
+    task: str, count: int, *, seconds: float = 2.0, fail: tuple[int, ...] = ()
+) -> list[RunRow]:
+    """Daily runs up to now, oldest first; those at the places in `fail` failed."""
+    return [
+        RunRow(
+            task,
+            f"{task[:6]}{place:04d}",
+            NOW - (count - place) * DAY / 3,
+            seconds * (1 + (place * 7 % 5) / 4),
+            "error" if place in fail else "success",
+            "ConnectionError: the source does not answer" if place in fail else "",
+        )
+        for place in range(count)
+    ]
+
+
+def _tasks() -> tuple[TaskRow, ...]:
+    scan = TaskRow(
+        "pre_market_scan", "well", "critical", "mon-fri 07:00",
+        next_run=NOW + 21 * HOUR, last_success=NOW - 3 * HOUR, deadline=NOW + 22 * HOUR, items=3,
+        runs=tuple(runs("pre_market_scan", 15, seconds=4)),
+    )  # fmt: skip
+    report = TaskRow(
+        "end_of_day_report", "well", "warning", "close + 30m",
+        next_run=NOW + 6.5 * HOUR, last_success=NOW - 17.5 * HOUR, items=12,
+        runs=tuple(runs("end_of_day_report", 14, seconds=9)),
+    )  # fmt: skip
+    check = TaskRow(
+        "health_check", "running", "warning", "every 30m",
+        next_run=NOW + 1800, last_success=NOW - 1800, items=6,
+        runs=tuple(runs("health_check", 24, seconds=0.4)),
+    )  # fmt: skip
+    rebalance = TaskRow(
+        "rebalance", "paused", "critical", "close - 15m",
+        paused_until=NOW + 2 * DAY, last_success=NOW - 5 * DAY,
+        runs=tuple(runs("rebalance", 6, seconds=20)),
+    )  # fmt: skip
+    return scan, report, check, rebalance
+
+
+def well() -> StatusView:
+    """A quiet morning."""
+    tasks = _tasks()
+    ran = sorted((r for t in tasks for r in t.runs), key=lambda r: -r.started)
+    return StatusView(
+        NOW,
+        "America/New_York",
+        "0.1.0",
+        tasks=tasks,
+        feeds=(
+            FeedRow("us_minute", "tickdb", "1m", "XNYS", open=True, symbols=3, newest=NOW - 60,
+                    limits=(("critical", 7200.0),)),
+            FeedRow("fx_hourly", "tickdb", "1h", "FX", open=True, symbols=5, newest=NOW - 1200),
+        ),
+        strategies=(
+            StrategyRow("momentum_001", "USD", 104_250.5, 0.012, -310.25, NOW - 900, DAY,
+                        limits=(("warning", 0.05), ("critical", 0.1))),
+        ),
+        runs=tuple(ran),
+        links=(("Metrics", "/metrics"), ("Grafana", "http://localhost:3000")),
+    )  # fmt: skip
+
+
+def fresh() -> StatusView:
+    """The first minute: nothing ran, no bar came, no strategy is configured."""
+    return StatusView(
+        NOW,
+        "America/New_York",
+        "0.1.0",
+        tasks=(
+            TaskRow("health_check", "new", "warning", "every 30m", next_run=NOW + 1800),
+            TaskRow(
+                "pre_market_scan", "new", "critical", "mon-fri 07:00", next_run=NOW + 21 * HOUR
+            ),
+        ),
+        feeds=(FeedRow("us_minute", "sim", "1m", "XNYS", open=True, symbols=3),),
+    )
+
+
+def simulated() -> StatusView:
+    """What `make run` shows before a real source is configured."""
+    return replace(well(), simulated=("sim",))
+
+
+def failing() -> StatusView:
+    """A task that failed three times, one that is late, an alert for each."""
+    lines = tuple(
+        LogLine(NOW - 2 * HOUR + n, level, text)
+        for n, (level, text) in enumerate(
+            [
+                ("info", "attempt 1 of 3"),
+                ("warning", "GET /market/kline/latest answered 503 after 1.2s"),
+                ("error", "Traceback (most recent call last):\n  File \"my_signals.py\", line 12, "
+                          "in compute\n    bars = await ctx.latest(SYMBOLS, '5m')"),
+            ]
+        )
+    )  # fmt: skip
+    broken = TaskRow(
+        "signals", "failing", "critical", "every 5m while open",
+        next_run=NOW + 300, last_success=NOW - DAY, last_failure=NOW - 2 * HOUR, failures=3,
+        runs=tuple(runs("signals", 20, fail=(3, 17, 18, 19))),
+        failure=Failure(NOW - 2 * HOUR, "error", "SourceError: tickdb answered 503 three times",
+                        "signal0019", lines),
+    )  # fmt: skip
+    late = TaskRow(
+        "broker_sync", "late", "warning", "every 1h",
+        next_run=NOW + HOUR, last_success=NOW - 5 * HOUR, deadline=NOW - 3 * HOUR,
+        runs=tuple(runs("broker_sync", 9)),
+    )  # fmt: skip
+    calm = well()
+    return replace(
+        calm,
+        tasks=(*calm.tasks, broken, late),
+        alerts=(
+            AlertRow("QuantTaskFailing", "critical", "A task fails.", NOW - 2 * HOUR,
+                     description="signals failed 3 times in a row."),
+            AlertRow("QuantTaskFailing", "warning", "A task is late.", NOW - 3 * HOUR,
+                     acknowledged=True, description="broker_sync is past its deadline."),
+        ),
+        runs=(*broken.runs[::-1], *calm.runs),
+    )  # fmt: skip
+
+
+def overdue() -> StatusView:
+    """Bars are missing, the drawdown is past its limit, the state is not durable."""
+    calm = well()
+    return replace(
+        calm,
+        feeds=(
+            replace(calm.feeds[0], overdue=3 * HOUR, worst="TSLA.US", missing=180,
+                    newest=NOW - 3 * HOUR, problem="tickdb does not answer: connect timed out"),
+            calm.feeds[1],
+        ),
+        strategies=(replace(calm.strategies[0], drawdown=0.112, pnl_today=-11_204.0),),
+        alerts=None,
+        troubles=("State is not durable: the disk is full. Free space; writes wait until then.",),
+    )  # fmt: skip
+
+
+def hostile() -> StatusView:
+    """Text from outside that would like to be markup, very long words, turned writing."""
+    failure = Failure(
+        NOW - HOUR, "error", HOSTILE + " \u202egnp.exe " + "x" * 600, "r1",
+        (LogLine(NOW - HOUR, "error", HOSTILE + "\x1b[31m red \x00"),),
+    )  # fmt: skip
+    task = TaskRow("signals", "failing", "critical", "every 5m", failures=1, failure=failure,
+                   runs=tuple(runs("signals", 3, fail=(2,))))  # fmt: skip
+    return replace(
+        well(),
+        tasks=(task,),
+        alerts=(AlertRow(HOSTILE, "critical", HOSTILE, NOW - 60, description=HOSTILE),),
+        runs=(RunRow("signals", "r1", NOW - HOUR, 1.0, "error", HOSTILE),),
+        simulated=(HOSTILE,),
+        troubles=(HOSTILE,),
+    )
+
+
+def many(tasks: int = 200) -> StatusView:
+    """As many tasks as the design plans for, a few of them failing."""
+    rows = tuple(
+        TaskRow(
+            f"task_{n:03d}", "failing" if n % 50 == 7 else "well", "warning", "every 5m",
+            next_run=NOW + n, last_success=NOW - n * 60, failures=int(n % 50 == 7),
+            runs=tuple(runs(f"task_{n:03d}", 21, fail=(20,) if n % 50 == 7 else ())),
+            failure=Failure(NOW - n, "timeout", "ended after 300 s") if n % 50 == 7 else None,
+        )
+        for n in range(tasks)
+    )  # fmt: skip
+    ran = tuple(sorted((r for t in rows for r in t.runs), key=lambda r: -r.started))
+    return replace(well(), tasks=rows, runs=ran)
+
+
+VIEWS = {
+    "well": well,
+    "fresh": fresh,
+    "simulated": simulated,
+    "failing": failing,
+    "overdue": overdue,
+    "hostile": hostile,
+    "many": many,
+}

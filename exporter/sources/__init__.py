@@ -1,1 +1,5 @@
-"""Where bars come from."""
+"""Where bars come from: the interface, and the client for TickDB and the simulated feed."""
+
+from exporter.sources.base import Answer, Bar, Source, SourceError, Ticker
+
+__all__ = ["Answer", "Bar", "Source", "SourceError", "Ticker"]

@@ -1,4 +1,4 @@
-"""What a source is, and what comes out of one."""
+"""What every source of market data offers, and the one way in which it fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One OHLCV candle. ``start`` is Unix seconds UTC; prices in the symbol's currency."""
+    """One OHLCV candle. ``start`` is Unix seconds; whether it is closed follows from its calendar.
+
+    Prices are in the symbol's own currency, volume in units of the symbol.
+    """
 
     symbol: str
     start: float
@@ -24,19 +27,21 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Ticker:
-    """The newest trade and the best quotes of a symbol; ``at`` is Unix seconds UTC."""
+    """The newest trade and, where the source knows them, the best bid and ask."""
 
     symbol: str
     last: float
     bid: float | None
     ask: float | None
     at: float
+    """Unix seconds."""
 
 
 class SourceError(Exception):
-    """A source could not give what was asked. ``reason`` is one of metrics.FETCH_REASONS.
+    """Data could not be had. ``reason`` is one of metrics.FETCH_REASONS.
 
-    ``retryable``: the same question may be answered later; ``retry_after``: seconds, if it said.
+    ``retryable`` says that the same request may go well later, ``retry_after`` how many seconds
+    later at the earliest where the source named a time, ``code`` its own number for the problem.
     """
 
     def __init__(
@@ -46,40 +51,54 @@ class SourceError(Exception):
         *,
         retryable: bool = False,
         retry_after: float | None = None,
+        code: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.reason, self.retryable, self.retry_after = reason, retryable, retry_after
+        self.reason = reason
+        self.message = message
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.code = code
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """What came for each symbol, and why nothing came for the others."""
+    """What a request for several symbols brought: every symbol asked for is in one of the two."""
 
     good: dict[str, T] = field(default_factory=dict)
     bad: dict[str, SourceError] = field(default_factory=dict)
 
+    def merge(self, other: Answer[T]) -> None:
+        """Take in what another batch brought."""
+        self.good.update(other.good)
+        self.bad.update(other.bad)
+
 
 class Source(Protocol):
-    """A market-data source. Every method paces itself and may raise :class:`SourceError`."""
+    """Where bars come from. It paces itself, and raises nothing but :class:`SourceError`."""
 
     name: str
     simulated: bool
     key_expiry: float
+    """Unix seconds; NaN until :meth:`subscription` has told."""
 
     async def latest(self, symbols: Sequence[str], interval: str) -> Answer[list[Bar]]:
-        """The newest bars of each symbol, ascending; the last one may still be forming."""
+        """The newest bars of each symbol, oldest first; the last one may still be forming.
+
+        Never raises: whatever went wrong is in ``bad``, symbol by symbol.
+        """
 
     async def recent(self, symbol: str, interval: str, limit: int) -> list[Bar]:
-        """The newest `limit` bars of one symbol, ascending; the last one may still be forming."""
+        """The newest `limit` bars of one symbol, as in :meth:`latest`; 1000 at the most."""
 
     async def history(self, symbol: str, interval: str, start: float, end: float) -> list[Bar]:
-        """All bars that start in [start, end), Unix seconds, ascending, each once."""
+        """All bars whose start lies in [start, end), oldest first, each once."""
 
     async def tickers(self, symbols: Sequence[str]) -> Answer[Ticker]:
-        """Last price, bid and ask of each symbol."""
+        """The newest ticker of each symbol. Never raises, as :meth:`latest`."""
 
     async def subscription(self) -> float:
-        """When the key expires, Unix seconds; NaN when it does not."""
+        """When the key expires, Unix seconds (NaN when the source does not say)."""
 
     async def close(self) -> None:
-        """End all connections."""
+        """Give connections back. Requests under way fail; a second call does nothing."""

@@ -1,0 +1,168 @@
+"""One HTTP answer of TickDB to its data, or to the one :class:`SourceError` that it means.
+
+Both documented versions of the API are read: an error's ``code`` is an int, a string of digits, or
+words with the number in the message (``[1001] Invalid or expired token``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from exporter.sources.base import SourceError
+
+RATE_PAUSE_SECONDS = 20.0
+"""Pause after 3001 when the answer names no time: three of them outlast a limit per minute."""
+RATE_PAUSE_CAP_SECONDS = 120.0
+"""Longest pause after 3001, whatever the answer says: a budget per minute is back long before."""
+QUOTA_CAP_SECONDS = 86400.0
+"""Longest stop after 3002: then one request finds out, for the quota may have been raised."""
+_QUOTA_PROBE_SECONDS = 3600.0
+_KNOWN_KINDS = ("application/json", "text/html", "text/plain", "text/xml", "application/xml")
+
+Redact = Callable[[object], str]
+
+
+def read_envelope(
+    status: int, headers: Mapping[str, str], body: bytes, now: float, redact: Redact
+) -> Any:
+    """The ``data`` of a good answer. Raises :class:`SourceError` for every other one."""
+    if 300 <= status < 400:
+        raise SourceError(
+            "http",
+            f"HTTP {status}: the server redirects, and the key is not sent elsewhere; "
+            "correct the source's `url`",
+        )
+    envelope = _json(body)
+    if not isinstance(envelope, dict) or not ({"code", "error"} & envelope.keys()):
+        raise _no_envelope(status, headers, body, now)
+    if _code(envelope) == 0 and status < 400:
+        if "data" not in envelope:
+            raise SourceError("malformed", "the answer has no `data`", retryable=True)
+        return envelope["data"]
+    said = redact(envelope.get("message") or envelope.get("error") or "no message")
+    raise _failure(envelope, status, headers, now, said)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        # NaN and Infinity are no JSON; Python would let them through.
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _code(envelope: Mapping[str, Any]) -> int | None:
+    code = envelope.get("code")
+    if isinstance(code, int) and not isinstance(code, bool):
+        return code
+    if isinstance(code, str) and re.fullmatch(r"[0-9]{1,6}", code.strip()):
+        return int(code)
+    for key in ("message", "code", "error"):
+        found = re.search(r"\[(\d{4})\]", str(envelope.get(key))[:500])
+        if found:
+            return int(found[1])
+    return None
+
+
+def _failure(
+    envelope: Mapping[str, Any], status: int, headers: Mapping[str, str], now: float, said: str
+) -> SourceError:
+    code = _code(envelope)
+    data = envelope.get("data")
+    asked = _asked_pause(headers, data.get("reset_at") if isinstance(data, dict) else None, now)
+    if code is None or code == 0:
+        if status >= 400:
+            return _by_status(status, f"HTTP {status}: {said}", asked)
+        return SourceError("malformed", "the answer's `code` says nothing", retryable=True)
+    text = f"the source answers {code}: {said}"
+    reason, retryable, pause = "api", 5000 <= code < 6000 or status >= 500, None
+    if 1000 <= code < 2000:
+        reason, retryable = "auth", False
+    elif code == 3001:
+        reason, retryable, pause = "rate_limit", True, _rate_pause(asked)
+    elif code == 3002:
+        reason, retryable = "quota", False
+        pause = max(1.0, _quota_stop(now) if asked is None else min(asked, QUOTA_CAP_SECONDS))
+    elif code == 3003:  # connections: others may end meanwhile
+        reason, retryable = "rate_limit", True
+    return SourceError(reason, text, retryable=retryable, retry_after=pause, code=code)
+
+
+def _no_envelope(status: int, headers: Mapping[str, str], body: bytes, now: float) -> SourceError:
+    if status >= 400:
+        return _by_status(
+            status, f"HTTP {status} without TickDB's envelope", _asked_pause(headers, None, now)
+        )
+    said = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = said if said in _KNOWN_KINDS else "another kind"
+    return SourceError(
+        "malformed",
+        f"HTTP {status}, but no JSON envelope: {len(body)} bytes of {kind}",
+        retryable=True,
+    )
+
+
+def _by_status(status: int, text: str, asked: float | None) -> SourceError:
+    if status == 429:
+        return SourceError("rate_limit", text, retryable=True, retry_after=_rate_pause(asked))
+    if status in (401, 403):
+        return SourceError("auth", text)
+    if asked is not None:
+        asked = min(asked, RATE_PAUSE_CAP_SECONDS)
+    return SourceError("http", text, retryable=status >= 500 or status == 408, retry_after=asked)
+
+
+def _asked_pause(headers: Mapping[str, str], reset_at: Any, now: float) -> float | None:
+    """Seconds to wait as the answer asks, 0 or more; None when it does not, or says nonsense."""
+    pause = retry_after_seconds(headers.get("Retry-After", ""), now)
+    if pause is not None:
+        return pause  # relative to the server's own clock, so better than reset_at
+    at = timestamp_seconds(reset_at)
+    return None if at is None else max(0.0, at - now)
+
+
+def retry_after_seconds(text: str, now: float) -> float | None:
+    """``Retry-After`` as an integer, a decimal or an HTTP date (RFC 9110, 10.2.3) to seconds."""
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,10})?", text):
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text[:100])
+        return max(0.0, at.replace(tzinfo=at.tzinfo or UTC).timestamp() - now)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def timestamp_seconds(value: Any) -> float | None:
+    """Unix seconds or milliseconds, as a number, digits or ISO 8601, to seconds; else None."""
+    if isinstance(value, str):
+        if re.fullmatch(r"[0-9]{1,13}(\.[0-9]{1,10})?", value):
+            value = float(value)
+        else:
+            try:
+                at = datetime.fromisoformat(value[:40])
+                return at.replace(tzinfo=at.tzinfo or UTC).timestamp()
+            except (ValueError, OverflowError):
+                return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e14:
+        return None
+    return value / 1000 if value > 1e11 else float(value)
+
+
+def _rate_pause(asked: float | None) -> float:
+    return RATE_PAUSE_SECONDS if asked is None else min(asked, RATE_PAUSE_CAP_SECONDS)
+
+
+def _quota_stop(now: float) -> float:
+    # Quotas count days or months of UTC, so midnight may bring a new one; and one request an hour
+    # is cheap against a day without data when the quota was raised meanwhile.
+    return min(86400.0 - now % 86400.0, _QUOTA_PROBE_SECONDS)

@@ -1,0 +1,189 @@
+"""TickDB's payloads to bars and tickers. Every number is checked here, once, and is a float after.
+
+A series with anything wrong in it is rejected as a whole: half of a broken answer is no data.
+All functions raise :class:`SourceError` with reason ``malformed`` and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from exporter.sources.base import Answer, Bar, SourceError, Ticker
+from exporter.sources.envelope import Redact, timestamp_seconds
+
+_NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+_EARLIEST_MS = 315_532_800_000
+"""1980: what lies before was meant in seconds."""
+_AHEAD_SECONDS = 60.0
+"""A server's clock may be ahead of ours by this much."""
+
+
+def malformed(text: str) -> SourceError:
+    """An answer that does not hold what it should; asking again may bring a better one."""
+    return SourceError("malformed", text, retryable=True)
+
+
+def read_latest(
+    data: Any, symbols: Collection[str], interval: str, now: float
+) -> Answer[list[Bar]]:
+    """A batch of series. Series that nobody asked for are left out."""
+    answer: Answer[list[Bar]] = Answer()
+    for symbol, entry, twice in _by_symbol(data, symbols):
+        try:
+            if twice:
+                raise malformed(f"{symbol} is in the answer twice")
+            answer.good[symbol] = read_series(entry, symbol, interval, now)
+        except SourceError as error:
+            answer.bad[symbol] = error
+    _note_absent(answer, symbols)
+    return answer
+
+
+def read_series(entry: Any, symbol: str, interval: str, now: float) -> list[Bar]:
+    """``{symbol, interval, klines: […]}`` of one symbol to bars, oldest first."""
+    if isinstance(entry, list) and len(entry) == 1:
+        entry = entry[0]
+    if not isinstance(entry, dict) or not isinstance(entry.get("klines"), list):
+        raise malformed(f"{symbol}: there is no list of `klines`")
+    if entry.get("symbol", symbol) != symbol:
+        raise malformed(f"{symbol}: the answer is about another symbol")
+    if entry.get("interval", interval) != interval:
+        raise malformed(f"{symbol}: the answer has another interval than {interval}")
+    bars = [_bar(row, symbol, place, now) for place, row in enumerate(entry["klines"])]
+    steps = [b.start - a.start for a, b in pairwise(bars)]
+    if all(step < 0 for step in steps):
+        bars.reverse()
+    elif 0 in steps:
+        raise malformed(f"{symbol}: two bars have the same time")
+    elif not all(step > 0 for step in steps):
+        raise malformed(f"{symbol}: the bars are out of order")
+    return bars
+
+
+def _bar(row: Any, symbol: str, place: int, now: float) -> Bar:
+    where = f"{symbol}: bar {place}"
+    if not isinstance(row, dict):
+        raise malformed(f"{where} is no object")
+    start = _moment(row, "time", where, now)
+    low, high = _price(row, "low", where), _price(row, "high", where)
+    opened, closed = _price(row, "open", where), _price(row, "close", where)
+    if high < low:
+        raise malformed(f"{where}: high lies below low")
+    if not (low <= opened <= high and low <= closed <= high):
+        raise malformed(f"{where}: open or close lies outside low and high")
+    volume = _number(row, "volume", where)
+    return Bar(symbol, start, float(opened), float(high), float(low), float(closed), float(volume))
+
+
+def read_tickers(data: Any, symbols: Collection[str], now: float) -> Answer[Ticker]:
+    """A batch of tickers, as :func:`read_latest`."""
+    answer: Answer[Ticker] = Answer()
+    for symbol, entry, twice in _by_symbol(data, symbols):
+        try:
+            if twice:
+                raise malformed(f"{symbol} is in the answer twice")
+            at = _moment(entry, "timestamp", symbol, now)
+            last = float(_price(entry, "last_price", symbol))
+            answer.good[symbol] = Ticker(
+                symbol, last, _quote(entry, "bid_price"), _quote(entry, "ask_price"), at
+            )
+        except SourceError as error:
+            answer.bad[symbol] = error
+    _note_absent(answer, symbols)
+    return answer
+
+
+def read_expiry(data: Any, now: float, redact: Redact) -> float:
+    """``/apikeys/subscriptions`` to the moment at which the key ends, Unix seconds.
+
+    With several subscriptions the latest one counts; NaN when none has an end.
+    """
+    entries = data if isinstance(data, list) else [data]
+    ends = [math.nan]
+    for entry in entries:
+        if not isinstance(entry, dict) or not ({"expires_at", "remaining_seconds"} & entry.keys()):
+            raise malformed(f"no subscription, but {redact(type(entry).__name__)}")
+        end = timestamp_seconds(entry.get("expires_at"))
+        left = entry.get("remaining_seconds")
+        if end is None and left is not None:
+            end = now + float(_number(entry, "remaining_seconds", "subscription"))
+        elif end is None and entry.get("expires_at") is not None:
+            raise malformed("subscription: `expires_at` is no moment")
+        ends += [end] if end is not None else []
+    return max((e for e in ends if not math.isnan(e)), default=math.nan)
+
+
+def _by_symbol(data: Any, symbols: Collection[str]) -> list[tuple[str, Any, bool]]:
+    entries = [data] if isinstance(data, dict) else data
+    if not isinstance(entries, list):
+        raise malformed("`data` is no list of symbols")
+    found: dict[str, Any] = {}
+    twice: set[str] = set()
+    for entry in entries:
+        symbol = entry.get("symbol") if isinstance(entry, dict) else None
+        if not isinstance(symbol, str):
+            raise malformed("`data` has an entry without `symbol`")
+        if symbol in symbols:
+            twice |= {symbol} & found.keys()
+            found[symbol] = entry
+    return [(symbol, entry, symbol in twice) for symbol, entry in found.items()]
+
+
+def _note_absent(answer: Answer[Any], symbols: Collection[str]) -> None:
+    for symbol in symbols:
+        if symbol not in answer.good and symbol not in answer.bad:
+            answer.bad[symbol] = SourceError(
+                "api", f"the source's answer leaves {symbol} out", retryable=True
+            )
+
+
+def _moment(row: dict[str, Any], key: str, where: str, now: float) -> float:
+    value = row.get(key)
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,16}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise malformed(f"{where}: `{key}` is {_said(row, key)}, not UTC milliseconds")
+    if value < _EARLIEST_MS:
+        raise malformed(f"{where}: `{key}` lies before 1980")
+    if value / 1000 > now + _AHEAD_SECONDS:
+        raise malformed(f"{where}: `{key}` lies in the future")
+    return value / 1000
+
+
+def _number(row: dict[str, Any], key: str, where: str) -> Decimal:
+    value = row.get(key)
+    text = str(value) if isinstance(value, float) else value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**30:
+        text = str(value)
+    if not isinstance(text, str) or not _NUMBER.fullmatch(text):
+        raise malformed(f"{where}: `{key}` is {_said(row, key)}, not a number of 0 or more")
+    number = Decimal(text)
+    if not math.isfinite(float(number)):
+        raise malformed(f"{where}: `{key}` is too large")
+    return number
+
+
+def _price(row: dict[str, Any], key: str, where: str) -> Decimal:
+    number = _number(row, key, where)
+    if float(number) <= 0:
+        raise malformed(f"{where}: `{key}` is 0, which is no price")
+    return number
+
+
+def _quote(entry: dict[str, Any], key: str) -> float | None:
+    if entry.get(key) in (None, "", "0", 0):
+        return None  # no bid or no ask
+    return float(_number(entry, key, str(entry.get("symbol")))) or None
+
+
+def _said(row: dict[str, Any], key: str) -> str:
+    """What stands there, by its type alone: a value could hold anything, also the key."""
+    if key not in row:
+        return "missing"
+    value = row[key]
+    return "null" if value is None else f"of type {type(value).__name__}"

@@ -1,0 +1,117 @@
+"""One HTTP attempt: the request with its key, time limits and size limit, to status and body.
+
+Everything that aiohttp may raise becomes a :class:`SourceError` without the original attached:
+aiohttp's exceptions hold the request with its headers, and so the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+from exporter.sources.base import SourceError
+from exporter.sources.keys import Key
+
+LARGEST_ANSWER_BYTES = 16_000_000
+"""Unpacked. A thousand bars are 200 kB, fifty symbols with a thousand bars each 10 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """Status, headers and the whole unpacked body of one answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Sends GET requests to one server. Its session opens with the first request."""
+
+    def __init__(self, url: str, key: Key, connect_timeout: float, read_timeout: float) -> None:
+        self._url, self._key = url.rstrip("/"), key
+        # sock_read alone would let a server hold us for ever with a byte now and then.
+        self.timeout = aiohttp.ClientTimeout(
+            total=connect_timeout + 2 * read_timeout,
+            connect=connect_timeout,
+            sock_connect=connect_timeout,
+            sock_read=read_timeout,
+            ceil_threshold=read_timeout + 1,  # aiohttp would round longer ones up to whole seconds
+        )
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def get(self, path: str, parameters: Mapping[str, str]) -> RawAnswer:
+        """One attempt. Raises :class:`SourceError`: timeout, connect, http or malformed."""
+        failure: SourceError
+        try:
+            return await self._get(path, parameters)
+        except aiohttp.ConnectionTimeoutError:
+            failure = SourceError(
+                "connect",
+                f"no connection within {self.timeout.sock_connect:g} s",
+                retryable=True,
+            )
+        except TimeoutError:
+            failure = SourceError(
+                "timeout",
+                f"no whole answer within {self.timeout.sock_read:g} s without a byte or "
+                f"{self.timeout.total:g} s in all",
+                retryable=True,
+            )
+        except aiohttp.ClientConnectorCertificateError:
+            failure = SourceError("connect", "the server's certificate is not valid for its name")
+        except aiohttp.ClientPayloadError:
+            failure = SourceError(
+                "malformed", "the answer breaks off or unpacks badly", retryable=True
+            )
+        except aiohttp.ClientResponseError:
+            failure = SourceError("malformed", "the answer is no HTTP", retryable=True)
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            failure = SourceError("http", "the source's `url` is no address")
+        except (aiohttp.ClientError, OSError) as error:
+            what = getattr(error, "strerror", None) or type(error).__name__
+            failure = SourceError(
+                "connect", f"connection failed: {self._key.redact(what)}", retryable=True
+            )
+        except (ValueError, RuntimeError) as error:  # what aiohttp lets through of broken answers
+            kind = type(error).__name__
+            failure = SourceError(
+                "malformed", f"the answer cannot be read ({kind})", retryable=True
+            )
+        # Raised here, outside of the handlers, so that no `__context__` carries the headers.
+        raise failure
+
+    async def _get(self, path: str, parameters: Mapping[str, str]) -> RawAnswer:
+        if self._closed:
+            raise SourceError("connect", "the source has been closed")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self.timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                connector=aiohttp.TCPConnector(limit=0),  # the budget limits what is under way
+            )
+        async with self._session.get(
+            self._url + path,
+            params=parameters,
+            headers={"X-API-Key": self._key.reveal()},
+            allow_redirects=False,
+        ) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LARGEST_ANSWER_BYTES:
+                    raise SourceError(
+                        "malformed",
+                        f"the answer is larger than {LARGEST_ANSWER_BYTES // 10**6} MB",
+                        retryable=True,
+                    )
+            return RawAnswer(response.status, response.headers, bytes(body))
+
+    async def close(self) -> None:
+        """Close the connections; requests after this fail."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()

@@ -1,0 +1,185 @@
+"""``quant-exporter logs``: the lines that somebody asks for, readable, newest last."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from exporter.clock import Clock, SystemClock
+from exporter.config import Config
+from exporter.logs.files import LogFile, files_of
+from exporter.logs.reading import Record, files_between, parse, raw_lines, records, stamp
+from exporter.logs.records import Readable
+from exporter.logs.tail import Tail
+from exporter.logs.terminal import style_of
+from exporter.metrics import LOG_LEVELS
+from exporter.units import parse_duration
+
+FOLLOW_SECONDS = 0.25
+MOST_OF_RUN = 2000
+"""Lines of one run that are handed to a page: the first tenth and the last."""
+RUN_SLACK_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines: those that fulfil all that is given."""
+
+    task: str | None = None
+    run: str | None = None
+    """A run's id, or its beginning."""
+    level: str | None = None
+    """This level and above."""
+
+    def __call__(self, record: Record) -> bool:
+        """Whether `record` is one of them."""
+        if self.task is not None and record.get("task") != self.task:
+            return False
+        if self.run is not None and not str(record.get("run_id", "")).startswith(self.run):
+            return False
+        if self.level is None:
+            return True
+        level = record.get("level")
+        return level in LOG_LEVELS and LOG_LEVELS.index(level) >= LOG_LEVELS.index(self.level)
+
+
+def main(
+    config: Config,
+    *,
+    task: str | None = None,
+    run: str | None = None,
+    level: str | None = None,
+    since: str | None = None,
+    follow: bool = False,
+    as_json: bool = False,
+    clock: Clock | None = None,
+    out: TextIO | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """Print lines; with `follow`, go on until interrupted or `stop()`.
+
+    `since` (``8h``) defaults to a day, and with `run` to all there is. Exit status 0; 1 when no
+    line was found; 2 for wrong use.
+    """
+    clock, out = clock or SystemClock(), out or sys.stdout
+    if level is not None and level not in LOG_LEVELS:
+        print(f"{level!r} is no level; write one of {', '.join(LOG_LEVELS)}", file=sys.stderr)
+        return 2
+    try:
+        back = parse_duration(since) if since else (3650 * 86400.0 if run else 86400.0)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    wanted = Wanted(task, run, level)
+    zone, now = ZoneInfo(config.timezone), clock.now()
+    style = style_of(out.fileno(), os.environ) if out.isatty() else "plain"
+    readable = Readable(zone, style, dates=True)
+    broken = found = 0
+
+    def count_broken() -> None:
+        nonlocal broken
+        broken += 1
+
+    def show(record: Record) -> None:
+        nonlocal found
+        found += 1
+        out.write(_line(record) if as_json else readable.text(record))
+
+    tail = Tail(lambda: _open_file(config.logs.directory)) if follow else None
+    if tail is not None:
+        tail.skip_to_end()  # before the rest is read: a line may be seen twice, none is missed
+    end = now if tail is None else now + 60.0
+    files = files_between(config.logs.directory, "exporter", now - back, end, zone)
+    last: deque[bytes] = deque(maxlen=1000)
+    for record in records(files, now - back, end, count_broken):
+        if wanted(record):
+            show(record)
+            if follow:
+                last.append(_line(record).encode())
+    if broken:
+        print(f"({broken} broken lines were left out)", file=sys.stderr)
+    if tail is not None:
+        known = set(last)
+
+        def show_new(record: Record) -> None:
+            if wanted(record) and _line(record).encode() not in known:
+                show(record)
+
+        _follow(tail, show_new, out, stop)
+    return 0 if found or follow else 1
+
+
+def _line(record: Record) -> str:
+    return orjson.dumps(record).decode() + "\n"
+
+
+def _open_file(directory: Path) -> Path | None:
+    opened = [file.path for file in files_of(directory, "exporter") if file.open]
+    return opened[-1] if opened else None
+
+
+def _follow(
+    tail: Tail, show: Callable[[Record], None], out: TextIO, stop: Callable[[], bool]
+) -> None:
+    while not stop():
+        for line in tail.lines():
+            record = parse(line)
+            if record is not None:
+                show(record)
+        out.flush()
+        time.sleep(FOLLOW_SECONDS)
+
+
+def lines_of_run(
+    directory: Path, zone: ZoneInfo, run_id: str, started_at: float, ended_at: float | None
+) -> list[Record]:
+    """The lines of one run in their order, for its page; at most :data:`MOST_OF_RUN`, the middle
+    left out. Times are Unix seconds. Reads files: call it in a thread."""
+    end = (ended_at if ended_at is not None else 2**40) + RUN_SLACK_SECONDS
+    start = started_at - RUN_SLACK_SECONDS
+    files = files_of(directory, "exporter")
+    if ended_at is not None:
+        files = files_between(directory, "exporter", start, end, zone)
+    else:
+        first = files_between(directory, "exporter", start, start + 1, zone)
+        files = [f for f in files if not first or f.day >= first[0].day]
+    sought = run_id.encode()
+    head: list[Record] = []
+    rest: deque[Record] = deque(maxlen=MOST_OF_RUN * 9 // 10)
+    for record in _of_run(files, sought, run_id, start, end):
+        if len(head) < MOST_OF_RUN // 10:
+            head.append(record)
+        else:
+            rest.append(record)
+    return head + list(rest)
+
+
+def _of_run(
+    files: Iterable[LogFile], sought: bytes, run_id: str, start: float, end: float
+) -> Iterator[Record]:
+    first, last = stamp(start), stamp(min(end, 4e9))
+    for file in files:
+        for line in raw_lines(file.path):
+            if sought in line:  # most lines are not parsed at all
+                record = parse(line)
+                if (
+                    record is not None
+                    and record.get("run_id") == run_id
+                    and first <= str(record.get("timestamp")) < last
+                ):
+                    yield record
+
+
+def readable_lines(lines: Iterable[Record], zone: ZoneInfo) -> str:
+    """Records as the text that a terminal would show."""
+    readable = Readable(zone, "plain", dates=True)
+    return "".join(readable.text(line) for line in lines)

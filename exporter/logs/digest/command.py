@@ -1,0 +1,117 @@
+"""``quant-exporter digest``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from exporter.clock import Clock, SystemClock
+from exporter.config import Config
+from exporter.logs.digest.facts import ALERT_BUDGET, Due, Request
+from exporter.logs.digest.keeping import save
+from exporter.logs.digest.render import markdown, page
+from exporter.logs.files import midnight
+from exporter.units import parse_duration
+
+Format = Literal["md", "html", "json"]
+
+
+class WrongUse(ValueError):  # noqa: N818 - the sentence is for the user
+    """What was asked cannot be understood; the message says what to write."""
+
+
+def main(
+    config: Config,
+    *,
+    day: str | None = None,
+    since: str | None = None,
+    format: Format = "md",  # noqa: A002 - as the option is called
+    keep: bool = False,
+    due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
+    clock: Clock | None = None,
+) -> int:
+    """Print the digest of `day` (``2026-11-24``, ``yesterday``; default: today so far) or of the
+    time `since` a duration ago; with `keep`, write it under the reports folder too.
+
+    `due` lists what lies ahead between two moments. Exit status: 0, 1 when a report cannot be
+    written, 2 for wrong use.
+    """
+    from exporter.logs.digest.build import build
+
+    try:
+        request = asked(config, day=day, since=since, due=due, now=(clock or SystemClock()).now())
+    except WrongUse as error:
+        print(error, file=sys.stderr)
+        return 2
+    digest = build(request)
+    match format:
+        case "json":
+            print(json.dumps(digest.to_json(), indent=2, ensure_ascii=False))
+        case "html":
+            print(page(digest), end="")
+        case _:
+            print(markdown(digest), end="")
+    if keep:
+        try:
+            save(digest, request.reports)
+        except OSError as error:
+            print(f"the digest cannot be kept: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def reports_folder(config: Config) -> Path:
+    """Where reports are: ``reports`` beside the state file."""
+    return config.state.parent / "reports"
+
+
+def asked(
+    config: Config,
+    *,
+    day: str | None = None,
+    since: str | None = None,
+    due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
+    now: float,
+) -> Request:
+    """What the words mean; raises :class:`WrongUse`."""
+    zone = ZoneInfo(config.timezone)
+    today = datetime.fromtimestamp(now, zone).date()
+    if since is not None:
+        if day is not None:
+            raise WrongUse("say either --day or --since")
+        try:
+            start, end, title = now - parse_duration(since), now, f"last {since}"
+        except ValueError as error:
+            raise WrongUse(str(error)) from error
+        ahead = today + timedelta(days=1)
+    else:
+        wanted = _day(day, today)
+        start, end = midnight(wanted, zone), midnight(wanted + timedelta(days=1), zone)
+        title, ahead = wanted.isoformat(), wanted + timedelta(days=1)
+    tomorrow = (midnight(ahead, zone), midnight(ahead + timedelta(days=1), zone))
+    return Request(
+        directory=config.logs.directory,
+        zone=config.timezone,
+        start=start,
+        end=end,
+        title=title,
+        reports=reports_folder(config),
+        due=due(*tomorrow),
+        budget=ALERT_BUDGET,
+    )
+
+
+def _day(text: str | None, today: date) -> date:
+    if text in (None, "today"):
+        return today
+    if text == "yesterday":
+        return today - timedelta(days=1)
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError as error:
+        raise WrongUse(f"{text!r} is no day; write 2026-11-24, today or yesterday") from error

@@ -1,0 +1,192 @@
+"""What a digest says, as plain data: made from log files, kept as JSON, rendered for people."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+ALERT_BUDGET = 10
+"""Non-critical notifications a day at the most."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """Slots of one task that lie ahead. Times are Unix seconds."""
+
+    task: str
+    slots: int
+    first: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be summed up."""
+
+    directory: Path
+    """Where the log files are."""
+    zone: str
+    start: float
+    end: float
+    """The stretch of time [start, end), Unix seconds."""
+    title: str
+    """``2026-11-24``, or what was asked."""
+    reports: Path
+    """Where digests of earlier days and the end-of-day report are."""
+    due: tuple[Due, ...] = ()
+    budget: int = ALERT_BUDGET
+
+    def to_json(self) -> dict[str, Any]:
+        """For another process."""
+        data = dataclasses.asdict(self)
+        return data | {"directory": str(self.directory), "reports": str(self.reports)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Request:
+        """The inverse of :meth:`to_json`."""
+        due = tuple(Due(**entry) for entry in data["due"])
+        folders = {name: Path(data[name]) for name in ("directory", "reports")}
+        return cls(**{**data, **folders, "due": due})
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        """The zone for people."""
+        return ZoneInfo(self.zone)
+
+
+@dataclass(frozen=True)
+class TaskDay:
+    """Runs of one task."""
+
+    task: str
+    runs: int
+    failures: dict[str, int]
+    """Outcome to count, successes left out."""
+    retried: int
+    """Runs that took more than one attempt."""
+    missed: int
+    median_seconds: float | None
+    """Of successful runs."""
+    last_error: str | None
+
+
+@dataclass(frozen=True)
+class SlowRun:
+    """A run that took much longer than its task usually does."""
+
+    task: str
+    run_id: str
+    at: str
+    seconds: float
+    usual_seconds: float
+    """Median of the daily medians of up to seven days before."""
+
+
+@dataclass(frozen=True)
+class ErrorGroup:
+    """Lines that say the same but for numbers, names in quotes and symbols."""
+
+    fingerprint: str
+    level: str
+    logger: str
+    error_type: str | None
+    count: int
+    first: str
+    last: str
+    example: str
+    run_id: str | None
+    new: bool
+    """No line of the 30 days before had this fingerprint."""
+
+
+@dataclass(frozen=True)
+class FetchDay:
+    """Fetches of one endpoint of a source."""
+
+    source: str
+    endpoint: str
+    failed: int
+    reasons: dict[str, int]
+    requests: int | None
+    """All requests, where the lines tell (event ``fetch_totals``)."""
+
+
+@dataclass(frozen=True)
+class AlertDay:
+    """Notifications of one alert."""
+
+    alert: str
+    severity: str
+    firing: int
+    resolved: int
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A stretch of time, summed up."""
+
+    title: str
+    zone: str
+    start: float
+    end: float
+    files: int
+    megabytes: float
+    seconds: float
+    """How long the summing up took."""
+    records: int
+    broken_lines: int
+    lost_lines: int
+    levels: dict[str, int] = field(default_factory=dict)
+    tasks: list[TaskDay] = field(default_factory=list)
+    slow_runs: list[SlowRun] = field(default_factory=list)
+    errors: list[ErrorGroup] = field(default_factory=list)
+    more_errors: int = 0
+    """Groups beyond the listed ones."""
+    fetches: list[FetchDay] = field(default_factory=list)
+    alerts: list[AlertDay] = field(default_factory=list)
+    non_critical_notifications: int = 0
+    budget: int = ALERT_BUDGET
+    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    due: list[Due] = field(default_factory=list)
+
+    @property
+    def runs(self) -> int:
+        """All runs that ended."""
+        return sum(task.runs for task in self.tasks)
+
+    @property
+    def failures(self) -> int:
+        """Runs that ended without success."""
+        return sum(sum(task.failures.values()) for task in self.tasks)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing happened that a person should read."""
+        return not (
+            self.failures
+            or self.errors
+            or self.slow_runs
+            or self.lost_lines
+            or self.broken_lines
+            or any(task.missed or task.retried for task in self.tasks)
+            or any(fetch.failed for fetch in self.fetches)
+            or any(alert.firing for alert in self.alerts)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept."""
+        return dataclasses.asdict(self) | {"quiet": self.quiet}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Digest:
+        """The inverse of :meth:`to_json`; raises KeyError or TypeError for anything else."""
+        kinds = {
+            "tasks": TaskDay, "slow_runs": SlowRun, "errors": ErrorGroup, "fetches": FetchDay,
+            "alerts": AlertDay, "due": Due,
+        }  # fmt: skip
+        data = {name: value for name, value in data.items() if name != "quiet"}
+        for name, kind in kinds.items():
+            data[name] = [kind(**entry) for entry in data[name]]
+        return cls(**data)

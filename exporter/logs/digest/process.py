@@ -1,0 +1,55 @@
+"""A digest made in a process of its own, so that DuckDB's memory is gone when it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+
+from exporter.logs.digest.facts import Digest, Request
+
+NICE = 10
+"""The exporter's own work goes first."""
+
+
+class DigestError(Exception):
+    """The process ended without a digest; the message has the end of what it said."""
+
+
+async def build_apart(request: Request, timeout: float) -> Digest:
+    """As :func:`exporter.logs.digest.build.build`, in another process.
+
+    Raises :class:`DigestError`, and :class:`TimeoutError` after `timeout` seconds.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "exporter.logs.digest.process",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(timeout):
+            out, err = await process.communicate(json.dumps(request.to_json()).encode())
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        tail = err.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise DigestError(f"the digest's process ended with {process.returncode}: {tail}")
+    return Digest.from_json(json.loads(out))
+
+
+def _main() -> None:
+    from exporter.logs.digest.build import build
+
+    with contextlib.suppress(OSError):
+        os.nice(NICE)
+    digest = build(Request.from_json(json.load(sys.stdin)))
+    json.dump(digest.to_json(), sys.stdout)
+
+
+if __name__ == "__main__":
+    _main()

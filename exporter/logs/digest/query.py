@@ -1,0 +1,186 @@
+"""DuckDB over the JSON files. Never imported in the daemon: the library alone is 40 MB.
+
+One pass reads every line once: it counts by level, logger and event, and puts aside the lines that
+matter (warnings, errors, and the events that digests tell of). Files that DuckDB refuses are
+cleaned line by line first, so no content of a file can stop a digest.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from exporter.logs.files import LogFile
+from exporter.logs.reading import LONGEST_LINE, parse, raw_lines, stamp
+
+MEMORY_LIMIT = "180MB"
+EVENTS = ("run_ended", "slots_missed", "fetch_failed", "fetch_totals", "notification",
+          "log_lines_lost")  # fmt: skip
+"""Events whose lines a digest reads, beside warnings and errors."""
+COLUMNS = (
+    "timestamp", "level", "logger", "event", "message", "task", "run_id", "duration_seconds",
+    "error_type", "error_message", "outcome", "attempts", "count", "lost", "source", "endpoint",
+    "reason", "requests", "alertname", "severity", "status", "starts_at",
+)  # fmt: skip
+
+_FINGERPRINT = r"""
+CREATE MACRO wording(t) AS
+  regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(t, 500),
+    '''[^'']*''|"[^"]*"', '“”', 'g'),
+    '\b[A-Z0-9]{1,12}\.(US|HK|SH|SZ|CN|L)\b', 'SYMBOL', 'g'),
+    '\b[0-9a-f]{8,}(-[0-9a-f]+)*\b', '#', 'g'),
+    '[0-9]+([.,:][0-9]+)*', '#', 'g');
+CREATE MACRO fingerprint(level, logger, kind, t) AS
+  left(md5(concat_ws('|', level, logger, coalesce(kind, ''), wording(t))), 10);
+"""
+_NOTABLE = f"(level IN ('warning', 'error', 'critical') OR event IN {EVENTS})"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many lines of one kind."""
+
+    level: str
+    logger: str
+    event: str | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over files found; the lines that matter are in the table ``notable``."""
+
+    counted: list[Counted]
+    broken: int
+
+
+@contextmanager
+def connect(threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database of its own, which goes to disk rather than over its memory limit."""
+    with tempfile.TemporaryDirectory(prefix="quant-digest-") as folder:
+        connection = duckdb.connect(str(Path(folder) / "digest.db"))
+        try:
+            for setting in (
+                f"threads = {min(threads, os.cpu_count() or 1)}",
+                f"memory_limit = '{MEMORY_LIMIT}'",
+                f"temp_directory = '{folder}'",
+                "preserve_insertion_order = false",
+                "autoinstall_known_extensions = false",
+                "autoload_known_extensions = false",
+            ):
+                connection.execute(f"SET {setting}")
+            connection.execute(_FINGERPRINT)
+            yield connection
+        finally:
+            connection.close()
+
+
+def scan(
+    connection: duckdb.DuckDBPyConnection,
+    files: Iterable[LogFile],
+    between: tuple[float, float],
+    *,
+    table: str = "notable",
+    events_alone: Sequence[str] = (),
+) -> Scan:
+    """Read the lines of [start, end), Unix seconds, and make `table` from those that matter: of
+    ``events_alone``, or, when none is named, warnings, errors and :data:`EVENTS`."""
+    wanted = f"event IN {(*events_alone, '')}" if events_alone else _NOTABLE
+    paths = [str(file.path) for file in files if _size(file.path)]
+    connection.execute(
+        f"CREATE OR REPLACE TABLE {table} ({', '.join(f'{c} VARCHAR' for c in COLUMNS)})"
+    )
+    if not paths:
+        return Scan([], 0)
+    start, end = between
+    values: dict[str, object] = {"paths": paths, "start": stamp(start), "end": stamp(end)}
+    values["longest"] = LONGEST_LINE
+    try:
+        return _scan(connection, values, table, wanted)
+    except duckdb.Error:
+        # Damaged beyond what DuckDB skips (a cut archive, an endless line), or vanished.
+        with tempfile.TemporaryDirectory(prefix="quant-digest-") as folder:
+            cleaned, broken = [], 0
+            for number, path in enumerate(paths):
+                target = Path(folder) / f"{number}.jsonl"
+                broken += _clean(Path(path), target)
+                cleaned += [str(target)] if _size(target) else []
+            if not cleaned:
+                return Scan([], broken)
+            connection.execute(f"DELETE FROM {table}")
+            found = _scan(connection, values | {"paths": cleaned}, table, wanted)
+            return Scan(found.counted, found.broken + broken)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _clean(source: Path, target: Path) -> int:
+    """Copy the lines that are records; returns how many were not."""
+    broken = 0
+    with target.open("wb") as out:
+        for line in raw_lines(source):
+            if line.strip() and len(line) <= LONGEST_LINE and parse(line) is not None:
+                out.write(line + b"\n")
+            elif line.strip():
+                broken += 1
+    return broken
+
+
+# No WHERE here: it would be pushed below the projection and every line be parsed twice.
+_LINES = """
+  SELECT json, found[1] AS level, found[2] AS logger, found[3] AS event,
+         CASE WHEN found[4] IS NULL THEN 'broken'
+              WHEN found[4] >= $start AND found[4] < $end THEN 'in' ELSE 'out' END AS place
+  FROM (
+    SELECT json, json_extract_string(
+      json, ['$.level', '$.logger', '$.event', '$.timestamp']) AS found
+    FROM read_ndjson_objects($paths, ignore_errors = true, maximum_object_size = $longest)
+  )
+"""
+
+
+def _scan(
+    connection: duckdb.DuckDBPyConnection, values: dict[str, object], table: str, wanted: str
+) -> Scan:
+    fields = ", ".join(f"'$.{column}'" for column in COLUMNS)
+    row = ", ".join(f"found[{n}]" for n in range(1, len(COLUMNS) + 1))
+    counts = "SELECT level, logger, event, place, count(*) AS count"
+    try:
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE scanned AS {counts},"
+            f" list(json) FILTER ({wanted} AND place = 'in') AS lines"
+            f" FROM ({_LINES}) GROUP BY ALL",
+            values,
+        )
+        connection.execute(
+            f"INSERT INTO {table} SELECT {row} FROM (SELECT json_extract_string(json, [{fields}])"
+            " AS found FROM (SELECT unnest(lines) AS json FROM scanned))"
+        )
+        counted = connection.execute(
+            "SELECT level, logger, event, place, count FROM scanned"
+        ).fetchall()
+        connection.execute("DROP TABLE scanned")
+    except duckdb.OutOfMemoryException:
+        # So many lines matter that they do not fit: a second pass, straight to the disk.
+        connection.execute(f"DELETE FROM {table}")
+        connection.execute(
+            f"INSERT INTO {table} SELECT {row} FROM (SELECT json_extract_string(json, [{fields}])"
+            f" AS found FROM ({_LINES}) WHERE {wanted} AND place = 'in')",
+            values,
+        )
+        counted = connection.execute(f"{counts} FROM ({_LINES}) GROUP BY ALL", values).fetchall()
+    return Scan(
+        [Counted(str(row[0]), str(row[1]), row[2], row[4]) for row in counted if row[3] == "in"],
+        sum(row[4] for row in counted if row[3] == "broken"),
+    )

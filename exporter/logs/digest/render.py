@@ -1,0 +1,251 @@
+"""A digest for people: Markdown for chat and files, HTML for mail and pages."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from exporter.logs.digest.facts import Digest, ErrorGroup
+from exporter.logs.reading import moment
+from exporter.units import format_duration
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with a table or with lines below it."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def headline(digest: Digest) -> str:
+    """The digest in one sentence."""
+    if digest.quiet:
+        return (
+            f"{digest.title}: quiet. {_count(digest.runs, 'run')} of "
+            f"{_count(len(digest.tasks), 'task')}, all well; "
+            f"{_count(digest.records, 'log line')}, no errors.{_tomorrow(digest)}"
+        )
+    errors = sum(group.count for group in digest.errors)
+    new = sum(group.new for group in digest.errors)
+    parts = [f"{digest.failures} of {_count(digest.runs, 'run')} failed"]
+    if missed := sum(task.missed for task in digest.tasks):
+        parts.append(f"{_count(missed, 'slot')} missed")
+    kinds = (
+        f"{_count(errors, 'error')} of {_count(len(digest.errors) + digest.more_errors, 'kind')}"
+    )
+    parts.append(f"{kinds}, {new} new" if errors else "no errors")
+    if fired := sum(alert.firing for alert in digest.alerts):
+        parts.append(_count(fired, "alert"))
+    return f"{digest.title}: {'; '.join(parts)}.{_tomorrow(digest)}"
+
+
+def sections(digest: Digest) -> list[Section]:
+    """What there is to say, the worst first; empty on a quiet day."""
+    if digest.quiet:
+        return []
+    found = [
+        _errors(digest), _tasks(digest), _slow(digest), _fetches(digest), _alerts(digest),
+        _strategies(digest), _due(digest), _reading(digest),
+    ]  # fmt: skip
+    return [section for section in found if section.rows or section.note]
+
+
+def markdown(digest: Digest) -> str:
+    """With tables; one line on a quiet day."""
+    lines = [headline(digest)]
+    for section in sections(digest):
+        lines += ["", f"## {section.title}", ""]
+        if section.rows:
+            lines.append("| " + " | ".join(section.head) + " |")
+            lines.append("|" + "---|" * len(section.head))
+            lines += ["| " + " | ".join(_cell(c) for c in row) + " |" for row in section.rows]
+        if section.note:
+            lines += [*([""] if section.rows else []), section.note]
+    return "\n".join(lines) + "\n"
+
+
+def page(digest: Digest) -> str:
+    """A whole HTML page without anything from elsewhere, for mail and for a browser."""
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>Digest {html.escape(digest.title)}</title>"
+        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
+        "padding:0 1rem}table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;"
+        "text-align:left;vertical-align:top;border-bottom:1px solid #8884}</style>"
+        f"<body>{body(digest)}</body></html>\n"
+    )
+
+
+def body(digest: Digest) -> str:
+    """The same without the page around it, for the status page."""
+    parts = [f"<p>{html.escape(headline(digest))}</p>"]
+    for section in sections(digest):
+        parts.append(f"<h2>{html.escape(section.title)}</h2>")
+        if section.rows:
+            parts.append(f"<table><thead>{_row(section.head, 'th')}</thead><tbody>")
+            parts += [_row(row, "td") for row in section.rows]
+            parts.append("</tbody></table>")
+        if section.note:
+            parts.append(f"<p>{html.escape(section.note)}</p>")
+    return "".join(parts)
+
+
+def _errors(digest: Digest) -> Section:
+    zone = ZoneInfo(digest.zone)
+    rows = [
+        (
+            "new" if group.new else "",
+            f"{group.count}",
+            f"{_clock(group.first, zone)} – {_clock(group.last, zone)}"
+            if group.count > 1
+            else _clock(group.first, zone),
+            group.error_type or group.level,
+            _one_line(group.example),
+            _where(group),
+        )
+        for group in sorted(digest.errors, key=lambda g: (not g.new, -g.count))
+    ]
+    note = (
+        f"{digest.more_errors} more kinds of errors are not listed." if digest.more_errors else ""
+    )
+    return Section("Errors", ("", "Count", "When", "Type", "Example", "Where"), rows, note)
+
+
+def _where(group: ErrorGroup) -> str:
+    return f"{group.logger}, run {group.run_id}" if group.run_id else group.logger
+
+
+def _tasks(digest: Digest) -> Section:
+    rows = [
+        (
+            task.task,
+            f"{task.runs}",
+            ", ".join(f"{count} {outcome}" for outcome, count in task.failures.items()) or "–",
+            f"{task.retried or '–'}",
+            f"{task.missed or '–'}",
+            _seconds(task.median_seconds),
+            _one_line(task.last_error or ""),
+        )
+        for task in digest.tasks
+    ]
+    head = ("Task", "Runs", "Failed", "Retried", "Missed", "Median", "Last error")
+    return Section("Tasks", head, rows)
+
+
+def _slow(digest: Digest) -> Section:
+    zone = ZoneInfo(digest.zone)
+    rows = [
+        (r.task, _clock(r.at, zone), _seconds(r.seconds), _seconds(r.usual_seconds), r.run_id)
+        for r in digest.slow_runs
+    ]
+    return Section("Slow runs", ("Task", "Ended", "Took", "Usually", "Run"), rows)
+
+
+def _fetches(digest: Digest) -> Section:
+    rows = [
+        (
+            fetch.source,
+            fetch.endpoint,
+            f"{fetch.failed}",
+            f"{fetch.failed / fetch.requests:.1%}" if fetch.requests else "–",
+            ", ".join(f"{count} {reason}" for reason, count in fetch.reasons.items()),
+        )
+        for fetch in digest.fetches
+        if fetch.failed
+    ]
+    return Section("Fetches", ("Source", "Endpoint", "Failed", "Share", "Reasons"), rows)
+
+
+def _alerts(digest: Digest) -> Section:
+    rows = [(a.alert, a.severity, f"{a.firing}", f"{a.resolved}") for a in digest.alerts]
+    sent = digest.non_critical_notifications
+    over = "" if sent <= digest.budget else ": more than anybody reads"
+    note = f"{sent} of {digest.budget} non-critical notifications a day{over}." if rows else ""
+    return Section("Alerts", ("Alert", "Severity", "Fired", "Resolved"), rows, note)
+
+
+def _strategies(digest: Digest) -> Section:
+    rows = [
+        (
+            name,
+            f"{_number(day.get('equity'))} {day.get('currency', '')}".strip(),
+            _number(day.get("pnl_today"), sign=True),
+            _percent(day.get("drawdown")),
+        )
+        for name, day in digest.strategies.items()
+    ]
+    return Section("Strategies", ("Strategy", "Equity", "P&L", "Drawdown"), rows)
+
+
+def _due(digest: Digest) -> Section:
+    zone = ZoneInfo(digest.zone)
+    rows = [
+        (due.task, datetime.fromtimestamp(due.first, zone).strftime("%H:%M"), f"{due.slots}")
+        for due in digest.due
+    ]
+    return Section("Due tomorrow", ("Task", "First", "Slots"), rows)
+
+
+def _reading(digest: Digest) -> Section:
+    notes = []
+    if digest.lost_lines:
+        notes.append(f"{_count(digest.lost_lines, 'log line')} could not be written.")
+    if digest.broken_lines:
+        notes.append(f"{_count(digest.broken_lines, 'line')} could not be read.")
+    levels = ", ".join(f"{count:,} {level}" for level, count in digest.levels.items())
+    notes.append(f"{_count(digest.records, 'log line')} ({levels or 'none'}).")
+    return Section("Log", (), (), " ".join(notes))
+
+
+def _tomorrow(digest: Digest) -> str:
+    if not digest.due:
+        return ""
+    slots = sum(due.slots for due in digest.due)
+    first = min(digest.due, key=lambda due: due.first)
+    at = datetime.fromtimestamp(first.first, ZoneInfo(digest.zone)).strftime("%H:%M")
+    return f" Tomorrow: {_count(slots, 'slot')}, the first is {first.task} at {at}."
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def _clock(text: str, zone: ZoneInfo) -> str:
+    at = moment(text)
+    return datetime.fromtimestamp(at, zone).strftime("%H:%M:%S") if at == at else text  # noqa: PLR0124
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value * 1000:.0f}ms" if value < 1 else format_duration(value)
+
+
+def _number(value: Any, *, sign: bool = False) -> str:
+    if not isinstance(value, int | float):
+        return "–"
+    return f"{value:+,.2f}" if sign else f"{value:,.2f}"
+
+
+def _percent(value: Any) -> str:
+    return f"{value:.1%}" if isinstance(value, int | float) else "–"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _row(cells: Iterable[str], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in cells)}</tr>"

@@ -1,0 +1,108 @@
+"""Log files read back: which files hold a stretch of time, and their lines one by one.
+
+A line that is broken (the process was killed within it, a disk lost a block) is skipped and
+counted; nothing that stands in a file raises.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from exporter.logs.files import LogFile, files_of
+
+CHUNK_BYTES = 1 << 18
+LONGEST_LINE = 1 << 20
+"""Bytes; what is longer is no line of ours, and would fill the memory."""
+
+Record = dict[str, Any]
+
+
+def stamp(at: float) -> str:
+    """Unix seconds as lines write them; such stamps sort like the moments themselves."""
+    moment = datetime.fromtimestamp(int(at // 1), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{moment}.{int(at % 1 * 1000):03d}Z"
+
+
+def moment(text: object) -> float:
+    """A stamp as Unix seconds; NaN when it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        return float("nan")
+
+
+def files_between(
+    directory: Path, name: str, start: float, end: float, zone: tzinfo
+) -> list[LogFile]:
+    """Files of the days (in `zone`) that [start, end) touches, oldest first."""
+    first = datetime.fromtimestamp(start, zone).date()
+    last = datetime.fromtimestamp(max(start, end - 0.001), zone).date()
+    return [file for file in files_of(directory, name) if first <= file.day <= last]
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a plain or gzip file, without line feeds, as far as it can be read. A line over
+    the limit is handed out as its beginning, which no reader takes for a record."""
+    rest, dropping = b"", False
+    for chunk in _chunks(path):
+        pieces = (rest + chunk).split(b"\n")
+        rest = pieces.pop()
+        for piece in pieces:
+            if not dropping:
+                yield piece[: LONGEST_LINE + 1]
+            dropping = False
+        if len(rest) > LONGEST_LINE:
+            if not dropping:
+                yield rest[:LONGEST_LINE]
+            rest, dropping = b"", True
+    if rest and not dropping:
+        yield rest
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            if path.suffix != ".gz":
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+                return
+            unpack = zlib.decompressobj(wbits=31)
+            while chunk := file.read(CHUNK_BYTES):
+                while chunk:
+                    yield unpack.decompress(chunk, CHUNK_BYTES)
+                    chunk = unpack.unconsumed_tail or unpack.unused_data
+                    if unpack.eof:  # a gzip file may be several, one after the other
+                        unpack = zlib.decompressobj(wbits=31)
+    except (OSError, zlib.error):
+        return  # what came before counts; a broken archive ends here
+
+
+def parse(line: bytes) -> Record | None:
+    """The record that a line holds, or None."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def records(
+    files: list[LogFile], start: float, end: float, on_broken: Callable[[], None] = lambda: None
+) -> Iterator[Record]:
+    """Records of [start, end) in the files' order."""
+    first, last = stamp(start), stamp(end)
+    for file in files:
+        for line in raw_lines(file.path):
+            if not line:
+                continue
+            record = parse(line)
+            if record is None or record.get("timestamp") is None:
+                on_broken()
+            elif first <= str(record["timestamp"]) < last:
+                yield record

@@ -1,0 +1,355 @@
+"""A week of lines, written through real rotations, against an independent count."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.config import Config, Logs
+from exporter.logs import ask
+from exporter.logs.digest import command
+from exporter.logs.digest.build import build
+from exporter.logs.digest.facts import Digest, Due, Request
+from exporter.logs.digest.keeping import latest, save
+from exporter.logs.digest.render import headline, markdown, page
+from exporter.logs.files import files_of
+from exporter.logs.keeping import Keeping, tidy
+from exporter.logs.setup import Logging
+from exporter.metrics import Metrics
+from tests.unit.clocks import ManualClock
+
+ZONE = ZoneInfo("America/New_York")
+FIRST = datetime(2026, 3, 4, tzinfo=ZONE)  # the week in which New York's clocks go forward
+OUTCOMES = ["success"] * 8 + ["error", "timeout"]
+
+
+class Week:
+    """A week of logs, and what was put into it, counted while it was written."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = Config(
+            state=directory / "state.db",
+            logs=Logs(directory=directory / "log", rotate_at="20KB", errors_rotate_at="5KB"),
+        )
+        self.written: list[dict[str, Any]] = []
+        self._random = random.Random(5)
+        self._clock = ManualClock(FIRST.timestamp())
+        logs = Logging(
+            self.config.logs, "America/New_York", self._clock, Metrics(CollectorRegistry()),
+            terminal_fd=None,
+        )  # fmt: skip
+        root = logging.getLogger()
+        level, handlers = root.level, root.handlers[:]
+        root.handlers.clear()
+        logs.start()
+        try:
+            self._write(logs)
+        finally:
+            logs.stop()
+            root.setLevel(level)
+            root.handlers[:] = handlers
+
+    def _write(self, logs: Logging) -> None:
+        end = (FIRST + timedelta(days=7)).timestamp()
+        number = 0
+        keeping = Keeping(self.config.logs.directory, {"exporter": 7e6, "errors": 7e6}, 10**9)
+        while self._clock.now() < end:
+            number += 1
+            self._one(number)
+            if number % 40 == 0:
+                assert logs.flush()
+            if number % 400 == 0:
+                tidy(keeping, self._clock.now(), ZONE)
+            self._clock.advance(self._random.choice([30, 120, 700]))
+        assert logs.flush()
+
+    def _one(self, number: int) -> None:
+        log, run = logging.getLogger("exporter.test"), f"r{number}"
+        task = f"task_{number // 10 % 5}"
+        match number % 10:
+            case 0 | 1 | 2:
+                outcome = self._random.choice(OUTCOMES)
+                seconds = round(self._random.uniform(1, 2) * (9 if number % 97 == 0 else 1), 3)
+                attempts = self._random.choice([1, 1, 2])
+                extra = {"event": "run_ended", "task": task, "run_id": run, "outcome": outcome,
+                         "duration_seconds": seconds, "attempts": attempts}  # fmt: skip
+                if outcome == "success":
+                    self._say(log.info, "ended well", extra)
+                else:
+                    self._say(log.error, f"{outcome} of AAPL.US after {seconds} s", extra)
+            case 3:
+                extra = {"event": "fetch_failed", "source": "tickdb", "endpoint": "kline",
+                         "reason": self._random.choice(["timeout", "http"])}  # fmt: skip
+                self._say(log.warning, "no answer", extra)
+            case 4:
+                self._say(
+                    log.warning, "missed", {"event": "slots_missed", "task": task, "count": 3}
+                )
+            case 5:
+                extra = {"event": "fetch_totals", "source": "tickdb", "endpoint": "kline",
+                         "requests": 50}  # fmt: skip
+                self._say(log.info, "fetches", extra)
+            case 6:
+                extra = {"event": "notification", "alertname": "QuantDataOverdue",
+                         "severity": self._random.choice(["warning", "critical"]),
+                         "status": self._random.choice(["firing", "resolved"])}  # fmt: skip
+                self._say(log.info, "notified", extra)
+            case _:
+                self._say(log.info, f"line {number}", {})
+
+    def _say(self, call: Any, message: str, extra: dict[str, Any]) -> None:
+        call(message, extra=extra)
+        level = call.__name__
+        self.written.append({"at": self._clock.now(), "level": level, "message": message, **extra})
+
+    def of(self, day: datetime) -> list[dict[str, Any]]:
+        """What was written on a day, by the plain calendar."""
+        wanted = day.date()
+        return [w for w in self.written if datetime.fromtimestamp(w["at"], ZONE).date() == wanted]
+
+    def request(self, day: datetime) -> Request:
+        return command.asked(self.config, day=str(day.date()), now=0.0)
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
+    yield Week(tmp_path_factory.mktemp("week"))
+
+
+DAYS = [FIRST + timedelta(days=n) for n in range(7)]
+
+
+class TestWeek:
+    def test_the_week_went_through_rotations(self, week: Week) -> None:
+        """Every line is in a file of its day, and most files are compressed parts."""
+        files = files_of(week.config.logs.directory, "exporter")
+        assert sum(f.compressed for f in files) > 10
+        assert sum(f.open for f in files) == 1
+        lines = Counter(f.day for f in files for _ in _content(f.path).splitlines())
+        assert lines == Counter(datetime.fromtimestamp(w["at"], ZONE).date() for w in week.written)
+
+    @pytest.mark.parametrize("day", DAYS, ids=lambda day: str(day.date()))
+    def test_every_figure_of_a_day_is_what_was_written(self, week: Week, day: datetime) -> None:
+        """Counted while writing, without any of the code that reads."""
+        digest, wrote = build(week.request(day)), week.of(day)
+        assert digest.records == len(wrote)
+        assert (digest.broken_lines, digest.lost_lines) == (0, 0)
+        assert digest.levels == dict(Counter(w["level"] for w in wrote))
+        ended = [w for w in wrote if w.get("event") == "run_ended"]
+        for task in digest.tasks:
+            runs = [w for w in ended if w["task"] == task.task]
+            good = [w["duration_seconds"] for w in runs if w["outcome"] == "success"]
+            bad = Counter(w["outcome"] for w in runs if w["outcome"] != "success")
+            late = [w for w in wrote if w.get("event") == "slots_missed"]
+            missed = sum(w["count"] for w in late if w["task"] == task.task)
+            assert (task.runs, task.failures) == (len(runs), dict(bad))
+            assert task.retried == sum(w["attempts"] > 1 for w in runs)
+            assert task.missed == missed
+            assert task.median_seconds == pytest.approx(median(good))
+        assert digest.runs == len(ended)
+        (fetch,) = digest.fetches
+        failed = [w for w in wrote if w.get("event") == "fetch_failed"]
+        assert fetch.failed == len(failed)
+        assert fetch.reasons == dict(Counter(w["reason"] for w in failed))
+        assert fetch.requests == 50 * sum(w.get("event") == "fetch_totals" for w in wrote)
+        notified = [w for w in wrote if w.get("event") == "notification"]
+        assert sum(a.firing + a.resolved for a in digest.alerts) == len(notified)
+        assert sum(a.firing for a in digest.alerts) == sum(
+            n["status"] == "firing" for n in notified
+        )
+        warnings = sum(n["severity"] == "warning" for n in notified)
+        assert digest.non_critical_notifications == warnings
+
+    @pytest.mark.parametrize("day", DAYS, ids=lambda day: str(day.date()))
+    def test_errors_are_grouped_and_new_ones_marked(self, week: Week, day: datetime) -> None:
+        """Numbers and symbols make no difference; new is what no day before had."""
+        errors = [w for w in week.of(day) if w["level"] == "error"]
+        kinds = Counter(w["message"].split()[0] for w in errors)
+        groups = {g.example.split()[0]: g for g in build(week.request(day)).errors}
+        assert {kind: g.count for kind, g in groups.items()} == dict(kinds)
+        before = {w["message"].split()[0] for w in week.written
+                  if w["level"] == "error" and w["at"] < day.timestamp()}  # fmt: skip
+        assert {kind: g.new for kind, g in groups.items()} == {k: k not in before for k in kinds}
+        for kind, group in groups.items():
+            times = [w["at"] for w in errors if w["message"].startswith(kind)]
+            assert _seconds(group.first) == min(times)
+            assert _seconds(group.last) == max(times)
+
+    def test_slow_runs_stand_against_their_own_history(self, week: Week) -> None:
+        """Longer than twice the median of the daily medians before, and worst first."""
+        for day in DAYS[1:]:
+            medians = defaultdict(list)
+            for earlier in DAYS[: DAYS.index(day)]:
+                by_task = defaultdict(list)
+                for w in week.of(earlier):
+                    if w.get("outcome") == "success":
+                        by_task[w["task"]].append(w["duration_seconds"])
+                for task, seconds in by_task.items():
+                    medians[task].append(median(seconds))
+            expected = []
+            for w in week.of(day):
+                if w.get("event") == "run_ended":
+                    usual, took = median(medians[w["task"]]), w["duration_seconds"]
+                    if took > max(2 * usual, usual + 1):
+                        expected.append((took / usual, w["run_id"]))
+            found = [run.run_id for run in build(week.request(day)).slow_runs]
+            assert found == [run for _, run in sorted(expected, reverse=True)][:5]
+
+    def test_a_kept_digest_stands_for_its_day(self, week: Week, tmp_path: Path) -> None:
+        """History from kept digests gives the same as history from the lines, and reads back."""
+        day = DAYS[4]
+        plain = build(week.request(day))
+        for earlier in DAYS[:4]:
+            save(build(week.request(earlier)), week.request(day).reports)
+        kept = build(week.request(day))
+        assert kept.slow_runs == plain.slow_runs
+        path = save(kept, tmp_path)
+        assert path.read_text().startswith("2026-03-08:")
+        assert latest(tmp_path) == kept
+        (tmp_path / "digest-2026-03-09.json").write_text("{half")
+        assert latest(tmp_path) == kept
+
+    def test_asking_finds_the_lines_of_a_run(self, week: Week) -> None:
+        """By its id, in compressed files too, without reading other days."""
+        some = next(w for w in week.written[500:] if "run_id" in w)
+        lines = ask.lines_of_run(
+            week.config.logs.directory, ZONE, some["run_id"], some["at"] - 5, some["at"]
+        )
+        assert [line["message"] for line in lines] == [some["message"]]
+
+    def test_asking_prints_what_is_wanted(
+        self, week: Week, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Task, level and time together."""
+        clock = ManualClock(DAYS[3].timestamp())
+        assert ask.main(week.config, task="task_1", level="error", since="2d", clock=clock) == 0
+        shown = capsys.readouterr().out.splitlines()
+        expected = [w for w in week.written
+                    if w.get("task") == "task_1" and w["level"] == "error"
+                    and DAYS[1].timestamp() <= w["at"] < DAYS[3].timestamp()]  # fmt: skip
+        assert len(shown) == len(expected) > 3
+        assert "[task_1]" in shown[0]
+        assert ask.main(week.config, task="nobody", since="1h", clock=clock) == 1
+        assert ask.main(week.config, level="loud", clock=clock) == 2
+        assert ask.main(week.config, since="8", clock=clock) == 2
+
+
+class TestRendering:
+    def test_a_quiet_day_is_one_line(self, tmp_path: Path) -> None:
+        """With what comes next, and nothing to scroll."""
+        request = Request(tmp_path, "America/New_York", FIRST.timestamp(),
+                          FIRST.timestamp() + 86400, "2026-03-04", tmp_path,
+                          (Due("scan", 2, FIRST.timestamp() + 86400 + 7 * 3600),))  # fmt: skip
+        text = markdown(build(request))
+        assert text == (
+            "2026-03-04: quiet. 0 runs of 0 tasks, all well; 0 log lines, no errors. "
+            "Tomorrow: 2 slots, the first is scan at 07:00.\n"
+        )
+
+    def test_what_stands_in_lines_cannot_break_a_page(self, week: Week) -> None:
+        """Markup in an example is shown, not obeyed."""
+        digest = build(week.request(DAYS[2]))
+        group = digest.errors[0]
+        digest.errors[0] = type(group)(**{**vars(group), "example": "<script>|x</script>"})
+        assert "<script>|x" not in page(digest)
+        assert "&lt;script>\\|x" in markdown(digest)
+        assert Digest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
+        assert headline(digest) in markdown(digest)
+
+    def test_the_command_prints_each_format(
+        self, week: Week, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """And says what is wrong with a day that is none."""
+        clock = ManualClock(DAYS[2].timestamp() + 40_000)
+        assert command.main(week.config, format="json", clock=clock) == 0
+        assert json.loads(capsys.readouterr().out)["title"] == "2026-03-06"
+        assert command.main(week.config, day="yesterday", format="html", clock=clock) == 0
+        assert "2026-03-05" in capsys.readouterr().out
+        assert command.main(week.config, since="8h", clock=clock) == 0
+        assert capsys.readouterr().out.startswith("last 8h: ")
+        assert command.main(week.config, day="someday", clock=clock) == 2
+        assert "write 2026-11-24" in capsys.readouterr().err
+
+
+class TestBrokenFiles:
+    GOOD = b'{"timestamp":"2026-03-04T15:00:00.000Z","level":"info","logger":"a","message":"m"}\n'
+
+    def _digest(
+        self, tmp_path: Path, content: bytes, name: str = "exporter-2026-03-04.jsonl"
+    ) -> Digest:
+        (tmp_path / name).write_bytes(content)
+        start = FIRST.timestamp()
+        return build(Request(tmp_path, "America/New_York", start, start + 86400, "d", tmp_path))
+
+    @pytest.mark.parametrize(
+        ("broken", "lines"),
+        [
+            (b'{"timestamp":"2026-03-04T15:00', 1),
+            (b"\xff\xfe\x00\n", 1),
+            (b"[1]\n" + b'"text"\n', 2),
+            (b"{} trailing\n", 1),
+            (b'{"level":"info"}\n', 1),
+            (b'{"a":"' + b"x" * 3_000_000 + b'"}\n', 1),
+            (b"x" * 3_000_000, 1),
+        ],
+        ids=["cut", "binary", "no object", "trailing", "no time", "endless line", "endless junk"],
+    )
+    def test_a_broken_line_is_skipped_and_counted(
+        self, tmp_path: Path, broken: bytes, lines: int
+    ) -> None:
+        """The lines before and, where there is a line feed, behind it are read."""
+        behind = self.GOOD if broken.endswith(b"\n") else b""
+        digest = self._digest(tmp_path, self.GOOD + broken + behind)
+        assert digest.records == 1 + bool(behind)
+        assert digest.broken_lines == lines
+
+    def test_a_cut_archive_gives_what_it_has(self, tmp_path: Path) -> None:
+        """As after a full disk or a copy that stopped."""
+        packed = gzip.compress(
+            b"".join(self.GOOD[:-2] + b',"n":%d}\n' % n for n in range(20_000)), mtime=0
+        )
+        digest = self._digest(tmp_path, packed[:-2000], "exporter-2026-03-04.001.jsonl.gz")
+        assert 10_000 < digest.records < 20_000
+        assert digest.broken_lines <= 1
+
+    def test_chance_never_stops_a_digest(self, tmp_path: Path) -> None:
+        """Bytes of a good file are changed, doubled and removed at random."""
+        chance = random.Random(11)
+        whole = self.GOOD * 300
+        for _ in range(15):
+            content = bytearray(whole)
+            for _ in range(chance.randrange(1, 40)):
+                at = chance.randrange(len(content))
+                match chance.randrange(3):
+                    case 0:
+                        content[at] = chance.randrange(256)
+                    case 1:
+                        del content[at : at + chance.randrange(1, 400)]
+                    case _:
+                        content[at:at] = chance.randbytes(chance.randrange(1, 200))
+            digest = self._digest(tmp_path, bytes(content))
+            assert digest.records + digest.broken_lines > 200
+        garbage = self._digest(tmp_path, chance.randbytes(200_000))
+        assert garbage.records == 0
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()

@@ -42,6 +42,7 @@ lint: setup-dev  ## ruff, mypy, the arrows of the house, and the checks of each 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	tools/check-alerting
 
 test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages

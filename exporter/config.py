@@ -256,6 +256,14 @@ class Logs(Model):
     max_total: Size = 2_000_000_000
 
 
+class Alerts(Model):
+    """What messages need to know. Who hears of what is Alertmanager's business, not ours."""
+
+    learning_until: date | None = None
+    dashboards_url: Url = "http://localhost:3000"
+    runbook_url: Url | None = None
+
+
 class Config(Model):
     """The whole of ``exporter.yml``."""
 
@@ -272,6 +280,7 @@ class Config(Model):
     strategies: Mapping[str, Strategy] = {}
     calendar_overrides: Mapping[Exchange, Overrides] = {}
     logs: Logs = Logs()
+    alerts: Alerts = Alerts()
 
     @field_validator("listen")
     @classmethod

@@ -26,6 +26,8 @@ FETCH_REASONS = (
     "timeout", "connect", "http", "rate_limit", "quota", "auth", "api", "malformed",
 )  # fmt: skip
 SEVERITIES = ("critical", "warning", "info")
+LOWER = {"critical": "warning", "warning": "info", "info": "info"}
+"""What each severity is while a new installation is learning."""
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 RUN_BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
@@ -84,6 +86,7 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_task_next_slot_timestamp_seconds", "task", "Next moment at which the task will run."),
     _now("quant_task_running", "task", "1 while a run is under way."),
     _now("quant_task_paused", "task", "1 while the task is paused."),
+    _now("quant_task_announced", "task", "1 when the journal is to hear of each success (`announce`)."),
     # Fetches
     _counter("quant_fetch_requests_total", "source endpoint", "Requests sent, retries included."),
     _counter("quant_fetch_retries_total", "source endpoint", "Requests that repeated a failed one."),
@@ -133,6 +136,12 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_log_waiting_bytes", "", "Log lines that wait to be written."),
     _counter("quant_alert_notifications_total", "severity status receiver",
              "Alerts that Alertmanager handed to the journal."),
+    _counter("quant_alert_rule_notifications_total", "alertname severity",
+             "The firing ones of them, by rule: which one is noisy."),
+    _now("quant_alert_links_info", "exporter_url dashboards_url runbook_url",
+         "Where links in messages lead; always 1."),
+    _now("quant_alert_learning_until_timestamp_seconds", "",
+         "Until then every severity is exposed one tier lower."),
     # The exporter itself
     _now("quant_state_healthy", "", "1 when state is durable and nothing of it was set aside."),
     _now("quant_exporter_build_info", "version python", "Always 1."),
@@ -151,6 +160,7 @@ class Metrics(Collector):
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self._readers: list[Reader] = []
+        self._lowered: Callable[[], bool] = lambda: False
         self._at_scrape = [spec for spec in TABLE if spec.at_scrape]
         self._set: dict[str, MetricWrapperBase] = {
             spec.name: _make(spec, registry) for spec in TABLE if not spec.at_scrape
@@ -179,6 +189,14 @@ class Metrics(Collector):
         """Have `reader` called at each scrape. It may not block."""
         self._readers.append(reader)
 
+    def lower_severities(self, when: Callable[[], bool]) -> None:
+        """Expose severities that are read at the scrape one tier lower while `when()` is true.
+
+        Done here and nowhere else, so that rules and the parts that own the limits need not know
+        of a quiet first week.
+        """
+        self._lowered = when
+
     def keep_only(self, label: str, names: Iterable[str]) -> None:
         """Drop the series of tasks, feeds, … that a reload removed; all others go on counting."""
         wanted = set(names)
@@ -202,10 +220,41 @@ class Metrics(Collector):
             spec.name: GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
             for spec in self._at_scrape
         }
+        lowered = self._lowered()
         for reader in self._readers:
-            for name, labels, value in reader():
+            samples = lower(reader()) if lowered else reader()
+            for name, labels, value in samples:
                 families[name].add_metric(labels, value)
         yield from (family for family in families.values() if family.samples)
+
+
+def lower(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples with each `severity` label a tier lower; info stays.
+
+    Where two limits of one thing meet on a tier, the one that was higher wins: with limits
+    for warning and info, info then means what warning meant.
+    """
+    places = {
+        spec.name: spec.labels.index("severity") for spec in TABLE if "severity" in spec.labels
+    }
+    met: set[tuple[str, tuple[str, ...]]] = set()
+    rank = {severity: number for number, severity in enumerate(SEVERITIES)}
+
+    def height(sample: Sample) -> int:
+        name, labels, _ = sample
+        return rank.get(labels[places[name]], 0) if name in places else 0
+
+    for name, labels, value in sorted(samples, key=height):
+        if name not in places:
+            yield name, labels, value
+            continue
+        lowered = list(labels)
+        place = places[name]
+        lowered[place] = LOWER.get(labels[place], labels[place])
+        key = (name, tuple(lowered))
+        if key not in met:
+            met.add(key)
+            yield name, lowered, value
 
 
 def _make(spec: Spec, registry: CollectorRegistry) -> MetricWrapperBase:

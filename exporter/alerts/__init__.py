@@ -1,0 +1,1 @@
+"""Alerts after Prometheus and Alertmanager decided: journal, acknowledgement, replay."""

@@ -98,6 +98,7 @@ class Transport:
             params=parameters,
             headers={"X-API-Key": self._key.reveal()},
             allow_redirects=False,
+            middlewares=(_once(),),
         ) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
@@ -115,3 +116,22 @@ class Transport:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+
+def _once() -> aiohttp.ClientMiddlewareType:
+    """Keeps aiohttp from sending a GET again by itself when the connection breaks.
+
+    That request would be in no budget and no metric; ours is repeated by the retries alone.
+    """
+    sent = False
+
+    async def middleware(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        nonlocal sent
+        if sent:
+            raise aiohttp.ServerDisconnectedError
+        sent = True
+        return await handler(request)
+
+    return middleware

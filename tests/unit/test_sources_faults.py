@@ -364,6 +364,23 @@ async def test_a_full_backlog_is_a_connection_failure() -> None:
     assert answer.bad[SYMBOL].reason == "connect"
 
 
+async def test_a_lost_connection_is_one_attempt() -> None:
+    """aiohttp would send a GET again by itself, outside of budget and metrics."""
+
+    async def abort(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    bench = Bench(retries=0)
+    bench.server.script = [latest_of, abort]
+    async with bench.client() as source:
+        await source.latest([SYMBOL], "1m")
+        failure = (await source.latest([SYMBOL], "1m")).bad[SYMBOL]
+    assert (failure.reason, failure.retryable) == ("connect", True)
+    assert len(bench.server.requests) == 2
+
+
 async def test_a_server_that_speaks_no_http_is_malformed() -> None:
     """Any protocol may listen on a port."""
 

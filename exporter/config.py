@@ -244,8 +244,30 @@ class Overrides(Model):
         return times
 
 
+class Followed(Model):
+    """A log file of another program, counted as it grows."""
+
+    path: Path
+    format: Literal["text", "json"] = "text"
+    patterns: Mapping[str, str] = {}
+
+    @field_validator("patterns")
+    @classmethod
+    def _patterns_are_patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
+        for name, pattern in patterns.items():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r}: a name has lower-case letters, digits and _")
+            try:
+                re.compile(pattern.encode())
+            except re.error as error:
+                raise ValueError(
+                    f"{name}: {pattern!r} is no regular expression: {error}"
+                ) from error
+        return patterns
+
+
 class Logs(Model):
-    """Where and how logs are written."""
+    """Where and how logs are written, and which files of others are followed."""
 
     directory: Path = Path("var/log")
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -254,6 +276,7 @@ class Logs(Model):
     errors_rotate_at: Size = 20_000_000
     errors_keep: Duration = 30 * 86400.0
     max_total: Size = 2_000_000_000
+    follow: Mapping[str, Followed] = {}
 
 
 class Alerts(Model):
@@ -460,7 +483,15 @@ def _anchored(config: Config, folder: Path) -> Config:
         update={
             "state": under(config.state),
             "code": tuple(folder / p for p in config.code),
-            "logs": config.logs.model_copy(update={"directory": under(config.logs.directory)}),
+            "logs": config.logs.model_copy(
+                update={
+                    "directory": under(config.logs.directory),
+                    "follow": {
+                        name: followed.model_copy(update={"path": under(followed.path)})
+                        for name, followed in config.logs.follow.items()
+                    },
+                }
+            ),
             "sources": {
                 n: s.model_copy(update={"api_key_file": under(s.api_key_file)})
                 for n, s in config.sources.items()

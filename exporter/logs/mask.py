@@ -55,7 +55,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?P<keep>\bbasic\s+)(?=\S*[0-9A-Z=+/])(?-i:(?=\S*[0-9A-Z=+/]))[\w+/]{8,}={0,2}",
          rf"\g<keep>{MASKED}"),
         # Keys in prose: "routing key 0123…", "PagerDuty key: …".
-        (r"(?P<keep>\b(?:routing|integration|pagerduty|api)[ _\-]key\W{1,4})(?=[\w\-]*\d)[\w\-]{12,}",
+        (r"(?P<keep>\b(?:routing|integration|pagerduty|api)[ _\-]key\W{1,4})"
+         r"(?=[\w\-]*\d)[\w\-]{12,}",
          rf"\g<keep>{MASKED}"),
         # Tokens that say who made them: JWT, Slack, GitHub, Grafana, AWS, OpenAI-like.
         (r"\beyJ[\w\-]{6,}\.[\w\-]{4,}(?:\.[\w\-]*)?", MASKED),

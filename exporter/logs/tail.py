@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
+"""Small enough that looking through one holds the other threads for a few milliseconds only."""
 LONGEST_LINE = 1 << 20
 """Bytes; what is longer is handed out cut, once."""
 FIRST_BYTES = 64
@@ -77,10 +78,13 @@ class Tail:
             self._rest = b""
 
     def lines(self, most_bytes: int = 1 << 62) -> Iterator[bytes]:
-        """Whole lines since the last call, without line feeds; stops after about `most_bytes`.
+        """Whole lines since the last call, without line feeds; see :meth:`blocks`."""
+        for block in self.blocks(most_bytes):
+            yield from block[:-1].split(b"\n")
 
-        A file that cannot be read has no lines for now.
-        """
+    def blocks(self, most_bytes: int = 1 << 62) -> Iterator[bytes]:
+        """What was added since the last call, as blocks of whole lines, each ending with a line
+        feed; stops after about `most_bytes`. A file that cannot be read has nothing for now."""
         read, last_look = 0, False
         while read < most_bytes:
             if self._fd < 0 and not self._open():
@@ -101,14 +105,15 @@ class Tail:
                     last_look = True
                     continue
                 if self._rest and not self._dropping:  # its writer will not end this line any more
-                    yield self._rest
+                    yield self._rest + b"\n"
                 self.close()
                 last_look = False
                 continue
             self._offset += len(chunk)
             self.behind_bytes = max(0, size - self._offset)
             read += len(chunk)
-            yield from self._split(chunk)
+            if block := self._whole(chunk):
+                yield block
 
     def close(self) -> None:
         """Give the file back."""
@@ -117,34 +122,49 @@ class Tail:
         self._fd, self._offset, self._rest, self._dropping = -1, 0, b"", False
         self._beginning = b""
 
-    def _split(self, chunk: bytes) -> Iterator[bytes]:
-        pieces = (self._rest + chunk).split(b"\n")
-        self._rest = pieces.pop()
-        for piece in pieces:
-            if not self._dropping:
-                yield piece[:LONGEST_LINE]
-            self._dropping = False
-        if len(self._rest) > LONGEST_LINE:
-            if not self._dropping:
-                yield self._rest[:LONGEST_LINE]
-            self._rest, self._dropping = b"", True
+    def _whole(self, chunk: bytes) -> bytes:
+        """The whole lines that `chunk` completes; what is left is kept for the next."""
+        end = chunk.rfind(b"\n") + 1
+        if self._dropping:
+            start = chunk.find(b"\n") + 1
+            if not start:
+                return b""
+            self._dropping, self._rest = False, chunk[end:]
+            return chunk[start:end]
+        if not end:
+            self._rest += chunk
+            if len(self._rest) <= LONGEST_LINE:
+                return b""
+            cut, self._rest, self._dropping = self._rest[:LONGEST_LINE], b"", True
+            return cut + b"\n"
+        block, self._rest = self._rest + chunk[:end], chunk[end:]
+        return block
 
     def _open(self) -> bool:
         path = self._path()
         if path is None:
             return False
-        try:
-            # Not blocking: a named pipe in the file's place must not hold the thread.
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            status = os.fstat(self._fd)
-            resume, self._resume = self._resume, None
-            if resume and (status.st_dev, status.st_ino) == (resume.device, resume.inode):
-                beginning = os.pread(self._fd, len(resume.beginning) // 2, 0)
-                if beginning.hex() == resume.beginning and resume.offset <= status.st_size:
-                    self._offset, self._beginning = resume.offset, beginning
-        except OSError:
+        resume, self._resume = self._resume, None
+        for candidate in _candidates(path, resume):
+            try:
+                # Not blocking: a named pipe in the file's place must not hold the thread.
+                self._fd = os.open(candidate, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                if resume is None or self._take_up(resume) or candidate == path:
+                    return True
+            except OSError:
+                pass
             self.close()
+        self._resume = resume
+        return False
+
+    def _take_up(self, resume: Position) -> bool:
+        """Go on where it was left, if this is the file it was left in."""
+        status = os.fstat(self._fd)
+        if (status.st_dev, status.st_ino) != (resume.device, resume.inode):
             return False
+        beginning = os.pread(self._fd, len(resume.beginning) // 2, 0)
+        if beginning.hex() == resume.beginning and resume.offset <= status.st_size:
+            self._offset, self._beginning = resume.offset, beginning
         return True
 
     def _restart(self) -> None:
@@ -165,3 +185,18 @@ class Tail:
         except OSError:
             return False  # gone, and nothing new yet: its writer may still be writing
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+
+def _candidates(path: Path, resume: Position | None) -> Iterator[Path]:
+    """The path; before it, the file that stood there when we stopped, if it was rotated since."""
+    if resume is not None:
+        try:
+            siblings = [Path(entry) for entry in os.scandir(path.parent) if _is(entry, resume)]
+        except OSError:
+            siblings = []
+        yield from (sibling for sibling in siblings if sibling != path)
+    yield path
+
+
+def _is(entry: os.DirEntry[str], position: Position) -> bool:
+    return entry.inode() == position.inode and entry.is_file(follow_symlinks=False)

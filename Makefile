@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev lock test lint unit bench dashboards
+.PHONY: help run setup setup-dev lock test lint unit bench dashboards pictures
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ unit: setup-dev  ## the fast tests alone
 
 dashboards: setup-dev  ## write grafana/dashboards/*.json anew from grafana/boards
 	$(BIN)/python -W ignore -m grafana.build
+
+pictures: setup-dev  ## take the guide's pictures anew (needs chromium)
+	$(BIN)/python -m tests.browser.pictures
 
 lint: setup-dev  ## ruff, mypy, the arrows of the house, and the checks of each file format
 	$(BIN)/ruff check .

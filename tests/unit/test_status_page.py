@@ -89,7 +89,7 @@ def test_trouble_is_named_and_leads_to_its_place() -> None:
     """Each matter stands at the top, the worst first, with a link."""
     verdict = judge(views.failing())
     assert verdict.level == "bad"
-    assert verdict.headline == "2 things are wrong"
+    assert verdict.headline == "2 things are wrong, 1 wants a look"
     assert [(m.level, m.anchor) for m in verdict.matters] == [
         ("bad", "alerts"),
         ("bad", "task-signals"),

@@ -34,6 +34,8 @@ def judge(view: StatusView) -> Verdict:
     bad = sum(matter.level == "bad" for matter in found)
     if bad:
         headline = "1 thing is wrong" if bad == 1 else f"{bad} things are wrong"
+        rest = len(found) - bad
+        headline += f", {rest} want{'s' * (rest == 1)} a look" if rest else ""
         return Verdict("bad", headline, tuple(found))
     headline = "1 thing wants a look" if len(found) == 1 else f"{len(found)} things want a look"
     return Verdict("warn", headline, tuple(found))
@@ -44,7 +46,7 @@ def _matters(view: StatusView) -> list[Matter]:
     if view.alerts is None:
         found.append(Matter("warn", "Alertmanager does not answer", "alerts"))
     found += [
-        Matter(alert.level, f"{alert.name}: {alert.summary}", "alerts")
+        Matter(alert.level, f"{alert.name}: {alert.description or alert.summary}", "alerts")
         for alert in view.alerts or ()
     ]
     for task in view.tasks:

@@ -1,0 +1,37 @@
+"""Debian's chromium, without sandbox (tests may run as root) and without talking to anybody."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+PROGRAM = shutil.which("chromium")
+needs_chromium = pytest.mark.skipif(
+    PROGRAM is None, reason="chromium is not installed; tools/install-test-packages does it"
+)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE = {"width": 360, "height": 740}
+LAPTOP = {"width": 1280, "height": 800}
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """A running browser."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=PROGRAM, args=QUIET)
+        try:
+            yield browser
+        finally:
+            await browser.close()

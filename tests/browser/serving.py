@@ -1,0 +1,42 @@
+"""The status page on a free port, showing whatever view a test puts there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from exporter.web.status import StatusView, routes
+from tests import views
+
+
+class Site:
+    """Where the page is, and what it shows; None answers 500."""
+
+    def __init__(self) -> None:
+        self.view: StatusView | None = views.well()
+        self.url = ""
+        self.asked = 0
+
+    def show(self) -> StatusView:
+        self.asked += 1
+        if self.view is None:
+            raise web.HTTPInternalServerError
+        return self.view
+
+
+@asynccontextmanager
+async def serve() -> AsyncIterator[Site]:
+    """A real server on loopback."""
+    site = Site()
+    app = web.Application()
+    app.add_routes(routes(site.show))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        yield site
+    finally:
+        await runner.cleanup()

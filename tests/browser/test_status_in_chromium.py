@@ -1,0 +1,165 @@
+"""The status page as a person sees it: in a real browser, on a phone and a laptop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, expect
+
+from tests import views
+from tests.browser.chromium import LAPTOP, PHONE, chromium, needs_chromium
+from tests.browser.pictures import SHOTS, take
+from tests.browser.serving import Site, serve
+
+pytestmark = [
+    needs_chromium,
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="module"),
+]
+states = pytest.mark.parametrize("state", views.VIEWS)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests of this file."""
+    async with chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def site() -> AsyncIterator[Site]:
+    """A server of its own for each test."""
+    async with serve() as running:
+        yield running
+
+
+async def opened(browser: Browser, site: Site, **how: object) -> Page:
+    """The page, with whatever the browser complained about in ``page.complaints``."""
+    page = await browser.new_page(**{"viewport": LAPTOP, **how})  # type: ignore[arg-type]
+    page.complaints = []  # type: ignore[attr-defined]
+    page.on("console", lambda message: page.complaints.append(message.text))  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
+    await page.goto(site.url)
+    return page
+
+
+@states
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(PHONE, "dark"), (LAPTOP, "light")], ids=["phone-dark", "laptop-light"]
+)
+async def test_axe_finds_nothing(
+    browser: Browser, site: Site, state: str, scheme: str, size: dict[str, int]
+) -> None:
+    """No rule of axe-core is broken, on a dark phone and on a light laptop."""
+    site.view = views.many(30) if state == "many" else views.VIEWS[state]()
+    page = await opened(browser, site, color_scheme=scheme, viewport=size)
+    result = await Axe().run(page)
+    broken = [(v["id"], [n["html"] for n in v["nodes"]]) for v in result.response["violations"]]
+    assert broken == []
+    await page.close()
+
+
+@states
+async def test_nothing_is_wider_than_a_phone(browser: Browser, site: Site, state: str) -> None:
+    """At 360 pixels nobody scrolls sideways, whatever words come from outside."""
+    site.view = views.VIEWS[state]()
+    page = await opened(browser, site, viewport=PHONE)
+    assert await page.evaluate("document.documentElement.scrollWidth") == 360
+    await page.close()
+
+
+@states
+async def test_browser_complains_about_nothing(browser: Browser, site: Site, state: str) -> None:
+    """The policy blocks nothing of ours, and nothing fails to load."""
+    site.view = views.VIEWS[state]()
+    page = await opened(browser, site)
+    await expect(page.locator("h1")).to_be_visible()
+    assert page.complaints == []  # type: ignore[attr-defined]
+    await page.close()
+
+
+async def test_hostile_text_runs_nothing(browser: Browser, site: Site) -> None:
+    """It stands there to be read; the title is ours."""
+    site.view = views.hostile()
+    page = await opened(browser, site)
+    await expect(page.locator("#task-signals .error")).to_contain_text("<script>")
+    assert await page.title() == "3 things are wrong · quant-exporter"
+    assert await page.locator("img").count() == 0
+    await page.close()
+
+
+async def test_matter_leads_to_the_task_and_its_log(browser: Browser, site: Site) -> None:
+    """From the headline to the lines that the failed run wrote: one click."""
+    site.view = views.failing()
+    page = await opened(browser, site, viewport=PHONE)
+    await page.get_by_role("link", name="Task signals failed 3 times in a row").click()
+    log = page.get_by_role("region", name="Log of the failed run of signals")
+    await expect(log).to_contain_text("answered 503 after 1.2s")
+    await expect(page.locator("#task-signals")).to_be_in_viewport()
+    await page.close()
+
+
+async def test_page_refreshes_itself_and_keeps_what_was_opened(
+    browser: Browser, site: Site
+) -> None:
+    """A new state appears without a reload; a log that was closed stays closed."""
+    site.view = views.failing()
+    page = await browser.new_page(viewport=LAPTOP)
+    await page.clock.install()
+    await page.goto(site.url)
+    await page.locator("#why-signals summary").click()
+    await page.evaluate("window.mark = 'same document'")
+    site.view = replace(views.failing(), troubles=("The disk is full.",))
+    await page.clock.run_for(16_000)
+    await expect(page.locator("#troubles")).to_contain_text("The disk is full.")
+    assert await page.evaluate("window.mark") == "same document"
+    assert await page.locator("#why-signals").get_attribute("open") is None
+    assert await page.title() == "3 things are wrong, 1 wants a look · quant-exporter"
+    await page.close()
+
+
+async def test_page_says_when_the_exporter_is_gone(browser: Browser, site: Site) -> None:
+    """An old page never looks like good news; the notice goes away by itself."""
+    page = await browser.new_page(viewport=LAPTOP)
+    await page.clock.install()
+    await page.goto(site.url)
+    site.view = None
+    await page.clock.run_for(16_000)
+    await expect(page.locator("#lost")).to_contain_text("has not answered since")
+    site.view = views.well()
+    await page.clock.run_for(16_000)
+    await expect(page.locator("#lost")).to_be_hidden()
+    await page.close()
+
+
+async def test_page_works_without_javascript(browser: Browser, site: Site) -> None:
+    """Everything is there, the log opens, and the page reloads itself."""
+    site.view = views.failing()
+    page = await opened(browser, site, java_script_enabled=False)
+    await expect(page.locator("h1")).to_contain_text("2 things are wrong")
+    await page.locator("#why-signals summary").click()
+    await expect(page.locator("#why-signals pre")).to_be_hidden()
+    refresh = page.locator("meta[http-equiv=refresh]")
+    assert await refresh.get_attribute("content") == "15"
+    await page.close()
+
+
+async def test_keyboard_reaches_the_tasks_at_once(browser: Browser, site: Site) -> None:
+    """The first stop of the tab key skips what stands before."""
+    page = await opened(browser, site)
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to the tasks")).to_be_focused()
+    await page.close()
+
+
+@pytest.mark.parametrize("name", SHOTS)
+async def test_pictures_of_the_guide_can_be_taken(
+    browser: Browser, site: Site, name: str, tmp_path: Path
+) -> None:
+    """`make pictures` has something to show."""
+    assert (await take(browser, site, name, tmp_path)).stat().st_size > 10_000

@@ -78,7 +78,7 @@ def find_kind(target: str, code: Iterable[Path]) -> Kind:
 
 
 def _defined(tree: ast.Module, name: str) -> ast.stmt | None:
-    for node in reversed(tree.body):
+    for node in reversed([*tree.body, *_conditional(tree)]):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if node.name == name:
                 return node
@@ -94,6 +94,15 @@ def _defined(tree: ast.Module, name: str) -> ast.stmt | None:
             case _:
                 pass
     return None
+
+
+def _conditional(tree: ast.Module) -> list[ast.stmt]:
+    """What stands one level down: under `if TYPE_CHECKING:`, `try:` and the like."""
+    found: list[ast.stmt] = []
+    for node in tree.body:
+        if isinstance(node, (ast.If, ast.Try)):
+            found += [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.stmt)]
+    return found
 
 
 def find_problem(target: str, code: Iterable[Path]) -> str | None:

@@ -6,6 +6,7 @@ them. :func:`load` raises :class:`ConfigError`, which carries all mistakes.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -295,6 +296,8 @@ class Config(Model):
     timezone: Zone = "America/New_York"
     state: Path = Path("var/state.db")
     code: tuple[Path, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    stop_timeout: Duration = 30.0
     prometheus_url: Url = "http://localhost:9090"
     alertmanager_url: Url = "http://localhost:9093"
     sources: Mapping[str, Source] = {}
@@ -404,10 +407,22 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
     code = [folder / p for p in (top.code if isinstance(top, Config) else ())]
     mistakes += _cross_check(good, named, code)
-    mistakes.sort(key=lambda m: m.place.split(".")[0] not in _SECTIONS)
+    mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
     if mistakes or not isinstance(top, Config):
         return None, mistakes
     return _anchored(top.model_copy(update=good), folder), []
+
+
+_SAID_TOGETHER = {
+    "run",
+    "command",
+    "external",
+    "schedule",
+    "exchange",
+    "type",
+    "url",
+    "api_key_env",
+}
 
 
 def _validate(model: type[Model], body: Any, place: str) -> tuple[Model | None, list[Mistake]]:
@@ -416,7 +431,17 @@ def _validate(model: type[Model], body: Any, place: str) -> tuple[Model | None, 
     try:
         return model.model_validate(body), []
     except ValidationError as error:
-        return None, [_mistake(model, place, detail) for detail in error.errors()]
+        details = error.errors()
+    mistakes = [_mistake(model, place, detail) for detail in details]
+    # What keys say about each other is checked only once each is right by itself: look again
+    # without those that are wrong, unless one that matters to the others is among them.
+    wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
+    if wrong and not wrong & _SAID_TOGETHER:
+        try:
+            model.model_validate({k: v for k, v in body.items() if str(k) not in wrong})
+        except ValidationError as error:
+            mistakes += [_mistake(model, place, d) for d in error.errors() if not d["loc"]]
+    return None, mistakes
 
 
 def _mistake(model: type[Model], place: str, detail: Any) -> Mistake:
@@ -424,8 +449,7 @@ def _mistake(model: type[Model], place: str, detail: Any) -> Mistake:
     where = ".".join([*([place] if place else []), *parts])
     match detail["type"]:
         case "extra_forbidden":
-            known = ", ".join(sorted(_keys_at(model, detail["loc"])))
-            text = f"unknown key; known here: {known}"
+            text = f"unknown key; {_suggestion(str(parts[-1]), _keys_at(model, detail['loc']))}"
         case "missing":
             text = "is missing"
         case "value_error":
@@ -437,6 +461,11 @@ def _mistake(model: type[Model], place: str, detail: Any) -> Mistake:
     return Mistake(where, text)
 
 
+def _suggestion(key: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
+
+
 def _keys_at(model: type[Model], loc: tuple[Any, ...]) -> set[str]:
     for part in loc[:-1]:
         field = model.model_fields.get(str(part))
@@ -445,7 +474,7 @@ def _keys_at(model: type[Model], loc: tuple[Any, ...]) -> set[str]:
         ):
             if isinstance(candidate, type) and issubclass(candidate, Model):
                 model = candidate
-    return set(model.model_fields) - ({"sources", "feeds", "tasks", "strategies"} - set(_SECTIONS))
+    return set(model.model_fields)
 
 
 def _cross_check(

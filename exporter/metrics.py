@@ -190,7 +190,8 @@ class Metrics(Collector):
         return metric
 
     def add_reader(self, reader: Reader) -> None:
-        """Have `reader` called at each scrape. It may not block."""
+        """Have `reader` called at each scrape. It may not block, and runs beside
+        the event loop, in the scrape's thread."""
         self._readers.append(reader)
 
     def lower_severities(self, when: Callable[[], bool]) -> None:
@@ -226,8 +227,8 @@ class Metrics(Collector):
         }
         lowered = self._lowered()
         for reader in self._readers:
-            samples = lower(reader()) if lowered else reader()
-            for name, labels, value in samples:
+            samples = _snapshot(reader)
+            for name, labels, value in lower(samples) if lowered else samples:
                 families[name].add_metric(labels, value)
         yield from (family for family in families.values() if family.samples)
 
@@ -259,6 +260,16 @@ def lower(samples: Iterable[Sample]) -> Iterator[Sample]:
         if key not in met:
             met.add(key)
             yield name, lowered, value
+
+
+def _snapshot(reader: Reader) -> list[Sample]:
+    """All of a reader's samples. Scrapes run beside the event loop, which may add a key meanwhile."""
+    for _ in range(5):
+        try:
+            return list(reader())
+        except RuntimeError:  # "dictionary changed size during iteration"
+            continue
+    return list(reader())
 
 
 def _make(spec: Spec, registry: CollectorRegistry) -> MetricWrapperBase:

@@ -5,6 +5,41 @@ This module stays light: it is loaded before every run of a plain function.
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from exporter.tasks.context import BlockingContext, Context, NoData, Permanent, StaleData
 
-__all__ = ["BlockingContext", "Context", "NoData", "Permanent", "StaleData"]
+if TYPE_CHECKING:
+    from exporter.tasks.day_report import end_of_day_report
+    from exporter.tasks.health import health_check
+    from exporter.tasks.keys import key_check
+    from exporter.tasks.scan import pre_market_scan
+
+__all__ = [
+    "BlockingContext",
+    "Context",
+    "NoData",
+    "Permanent",
+    "StaleData",
+    "end_of_day_report",
+    "health_check",
+    "key_check",
+    "pre_market_scan",
+]
+
+
+# No module may have its function's name: importing it would put the module in its place.
+_BUILT_IN = {
+    "end_of_day_report": "exporter.tasks.day_report",
+    "health_check": "exporter.tasks.health",
+    "key_check": "exporter.tasks.keys",
+    "pre_market_scan": "exporter.tasks.scan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The built-in tasks, each loaded when it is first asked for."""
+    if name in _BUILT_IN:
+        return getattr(importlib.import_module(_BUILT_IN[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

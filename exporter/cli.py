@@ -1,0 +1,155 @@
+"""Arguments to one call each. Exit 0 well, 1 the thing failed, 2 wrong use or bad config."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command ``quant-exporter``."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.call(arguments))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left, as `head` does.
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quant-exporter",
+        description="Runs scheduled tasks and exposes Prometheus metrics about them.",
+    )
+    parser.add_argument("--version", action="version", version=f"quant-exporter {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, text, build in _COMMANDS:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--config", type=Path, default=Path("exporter.yml"), help="default: %(default)s"
+        )
+        build(command)
+    return parser
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import app
+
+        return app.run(arguments.config)
+
+    parser.set_defaults(call=call)
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.check(arguments.config)
+
+    parser.set_defaults(call=call)
+
+
+def _reload(parser: argparse.ArgumentParser) -> None:
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.reload(arguments.config)
+
+    parser.set_defaults(call=call)
+
+
+def _tasks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.tasks(arguments.config, as_json=arguments.json)
+
+    parser.set_defaults(call=call)
+
+
+def _run_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the task")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until it has ended")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.run_task(arguments.config, arguments.name, wait=not arguments.no_wait)
+
+    parser.set_defaults(call=call)
+
+
+def _pause(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", nargs="?", metavar="TASK", help="all, when none is named")
+    end = parser.add_mutually_exclusive_group(required=True)
+    end.add_argument("--for", dest="duration", metavar="DURATION", help="2h, 30m, 1d")
+    end.add_argument("--until", metavar="TIME", help="2026-12-24T09:30, in the config's zone")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.pause(
+            arguments.config, arguments.task, duration=arguments.duration, until=arguments.until
+        )
+
+    parser.set_defaults(call=call)
+
+
+def _resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", nargs="?", metavar="TASK", help="all, when none is named")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.resume(arguments.config, arguments.task)
+
+    parser.set_defaults(call=call)
+
+
+def _simulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--listen", default="127.0.0.1:10078", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="prices follow from it; default 1")
+    parser.add_argument("--key", default="simulated", help="the API key to ask for")
+    parser.add_argument("--requests-per-minute", type=int, default=600, help="default 600")
+    parser.add_argument("--now", help="start at this time, for example 2026-11-27T14:30:00Z")
+    parser.add_argument("--speed", type=float, default=1.0, help="how fast its time passes")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.simulate(
+            arguments.listen,
+            seed=arguments.seed,
+            key=arguments.key,
+            requests_per_minute=arguments.requests_per_minute,
+            now=arguments.now,
+            speed=arguments.speed,
+        )
+
+    parser.set_defaults(call=call)
+
+
+_COMMANDS = (
+    ("run", "start the exporter and run until told to stop", _run),
+    ("check", "check the config; prints every mistake, one a line", _check),
+    ("reload", "have the running exporter take the config file as it is now", _reload),
+    ("tasks", "what the tasks do: state, last and next run", _tasks),
+    ("run-task", "run one task now, and wait for its outcome", _run_task),
+    ("pause", "run nothing, and alert nobody, until a given time", _pause),
+    ("resume", "end a pause", _resume),
+    ("simulate", "a TickDB-speaking server with made-up prices and faults on command", _simulate),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

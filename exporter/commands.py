@@ -1,0 +1,205 @@
+"""What each command does, apart from `run`. All print for people and return the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from exporter import client
+from exporter.clock import Clock, SystemClock
+from exporter.config import Config, ConfigError, load
+from exporter.units import format_duration
+
+
+def _with_config(path: Path, call: Callable[[Config], int]) -> int:
+    """Run `call` with the config; 2 when it is bad, 1 with a sentence when it fails."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        _complain(error)
+        return 2
+    try:
+        return call(config)
+    except (client.NotRunningError, client.RefusedError) as error:
+        _complain(error)
+        return 1
+
+
+def _complain(text: object) -> None:
+    print(text, file=sys.stderr)
+
+
+def check(path: Path) -> int:
+    """Every mistake of the config, one a line; offline."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        print(error)
+        return 2
+    counts = [
+        f"{len(entries)} {word}"
+        for word, entries in (
+            ("tasks", config.tasks),
+            ("feeds", config.feeds),
+            ("strategies", config.strategies),
+        )
+    ]
+    print(f"{path}: well: {', '.join(counts)}")
+    return 0
+
+
+def reload(path: Path) -> int:
+    """Have the running exporter take the file."""
+
+    def ask(config: Config) -> int:
+        client.call(config, "POST", "/-/reload")
+        print("the new config was taken")
+        return 0
+
+    return _with_config(path, ask)
+
+
+def tasks(path: Path, *, as_json: bool) -> int:
+    """A table of all tasks, from the running exporter."""
+
+    def show(config: Config) -> int:
+        found = client.call(config, "GET", "/api/v1/tasks")["tasks"]
+        if as_json:
+            print(json.dumps(found, indent=2))
+            return 0
+        zone = ZoneInfo(config.timezone)
+        rows: list[tuple[str, ...]] = [("TASK", "STATE", "LAST", "ENDED", "NEXT", "SCHEDULE")]
+        for task in found:
+            rows.append(
+                (
+                    task["name"],
+                    task["state"],
+                    task["last_outcome"] or "–",
+                    _moment(task["last_end"], zone),
+                    _moment(task["next_slot"], zone),
+                    task["schedule"],
+                )
+            )
+        _print_table(rows)
+        return 0
+
+    return _with_config(path, show)
+
+
+def _moment(at: float | None, zone: ZoneInfo) -> str:
+    if at is None:
+        return "–"
+    return f"{datetime.fromtimestamp(at, zone):%a %Y-%m-%d %H:%M %Z}"
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def run_task(path: Path, name: str, *, wait: bool) -> int:
+    """Ask the running exporter to run a task now; its outcome is the exit code."""
+
+    def ask(config: Config) -> int:
+        run_id = client.call(config, "POST", f"/api/v1/tasks/{name}/run")["run_id"]
+        if not wait:
+            print(f"{name}: started as run {run_id}")
+            return 0
+        while True:
+            run = _run_of(config, name, run_id)
+            if run and run["outcome"]:
+                break
+            time.sleep(0.2)
+        took = format_duration(run["ended_at"] - run["started_at"])
+        print(f"{name}: {run['outcome']} after {took}" + _items(run["items"]))
+        if run["error"]:
+            print(run["error"])
+        return 0 if run["outcome"] == "success" else 1
+
+    return _with_config(path, ask)
+
+
+def _run_of(config: Config, name: str, run_id: str) -> dict[str, Any] | None:
+    answer = client.call(config, "GET", f"/api/v1/tasks/{name}/runs/{run_id}")
+    return answer if isinstance(answer, dict) else None
+
+
+def _items(items: float | None) -> str:
+    return "" if items is None else f", {items:g} items"
+
+
+def pause(path: Path, task: str | None, *, duration: str | None, until: str | None) -> int:
+    """Pause one task, or all."""
+
+    def ask(config: Config) -> int:
+        body = {"task": task, **({"for": duration} if duration else {"until": until})}
+        answer = client.call(config, "POST", "/api/v1/pause", body)
+        zone = ZoneInfo(config.timezone)
+        print(f"{task or 'all tasks'}: paused until {_moment(answer['until'], zone)}")
+        return 0
+
+    return _with_config(path, ask)
+
+
+def resume(path: Path, task: str | None) -> int:
+    """End the pause of one task, or of all."""
+
+    def ask(config: Config) -> int:
+        client.call(config, "POST", "/api/v1/resume", {"task": task})
+        print(f"{task or 'all tasks'}: no longer paused")
+        return 0
+
+    return _with_config(path, ask)
+
+
+def simulate(
+    listen: str, *, seed: int, key: str, requests_per_minute: int, now: str | None, speed: float
+) -> int:
+    """A TickDB-speaking server until Ctrl-C."""
+    from exporter.calendars import Calendars
+    from exporter.simulator.clocks import MovedClock
+    from exporter.simulator.server import serve
+
+    host, _, port = listen.rpartition(":")
+    clock: Clock = SystemClock()
+    try:
+        start = datetime.fromisoformat(now).timestamp() if now else clock.now()
+        if not port.isdigit() or speed <= 0:
+            raise ValueError("--listen is host:port, --speed is above 0")
+    except ValueError as error:
+        _complain(error)
+        return 2
+    if now or speed != 1:
+        clock = MovedClock(clock, start, speed)
+
+    def started(url: str) -> None:
+        print(f"TickDB is simulated at {url}, faults at {url[:-3]}/control/faults", flush=True)
+
+    async def run() -> None:
+        if me := asyncio.current_task():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
+        with tempfile.TemporaryDirectory() as cache, contextlib.suppress(asyncio.CancelledError):
+            await serve(
+                host, int(port), calendars=Calendars(Path(cache), {}, clock), clock=clock,
+                seed=seed, api_key=key, requests_per_minute=requests_per_minute, started=started,
+            )  # fmt: skip
+
+    try:
+        asyncio.run(run())
+    except OSError as error:
+        _complain(f"cannot listen on {listen}: {error.strerror or error}")
+        return 1
+    return 0

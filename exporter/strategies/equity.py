@@ -1,0 +1,127 @@
+"""One strategy's equity curve: peak, drawdown and the day's profit, flows taken out.
+
+A deposit or withdrawal is no performance. Each flow scales the peak by equity after it over equity
+before it, as a fund's unit price does (time-weighted return), so that the drawdown just before a
+flow and just after it is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from exporter.metrics import NAN
+
+
+@dataclass(frozen=True)
+class EquityPoint:
+    """One observation: Unix seconds, equity after `flow`; a deposit is a positive flow."""
+
+    at: float
+    equity: float
+    flow: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("at", "equity", "flow"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name} must be a number, not {value!r}")
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Fill:
+    """The newest execution of one symbol on one side."""
+
+    symbol: str
+    side: str
+    at: float
+    price: float
+
+
+@dataclass(frozen=True)
+class EquityCurve:
+    """What is remembered of a curve. A new one knows nothing (NaN)."""
+
+    at: float = NAN
+    equity: float = NAN
+    peak: float = NAN
+    day: str = ""
+    day_base: float = NAN
+    day_flows: float = 0.0
+
+    def add(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
+        """The curve with one more point. A point that is not newer changes nothing."""
+        if point.at <= self.at:
+            return self
+        day = _day(point.at, zone).isoformat()
+        known = not math.isnan(self.equity)
+        before_flow = point.equity - point.flow
+        if known and before_flow > 0 and self.peak > 0:
+            # Profit first, on the old capital; then capital and peak change in one proportion.
+            peak = max(self.peak, before_flow) * (point.equity / before_flow)
+        elif known and not point.flow:
+            peak = max(self.peak, point.equity)
+        else:
+            peak = point.equity
+        same_day = day == self.day
+        if known:
+            base = self.day_base if same_day else self.equity
+            flows = (self.day_flows if same_day else 0.0) + point.flow
+        else:
+            # The first point ever starts the day: its flow made its equity.
+            base, flows = point.equity, 0.0
+        return EquityCurve(point.at, point.equity, peak, day, base, flows)
+
+    @property
+    def drawdown(self) -> float:
+        """(peak - equity) / peak, 0 to 1; NaN while nothing is known."""
+        if math.isnan(self.equity):
+            return NAN
+        if self.peak <= 0:
+            return 0.0 if self.equity >= 0 else 1.0
+        return min(max((self.peak - self.equity) / self.peak, 0.0), 1.0)
+
+    def pnl_on(self, now: float, zone: ZoneInfo) -> float:
+        """Equity change since midnight in `zone`, flows taken out; 0 while the day has no point."""
+        if math.isnan(self.equity):
+            return NAN
+        if _day(now, zone).isoformat() != self.day:
+            return 0.0
+        return self.equity - self.day_base - self.day_flows
+
+    def reset_peak(self) -> EquityCurve:
+        """The curve with its peak at today's equity."""
+        return replace(self, peak=self.equity)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the state file; NaN becomes null."""
+        return {
+            k: None if isinstance(v, float) and math.isnan(v) else v
+            for k, v in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> EquityCurve:
+        """The reverse of :meth:`to_json`; keys it does not know are left alone."""
+
+        def number(name: str) -> float:
+            value = data.get(name)
+            return NAN if value is None else float(value)
+
+        return cls(
+            number("at"),
+            number("equity"),
+            number("peak"),
+            str(data.get("day") or ""),
+            number("day_base"),
+            float(data.get("day_flows") or 0.0),
+        )
+
+
+def _day(at: float, zone: ZoneInfo) -> date:
+    return datetime.fromtimestamp(at, zone).date()

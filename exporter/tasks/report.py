@@ -1,0 +1,55 @@
+"""Writing reports: Markdown for people, JSON for programs, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def write(folder: Path, name: str, markdown: str, data: Any) -> Path:
+    """Write ``name.md`` and ``name.json``; returns the Markdown's path. Raises :class:`OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_no_nan(data), indent=2, ensure_ascii=False) + "\n"
+    _replace(folder / f"{name}.json", text)
+    return _replace(folder / f"{name}.md", markdown)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, the first column left, the others right."""
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def percent(ratio: float) -> str:
+    """+1.23%, or a dash where nothing is known."""
+    return "–" if math.isnan(ratio) else f"{ratio:+.2%}"
+
+
+def number(value: float) -> str:
+    """1,234.50, or a dash where nothing is known."""
+    return "–" if math.isnan(value) else f"{value:,.2f}"
+
+
+def _replace(path: Path, text: str) -> Path:
+    aside = path.with_name(f".{path.name}.part")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    return path
+
+
+def _no_nan(data: Any) -> Any:
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, dict):
+        return {key: _no_nan(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_no_nan(value) for value in data]
+    return data

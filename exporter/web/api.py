@@ -1,0 +1,230 @@
+"""/api/v1: what tasks do, and the writes that users, scripts and Alertmanager make.
+
+Bodies are JSON objects, described in ``docs/openapi.yaml``. Errors are ``{"error": "…"}``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from exporter.clock import Clock
+from exporter.runner import BusyError
+from exporter.state import StateError
+from exporter.strategies import Strategies
+from exporter.strategies.equity import Fill
+from exporter.strategies.equity_file import point, timestamp
+from exporter.units import parse_duration
+from exporter.web.guard import Guard, refuse
+
+MAX_BODY = 1024 * 1024
+Ping = Literal["start", "success", "fail"]
+_PINGS: tuple[Ping, ...] = ("start", "success", "fail")
+
+
+class Tasks(Protocol):
+    """What the API asks of the parts that run tasks; app.py provides it."""
+
+    def list(self) -> list[dict[str, Any]]: ...
+    def kind(self, name: str) -> str | None: ...
+    async def run(self, name: str) -> str: ...
+    async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None: ...
+    async def ping(self, name: str, kind: Ping, items: int | None, message: str | None) -> None: ...
+    async def pause(self, name: str | None, until: float) -> None: ...
+    async def resume(self, name: str | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Api:
+    """The handlers of /api/v1."""
+
+    tasks: Tasks
+    strategies: Strategies
+    clock: Clock
+    guard: Guard
+    zone: Callable[[], ZoneInfo]
+
+    def routes(self) -> list[web.RouteDef]:
+        """To be mounted in the application."""
+        return [
+            web.get("/api/v1/tasks", self.list_tasks),
+            web.post("/api/v1/tasks/{name}/run", self.run),
+            web.get("/api/v1/tasks/{name}/runs/{run_id}", self.one_run),
+            *(
+                web.route(method, f"/api/v1/tasks/{{name}}/{kind}", self._ping(kind))
+                for kind in _PINGS
+                for method in ("POST", "GET")
+            ),
+            web.post("/api/v1/pause", self.pause),
+            web.post("/api/v1/resume", self.resume),
+            web.post("/api/v1/strategies/{name}/equity", self.equity),
+            web.post("/api/v1/strategies/{name}/fills", self.fills),
+        ]
+
+    async def list_tasks(self, request: web.Request) -> web.Response:
+        """Every task with its state; times are Unix seconds, null where there is none."""
+        return _json({"tasks": self.tasks.list()})
+
+    def _known(self, request: web.Request) -> str:
+        name = request.match_info["name"]
+        if self.tasks.kind(name) is None:
+            raise refuse(404, f"there is no task {name!r}")
+        return name
+
+    async def run(self, request: web.Request) -> web.Response:
+        """Start a run now, outside its schedule; answers at once with its run_id."""
+        name = self._known(request)
+        if self.tasks.kind(name) == "external":
+            raise refuse(409, f"{name} is external: it runs elsewhere and tells us how it went")
+        try:
+            return _json({"run_id": await self.tasks.run(name)}, status=202)
+        except (BusyError, StateError) as error:
+            raise refuse(409, str(error)) from error
+
+    async def one_run(self, request: web.Request) -> web.Response:
+        """One run; its outcome is null while it is under way."""
+        run = await self.tasks.find_run(self._known(request), request.match_info["run_id"])
+        if run is None:
+            raise refuse(404, "there is no such run")
+        return _json(run)
+
+    def _ping(self, kind: Ping) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def ping(request: web.Request) -> web.Response:
+            """An external task tells us that it started, succeeded or failed."""
+            self.guard.require_token(request)
+            name = self._known(request)
+            if self.tasks.kind(name) != "external":
+                raise refuse(409, f"{name} is not external: its runs are recorded here already")
+            body = await read_object(request)
+            items = body.get("items", request.query.get("items"))
+            message = body.get("message", request.query.get("message"))
+            await self.tasks.ping(name, kind, _items(items), _text(message))
+            return _json({"ok": True})
+
+        return ping
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Pause one task, or all, ``until`` a time or ``for`` a duration."""
+        body = await read_object(request)
+        task = body.get("task")
+        if task is not None and self.tasks.kind(str(task)) is None:
+            raise refuse(404, f"there is no task {task!r}")
+        try:
+            if "for" in body:
+                until = self.clock.now() + parse_duration(body["for"])
+            else:
+                until = timestamp(body.get("until"), self.zone())
+        except ValueError as error:
+            raise refuse(400, f"say `for` (2h) or `until` (a time): {error}") from error
+        if until <= self.clock.now():
+            raise refuse(400, "`until` lies in the past; nothing is paused")
+        await self.tasks.pause(task, until)
+        return _json({"ok": True, "task": task, "until": until})
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """End the pause of one task, or of all."""
+        body = await read_object(request)
+        task = body.get("task")
+        if task is not None and self.tasks.kind(str(task)) is None:
+            raise refuse(404, f"there is no task {task!r}")
+        await self.tasks.resume(task)
+        return _json({"ok": True, "task": task})
+
+    def _strategy(self, request: web.Request) -> str:
+        name = request.match_info["name"]
+        if name not in self.strategies.configured:
+            raise refuse(404, f"there is no strategy {name!r}")
+        return name
+
+    async def equity(self, request: web.Request) -> web.Response:
+        """One point of an equity curve: {equity, timestamp?, flow?}."""
+        name = self._strategy(request)
+        body = await read_object(request)
+        try:
+            new = point(body, self.zone(), default_at=self.clock.now())
+            curve = await self.strategies.post_equity(name, new)
+        except KeyError as error:
+            raise refuse(400, f"{error.args[0]} is missing") from error
+        except ValueError as error:
+            raise refuse(400, str(error)) from error
+        return _json({"ok": True, "drawdown": curve.drawdown, "peak": curve.peak})
+
+    async def fills(self, request: web.Request) -> web.Response:
+        """One fill: {symbol, side, price, timestamp?}."""
+        name = self._strategy(request)
+        body = await read_object(request)
+        try:
+            await self.strategies.post_fill(name, self._fill(body))
+        except KeyError as error:
+            raise refuse(400, f"{error.args[0]} is missing") from error
+        except ValueError as error:
+            raise refuse(400, str(error)) from error
+        return _json({"ok": True})
+
+    def _fill(self, body: Mapping[str, Any]) -> Fill:
+        side = str(body["side"]).lower()
+        if side not in ("buy", "sell"):
+            raise ValueError(f"side must be buy or sell, not {body['side']!r}")
+        symbol = body["symbol"]
+        if not isinstance(symbol, str) or not 0 < len(symbol) <= 32 or "|" in symbol:
+            raise ValueError(f"symbol must be a short text, not {symbol!r}")
+        price = body["price"]
+        if (
+            isinstance(price, bool)
+            or not isinstance(price, (int, float))
+            or not math.isfinite(price)
+        ):
+            raise ValueError(f"price must be a number, not {price!r}")
+        at = timestamp(body["timestamp"], self.zone()) if "timestamp" in body else self.clock.now()
+        if at > self.clock.now() + 300:
+            raise ValueError("timestamp lies in the future")
+        return Fill(symbol, side, at, float(price))
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object; an empty body is an empty object. Answers 400 otherwise."""
+    try:
+        text = await request.text()
+        body = json.loads(text) if text.strip() else {}
+    except (ValueError, LookupError) as error:
+        raise refuse(400, f"the body is no JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise refuse(400, "the body must be a JSON object")
+    return body
+
+
+def _items(value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        items = int(value)
+    except (TypeError, ValueError) as error:
+        raise refuse(400, f"items must be a whole number, not {value!r}") from error
+    if items < 0 or isinstance(value, bool):
+        raise refuse(400, f"items must be a whole number from 0, not {value!r}")
+    return items
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)[:2000]
+
+
+def _json(data: Any, status: int = 200) -> web.Response:
+    return web.json_response(_no_nan(data), status=status)
+
+
+def _no_nan(data: Any) -> Any:
+    """JSON has no NaN: a time that never was is null."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, Mapping):
+        return {key: _no_nan(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_no_nan(value) for value in data]
+    return data

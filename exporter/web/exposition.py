@@ -1,0 +1,48 @@
+"""/metrics: rendered beside the event loop, so that a scrape of 10 000 series does not stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+_GZIP_LEVEL = 4
+
+
+class Exposition:
+    """Serves one registry by content negotiation: Prometheus text, OpenMetrics, gzip."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        # One thread: scrapes wait for each other instead of competing with the loop for the GIL.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrape")
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """``GET /metrics``, with optional ``name[]`` filters."""
+        zipped = "gzip" in request.headers.get("Accept-Encoding", "")
+        names = frozenset(request.query.getall("name[]", []))
+        accept = request.headers.get("Accept", "")
+        body, content_type = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._render, accept, zipped, names
+        )
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+    def _render(self, accept: str, zipped: bool, names: frozenset[str]) -> tuple[bytes, str]:
+        encode, content_type = choose_encoder(accept)
+        registry = self._registry.restricted_registry(names) if names else self._registry
+        body: bytes = encode(registry)
+        if zipped:
+            packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+            body = packer.compress(body) + packer.flush()
+        return body, content_type
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

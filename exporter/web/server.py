@@ -1,0 +1,74 @@
+"""One aiohttp application on one address."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import web
+
+from exporter.web.api import MAX_BODY, _json
+from exporter.web.exposition import Exposition
+from exporter.web.guard import Guard, refuse
+
+logger = logging.getLogger(__name__)
+
+Reload = Callable[[], Awaitable[list[str]]]
+"""Applies the config file; returns its mistakes, none when it was taken."""
+
+
+class Server:
+    """Listens, and stops listening."""
+
+    def __init__(
+        self,
+        exposition: Exposition,
+        guard: Guard,
+        ready: Callable[[], str | None],
+        reload: Reload,
+        routes: Iterable[web.RouteDef],
+    ) -> None:
+        self._exposition, self._ready, self._reload = exposition, ready, reload
+        self._app = web.Application(middlewares=[guard.middleware()], client_max_size=MAX_BODY)
+        self._app.add_routes(
+            [
+                web.get("/metrics", exposition.handle),
+                web.get("/-/healthy", self._healthy),
+                web.get("/-/ready", self._readiness),
+                web.post("/-/reload", self._reloading),
+                *routes,
+            ]
+        )
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; returns the real address (port 0 takes a free one). :class:`OSError` if taken."""
+        self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, shutdown_timeout=2.0)
+        await site.start()
+        real_host, real_port = self._runner.addresses[0][:2]
+        return real_host, real_port
+
+    async def stop(self) -> None:
+        """Stop listening and end the scrape thread."""
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+        self._exposition.close()
+
+    async def _healthy(self, request: web.Request) -> web.Response:
+        """Up while the loop turns."""
+        return web.Response(text="healthy\n")
+
+    async def _readiness(self, request: web.Request) -> web.Response:
+        missing = self._ready()
+        if missing:
+            return web.Response(text=f"not ready: {missing}\n", status=503)
+        return web.Response(text="ready\n")
+
+    async def _reloading(self, request: web.Request) -> web.Response:
+        mistakes = await self._reload()
+        if mistakes:
+            raise refuse(400, "\n".join(mistakes))
+        return _json({"ok": True})

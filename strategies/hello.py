@@ -1,0 +1,5 @@
+from pathlib import Path
+
+
+def count_files():
+    return len(list(Path.cwd().iterdir()))

@@ -1,0 +1,2 @@
+def two_lines():
+    return 1

@@ -1,0 +1,85 @@
+"""exporter.yml: what is read, and what every mistake says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from exporter.config import ConfigError, load
+
+MISTAKES = sorted((Path(__file__).parent / "mistakes").glob("*.yml"))
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("file", MISTAKES, ids=lambda f: f.stem)
+def test_each_mistake_says_where_and_what_would_be_right(file: Path) -> None:
+    """Every file holds its expected lines in comments at its top; nothing else is reported."""
+    head = "# expect: "
+    lines = file.read_text().splitlines()
+    expected = [line.removeprefix(head) for line in lines if line.startswith(head)]
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    said = [f"{m.place}: {m.text}" if m.place else m.text for m in caught.value.mistakes]
+    assert said == [line.replace("{folder}", str(file.parent)) for line in expected]
+
+
+def read(tmp_path: Path, text: str):
+    """Load a config from text."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(text)
+    return load(file)
+
+
+def test_the_config_that_is_shipped_is_well() -> None:
+    """A new user starts from it."""
+    config = load(ROOT / "exporter.yml")
+    assert config.tasks["pre_market_scan"].severity == "critical"
+    assert config.tasks["health_check"].severity == "warning"
+    assert config.feeds["us_minute"].max_overdue == {"critical": 7200.0}
+    assert config.feeds["us_minute"].max_spread == {"warning": 0.005}
+
+
+def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    """grace, timeout, retries, max_runtime, severity, catch_up, delay, poll."""
+    config = read(
+        tmp_path,
+        "sources: {s: {type: simulated}}\n"
+        "feeds: {f: {source: s, symbols: [A.US], interval: 5m, exchange: XNYS}}\n"
+        'tasks: {a: {command: [x], schedule: "every 5m"},'
+        ' b: {run: "exporter.units:parse_size", schedule: "every 5m", retries: 2}}\n',
+    )
+    task, other, feed = config.tasks["a"], config.tasks["b"], config.feeds["f"]
+    assert (task.grace, task.timeout, task.retries, task.max_runtime_seconds) == (300, 300, 0, 300)
+    assert other.max_runtime_seconds == 3 * 300 + 5 + 10
+    assert (task.severity, task.alert_after, feed.severity) == ("warning", 1, "critical")
+    assert (task.catches_up, other.catches_up) == (False, True)
+    assert (feed.delay, feed.poll_seconds) == (90, 300)
+    assert config.address == ("127.0.0.1", 10077)
+
+
+def test_a_file_that_is_not_there_or_empty(tmp_path: Path) -> None:
+    """Missing is a mistake; empty is an exporter with nothing to do."""
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+        load(tmp_path / "exporter.yml")
+    assert read(tmp_path, "# nothing yet\n").tasks == {}
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    """It must not matter from where the exporter is started."""
+    config = read(tmp_path, "strategies: {m: {equity_file: var/m.csv}}\nstate: s/state.db\n")
+    assert config.state == tmp_path / "s/state.db"
+    assert config.strategies["m"].equity_file == tmp_path / "var/m.csv"
+    assert config.logs.directory == tmp_path / "var/log"
+
+
+def test_scalars_mean_what_a_person_means(tmp_path: Path) -> None:
+    """12:00 is a time and not 720; NO is a symbol and not False; a date key is a date."""
+    config = read(
+        tmp_path,
+        "sources: {s: {type: simulated}}\n"
+        "feeds: {f: {source: s, symbols: [NO, ON], interval: 1m, exchange: XHKG}}\n"
+        "calendar_overrides: {XHKG: {closed: [2026-09-01], early_close: {2026-12-24: 12:00}}}\n",
+    )
+    assert config.feeds["f"].symbols == ("NO", "ON")
+    assert list(config.calendar_overrides["XHKG"].early_close.values()) == ["12:00"]

@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
@@ -21,12 +20,12 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from exporter import config as configuration
-from exporter.calendars import Calendar, Calendars
+from exporter.calendars import Calendars
 from exporter.clock import Clock, iso
-from exporter.metrics import NAN, SKIP_REASONS, Metrics, Sample
-from exporter.slots import Slot, next_slot, slots
+from exporter.metrics import SKIP_REASONS, Metrics
+from exporter.outlook import Outlook, Plan
+from exporter.slots import Slot, slots
 from exporter.state import StateError, TaskState
-from exporter.timetable import Timetable
 
 log = logging.getLogger(__name__)
 
@@ -62,24 +61,10 @@ class Runner(Protocol):
     ) -> Awaitable[Any]: ...
 
 
-@dataclass
-class _Plan:
-    name: str
-    task: configuration.Task
-    timetable: Timetable
-    zone: ZoneInfo
-    key: str
-    lock: asyncio.Lock
-    seen: float = -math.inf
-    """Slots up to here are accounted for in this process, whether state could keep it or not."""
-    upcoming: tuple[Any, float] | None = None
-    deadline: tuple[Any, float] | None = None
-
-
 class _Trigger(BaseTrigger):  # type: ignore[misc]
     """Tells APScheduler the next slot, skipped ones too: they are counted when they come."""
 
-    def __init__(self, scheduler: Scheduler, plan: _Plan) -> None:
+    def __init__(self, scheduler: Scheduler, plan: Plan) -> None:
         self._scheduler, self._plan = scheduler, plan
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
@@ -101,11 +86,11 @@ class Scheduler:
     ) -> None:
         self._state, self._runner, self._calendars = state, runner, calendars
         self._clock, self._metrics = clock, metrics
-        self._plans: dict[str, _Plan] = {}
-        self._exchanges: list[str] = []
+        self._plans: dict[str, Plan] = {}
         self._aps: Any = None
         self._background: set[asyncio.Task[None]] = set()
-        metrics.add_reader(self._read)
+        self._outlook = Outlook(state, calendars, clock)
+        metrics.add_reader(self._outlook.samples)
 
     async def apply(self, config: configuration.Config) -> None:
         """Take a config. Tasks whose schedule stayed the same keep their place."""
@@ -114,7 +99,7 @@ class Scheduler:
             zone = config.timezone
             key = "|".join((task.schedule, zone, task.exchange or ""))
             old = self._plans.get(name)
-            plan = _Plan(name, task, task.timetable, ZoneInfo(zone), key, asyncio.Lock())
+            plan = Plan(name, task, task.timetable, ZoneInfo(zone), key, asyncio.Lock())
             if old and old.key == key:
                 plan.seen, plan.lock = old.seen, old.lock
             plans[name] = plan
@@ -123,7 +108,7 @@ class Scheduler:
                 self._metrics.counter("quant_task_skipped_total").labels(name, reason)
         await self._state.register({n: p.key for n, p in plans.items()}, self._clock.now())
         self._plans = plans
-        self._exchanges = config.exchanges
+        self._outlook.apply(plans, config.exchanges)
         await self._arm()
 
     async def start(self) -> None:
@@ -153,9 +138,11 @@ class Scheduler:
         for plan in list(self._plans.values()):
             await self._account(plan, moment)
 
-    def following(self, plan: _Plan, after: float) -> float | None:
+    def following(self, plan: Plan, after: float) -> float | None:
         """The first slot after `after`, to be skipped or not."""
-        found = slots(plan.timetable, plan.zone, self._calendar(plan), after, after + 800 * 86400.0)
+        found = slots(
+            plan.timetable, plan.zone, self._outlook.calendar(plan), after, after + 800 * 86400.0
+        )
         return next((slot.at for slot in found), None)
 
     async def _arm(self) -> None:
@@ -174,10 +161,7 @@ class Scheduler:
         if plan is not None:
             await self._account(plan, self._clock.now())
 
-    def _calendar(self, plan: _Plan) -> Calendar | None:
-        return self._calendars.get(plan.task.exchange) if plan.task.exchange else None
-
-    async def _account(self, plan: _Plan, now: float) -> None:
+    async def _account(self, plan: Plan, now: float) -> None:
         async with plan.lock:
             try:
                 await self._settle(plan, now)
@@ -189,7 +173,7 @@ class Scheduler:
                     extra={"event": "cursor_not_kept", "task": plan.name},
                 )
 
-    async def _settle(self, plan: _Plan, now: float) -> None:
+    async def _settle(self, plan: Plan, now: float) -> None:
         kept = self._state.tasks[plan.name].cursor
         cursor = max(now if kept is None else kept, plan.seen)
         if cursor > now:
@@ -198,7 +182,7 @@ class Scheduler:
                 plan.seen = -math.inf
                 await self._state.lower(plan.name, now)
             return
-        calendar = self._calendar(plan)
+        calendar = self._outlook.calendar(plan)
 
         def between() -> list[Slot]:
             return list(slots(plan.timetable, plan.zone, calendar, cursor, now))
@@ -218,9 +202,9 @@ class Scheduler:
         on_time = now - chosen <= ON_TIME_SECONDS
         self._runner.submit(plan.name, chosen, "schedule" if on_time else "catch_up")
 
-    def _judge(self, plan: _Plan, due: list[Slot], now: float) -> float | None:
+    def _judge(self, plan: Plan, due: list[Slot], now: float) -> float | None:
         """Count what is skipped and missed; the slot to start, if any."""
-        paused_until = self._paused_until(plan.name)
+        paused_until = self._outlook.paused_until(plan.name)
         skipped: dict[str, int] = {}
         runnable: list[float] = []
         for slot in due:
@@ -261,10 +245,6 @@ class Scheduler:
             )
         return chosen
 
-    def _paused_until(self, name: str) -> float:
-        own = self._state.tasks[name].paused_until
-        return max(own or -math.inf, self._state.pause_all_until or -math.inf)
-
     async def _pulse(self) -> None:
         wall, steady = self._clock.now(), self._clock.monotonic()
         durable, refreshed = self._state.durable, steady
@@ -300,54 +280,10 @@ class Scheduler:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _read(self) -> Iterator[Sample]:
-        now = self._clock.now()
-        for name, plan in self._plans.items():
-            task = plan.task
-            info = (name, task.severity, task.exchange or "", task.source or "")
-            yield "quant_task_info", info, 1.0
-            yield "quant_task_failures_limit", (name,), float(task.alert_after)
-            yield "quant_task_paused", (name,), float(now < self._paused_until(name))
-            yield "quant_task_next_slot_timestamp_seconds", (name,), self.next_slot(name)
-            yield "quant_task_deadline_timestamp_seconds", (name,), self.deadline(name)
-        for exchange in self._exchanges:
-            calendar = self._calendars.get(exchange)
-            opens, closes = calendar.next_open(now), calendar.next_close(now)
-            yield "quant_market_open", (exchange,), float(calendar.is_open(now))
-            yield "quant_market_next_open_timestamp_seconds", (exchange,), _or_nan(opens)
-            yield "quant_market_next_close_timestamp_seconds", (exchange,), _or_nan(closes)
-            yield "quant_calendar_end_timestamp_seconds", (exchange,), calendar.end
-
     def next_slot(self, task: str) -> float:
-        """When the task runs next, Unix seconds; after its pause, if it has one. NaN: never."""
-        plan, now = self._plans[task], self._clock.now()
-        paused_until = self._paused_until(task)
-        # Just ahead of the pause's end: a slot at that very moment runs.
-        after = max(now, math.nextafter(paused_until, -math.inf))
-        calendar = self._calendar(plan)
-        if plan.upcoming:
-            (known_from, *known), at = plan.upcoming
-            if known == [paused_until, id(calendar)] and known_from <= now < at:
-                return at
-        at = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
-        plan.upcoming = ((now, paused_until, id(calendar)), at)
-        return at
+        """When the task runs next, Unix seconds; NaN: never. Raises :class:`KeyError`."""
+        return self._outlook.next_slot(task)
 
     def deadline(self, task: str) -> float:
-        """slot + grace + max_runtime of the first slot that no success and no pause covers."""
-        plan = self._plans[task]
-        covered = self._state.tasks[task].covered_until
-        if covered is None:
-            return NAN
-        paused_until = self._paused_until(task)
-        calendar = self._calendar(plan)
-        key = (covered, paused_until, id(calendar))
-        if plan.deadline is None or plan.deadline[0] != key:
-            after = max(covered, math.nextafter(paused_until, -math.inf))
-            slot = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
-            plan.deadline = (key, slot + plan.task.grace + plan.task.max_runtime_seconds)
-        return plan.deadline[1]
-
-
-def _or_nan(moment: float | None) -> float:
-    return NAN if moment is None or math.isinf(moment) else moment
+        """When a success is due at the latest, Unix seconds. Raises :class:`KeyError`."""
+        return self._outlook.deadline(task)

@@ -23,7 +23,8 @@ from exporter.timetable import AroundSession, Every, Timetable, WallClock
 
 _DAY = timedelta(1)
 _DAY_SECONDS = 86400.0
-_HORIZON_SECONDS = 800 * _DAY_SECONDS
+HORIZON_SECONDS = 800 * _DAY_SECONDS
+"""How far a next slot is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def next_slot(
     timetable: Timetable, zone: ZoneInfo, calendar: Calendar | None, after: float
 ) -> float | None:
     """The first slot after `after` at which the task runs; None when there is none for years."""
-    for slot in slots(timetable, zone, calendar, after, after + _HORIZON_SECONDS):
+    for slot in slots(timetable, zone, calendar, after, after + HORIZON_SECONDS):
         if slot.skip is None:
             return slot.at
     return None

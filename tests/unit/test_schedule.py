@@ -20,7 +20,7 @@ from exporter.clock import SystemClock
 from exporter.config import Config, Task
 from exporter.metrics import Metrics
 from exporter.schedule import Scheduler
-from exporter.state import StateError, TaskState
+from exporter.state import State, StateError, TaskState
 from tests.unit.clocks import ManualClock
 from tests.unit.tables import calendar
 
@@ -299,3 +299,22 @@ async def test_the_pulse_notices_a_jump_and_a_healed_state(
         await h.scheduler.stop()
     assert h.runner.submitted == [("t", at("2026-11-24T07:00"), "catch_up")]
     assert h.state.probes > 0
+
+
+async def test_the_real_state_keeps_the_place_over_a_restart(tmp_path: Path) -> None:
+    """Missed slots are counted by the process that finds them and by no later one."""
+    clock = ManualClock(at("2026-11-24T06:59"))
+    plan = task("07:00", grace="5m")
+    counted = []
+    for moment in ("2026-11-24T06:59", "2026-11-24T09:00", "2026-11-24T09:01"):
+        clock.set(at(moment))
+        state = State.open(tmp_path / "state.db", clock)
+        registry = CollectorRegistry()
+        scheduler = Scheduler(
+            state, FakeRunner(FakeState()), FakeCalendars(), clock, Metrics(registry)
+        )
+        await scheduler.apply(Config(tasks={"t": plan}))
+        await scheduler.sweep()
+        counted.append(registry.get_sample_value("quant_task_missed_total", {"task": "t"}))
+        await state.close()
+    assert counted == [0, 1, 0]

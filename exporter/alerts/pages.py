@@ -1,0 +1,183 @@
+"""HTTP: Alertmanager's posts to the journal, acknowledgement as call and as page, the stories."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from exporter.alerts.journal import Journal
+from exporter.alerts.keeper import Keeper, NothingFires
+from exporter.alerts.servers import ServerError
+from exporter.alerts.stories import tell
+from exporter.clock import Clock
+from exporter.state import State
+from exporter.units import format_duration, parse_duration
+
+DEFAULT_FOR = "2h"
+LONGEST = 7 * 86400.0
+COOKIE = "quant_ack"
+RUNBOOK = Path(__file__).parents[2] / "docs/runbook.md"
+_OURS = ("token", "for", "comment", "by")
+
+
+def routes(
+    journal: Journal,
+    keeper: Keeper,
+    state: State,
+    clock: Clock,
+    is_token: Callable[[str], bool],
+) -> list[web.RouteDef]:
+    """To be mounted. Writes below /api need the token before they come here; /ack asks itself."""
+    pages = Pages(journal, keeper, state, clock, is_token)
+    return [
+        web.post("/api/v1/alerts", pages.take),
+        web.get("/api/v1/alerts", pages.stories),
+        web.post("/api/v1/ack", pages.acknowledge),
+        web.get("/ack", pages.ask),
+        web.post("/ack", pages.confirm),
+        web.get("/runbook", pages.runbook),
+    ]
+
+
+class Pages:
+    """The handlers."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        keeper: Keeper,
+        state: State,
+        clock: Clock,
+        is_token: Callable[[str], bool],
+    ) -> None:
+        self._journal, self._keeper, self._state = journal, keeper, state
+        self._clock, self._is_token = clock, is_token
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Alertmanager's webhook; ``?receiver=`` says for which channel it stands."""
+        try:
+            body = json.loads(await request.text())
+            receiver = request.query.get("receiver") or str(body.get("receiver", "unknown"))
+            count = await self._journal.take(receiver[:64], body)
+        except (ValueError, AttributeError) as error:
+            return _error(400, str(error))
+        return web.json_response({"ok": True, "alerts": count})
+
+    async def stories(self, request: web.Request) -> web.Response:
+        """What fired since ``?since=24h``."""
+        try:
+            since = parse_duration(request.query.get("since", "24h"))
+        except ValueError as error:
+            return _error(400, str(error))
+        rows = await self._state.journal_rows(self._clock.now() - since, limit=100_000)
+        return web.json_response({"alerts": [story.as_json() for story in tell(rows)]})
+
+    async def acknowledge(self, request: web.Request) -> web.Response:
+        """``{"labels": {...}, "for": "2h", "comment": "…", "by": "…"}``."""
+        try:
+            body = json.loads(await request.text())
+            labels = {str(n): str(v) for n, v in body["labels"].items()}
+            found, until = await self._acknowledge(labels, body)
+        except (KeyError, AttributeError, TypeError):
+            return _error(400, '`labels` is missing: {"alertname": "QuantTaskFailing"}')
+        except ValueError as error:
+            return _error(400, str(error))
+        except NothingFires as error:
+            return _error(404, str(error))
+        except ServerError as error:
+            return _error(503, str(error))
+        return web.json_response({"ok": True, "acknowledged": found, "until": until})
+
+    async def _acknowledge(
+        self, labels: Mapping[str, str], what: Mapping[str, Any]
+    ) -> tuple[list[dict[str, str]], float]:
+        if not labels.get("alertname"):
+            raise ValueError("say which alert: `alertname`")
+        seconds = parse_duration(what.get("for") or DEFAULT_FOR)
+        if not 60 <= seconds <= LONGEST:
+            raise ValueError(f"acknowledge for 1m to {format_duration(LONGEST)}")
+        until = self._clock.now() + seconds
+        by, comment = str(what.get("by") or "somebody")[:64], str(what.get("comment") or "")[:500]
+        return await self._keeper.acknowledge(labels, until, by, comment), until
+
+    async def ask(self, request: web.Request) -> web.Response:
+        """The page behind a message's link. It changes nothing: link previews fetch it too."""
+        labels = {n: v for n, v in request.query.items() if n not in _OURS}
+        known = self._is_token(request.cookies.get(COOKIE, ""))
+        return _page("Acknowledge?", _form(labels, known))
+
+    async def confirm(self, request: web.Request) -> web.Response:
+        """The button was pressed."""
+        form = {str(n): str(v) for n, v in (await request.post()).items()}
+        token = form.get("token") or request.cookies.get(COOKIE, "")
+        labels = {n: v for n, v in form.items() if n not in _OURS}
+        if not self._is_token(token):
+            return _page("That is not the token", _form(labels, known=False), status=401)
+        try:
+            found, until = await self._acknowledge(labels, {**form, "by": "link"})
+        except (ValueError, NothingFires, ServerError) as error:
+            return _page("Not acknowledged", f"<p>{html.escape(str(error))}</p>", status=409)
+        names = "".join(f"<li>{html.escape(_title(alert))}</li>" for alert in found)
+        left = format_duration(until - self._clock.now())
+        answer = _page("Acknowledged", f"<ul>{names}</ul><p>For {left}. Good news still comes.</p>")
+        # Asked once a phone: the cookie goes to this page alone and never to another site.
+        answer.set_cookie(
+            COOKIE, token, path="/ack", max_age=90 * 86400, httponly=True, samesite="Strict",
+            secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
+        )  # fmt: skip
+        return answer
+
+    async def runbook(self, request: web.Request) -> web.Response:
+        """docs/runbook.md with an anchor at each alert."""
+        try:
+            text = html.escape(RUNBOOK.read_text(encoding="utf-8"))
+        except OSError:
+            return _page("Runbook", "<p>docs/runbook.md is not installed here.</p>", status=404)
+        lines = []
+        for line in text.splitlines():
+            name = line.removeprefix("## ")
+            lines.append(f'<b id="{name.lower()}">{name}</b>' if line != name else line)
+        return _page("Runbook", "<pre>" + "\n".join(lines) + "</pre>")
+
+
+def _error(status: int, text: str) -> web.Response:
+    return web.json_response({"error": text}, status=status)
+
+
+def _title(labels: Mapping[str, str]) -> str:
+    rest = [f"{n}={v}" for n, v in sorted(labels.items()) if n not in ("alertname", "job")]
+    return " ".join([labels.get("alertname", ""), *rest])
+
+
+def _form(labels: Mapping[str, str], known: bool) -> str:
+    hidden = "".join(
+        f'<input type="hidden" name="{html.escape(n)}" value="{html.escape(v)}">'
+        for n, v in sorted(labels.items())
+    )
+    token = (
+        ""
+        if known
+        else "<p><label>Token (once on this device; it lies beside the state file)<br>"
+        '<input type="password" name="token" autocomplete="current-password" required></label></p>'
+    )
+    return (
+        f'<form method="post" action="/ack"><p>{html.escape(_title(labels))}</p>{hidden}{token}'
+        '<p><label>For <select name="for"><option>30m</option><option selected>2h</option>'
+        "<option>8h</option><option>1d</option></select></label></p>"
+        '<p><label>Note<br><input name="comment" maxlength="500"></label></p>'
+        "<p><button>Acknowledge</button></p></form>"
+    )
+
+
+def _page(title: str, body: str, status: int = 200) -> web.Response:
+    text = (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><h1>{title}</h1>{body}</html>"
+    )
+    return web.Response(text=text, content_type="text/html", status=status)

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from exporter import __version__
 from exporter import config as configuration
+from exporter.alerts.desk import Desk
 from exporter.calendars import Calendar, Calendars
 from exporter.client import token_path
 from exporter.clock import Clock, SystemClock
@@ -152,6 +153,8 @@ class App:
         self.scheduler = Scheduler(
             self.state, self.runner, self.calendars, self.clock, self.metrics
         )
+        self.desk = Desk(self.state, self.metrics, self.clock, lambda: self.config)
+        stack.push_async_callback(self.desk.close)
         await self._listen(stack, token)
         await self._load(config)
         stack.push_async_callback(self._close_sources)
@@ -216,7 +219,11 @@ class App:
             self.guard,
             lambda: ZoneInfo(self.config.timezone),
         )
-        routes = [*api.routes(), *Landing(self).routes()]
+        routes = [
+            *api.routes(),
+            *Landing(self).routes(),
+            *self.desk.routes(self.guard.is_token),
+        ]
         server = Server(
             Exposition(self.registry), self.guard, lambda: self.missing, self.reload, routes
         )
@@ -236,6 +243,7 @@ class App:
             "loop watch": watch.run(),
             "watchdog": self.notifier.watchdog(),
             "strategies": self._every(STRATEGY_REFRESH, self.strategies.refresh),
+            "alerts": self.desk.run(),
         }
         self._background = [asyncio.ensure_future(coroutine) for coroutine in work.values()]
 

@@ -116,6 +116,50 @@ def _resume(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(call=call)
 
 
+def _alerts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--since", default="24h", metavar="DURATION", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter.alerts import commands
+
+        return commands.alerts(arguments.config, since=arguments.since, as_json=arguments.json)
+
+    parser.set_defaults(call=call)
+
+
+def _ack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("alert", metavar="ALERT", help="its name, as QuantTaskFailing")
+    parser.add_argument("label", nargs="*", metavar="NAME=VALUE", help="as task=rebalance")
+    parser.add_argument("--for", dest="duration", default="2h", help="default: %(default)s")
+    parser.add_argument("-m", "--message", default="", help="what others should know")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter.alerts import commands
+
+        return commands.ack(
+            arguments.config,
+            arguments.alert,
+            arguments.label,
+            duration=arguments.duration,
+            message=arguments.message,
+        )
+
+    parser.set_defaults(call=call)
+
+
+def _sinks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--listen", default="127.0.0.1:10079", help="default: %(default)s")
+    parser.add_argument("--smtp-port", type=int, default=10025, help="default: %(default)s")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.sinks(arguments.listen, arguments.smtp_port)
+
+    parser.set_defaults(call=call)
+
+
 def _simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", default="127.0.0.1:10078", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=1, help="prices follow from it; default 1")
@@ -147,6 +191,9 @@ _COMMANDS = (
     ("run-task", "run one task now, and wait for its outcome", _run_task),
     ("pause", "run nothing, and alert nobody, until a given time", _pause),
     ("resume", "end a pause", _resume),
+    ("alerts", "what fired, who was told, who acknowledged, how long it took", _alerts),
+    ("ack", "stop the escalation of what fires; the good news still comes", _ack),
+    ("sinks", "stand-ins for Slack, PagerDuty, mail and a dead-man service, for trying", _sinks),
     ("simulate", "a TickDB-speaking server with made-up prices and faults on command", _simulate),
 )
 

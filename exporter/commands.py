@@ -203,3 +203,19 @@ def simulate(
         _complain(f"cannot listen on {listen}: {error.strerror or error}")
         return 1
     return 0
+
+
+def sinks(listen: str, smtp_port: int) -> int:
+    """Stand-ins for Slack, PagerDuty, mail and a dead-man service until Ctrl-C."""
+    from exporter.simulator.sinks import serve
+
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit():
+        _complain("--listen is host:port")
+        return 2
+    try:
+        asyncio.run(serve(host, int(port), smtp_port, SystemClock()))
+    except OSError as error:
+        _complain(f"cannot listen on {listen}: {error.strerror or error}")
+        return 1
+    return 0

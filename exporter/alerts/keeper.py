@@ -70,7 +70,7 @@ class Keeper:
                 self._trouble = None
             except (ServerError, StateError) as error:
                 if str(error) != self._trouble:  # once, not every 15 seconds
-                    logger.warning("alerts are not kept: %s", error, extra={"event": "keeper"})
+                    logger.info("alerts are not watched: %s", error, extra={"event": "keeper"})
                 self._trouble = str(error)
             await asyncio.sleep(self.times.sweep)
 

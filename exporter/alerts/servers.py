@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,10 +50,23 @@ class Servers:
     """Both of them, over one session. Every call raises :class:`ServerError`."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, alertmanager_url: str, prometheus_url: str
+        self,
+        session: aiohttp.ClientSession,
+        alertmanager_url: Callable[[], str],
+        prometheus_url: Callable[[], str],
     ) -> None:
         self._session = session
-        self.alertmanager, self.prometheus = alertmanager_url, prometheus_url
+        self._alertmanager, self._prometheus = alertmanager_url, prometheus_url
+
+    @property
+    def alertmanager(self) -> str:
+        """Its address now; a reload may change it."""
+        return self._alertmanager()
+
+    @property
+    def prometheus(self) -> str:
+        """Its address now."""
+        return self._prometheus()
 
     async def _ask(self, method: str, url: str, **what: Any) -> Any:
         try:

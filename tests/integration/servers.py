@@ -168,8 +168,8 @@ async def house(folder: Path) -> AsyncIterator[House]:
         session = await parts.enter_async_context(aiohttp.ClientSession())
         servers = Servers(
             session,
-            f"http://127.0.0.1:{ports.alertmanager}",
-            f"http://127.0.0.1:{ports.prometheus}",
+            lambda: f"http://127.0.0.1:{ports.alertmanager}",
+            lambda: f"http://127.0.0.1:{ports.prometheus}",
         )
         whole.journal = Journal(fake.state, fake.metrics, fake.clock)
         whole.keeper = Keeper(

@@ -1,0 +1,52 @@
+"""Journal, keeper and pages together, as the app mounts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import aiohttp
+from aiohttp import web
+
+from exporter.alerts.journal import Journal
+from exporter.alerts.keeper import Keeper
+from exporter.alerts.pages import routes
+from exporter.alerts.servers import Servers
+from exporter.alerts.view import expose
+from exporter.clock import Clock
+from exporter.config import Config
+from exporter.metrics import Metrics
+from exporter.state import State
+
+
+class Desk:
+    """Where Alertmanager reports and people acknowledge. Made on a running loop."""
+
+    def __init__(
+        self, state: State, metrics: Metrics, clock: Clock, config: Callable[[], Config]
+    ) -> None:
+        self._state, self._clock, self._config = state, clock, config
+        expose(metrics, config, clock)
+        self._session = aiohttp.ClientSession()
+        self.journal = Journal(state, metrics, clock)
+        self.keeper = Keeper(
+            Servers(
+                self._session,
+                lambda: self._config().alertmanager_url,
+                lambda: self._config().prometheus_url,
+            ),
+            self.journal,
+            state,
+            clock,
+        )
+
+    def routes(self, is_token: Callable[[str], bool]) -> list[web.RouteDef]:
+        """To be mounted behind the guard; /ack asks for the token itself."""
+        return routes(self.journal, self.keeper, self._state, self._clock, is_token)
+
+    async def run(self) -> None:
+        """Keep acknowledgements and good news, for ever."""
+        await self.keeper.run()
+
+    async def close(self) -> None:
+        """After :meth:`run` was cancelled."""
+        await self._session.close()

@@ -125,9 +125,10 @@ class Pages:
         names = "".join(f"<li>{html.escape(_title(alert))}</li>" for alert in found)
         left = format_duration(until - self._clock.now())
         answer = _page("Acknowledged", f"<ul>{names}</ul><p>For {left}. Good news still comes.</p>")
-        # Asked once a phone: the cookie goes to this page alone and never to another site.
+        # Asked once a phone. Lax: a link in a message opens with the cookie, a foreign form posts
+        # without it.
         answer.set_cookie(
-            COOKIE, token, path="/ack", max_age=90 * 86400, httponly=True, samesite="Strict",
+            COOKIE, token, path="/ack", max_age=90 * 86400, httponly=True, samesite="Lax",
             secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
         )  # fmt: skip
         return answer

@@ -253,7 +253,7 @@ async def test_the_link_asks_and_the_button_acknowledges(
     assert len(scene.servers.kept) == 1
     cookie = done.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
+    assert "SameSite=Lax" in cookie
 
 
 async def test_what_stands_in_a_link_is_escaped(client: TestClient[Any, Any]) -> None:

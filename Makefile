@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev lock test lint unit bench dashboards pictures
+.PHONY: help run stack setup setup-dev lock test lint unit bench dashboards pictures
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,11 @@ setup-dev: $(VENV)/.dev  ## the same with what tests and checks need
 
 run: setup  ## run the exporter on exporter.yml (simulated data until you change it)
 	@exec $(BIN)/quant-exporter run --config $(CONFIG)
+
+stack: setup  ## the same with real Prometheus and Alertmanager, and stand-ins for chat, pager and mail (FAULT=1)
+	@tools/install-test-packages prometheus prometheus-alertmanager
+	@$(BIN)/python -m exporter.simulator.show var/stack $(CONFIG) $(if $(FAULT),--fault)
+	@exec $(BIN)/honcho start -f var/stack/Procfile -d .
 
 lock:  ## resolve the dependencies anew
 	tools/lock

@@ -10,8 +10,9 @@ from exporter.alerts.servers import moment
 from exporter.state import JournalRow
 
 SECOND_CHANNEL = "email"
-ESCALATES_AFTER = 600.0
-"""A first message by the second channel this long after the start is an escalation, in seconds."""
+ESCALATES_AFTER = 30.0
+"""The second channel heard of it so much later than the first one, in seconds: an escalation. News
+of a broken channel goes to both at once."""
 
 
 @dataclass
@@ -32,10 +33,11 @@ class Story:
     @property
     def escalated_at(self) -> float | None:
         """When the second channel was called in, if it was."""
+        first = min((at for at, _ in self.told), default=self.started_at)
         late = [
             at
             for at, receiver in self.told
-            if receiver == SECOND_CHANNEL and at - self.started_at >= ESCALATES_AFTER
+            if receiver == SECOND_CHANNEL and at - first >= ESCALATES_AFTER
         ]
         return min(late, default=None)
 

@@ -1,0 +1,95 @@
+"""``python -m exporter.simulator.show FOLDER CONFIG [--fault]``: what `make stack` runs.
+
+Writes into FOLDER the shipped Prometheus and Alertmanager files with shortened times, a config that
+is CONFIG with its own state, and a Procfile for honcho. With ``--fault`` a task is added that fails
+for its first 75 seconds, so that the whole story passes: page, escalation, good news.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exporter import yaml_file
+from exporter.config import load
+from exporter.simulator import stack
+
+FAULT_SECONDS = 75
+PORTS = {"prometheus": 9090, "alertmanager": 9093, "sinks": 10079, "smtp": 10025}
+ROOT = Path(__file__).parents[2]
+
+
+def prepare(folder: Path, config: Path, *, fault: bool, now: float) -> Path:
+    """Write everything; the Procfile. Raises :class:`exporter.config.ConfigError`."""
+    folder = folder.resolve()
+    ports = stack.Ports(exporter=load(config).address[1], **PORTS)
+    stack.write(folder, ROOT, ports, stack.SHOW, folder / "state/token")
+    ours = folder / "exporter.yml"
+    ours.write_text(yaml.safe_dump(_config(config, folder, fault, now), sort_keys=False))
+    load(ours)
+    here = shlex.quote(str(folder))
+    python = f"{shlex.quote(sys.executable)} -m exporter.cli"
+    lines = {
+        "exporter": f"{python} run --config {here}/exporter.yml",
+        "sinks": f"{python} sinks --listen 127.0.0.1:{ports.sinks} --smtp-port {ports.smtp}",
+        "prometheus": (
+            f"prometheus --config.file={here}/prometheus.yml --storage.tsdb.path={here}/tsdb"
+            f" --web.listen-address=127.0.0.1:{ports.prometheus} --log.level=warn"
+            " --rules.alert.resend-delay=5s --rules.alert.for-grace-period=1s"
+        ),
+        "alertmanager": (
+            f"prometheus-alertmanager --config.file={here}/alertmanager.yml"
+            f" --storage.path={here}/alertmanager --cluster.listen-address="
+            f" --web.listen-address=127.0.0.1:{ports.alertmanager} --log.level=warn"
+        ),
+    }
+    procfile = folder / "Procfile"
+    procfile.write_text("".join(f"{name}: {line}\n" for name, line in lines.items()))
+    return procfile
+
+
+def _config(config: Path, folder: Path, fault: bool, now: float) -> dict[str, Any]:
+    data: dict[str, Any] = yaml_file.load(config.read_text())[0] or {}
+    base = config.resolve().parent
+    data["code"] = [str(base / place) for place in data.get("code") or ()]
+    for strategy in (data.get("strategies") or {}).values():
+        if strategy.get("equity_file"):
+            strategy["equity_file"] = str(base / strategy["equity_file"])
+    data["state"] = str(folder / "state/state.db")
+    data["logs"] = {**(data.get("logs") or {}), "directory": str(folder / "log")}
+    if fault:
+        wait = f"test $(date +%s) -ge {int(now) + FAULT_SECONDS}"
+        says = "echo broker answers again || { echo broker does not answer; exit 1; }"
+        data["tasks"] = {
+            **(data.get("tasks") or {}),
+            "made_up_fault": {
+                "command": ["sh", "-c", f"{wait} && {says}"],
+                "schedule": "every 10s",
+                "severity": "critical",
+            },
+        }
+    return data
+
+
+def main(arguments: list[str]) -> int:
+    """Say where to look; honcho starts the rest."""
+    fault = "--fault" in arguments
+    folder, config = (Path(a) for a in arguments if a != "--fault")
+    prepare(folder, config, fault=fault, now=time.time())
+    sys.stdout.write(
+        f"what arrives   http://localhost:{PORTS['sinks']}/\n"
+        f"alerts         http://localhost:{PORTS['prometheus']}/alerts\n"
+        f"alertmanager   http://localhost:{PORTS['alertmanager']}/\n"
+        f"acknowledge    quant-exporter ack QuantTaskFailing --config {folder}/exporter.yml\n"
+        + (f"A task fails for {FAULT_SECONDS} s: page, escalation, good news.\n" if fault else "")
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

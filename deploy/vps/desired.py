@@ -1,0 +1,211 @@
+"""A machine described by what should be there: each thing says whether it differs and mends itself.
+
+Files that the user edited since provision wrote them are kept: ours is put beside, and said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import grp
+import hashlib
+import json
+import pwd
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from places import WRITTEN, ProblemError
+from shell import attempt, run, say, tail
+
+
+class Thing(Protocol):
+    """Something that should be so."""
+
+    def difference(self) -> str | None:
+        """What is not as it should be, or None."""
+
+    def mend(self) -> None:
+        """Make it so."""
+
+
+@dataclass
+class Step:
+    """A thing that is checked and made by two functions."""
+
+    wrong: Callable[[], str | None]
+    make: Callable[[], object]
+
+    def difference(self) -> str | None:
+        return self.wrong()
+
+    def mend(self) -> None:
+        self.make()
+
+
+@dataclass
+class Packages:
+    """Debian packages, without those they merely recommend."""
+
+    names: list[str]
+
+    def _missing(self) -> list[str]:
+        asked = attempt("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *self.names)
+        there = {x.split()[0] for x in asked.stdout.splitlines() if x.endswith(" installed")}
+        return [name for name in self.names if name not in there]
+
+    def difference(self) -> str | None:
+        missing = self._missing()
+        return f"install {' '.join(missing)}" if missing else None
+
+    def mend(self) -> None:
+        wait = "DPkg::Lock::Timeout=300"
+        run("apt-get", "-o", wait, "update", "-q")
+        run(
+            "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", wait, "-q", "-y",
+            "-o", "Dpkg::Options::=--force-confold", "install", "--no-install-recommends",
+            *self._missing(),
+        )  # fmt: skip
+
+
+@dataclass
+class User:
+    """A user of the system without a login."""
+
+    name: str
+    home: Path
+
+    def difference(self) -> str | None:
+        with contextlib.suppress(KeyError):
+            pwd.getpwnam(self.name)
+            return None
+        return f"create user {self.name}"
+
+    def mend(self) -> None:
+        run(
+            "useradd", "--system", "--user-group", "--no-create-home", "--home-dir", self.home,
+            "--shell", "/usr/sbin/nologin", self.name,
+        )  # fmt: skip
+
+
+@dataclass
+class Folder:
+    """A directory with its owner and mode."""
+
+    path: Path
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o755
+
+    def difference(self) -> str | None:
+        if not self.path.is_dir():
+            return f"create {self.path}/"
+        return _access(self.path, self.owner, self.group, self.mode)
+
+    def mend(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        shutil.chown(self.path, self.owner, self.group)
+        self.path.chmod(self.mode)
+
+
+@dataclass
+class File:
+    """A file of ours, and what has to happen when it changed."""
+
+    path: Path
+    text: str
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    then: list[str] = field(default_factory=list)
+    kept: bool = False
+
+    def difference(self) -> str | None:
+        if not self.path.exists():
+            return f"write {self.path}"
+        there = self.path.read_text(errors="replace")
+        if there == self.text:
+            return _access(self.path, self.owner, self.group, self.mode)
+        last = _written().get(str(self.path))
+        if last is not None and last != _digest(there):
+            self.kept = True
+            beside = self.path.with_name(self.path.name + ".quant-new")
+            if last == _digest(self.text) or (beside.exists() and beside.read_text() == self.text):
+                return None
+            return f"keep your edit of {self.path}, put ours beside it as {beside.name}"
+        lines = difflib.unified_diff(
+            there.splitlines(), self.text.splitlines(), "now", "then", lineterm="", n=1
+        )
+        return "\n    ".join([f"change {self.path}", *lines])
+
+    def mend(self) -> None:
+        target = self.path.with_name(self.path.name + ".quant-new") if self.kept else self.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.draft")
+        draft.write_text(self.text)
+        shutil.chown(draft, self.owner, self.group)
+        draft.chmod(self.mode)
+        draft.replace(target)
+        if not self.kept:
+            written = _written() | {str(self.path): _digest(self.text)}
+            WRITTEN.parent.mkdir(parents=True, exist_ok=True)
+            WRITTEN.write_text(json.dumps(written, indent=1))
+
+
+@dataclass
+class Enabled:
+    """A unit that starts with the machine, and runs now unless said otherwise."""
+
+    unit: str
+    now: bool = True
+
+    def difference(self) -> str | None:
+        if attempt("systemctl", "is-enabled", "--quiet", self.unit).returncode:
+            return f"enable {self.unit}"
+        return None
+
+    def mend(self) -> None:
+        run("systemctl", "daemon-reload")
+        run("systemctl", "enable", "--quiet", self.unit)
+        if self.now and attempt("systemctl", "start", self.unit).returncode:
+            said = attempt("journalctl", "-u", self.unit, "-n", "10", "-o", "cat", "--no-pager")
+            raise ProblemError(f"{self.unit} does not start:\n{tail(said)}")
+
+
+def bring_about(things: list[Thing], *, dry_run: bool) -> int:
+    """Mend what differs, in order, and say it; how many things did."""
+    changes, after = 0, dict[str, None]()
+    for thing in things:
+        if not (difference := thing.difference()):
+            continue
+        changes += 1
+        say(f"{'would ' if dry_run else ''}{difference}")
+        if not dry_run:
+            thing.mend()
+            if isinstance(thing, File) and not thing.kept:
+                after |= dict.fromkeys(thing.then)
+    for command in after:
+        say(command)
+        run(*command.split())
+    return changes
+
+
+def _written() -> dict[str, str]:
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads(WRITTEN.read_text()))
+    return {}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _access(path: Path, owner: str, group: str, mode: int) -> str | None:
+    there = path.stat()
+    with contextlib.suppress(KeyError):
+        now = pwd.getpwuid(there.st_uid).pw_name, grp.getgrgid(there.st_gid).gr_name
+        if (*now, there.st_mode & 0o7777) == (owner, group, mode):
+            return None
+    return f"make {path} {owner}:{group} {mode:o}"

@@ -1,0 +1,39 @@
+"""Where everything lies on the VPS, and how it is asked for. One place decides each path."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path("/opt/quant")
+TOOL = ROOT / "tool"
+RELEASES = ROOT / "releases"
+INCOMING = ROOT / "incoming"
+CURRENT = ROOT / "current"
+
+ETC = Path("/etc/quant-exporter")
+CREDENTIALS = ETC / "credentials"
+STATE = Path("/var/lib/quant-exporter")
+LOGS = Path("/var/log/quant-exporter")
+BACKUPS = Path("/var/backups/quant-exporter")
+WRITTEN = Path("/var/lib/quant-deploy/written.json")
+"""What provision wrote last, so that an edit of the user's can be told from an old file."""
+HISTORY = Path("/var/lib/quant-deploy/history.jsonl")
+
+USER = "quant"
+UNIT = "quant-exporter.service"
+KEEP_RELEASES = 5
+KEEP_BACKUPS = 20
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class ProblemError(Exception):
+    """Something a person has to know: the sentence says what is wrong and what to do."""
+
+
+def release(version: str) -> Path:
+    """The folder of a version. Raises :class:`ProblemError` for a name that is no version."""
+    if not _VERSION.fullmatch(version) or ".." in version:
+        raise ProblemError(f"{version!r} is no version; see `status` for those that are here")
+    return RELEASES / version

@@ -1,0 +1,84 @@
+"""Whether a release that was just started is well: ready, scraped, complete, and without errors."""
+
+from __future__ import annotations
+
+import time
+
+import probe
+from places import UNIT, ProblemError
+from releases import Release
+from shell import attempt, is_active, shows
+
+_READY_SECONDS = 60.0
+_SCRAPED_SECONDS = 60.0
+
+
+def watch(release: Release, seconds: float, known_errors: dict[str, float]) -> None:
+    """Look for that long. Raises :class:`ProblemError` with the first thing that is not well.
+
+    `known_errors` are the loggers that had errors before: the new version is not blamed for them.
+    """
+    until_ready(release)
+    began, failed = time.monotonic(), 0
+    scraped = not is_active("prometheus.service")
+    missing = set(release.about.tasks) - set(probe.samples(release.about, "quant_task_info"))
+    if missing:
+        raise ProblemError(f"these tasks are not registered: {', '.join(sorted(missing))}")
+    while (passed := time.monotonic() - began) < seconds or not scraped:
+        _still_up()
+        failed = 0 if probe.is_ready(release.about) else failed + 1
+        if failed >= 3:
+            raise ProblemError(f"it was ready, and is no more:\n{last_words()}")
+        if not failed:
+            _no_new_errors(release, known_errors)
+        scraped = scraped or _is_scraped(release)
+        if not scraped and passed > _SCRAPED_SECONDS:
+            raise ProblemError("Prometheus does not scrape it")
+        time.sleep(1)
+
+
+def until_ready(release: Release) -> None:
+    """Return once it is ready. Raises :class:`ProblemError` when that takes too long."""
+    until = time.monotonic() + _READY_SECONDS
+    while not probe.is_ready(release.about):
+        _still_up()
+        if time.monotonic() > until:
+            raise ProblemError(f"it is not ready after {_READY_SECONDS:.0f} s:\n{last_words()}")
+        time.sleep(0.1)
+
+
+def last_words(lines: int = 15) -> str:
+    """The end of the exporter's journal."""
+    said = attempt(
+        "journalctl", "--unit", UNIT, "--lines", str(lines), "--output", "cat", "--no-pager"
+    )
+    return "\n".join(f"  {line[:300]}" for line in said.stdout.splitlines())
+
+
+def _still_up() -> None:
+    now = shows(UNIT, "ActiveState", "NRestarts", "Result")
+    if now.get("NRestarts", "0") != "0":
+        raise ProblemError(f"systemd had to restart it ({now['Result']}):\n{last_words()}")
+    if now["ActiveState"] != "active":
+        raise ProblemError(f"it is {now['ActiveState']} ({now['Result']}):\n{last_words()}")
+
+
+def _no_new_errors(release: Release, known: dict[str, float]) -> None:
+    try:
+        errors = probe.errors(release.about)
+    except OSError:
+        return  # the next look at readiness says so
+    new = sorted(name for name, n in errors.items() if n > 0 and not known.get(name))
+    if new:
+        raise ProblemError(f"it logs errors ({', '.join(new)}):\n{last_words()}")
+
+
+def _is_scraped(release: Release) -> bool:
+    """Whether Prometheus has seen this very process."""
+    try:
+        began = probe.samples(release.about, "process_start_time_seconds").get("")
+    except OSError:
+        return False
+    data = probe.prometheus("query?query=process_start_time_seconds") or {}
+    seen = [float(series["value"][1]) for series in data.get("result", [])]
+    return any(began is not None and abs(began - one) < 0.01 for one in seen)

@@ -56,3 +56,14 @@ test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest
+
+# --- the VPS: make provision HOST=vps (a name of your ~/.ssh/config); ARGS="--now" and so on
+FAB = $(BIN)/fab --search-root deploy --hosts $(or $(HOST),$(error say which machine: make $@ HOST=vps))
+define on_the_vps
+.PHONY: $(1)
+$(1): setup-dev
+	@$$(FAB) $(1) $$(ARGS)
+endef
+$(foreach command,provision deploy rollback status backup restore secret password domain,$(eval $(call on_the_vps,$(command))))
+vps:  ## on a VPS: make provision|deploy|rollback|status|backup|restore HOST=vps (docs/deploy.md)
+	@$(BIN)/fab --search-root deploy --list

@@ -37,8 +37,9 @@ from exporter.tasks.parts import Parts
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard, read_or_make_token
-from exporter.web.landing import Landing
 from exporter.web.server import Server
+from exporter.web.status import routes as status_routes
+from exporter.web.status.view_of import ViewOf
 from exporter.web.tasks_view import TasksView
 
 logger = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ class App:
         )
         routes = [
             *api.routes(),
-            *Landing(self).routes(),
+            *status_routes(ViewOf(self)),
             *self.desk.routes(self.guard.is_token),
         ]
         server = Server(

@@ -70,7 +70,8 @@ class Vps:
             ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
              f"--directory={self._root}", f"--machine=quant-test-{os.getpid()}",
              f"--network-namespace-path={self.network.machine.path}", "--capability=CAP_NET_ADMIN",
-             "--link-journal=no", "--resolv-conf=off", "--timezone=off", f"--bind-ro={self._wheels}:/srv/wheels"],
+             "--link-journal=no", "--resolv-conf=off", "--timezone=off",
+             f"--bind-ro={self._wheels}:/srv/wheels"],
             stdin=subprocess.DEVNULL, stdout=self._console, stderr=self._console,
         )  # fmt: skip
 

@@ -43,7 +43,7 @@ def judge(view: StatusView) -> Verdict:
 
 def _matters(view: StatusView) -> list[Matter]:
     found = [Matter("bad", text, "troubles") for text in view.troubles]
-    if view.alerts is None:
+    if view.alerts is None and view.alertmanager_seen:
         found.append(Matter("warn", "Alertmanager does not answer", "alerts"))
     found += [
         Matter(alert.level, f"{alert.name}: {alert.description or alert.summary}", "alerts")

@@ -160,7 +160,8 @@ class AlertRow:
 class StatusView:
     """The whole page at one moment. `zone` is the user's (IANA name); `simulated` names sources
     whose prices are made up; `troubles` are sentences about the exporter itself; `alerts` is None
-    when Alertmanager cannot be asked; `runs` are last week's, newest first."""
+    when Alertmanager cannot be asked, which is a matter only once it was
+    seen; `runs` are last week's, newest first."""
 
     now: float
     zone: str
@@ -169,6 +170,7 @@ class StatusView:
     feeds: tuple[FeedRow, ...] = ()
     strategies: tuple[StrategyRow, ...] = ()
     alerts: tuple[AlertRow, ...] | None = ()
+    alertmanager_seen: bool = True
     runs: tuple[RunRow, ...] = ()
     simulated: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()

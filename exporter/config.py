@@ -280,6 +280,72 @@ class Logs(Model):
     follow: Mapping[str, Followed] = {}
 
 
+class Slack(Model):
+    """A Slack incoming webhook. Its address is a secret."""
+
+    url_env: str | None = None
+    url_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Slack:
+        if bool(self.url_env) == bool(self.url_file):
+            raise ValueError("name the address's place: either `url_env` or `url_file`")
+        return self
+
+
+class Email(Model):
+    """A mail server and who gets mail through it."""
+
+    smtp: str
+    sender: str
+    to: tuple[str, ...] = Field(min_length=1)
+    user: str | None = None
+    password_env: str | None = None
+    password_file: Path | None = None
+    security: Literal["starttls", "tls", "none"] = "starttls"
+
+    @field_validator("smtp")
+    @classmethod
+    def _smtp_is_a_server(cls, smtp: str) -> str:
+        host, _, port = smtp.rpartition(":")
+        if not (host and port.isdigit() and int(port) < 65536):
+            raise ValueError(f"{smtp!r} is no server; write host:port, as smtp.example.com:587")
+        return smtp
+
+    @field_validator("sender", "to")
+    @classmethod
+    def _addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for address in (value,) if isinstance(value, str) else value:
+            if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
+                raise ValueError(f"{address!r} is no mail address; write me@example.com")
+        return value
+
+    @model_validator(mode="after")
+    def _password_has_a_place(self) -> Email:
+        places = bool(self.password_env) + bool(self.password_file)
+        if places != bool(self.user):
+            raise ValueError(
+                "`user` goes with its password's place: either `password_env` or `password_file`"
+            )
+        return self
+
+
+class Digest(Model):
+    """Where the nightly digest goes, beside the reports folder."""
+
+    to: tuple[Literal["slack", "email"], ...] = ()
+    quiet: bool = True
+    slack: Slack | None = None
+    email: Email | None = None
+
+    @model_validator(mode="after")
+    def _channels_are_set_up(self) -> Digest:
+        for name in self.to:
+            if getattr(self, name) is None:
+                raise ValueError(f"`to` names {name}, so `{name}:` must say how")
+        return self
+
+
 class Alerts(Model):
     """What messages need to know. Who hears of what is Alertmanager's business, not ours."""
 
@@ -307,6 +373,7 @@ class Config(Model):
     calendar_overrides: Mapping[Exchange, Overrides] = {}
     logs: Logs = Logs()
     alerts: Alerts = Alerts()
+    digest: Digest = Digest()
 
     @field_validator("listen")
     @classmethod
@@ -519,6 +586,18 @@ def _anchored(config: Config, folder: Path) -> Config:
                         name: followed.model_copy(update={"path": under(followed.path)})
                         for name, followed in config.logs.follow.items()
                     },
+                }
+            ),
+            "digest": config.digest.model_copy(
+                update={
+                    "slack": config.digest.slack
+                    and config.digest.slack.model_copy(
+                        update={"url_file": under(config.digest.slack.url_file)}
+                    ),
+                    "email": config.digest.email
+                    and config.digest.email.model_copy(
+                        update={"password_file": under(config.digest.email.password_file)}
+                    ),
                 }
             ),
             "sources": {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from exporter.tasks.day_report import end_of_day_report
     from exporter.tasks.health import health_check
     from exporter.tasks.keys import key_check
+    from exporter.tasks.review import log_review
     from exporter.tasks.scan import pre_market_scan
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "end_of_day_report",
     "health_check",
     "key_check",
+    "log_review",
     "pre_market_scan",
 ]
 
@@ -34,6 +36,7 @@ _BUILT_IN = {
     "end_of_day_report": "exporter.tasks.day_report",
     "health_check": "exporter.tasks.health",
     "key_check": "exporter.tasks.keys",
+    "log_review": "exporter.tasks.review",
     "pre_market_scan": "exporter.tasks.scan",
 }
 

@@ -121,7 +121,7 @@ class Week:
         return [w for w in self.written if datetime.fromtimestamp(w["at"], ZONE).date() == wanted]
 
     def request(self, day: datetime) -> Request:
-        return command.asked(self.config, day=str(day.date()), now=0.0)
+        return command.asked(self.config, day=str(day.date()), now=2e9)
 
 
 @pytest.fixture(scope="module")

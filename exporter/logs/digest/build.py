@@ -72,6 +72,7 @@ def build(request: Request) -> Digest:
             budget=request.budget,
             strategies=_strategies(request),
             due=list(request.due),
+            made_at=request.now,
             seconds=round(time.monotonic() - began, 3),
         )
 
@@ -178,10 +179,12 @@ def _history(connection: duckdb.DuckDBPyConnection, request: Request) -> dict[st
 def _kept_medians(request: Request, day: date) -> dict[str, float] | None:
     try:
         text = (request.reports / f"digest-{day}.json").read_text(encoding="utf-8")
-        tasks = Digest.from_json(json.loads(text)).tasks
+        kept = Digest.from_json(json.loads(text))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return {t.task: t.median_seconds for t in tasks if t.median_seconds is not None}
+    if kept.made_at < kept.end:
+        return None  # made before the day was over
+    return {t.task: t.median_seconds for t in kept.tasks if t.median_seconds is not None}
 
 
 _GROUPED = """

@@ -103,6 +103,7 @@ def asked(
         reports=reports_folder(config),
         due=due(*tomorrow),
         budget=ALERT_BUDGET,
+        now=now,
     )
 
 

@@ -37,6 +37,8 @@ class Request:
     """Where digests of earlier days and the end-of-day report are."""
     due: tuple[Due, ...] = ()
     budget: int = ALERT_BUDGET
+    now: float = 0.0
+    """When this is asked, Unix seconds."""
 
     def to_json(self) -> dict[str, Any]:
         """For another process."""
@@ -150,6 +152,8 @@ class Digest:
     budget: int = ALERT_BUDGET
     strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
     due: list[Due] = field(default_factory=list)
+    made_at: float = 0.0
+    """Before ``end``, the digest tells of the time up to here."""
 
     @property
     def runs(self) -> int:

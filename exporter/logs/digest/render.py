@@ -13,6 +13,9 @@ from exporter.logs.digest.facts import Digest, ErrorGroup
 from exporter.logs.reading import moment
 from exporter.units import format_duration
 
+LONGEST_CHAT = 12_000
+"""Characters; Slack cuts messages at 40 000."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -69,6 +72,20 @@ def markdown(digest: Digest) -> str:
         if section.note:
             lines += [*([""] if section.rows else []), section.note]
     return "\n".join(lines) + "\n"
+
+
+def chat(digest: Digest) -> str:
+    """Without tables, for a chat: the headline, and a line for each row."""
+    lines = [headline(digest)]
+    for section in sections(digest):
+        lines.append(f"*{section.title}*")
+        lines += ["• " + "  ".join(c for c in row if c and c != "–") for row in section.rows[:10]]
+        if len(section.rows) > 10:
+            lines.append(f"… and {len(section.rows) - 10} more")
+        lines += [section.note] if section.note else []
+    # Slack's own escapes: https://docs.slack.dev/messaging/formatting-message-text
+    text = "\n".join(lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text if len(text) <= LONGEST_CHAT else text[: LONGEST_CHAT - 1] + "…"
 
 
 def page(digest: Digest) -> str:

@@ -23,7 +23,7 @@ class Exposition:
 
     async def handle(self, request: web.Request) -> web.Response:
         """``GET /metrics``, with optional ``name[]`` filters."""
-        zipped = "gzip" in request.headers.get("Accept-Encoding", "")
+        zipped = _takes_gzip(request.headers.get("Accept-Encoding", ""))
         names = frozenset(request.query.getall("name[]", []))
         accept = request.headers.get("Accept", "")
         body, content_type = await asyncio.get_running_loop().run_in_executor(
@@ -46,3 +46,12 @@ class Exposition:
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header names gzip and does not rule it out with ``q=0``."""
+    for part in accepted.lower().split(","):
+        name, _, weight = part.replace(" ", "").partition(";q=")
+        if name == "gzip":
+            return weight.strip("0.") != "" or weight == ""
+    return False

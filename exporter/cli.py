@@ -148,6 +148,40 @@ def _ack(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(call=call)
 
 
+def _replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rules",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        default=sorted(Path("prometheus/rules").glob("*.yml")),
+        help="default: prometheus/rules/*.yml",
+    )
+    parser.add_argument("--since", default="30d", metavar="DURATION", help="default: %(default)s")
+    parser.add_argument(
+        "--step", default="15s", help="Prometheus' evaluation interval; %(default)s"
+    )
+    parser.add_argument(
+        "--set", dest="changes", action="append", default=[], metavar="LIMIT=VALUE",
+        help="as strategies.momentum_001.max_drawdown=4%%; may be given again",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="every alert, for programs")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter.alerts import commands
+
+        return commands.replay(
+            arguments.config,
+            arguments.rules,
+            since=arguments.since,
+            step=arguments.step,
+            changes=arguments.changes,
+            as_json=arguments.json,
+        )
+
+    parser.set_defaults(call=call)
+
+
 def _sinks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", default="127.0.0.1:10079", help="default: %(default)s")
     parser.add_argument("--smtp-port", type=int, default=10025, help="default: %(default)s")
@@ -193,6 +227,7 @@ _COMMANDS = (
     ("resume", "end a pause", _resume),
     ("alerts", "what fired, who was told, who acknowledged, how long it took", _alerts),
     ("ack", "stop the escalation of what fires; the good news still comes", _ack),
+    ("replay", "a backtest for alerts: what the rules would have fired on history", _replay),
     ("sinks", "stand-ins for Slack, PagerDuty, mail and a dead-man service, for trying", _sinks),
     ("simulate", "a TickDB-speaking server with made-up prices and faults on command", _simulate),
 )

@@ -1,4 +1,4 @@
-"""What `alerts` and `ack` do. All print for people and return the exit code."""
+"""What `alerts`, `ack` and `replay` do. All print for people and return the exit code."""
 
 # ruff: noqa: T201 - commands print
 
@@ -9,12 +9,18 @@ import getpass
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import aiohttp
+
 from exporter import client
+from exporter.alerts import limits
+from exporter.alerts import replay as replaying
+from exporter.alerts.servers import ServerError, Servers
 from exporter.alerts.stories import Story, tell
 from exporter.clock import Clock, SystemClock
 from exporter.config import Config, ConfigError, load
@@ -129,3 +135,55 @@ def ack(path: Path, alert: str, pairs: list[str], *, duration: str, message: str
         return 0
 
     return _with_config(path, ask)
+
+
+def replay(
+    path: Path, files: list[Path], *, since: str, step: str, changes: list[str], as_json: bool
+) -> int:
+    """What the rules would have fired, with today's or other limits, beside what really did."""
+    try:
+        wanted = [limits.parse(change) for change in changes]
+        rules = replaying.with_limits(replaying.read_rules(files), wanted)
+        seconds, every = parse_duration(since), parse_duration(step)
+        if not rules or every <= 0:
+            raise ValueError("no alert rule in these files" if not rules else "--step is above 0")
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+    def ask(config: Config) -> int:
+        end = SystemClock().now()
+        return asyncio.run(_replay(config, rules, (end - seconds, end), every, as_json))
+
+    try:
+        return _with_config(path, ask)
+    except ServerError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+async def _replay(
+    config: Config,
+    rules: list[replaying.Rule],
+    span: tuple[float, float],
+    step: float,
+    as_json: bool,
+) -> int:
+    async with aiohttp.ClientSession() as session:
+        servers = Servers(session, lambda: config.alertmanager_url, lambda: config.prometheus_url)
+        fired = await replaying.replay(servers, rules, *span, step)
+        really = await replaying.really(servers, [rule.name for rule in rules], *span, step)
+    zone = ZoneInfo(config.timezone)
+    if as_json:
+        print(json.dumps([asdict(one) for one in fired], indent=2))
+        return 0
+    weeks = (span[1] - span[0]) / (7 * 86400)
+    print(f"{'ALERT':28}{'TIER':10}{'A WEEK':>8}{'WOULD':>8}{'DID':>6}")
+    for name, tier in sorted({(one.name, one.severity) for one in [*fired, *really]}):
+        would = sum((one.name, one.severity) == (name, tier) for one in fired)
+        did = sum((one.name, one.severity) == (name, tier) for one in really)
+        print(f"{name:28}{tier:10}{would / weeks:>8.1f}{would:>8}{did:>6}")
+    gap = format_duration(replaying.longest_gap(fired, *span))
+    print(f"nights with a page: {replaying.nights(fired, zone)}; longest gap: {gap}")
+    print("Muting by inhibition, silences and quiet hours comes after this and is not counted.")
+    return 0

@@ -21,6 +21,7 @@ from exporter.client import token_path
 from exporter.clock import Clock, SystemClock
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.feeds import Feeds
+from exporter.logs.follow import Follower
 from exporter.logs.setup import Logging
 from exporter.loopwatch import LoopWatch
 from exporter.metrics import NAN, Metrics, Sample
@@ -144,6 +145,7 @@ class App:
         await self._open_state(stack)
         token = self._token()
         self.strategies = Strategies(self.state, self.clock, self.metrics)
+        self.follower = Follower(self.state, self.metrics)
         self.feeds = Feeds(
             self.state, self.clock, self.metrics, self.sources.__getitem__, self.calendar
         )
@@ -162,6 +164,8 @@ class App:
         self._apply(config)
         await self.scheduler.apply(config)
         await self.runner.recover()
+        self.follower.start()
+        stack.push_async_callback(self.follower.stop)
         await self.feeds.start()
         stack.push_async_callback(self.feeds.stop)
         # Running tasks are waited for before anything that they use is closed.
@@ -304,6 +308,7 @@ class App:
         self.config = config
         self.logging.apply(config.logs, config.timezone)
         self.strategies.apply(config)
+        self.follower.apply(config.logs.follow)
         self.feeds.apply(config)
         self.runner.apply(config)
         for label, names in (

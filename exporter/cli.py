@@ -217,6 +217,52 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(call=call)
 
 
+def _digest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--day", metavar="DAY", help="2026-11-24, yesterday; default: today")
+    parser.add_argument("--since", metavar="DURATION", help="instead of a day: the last 8h")
+    parser.add_argument("--format", choices=("md", "html", "json"), default="md")
+    parser.add_argument("--keep", action="store_true", help="write it under the reports folder too")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.digest(
+            arguments.config,
+            day=arguments.day,
+            since=arguments.since,
+            format=arguments.format,
+            keep=arguments.keep,
+        )
+
+    parser.set_defaults(call=call)
+
+
+def _logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", metavar="TASK", help="lines of this task")
+    parser.add_argument(
+        "--run", metavar="ID", help="lines of this run (the id's beginning will do)"
+    )
+    parser.add_argument("--level", metavar="LEVEL", help="this level and above, for example error")
+    parser.add_argument("--since", metavar="DURATION", help="the last 8h; default: a day")
+    parser.add_argument("--follow", action="store_true", help="go on with what is written")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+    def call(arguments: argparse.Namespace) -> int:
+        from exporter import commands
+
+        return commands.logs(
+            arguments.config,
+            task=arguments.task,
+            run=arguments.run,
+            level=arguments.level,
+            since=arguments.since,
+            follow=arguments.follow,
+            as_json=arguments.json,
+        )
+
+    parser.set_defaults(call=call)
+
+
 _COMMANDS = (
     ("run", "start the exporter and run until told to stop", _run),
     ("check", "check the config; prints every mistake, one a line", _check),
@@ -229,6 +275,8 @@ _COMMANDS = (
     ("ack", "stop the escalation of what fires; the good news still comes", _ack),
     ("replay", "a backtest for alerts: what the rules would have fired on history", _replay),
     ("sinks", "stand-ins for Slack, PagerDuty, mail and a dead-man service, for trying", _sinks),
+    ("digest", "what the logs of a day, or of the last hours, say", _digest),
+    ("logs", "the lines of a task, a run, a level", _logs),
     ("simulate", "a TickDB-speaking server with made-up prices and faults on command", _simulate),
 )
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from exporter import client
@@ -219,3 +219,57 @@ def sinks(listen: str, smtp_port: int) -> int:
         _complain(f"cannot listen on {listen}: {error.strerror or error}")
         return 1
     return 0
+
+
+def digest(
+    path: Path,
+    *,
+    day: str | None,
+    since: str | None,
+    format: Literal["md", "html", "json"],  # noqa: A002 - as the option is called
+    keep: bool,
+) -> int:
+    """What the logs of a day, or of the time since, say; with what is due the day after."""
+    from exporter.calendars import CalendarError, Calendars
+    from exporter.logs.digest import command
+    from exporter.logs.digest.facts import Due
+    from exporter.tasks.review import due_between
+
+    def call(config: Config) -> int:
+        clock = SystemClock()
+        calendars = Calendars(config.state.parent / "cache", config.calendar_overrides, clock)
+
+        def due(start: float, end: float) -> tuple[Due, ...]:
+            try:
+                asyncio.run(calendars.load(config.exchanges))
+            except (CalendarError, OSError) as error:
+                _complain(f"what is due tomorrow is not known: {error}")
+                return ()
+            return due_between(config, calendars.get, start, end)
+
+        return command.main(
+            config, day=day, since=since, format=format, keep=keep, due=due, clock=clock
+        )
+
+    return _with_config(path, call)
+
+
+def logs(
+    path: Path,
+    *,
+    task: str | None,
+    run: str | None,
+    level: str | None,
+    since: str | None,
+    follow: bool,
+    as_json: bool,
+) -> int:
+    """The log lines that somebody asks for."""
+    from exporter.logs import ask
+
+    def call(config: Config) -> int:
+        return ask.main(
+            config, task=task, run=run, level=level, since=since, follow=follow, as_json=as_json
+        )
+
+    return _with_config(path, call)

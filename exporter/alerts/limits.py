@@ -45,7 +45,8 @@ class Change:
         else:
             # The tier may have had no limit yet.
             known = f"max by (job, instance, {self.label}) (quant_{self.label}_info{{{one}}})"
-            new = f'label_replace({known} * 0 + {self.value!r}, "severity", "{self.severity}", "", "")'
+            level = f"{known} * 0 + {self.value!r}"
+            new = f'label_replace({level}, "severity", "{self.severity}", "", "")'
             one += f',severity="{self.severity}"'
         whole = f"({metric} unless {metric}{{{one}}} or {new})"
         return re.sub(rf"\b{metric}\b(?!\s*{{)", lambda _: whole, expression)

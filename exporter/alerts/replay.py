@@ -2,8 +2,8 @@
 
 Each expression is asked over the whole time at the interval of rule evaluation, and the answer goes
 through the same states as in Prometheus (``for``, ``keep_firing_for``; rules/alerting.go). Rules
-hold what fired while their exporter cannot be read by looking at ``ALERTS``; that is history's, not the
-replay's, so it is taken out and done here.
+hold what fired while their exporter cannot be read by looking at ``ALERTS``; that is history's,
+not the replay's, so it is taken out and done here.
 """
 
 from __future__ import annotations

@@ -65,5 +65,5 @@ $(1): setup-dev
 	@$$(FAB) $(1) $$(ARGS)
 endef
 $(foreach command,provision deploy rollback status backup restore secret password domain,$(eval $(call on_the_vps,$(command))))
-vps:  ## on a VPS: make provision|deploy|rollback|status|backup|restore HOST=vps (docs/deploy.md)
+vps:  ## on a VPS: make provision|deploy|rollback|status|backup|restore HOST=vps
 	@$(BIN)/fab --search-root deploy --list

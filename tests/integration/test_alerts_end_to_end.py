@@ -8,9 +8,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from exporter.alerts.limits import parse
-from exporter.alerts.replay import read_rules, really, replay, with_limits
-from exporter.alerts.servers import Servers
 from exporter.alerts.stories import tell
 from tests.integration.servers import FAILING, MISSING, House, house, until
 
@@ -149,34 +146,3 @@ async def test_a_channel_that_refuses_gets_it_later_and_others_hear_of_it(
     assert not house.got("slack", TITLE)
     house.sinks.refuse("slack", 200, 0)
     await until(lambda: house.got("slack", TITLE), 60)
-
-
-async def test_replay_agrees_with_what_fired(all_of_it: House) -> None:
-    """On the same history: the same alerts, their times at most a few evaluations apart; and with
-    a limit that was never reached, none."""
-    house = all_of_it
-    start = time.time() + 1
-    house.fake.failures = 1
-    await until(lambda: house.got("pagerduty", TITLE))
-    house.fake.failures = 0
-    await until(lambda: house.got("slack", GOOD))
-    await asyncio.sleep(2)
-    house.fake.empty = True
-    await until(lambda: house.got("pagerduty", "The exporter cannot be read"))
-    house.fake.empty = False
-    await until(lambda: not house.sinks.open_incidents)
-    end = time.time()
-    rules = read_rules(sorted((house.folder / "rules").glob("*.yml")))
-    async with aiohttp.ClientSession() as session:
-        url = f"http://127.0.0.1:{house.ports.prometheus}"
-        servers = Servers(session, lambda: "", lambda: url)
-        would = await replay(servers, rules, start, end, 1.0)
-        did = await really(servers, [rule.name for rule in rules], start, end, 1.0)
-        limit = [parse("tasks.signals.alert_after=5")]
-        less = await replay(servers, with_limits(rules, limit), start, end, 1.0)
-    assert [one.name for one in would] == [FAILING, "QuantExporterDown"]
-    assert [(one.name, one.labels) for one in would] == [(one.name, one.labels) for one in did]
-    for one, other in zip(would, did, strict=True):
-        assert abs(one.start - other.start) <= 3
-        assert abs(one.end - other.end) <= 3
-    assert [one.name for one in less] == ["QuantExporterDown"]

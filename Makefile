@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack setup setup-dev lock test lint unit bench dashboards pictures
+.PHONY: help run stack setup setup-dev lock test lint unit dashboards pictures
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

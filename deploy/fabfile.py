@@ -7,6 +7,7 @@ comes along each time. So a connection that dies in the middle of a deploy does 
 from __future__ import annotations
 
 import getpass
+import hashlib
 import io
 import shlex
 import subprocess
@@ -17,13 +18,15 @@ from pathlib import Path
 
 import paramiko
 from fabric import Connection, task
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, UnexpectedExit
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE / "vps")]
 
 import secrets_check  # noqa: E402
+import systems  # noqa: E402
+from places import ProblemError  # noqa: E402
 
 _TOOL = "/opt/quant/tool"
 
@@ -32,7 +35,10 @@ _TOOL = "/opt/quant/tool"
 def provision(c: Connection, dry_run: bool = False) -> None:
     """Make an empty VPS ready; repeatable, changes only what differs, keeps your edits."""
     with _machine(c):
-        _vps(c, "provision", *(["--dry-run"] if dry_run else []))
+        if dry_run:
+            _vps(c, "provision", "--dry-run")
+        else:
+            _vps(c, "apart", "provision")
 
 
 @task(
@@ -47,16 +53,15 @@ def deploy(
 ) -> None:
     """Put the committed version on the VPS; a version that is not well is rolled back by itself."""
     version = _committed_version()
-    tree = _git("ls-tree", "-r", "-z", "--name-only", "HEAD").split("\0")
-    if found := secrets_check.check(REPOSITORY, [p for p in tree if p]):
-        raise Exit("\n".join(["refused: there are secrets in the tree", *found]), code=1)
     archive = subprocess.run(
         ["git", "-C", REPOSITORY, "archive", "--format=tar.gz", "HEAD"],
         check=True,
         capture_output=True,
     ).stdout
+    if found := secrets_check.check_archive(archive):
+        raise Exit("\n".join(["refused: there are secrets in the tree", *found]), code=1)
     with _machine(c):
-        _upload(c, archive, f"/opt/quant/incoming/{version}.tar.gz")
+        _upload_or_refuse(c, archive, f"/opt/quant/incoming/{version}.tar.gz")
         options = ["--watch", str(watch)]
         options += ["--now"] if now else []
         options += ["--allow-simulated"] if allow_simulated else []
@@ -97,19 +102,32 @@ def backup(c: Connection, to: str = "backups") -> None:
 
 @task(help={"file": "an archive that `backup` made"})
 def restore(c: Connection, file: str) -> None:
-    """Put a backup back; what is there now is saved first."""
+    """Put a backup back; what is there now is saved first, and nothing runs a second time."""
+    try:
+        content = Path(file).read_bytes()
+    except OSError as error:
+        raise Exit(f"{file}: {error.strerror}", code=1) from error
     remote = f"/var/backups/quant-exporter/{uuid.uuid4().hex}.tar.gz"
     with _machine(c):
-        _upload(c, Path(file).read_bytes(), remote)
+        _upload_or_refuse(c, content, remote)
         try:
             _vps(c, "apart", "restore", remote)
         finally:
             c.run(f"{_sudo(c)}rm -f {remote}", hide=True)
 
 
-@task(help={"name": "as in exporter.yml's api_key_env, for example TICKDB_API_KEY"})
-def secret(c: Connection, name: str) -> None:
+@task(
+    help={
+        "name": "as in exporter.yml's api_key_env, for example TICKDB_API_KEY",
+        "remove": "delete it instead",
+    }
+)
+def secret(c: Connection, name: str, remove: bool = False) -> None:
     """Store a secret on the VPS; it is asked for, or comes from standard input."""
+    if remove:
+        with _machine(c):
+            _vps(c, "credential", "--remove", name)
+        return
     value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read()
     with _machine(c):
         _vps(c, "credential", name, stdin=value)
@@ -147,36 +165,73 @@ def _machine(c: Connection) -> Connection:
             "fingerprint with the one your provider shows, and say yes",
             code=1,
         ) from error
+    try:
+        systems.need_a_system_we_know(c.run("cat /etc/os-release", hide=True, warn=True).stdout)
+    except ProblemError as problem:
+        raise Exit(f"refused: {problem}", code=1) from problem
     _send_tool(c)
     return c
 
 
 def _send_tool(c: Connection) -> None:
+    """Have this tree's tool on the machine; where it takes nothing, the one that is there does."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+    with tarfile.open(fileobj=packed, mode="w") as archive:
         for path in sorted((HERE / "vps").glob("*.py")):
-            archive.add(path, path.name)
+            archive.add(path, path.name, filter=_anonymous)
         for folder in ("files", "systemd"):
-            archive.add(HERE / folder, folder)
-    _upload(c, packed.getvalue(), "/opt/quant/tool.tar.gz")
-    c.run(
-        f"{_sudo(c)}sh -c 'rm -rf {_TOOL}.new && mkdir -p {_TOOL} {_TOOL}.new && "
-        f"tar -xzf {_TOOL}.tar.gz -C {_TOOL}.new --no-same-owner && "
-        f"rm -rf {_TOOL} && mv {_TOOL}.new {_TOOL} && chmod -R u=rwX,go=rX {_TOOL}'",
-        hide=True,
-    )
+            archive.add(HERE / folder, folder, filter=_anonymous)
+    content = packed.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
+    there = c.run(f"cat {_TOOL}/.digest", hide=True, warn=True).stdout.strip()
+    if there == digest:
+        return
+    try:
+        _upload(c, content, f"{_TOOL}.tar")
+        c.run(
+            f"{_sudo(c)}sh -c 'rm -rf {_TOOL}.new && mkdir -p {_TOOL} {_TOOL}.new && "
+            f"tar -xf {_TOOL}.tar -C {_TOOL}.new --no-same-owner && "
+            f"chmod -R u=rwX,go=rX {_TOOL}.new && echo {digest} > {_TOOL}.new/.digest && "
+            f"rm -rf {_TOOL} && mv {_TOOL}.new {_TOOL} && rm {_TOOL}.tar'",
+            hide=True,
+        )
+    except (OSError, UnexpectedExit) as error:
+        if not there:
+            raise Exit(f"{c.host} takes no files: {error}", code=1) from error
+        print("the machine takes no new files (is its disk full?); its own tool is used")
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Whose file it is here, and since when, is nobody's business: equal trees make equal bytes."""
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    return member
 
 
 def _upload(c: Connection, content: bytes, path: str) -> None:
-    """Put bytes where only root may write; a half upload is never taken for a whole one."""
+    """Put bytes where only root may write; a half upload is never taken for a whole one. Raises
+    OSError or UnexpectedExit when the machine does not take them."""
     draft = f"/tmp/quant-{uuid.uuid4().hex}"  # noqa: S108  a random name, moved at once
+    c.run(f"umask 077 && : > {draft}", hide=True)
     c.put(io.BytesIO(content), draft)
     folder = shlex.quote(str(Path(path).parent))
     c.run(
         f"{_sudo(c)}sh -c 'mkdir -p {folder} && chown root:root {draft} && chmod 600 {draft} && "
-        f"mv {draft} {shlex.quote(path)} || {{ rm -f {draft}; exit 1; }}'",
-        hide="stdout",
+        f"mv {draft} {shlex.quote(path)} || {{ rm -f {draft} {shlex.quote(path)}; exit 1; }}'",
+        hide=True,
     )
+
+
+def _upload_or_refuse(c: Connection, content: bytes, path: str) -> None:
+    try:
+        _upload(c, content, path)
+    except (OSError, UnexpectedExit) as error:
+        said = error.result.stderr.strip() if isinstance(error, UnexpectedExit) else str(error)
+        raise Exit(
+            f"refused: {c.host} does not take the upload ({said}); nothing was changed. Is its "
+            "disk full? `status` shows it",
+            code=1,
+        ) from error
 
 
 def _vps(c: Connection, *arguments: str, stdin: str | None = None) -> None:

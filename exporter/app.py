@@ -168,6 +168,8 @@ class App:
         stack.push_async_callback(self.follower.stop)
         await self.feeds.start()
         stack.push_async_callback(self.feeds.stop)
+        watchdog = asyncio.ensure_future(self.notifier.watchdog())
+        stack.callback(watchdog.cancel)  # it speaks while the stop waits, too
         # Running tasks are waited for before anything that they use is closed.
         stack.push_async_callback(self.runner.drain, config.stop_timeout)
         await self.scheduler.start()
@@ -246,7 +248,6 @@ class App:
         watch = LoopWatch(self.metrics.gauge("quant_exporter_event_loop_lag_seconds"))
         work: Mapping[str, Awaitable[None]] = {
             "loop watch": watch.run(),
-            "watchdog": self.notifier.watchdog(),
             "strategies": self._every(STRATEGY_REFRESH, self.strategies.refresh),
             "alerts": self.desk.run(),
         }

@@ -209,6 +209,11 @@ class Task(Model):
         return self.max_runtime or (1 + self.retries) * self.timeout + backoff
 
     @property
+    def may_be_interrupted(self) -> bool:
+        """Whether an orderly stop may end a run of it: commands are waited for, unless said."""
+        return self.kind != "command" if self.interruptible is None else self.interruptible
+
+    @property
     def catches_up(self) -> bool:
         """Whether a slot that was missed while nothing ran is started late, within `grace`."""
         return self.kind == "run" if self.catch_up is None else self.catch_up
@@ -354,6 +359,24 @@ class Alerts(Model):
     runbook_url: Url | None = None
 
 
+class Programs(Model):
+    """Limits of the user's own programs on a VPS, where systemd holds them (deploy/)."""
+
+    memory: Size = 2_000_000_000
+    processes: int = Field(512, ge=16, le=32_768)
+    write: tuple[Path, ...] = ()
+
+    @field_validator("write")
+    @classmethod
+    def _write_is_absolute(cls, write: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in write:
+            if not path.is_absolute() or not re.fullmatch(r"[\w./-]+", str(path)):
+                raise ValueError(
+                    f"{str(path)!r} is no folder to write in; write it from / on, without spaces"
+                )
+        return write
+
+
 class Config(Model):
     """The whole of ``exporter.yml``."""
 
@@ -374,6 +397,7 @@ class Config(Model):
     logs: Logs = Logs()
     alerts: Alerts = Alerts()
     digest: Digest = Digest()
+    programs: Programs = Programs()
 
     @field_validator("listen")
     @classmethod

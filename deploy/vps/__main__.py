@@ -15,8 +15,6 @@ import upkeep
 from places import TOOL, ProblemError
 from shell import attempt, run, say
 
-_LOG = Path("/run/quant-deploy.log")
-_RESULT = Path("/run/quant-deploy.result")
 _UNIT = "quant-deploy.service"
 
 
@@ -26,7 +24,7 @@ def main(arguments: list[str]) -> int:
     os.umask(0o022)
     try:
         return int(bool(options.act(options)))
-    except ProblemError as problem:
+    except (ProblemError, OSError, subprocess.SubprocessError) as problem:
         say(f"error: {problem}")
         return 1
 
@@ -51,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     command("status", lambda _: not upkeep.status())
     command("backup", lambda o: upkeep.backup(o.file)).add_argument("file", type=Path)
     command("restore", lambda o: upkeep.restore(o.file)).add_argument("file", type=Path)
-    command("credential", lambda o: upkeep.put_credential(o.name, sys.stdin.read())).add_argument(
-        "name"
-    )
+    one = command("credential", _credential)
+    one.add_argument("name")
+    one.add_argument("--remove", action="store_true")
     command("login", lambda o: provision.set_login(o.name, sys.stdin.readline())).add_argument(
         "name"
     )
@@ -79,40 +77,63 @@ def _deploy(options: argparse.Namespace) -> None:
     )
 
 
+def _credential(options: argparse.Namespace) -> None:
+    if options.remove:
+        upkeep.forget_credential(options.name)
+    else:
+        upkeep.put_credential(options.name, sys.stdin.read())
+
+
 def _apart(options: argparse.Namespace) -> int:
     """Run a command as a unit of its own and follow it: it ends well without a connection, too."""
-    said = False
-    while attempt("systemctl", "is-active", "--quiet", _UNIT).returncode == 0:
-        if not said:
-            say("another deploy or rollback is at work on the machine; waiting for its end")
-            said = True
-        time.sleep(1)
-    _RESULT.unlink(missing_ok=True)
-    _LOG.write_text("")
+    _wait_for_others(options.rest[0])
+    base = Path(f"/run/quant-deploy-{time.time_ns()}")
+    log, result = base.with_suffix(".log"), base.with_suffix(".result")
+    log.write_text("")
     run(
-        "systemd-run", "--quiet", "--collect", f"--unit={_UNIT}", f"--description={options.rest}",
-        f"--property=StandardOutput=append:{_LOG}", f"--property=StandardError=append:{_LOG}",
-        "python3", "-I", TOOL, "noted", *options.rest,
+        "systemd-run", "--quiet", "--collect", f"--unit={_UNIT}",
+        f"--description=quant-deploy {' '.join(options.rest)}",
+        f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}",
+        "python3", "-I", TOOL, "noted", result, *options.rest,
     )  # fmt: skip
-    with _LOG.open() as log:
-        while not _RESULT.exists():
-            sys.stdout.write(log.read())
-            sys.stdout.flush()
+    with log.open() as lines:
+        while not result.exists():
             if attempt("systemctl", "is-active", "--quiet", _UNIT).returncode:
                 time.sleep(0.2)
                 break
+            sys.stdout.write(lines.read())
+            sys.stdout.flush()
             time.sleep(0.2)
-        sys.stdout.write(log.read())
-    return int(_RESULT.read_text()) if _RESULT.exists() else 1
+        sys.stdout.write(lines.read())
+    code = int(result.read_text()) if result.exists() else 1
+    for file in (log, result):
+        file.unlink(missing_ok=True)
+    return code
+
+
+def _wait_for_others(what: str) -> None:
+    """One at a time; but a rollback ends a deploy that is at work rather than wait for it."""
+    said = False
+    while attempt("systemctl", "is-active", "--quiet", _UNIT).returncode == 0:
+        if what == "rollback":
+            say("ending what is at work on the machine")
+            attempt("systemctl", "stop", _UNIT)
+        elif not said:
+            say("another deploy or rollback is at work on the machine; waiting for its end")
+            said = True
+        time.sleep(0.5)
 
 
 def _noted(options: argparse.Namespace) -> int:
     """Run a command and leave its exit code where :func:`_apart` finds it."""
+    result, *rest = options.rest
     code = 1
     try:
-        code = subprocess.run(["python3", "-I", str(TOOL), *options.rest], check=False).returncode
+        code = subprocess.run(["python3", "-I", str(TOOL), *rest], check=False).returncode
     finally:
-        _RESULT.write_text(str(code))
+        draft = Path(f"{result}.draft")
+        draft.write_text(str(code))
+        draft.replace(result)
     return code
 
 

@@ -62,6 +62,7 @@ class Packages:
 
     def mend(self) -> None:
         wait = "DPkg::Lock::Timeout=300"
+        run("dpkg", "--configure", "-a")  # what an interrupted installation left behind
         run("apt-get", "-o", wait, "update", "-q")
         run(
             "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", wait, "-q", "-y",

@@ -18,6 +18,10 @@ LOGS = Path("/var/log/quant-exporter")
 BACKUPS = Path("/var/backups/quant-exporter")
 WRITTEN = Path("/var/lib/quant-deploy/written.json")
 """What provision wrote last, so that an edit of the user's can be told from an old file."""
+PAGER_SECRETS = Path("/etc/alertmanager/secrets")
+"""Where alertmanager.yml looks for its secrets: copies of those among ours that it names."""
+PROGRAMS_LIMITS = Path("/etc/systemd/system/quant-programs@.service.d/config.conf")
+GRAFANA_PASSWORD = ETC / "grafana-password"
 HISTORY = Path("/var/lib/quant-deploy/history.jsonl")
 
 USER = "quant"

@@ -28,14 +28,14 @@ def is_ready(about: About) -> bool:
     return True
 
 
-def samples(about: About, name: str) -> dict[str, float]:
-    """One metric by its first label's value; raises :class:`OSError` when nobody answers."""
+def samples(about: About, name: str, by: str = "task") -> dict[str, float]:
+    """One metric by a label's value ("" without it). Raises :class:`OSError` without an answer."""
     found = {}
-    for line in get(about.url + "/metrics").splitlines():
+    for line in get(f"{about.url}/metrics").splitlines():
         match = _SAMPLE.match(line)
         if match and match[1] == name:
-            labels = _LABEL.findall(match[2] or "")
-            found[labels[0][1] if labels else ""] = float(match[3])
+            labels = dict(_LABEL.findall(match[2] or ""))
+            found[labels.get(by, "")] = float(match[3])
     return found
 
 
@@ -49,7 +49,7 @@ def running(about: About) -> set[str]:
 
 def errors(about: About) -> dict[str, float]:
     """Errors since its start, by logger."""
-    return samples(about, "quant_log_errors_total")
+    return samples(about, "quant_log_errors_total", by="logger")
 
 
 def prometheus(path: str) -> Any:

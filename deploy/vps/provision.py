@@ -7,6 +7,8 @@ before their packages, so that they never run with Debian's.
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from desired import Enabled, File, Folder, Packages, Step, Thing, User, bring_about
@@ -15,22 +17,23 @@ from places import (
     CREDENTIALS,
     CURRENT,
     ETC,
+    GRAFANA_PASSWORD,
     HISTORY,
     INCOMING,
+    PAGER_SECRETS,
     RELEASES,
     STATE,
     TOOL,
     UNIT,
     USER,
-    ProblemError,
 )
 from shell import attempt, credentials, run, say
+from systems import need_a_system_we_know
 
 _FILES = TOOL / "files"
 _UNITS = TOOL / "systemd"
 _SYSTEMD = Path("/etc/systemd/system")
 _TLS = ETC / "tls"
-_OLDEST = {"debian": 12.0, "ubuntu": 24.04}
 
 _PROMETHEUS = """\
 # Written by quant-exporter's provision; yours to edit.
@@ -60,19 +63,6 @@ def provision(*, dry_run: bool) -> int:
     return changes
 
 
-def need_a_system_we_know(os_release: str) -> None:
-    """Raises :class:`ProblemError` for a system whose Python or Prometheus is too old."""
-    fields = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
-    told = {k: v.strip('"') for k, v in fields.items()}
-    name, version = told.get("ID", ""), told.get("VERSION_ID", "0") or "0"
-    oldest = _OLDEST.get(name)
-    if oldest is None or float(version) < oldest:
-        raise ProblemError(
-            f"this machine runs {told.get('PRETTY_NAME', name)}; quant-exporter needs Debian 12 or "
-            "newer or Ubuntu 24.04 or newer (Python 3.11, Prometheus 2.42): install one of those"
-        )
-
-
 def _things() -> list[Thing]:
     reload_units = ["systemctl daemon-reload"]
     units = [
@@ -91,6 +81,7 @@ def _things() -> list[Thing]:
         Enabled("quant-firewall.service"),
         *_settings_of_servers(),
         Packages(_packages()),
+        *_grafana(),
         User(USER, STATE),
         *_folders(),
         Enabled("quant-programs.socket"),
@@ -130,14 +121,6 @@ def _settings_of_servers() -> list[Thing]:
             ),
             File(Path(f"/etc/default/{unit}"), arguments, then=restart),
         ]
-    if _has_grafana():
-        things.append(
-            File(
-                _SYSTEMD / "grafana-server.service.d/quant.conf",
-                (_FILES / "grafana.conf").read_text(),
-                then=["systemctl daemon-reload", "systemctl try-restart grafana-server.service"],
-            )
-        )
     return things
 
 
@@ -147,12 +130,39 @@ def _has_grafana() -> bool:
     return "Candidate: " in asked and "Candidate: (none)" not in asked
 
 
+def _grafana() -> list[Thing]:
+    """Its settings, its password, and the dashboards of whatever release is current."""
+    if not _has_grafana():
+        return []
+    restart = ["systemctl daemon-reload", "systemctl try-restart grafana-server.service"]
+    boards = Path("/etc/grafana/quant-dashboards")
+    made = Path("/opt/quant/current/grafana/dashboards")
+    password = GRAFANA_PASSWORD
+    return [
+        Step(
+            lambda: None if password.exists() else f"make a password for Grafana in {password}",
+            lambda: _guarded(password, secrets.token_urlsafe(24), "grafana"),
+        ),
+        Step(
+            lambda: None if boards.is_symlink() else f"link {boards} to the dashboards",
+            lambda: boards.symlink_to(made),
+        ),
+        File(
+            _SYSTEMD / "grafana-server.service.d/quant.conf",
+            (_FILES / "grafana.conf").read_text(),
+            then=restart,
+        ),
+        Enabled("grafana-server.service"),
+    ]
+
+
 def _folders() -> list[Thing]:
     log_link = STATE / "log"
     return [
         Folder(RELEASES),
         Folder(INCOMING, mode=0o700),
         Folder(CREDENTIALS, mode=0o700),
+        Folder(PAGER_SECRETS, group="prometheus", mode=0o750),
         Folder(HISTORY.parent, mode=0o700),
         Folder(BACKUPS, USER, USER, 0o700),
         Folder(STATE, USER, USER, 0o750),
@@ -176,6 +186,20 @@ def _credentials_drop_in() -> File:
 def load_credentials() -> None:
     """Tell the unit of the secrets that are here now."""
     bring_about([_credentials_drop_in()], dry_run=False)
+
+
+def share_secrets(wanted: Iterable[str], token: Path) -> list[str]:
+    """Give Alertmanager copies of those secrets that its configuration names; which are missing."""
+    missing = []
+    for name in wanted:
+        ours = token if name == "exporter_token" else CREDENTIALS / name
+        if not ours.is_file():
+            missing.append(name)
+            continue
+        copy, text = PAGER_SECRETS / name, ours.read_text().strip()
+        if not copy.exists() or copy.read_text() != text:
+            _guarded(copy, text, "prometheus")
+    return missing
 
 
 def _web() -> list[Thing]:

@@ -11,12 +11,13 @@ import json
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from places import CURRENT, HISTORY, INCOMING, KEEP_RELEASES, RELEASES, STATE, ProblemError
+from places import CURRENT, HISTORY, INCOMING, KEEP_RELEASES, RELEASES, STATE, USER, ProblemError
 from places import release as folder_of
-from shell import as_service, attempt, run, say, tail
+from shell import as_service, attempt, journal, run, say, tail
 
 _ABOUT = """
 import json, sys
@@ -28,10 +29,14 @@ print(json.dumps({
     "listen": list(c.address), "state": str(c.state), "logs": str(c.logs.directory),
     "simulated": sorted(n for n, s in c.sources.items() if s.type == "simulated"),
     "tasks": sorted(c.tasks), "schema": len(schema.MIGRATIONS),
-    "uninterruptible": sorted(
-        n for n, t in c.tasks.items()
-        if not (t.kind == "run" if t.interruptible is None else t.interruptible)
+    "uninterruptible": sorted(n for n, t in c.tasks.items() if not t.may_be_interrupted),
+    "punctual": sorted(
+        n for n, t in c.tasks.items() if not t.catches_up and t.kind != "external"
     ),
+    "programs": {
+        "memory": c.programs.memory, "processes": c.programs.processes,
+        "write": [str(p) for p in c.programs.write],
+    },
 }))
 """
 
@@ -47,6 +52,17 @@ class About:
     tasks: list[str]
     schema: int
     uninterruptible: list[str]
+    punctual: list[str] = field(default_factory=list)
+    """Tasks whose slots are lost when the exporter is down for them."""
+    programs: dict[str, Any] = field(default_factory=dict)
+    """Limits of the user's own programs: memory, processes, write."""
+
+    @classmethod
+    def of(cls, known: dict[str, Any]) -> About:
+        """From what was written down, also by an older or a newer version of this tool."""
+        names = {f.name for f in fields(cls)}
+        told = {name: value for name, value in known.items() if name in names}
+        return cls(**{**told, "listen": tuple(known["listen"])})
 
     @property
     def url(self) -> str:
@@ -84,7 +100,7 @@ def find(version: str) -> Release | None:
     except (OSError, ValueError):
         return None
     about = known.pop("about")
-    return Release(about=About(**{**about, "listen": tuple(about["listen"])}), **known)
+    return Release(about=About.of(about), **known)
 
 
 def every() -> list[Release]:
@@ -124,8 +140,8 @@ def build(version: str) -> Release:
     if folder.exists():
         say(f"clearing what an interrupted deploy left in {folder}")
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
     try:
+        folder.mkdir(parents=True)
         run("tar", "-xzf", archive, "-C", folder, "--no-same-owner", "--no-same-permissions")
         shutil.rmtree(folder / "var", ignore_errors=True)
         (folder / "var").symlink_to(STATE)
@@ -133,6 +149,9 @@ def build(version: str) -> Release:
         about = _about(folder)
         release = Release(version, environment, time.time(), None, about)
         release.note()
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ProblemError(f"{version} cannot be built: {error}") from error
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -191,7 +210,13 @@ def _about(folder: Path) -> About:
                 "var/, which lies in /var/lib/quant-exporter there"
             )
     _other_configs(folder)
-    return About(**{**known, "listen": tuple(known["listen"])})
+    about = About.of(known)
+    if missing := [path for path in about.programs["write"] if not Path(path).is_dir()]:
+        raise ProblemError(
+            f"exporter.yml: programs.write: {missing[0]} is no folder on the VPS; make it there "
+            f"first, and let the user {USER} write in it"
+        )
+    return about
 
 
 def _other_configs(folder: Path) -> None:
@@ -217,8 +242,10 @@ def need_space(where: Path, megabytes: int) -> None:
 
 
 def prune() -> None:
-    """Keep the newest releases, what runs, and what to go back to; drop the rest."""
-    stay = {r.version for r in every()[:KEEP_RELEASES]}
+    """Keep the newest good releases, the last that failed, and what runs; drop the rest."""
+    all_of_them = every()
+    stay = {r.version for r in [r for r in all_of_them if r.good_at][:KEEP_RELEASES]}
+    stay |= {r.version for r in [r for r in all_of_them if not r.good_at][:1]}
     stay |= {r.version for r in (current(), previous()) if r}
     for folder in RELEASES.iterdir():
         if folder.name not in stay:
@@ -228,6 +255,10 @@ def prune() -> None:
 
 
 def remember(**fields: object) -> None:
-    """One line of history, which `status` shows and Grafana's annotations are made from."""
-    with HISTORY.open("a") as file:
-        file.write(json.dumps({"at": time.time(), **fields}) + "\n")
+    """One line of history, which `status` shows, and one in systemd's journal."""
+    journal(" ".join(f"{name}={value}" for name, value in fields.items() if value is not None))
+    try:
+        with HISTORY.open("a") as file:
+            file.write(json.dumps({"at": time.time(), **fields}) + "\n")
+    except OSError as error:
+        say(f"{HISTORY} takes no line: {error.strerror}")  # a full disk stops no rollback

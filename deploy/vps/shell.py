@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import syslog
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def say(text: str) -> None:
     except OSError:
         # The connection may die half-way; the work on the machine must not.
         sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
+
+
+def journal(text: str) -> None:
+    """One line in systemd's journal: ``journalctl -t quant-deploy``."""
+    syslog.openlog("quant-deploy")
+    syslog.syslog(text.replace("\n", " "))
 
 
 def run(*command: str | Path, stdin: str | None = None, timeout: float = 1800) -> str:

@@ -1,8 +1,13 @@
-"""The state file in a deploy: saved before, carried back after a migration."""
+"""The state file in a deploy: saved before, carried back after a migration, put back by restore.
+
+Whatever is put in its place: a slot that was claimed stays claimed, and what was paused stays
+paused. Nothing that trades runs a second time because a file is older.
+"""
 
 from __future__ import annotations
 
 import datetime
+import re
 import shutil
 from pathlib import Path
 
@@ -10,12 +15,19 @@ from places import BACKUPS, KEEP_BACKUPS, TOOL, USER, ProblemError
 from releases import Release
 from shell import attempt, say, tail
 
+_SCHEMA = re.compile(r"-schema(\d+)-")
+
 
 def _ask(what: str, *files: Path) -> str:
     result = attempt("python3", "-I", TOOL / "state_copy.py", what, *files, user=USER)
     if result.returncode:
-        raise ProblemError(f"the state could not be handled ({what}):\n{tail(result)}")
+        raise ProblemError(f"the state could not be handled ({what}):\n{tail(result, 3)}")
     return result.stdout.strip()
+
+
+def schema_of(file: Path) -> int:
+    """The version of a state file's schema; 0 when there is none."""
+    return int(_ask("version", file))
 
 
 def save(release: Release, why: str) -> Path | None:
@@ -23,13 +35,33 @@ def save(release: Release, why: str) -> Path | None:
     source = Path(release.about.state)
     if not source.exists():
         return None
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    target = BACKUPS / f"state-{stamp}-{why}.db"
+    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")  # noqa: UP017
+    target = BACKUPS / f"state-{stamp}-schema{schema_of(source)}-{why}.db"
     _ask("copy", source, target)
-    for old in sorted(BACKUPS.glob("state-*.db"))[:-KEEP_BACKUPS]:
-        old.unlink()
+    _prune()
     say(f"state saved as {target}")
     return target
+
+
+def _prune() -> None:
+    """The newest stay, and of each schema the newest: a rollback may need it."""
+    copies = _copies()
+    stay = set(copies[:KEEP_BACKUPS])
+    schemas = {_schema_in_name(each) for each in copies}
+    stay |= {next(c for c in copies if _schema_in_name(c) == schema) for schema in schemas}
+    for each in copies:
+        if each not in stay:
+            each.unlink()
+
+
+def _copies() -> list[Path]:
+    return sorted((p for p in BACKUPS.glob("state-*.db") if _SCHEMA.search(p.name)), reverse=True)
+
+
+def _schema_in_name(copy: Path) -> int:
+    match = _SCHEMA.search(copy.name)
+    assert match  # noqa: S101  _copies() took no other
+    return int(match[1])
 
 
 def make_readable_by(release: Release) -> None:
@@ -38,25 +70,38 @@ def make_readable_by(release: Release) -> None:
     The exporter must not run. The newer file is kept beside.
     """
     file = Path(release.about.state)
-    now = int(_ask("version", file))
+    now = schema_of(file)
     if now <= release.about.schema:
         return
-    older = [
-        b for b in sorted(BACKUPS.glob("state-*.db"), reverse=True)
-        if 0 < int(_ask("version", b)) <= release.about.schema
-    ]  # fmt: skip
+    older = next((c for c in _copies() if 0 < _schema_in_name(c) <= release.about.schema), None)
     if not older:
         raise ProblemError(
             f"the state has schema {now}, {release.version} knows {release.about.schema}, and no "
-            f"backup in {BACKUPS} is old enough; go back to the newer version"
+            f"copy in {BACKUPS} is old enough; go back to the newer version"
         )
-    draft = file.with_name(f".{file.name}.older")
-    shutil.copy(older[0], draft)
-    shutil.chown(draft, USER, USER)
-    _ask("carry", file, draft)
+    _ask("settle", file)
     aside = file.with_name(f"{file.name}.schema-{now}")
     _ask("copy", file, aside)
-    for beside in ("-wal", "-shm"):
-        file.with_name(file.name + beside).unlink(missing_ok=True)
+    draft = _draft(older, file)
+    _ask("carry", file, draft)
     draft.replace(file)
     say(f"state: from schema {now} back to {release.about.schema}; the newer is {aside}")
+
+
+def put_back(saved: Path, release: Release) -> None:
+    """Take a saved state, without what it has forgotten being run again. The exporter must not
+    run."""
+    file = Path(release.about.state)
+    if file.exists():
+        _ask("settle", file)
+    draft = _draft(saved, file)
+    _ask("merge", file, draft)
+    draft.replace(file)
+
+
+def _draft(source: Path, file: Path) -> Path:
+    draft = file.with_name(f".{file.name}.draft")
+    shutil.copy(source, draft)
+    shutil.chown(draft, USER, USER)
+    draft.chmod(0o600)
+    return draft

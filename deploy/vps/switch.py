@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
+import re
+import subprocess
 import time
 import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
 
 import probe
 import state
 import watch
-from places import CREDENTIALS, UNIT, ProblemError
+from places import CREDENTIALS, GRAFANA_PASSWORD, PROGRAMS_LIMITS, UNIT, ProblemError
+from provision import load_credentials, share_secrets
 from releases import Release, build, current, find, point_at, previous, prune, remember
-from shell import attempt, is_active, run, say
+from shell import attempt, is_active, run, say, shows
 
 _SERVERS = ("prometheus.service", "prometheus-alertmanager.service")
+_GAP_SECONDS = 8.0
+_WENT_WRONG = (ProblemError, OSError, subprocess.SubprocessError)
 
 
 def deploy(version: str, *, now: bool, allow_simulated: bool, watch_seconds: float) -> None:
@@ -27,31 +36,36 @@ def deploy(version: str, *, now: bool, allow_simulated: bool, watch_seconds: flo
             f"exporter.yml: sources.{new.about.simulated[0]}: prices are simulated; nobody trades "
             "on those. Set `type: tickdb`, or deploy with --allow-simulated to try things"
         )
-    if old and old.version == new.version and is_active(UNIT):
+    runs_already = bool(old) and old.version == version and is_active(UNIT) and not _new_secrets()
+    if runs_already and new.good_at:
         say(f"{version} runs already")
         return
-    if old and is_active(UNIT) and not now:
-        wait_for_tasks(old)
     known_errors: dict[str, float] = {}
-    if old:
+    if old and not runs_already:
+        if is_active(UNIT) and not now:
+            wait_for_tasks(old)
         with contextlib.suppress(OSError):
             known_errors = probe.errors(old.about)
         state.save(old, f"before-{version}")
-    began = time.monotonic()
-    stop(gently=not now)
-    point_at(new)
     try:
-        start(new)
-        say(f"switched to {version}; the exporter was down for {time.monotonic() - began:.1f} s")
+        if not runs_already:
+            _switch(new, gently=not now)
         watch.watch(new, watch_seconds, known_errors)
-    except ProblemError as problem:
+    except _WENT_WRONG as problem:
         say(f"{version} is not well: {problem}")
         remember(what="failed", version=version, why=str(problem))
-        if not old:
+        back = old if old and old.version != version else previous()
+        if not back:
+            attempt("systemctl", "stop", UNIT)
             raise ProblemError(f"{version} failed, and there is nothing to go back to") from problem
-        seconds = back_to(old)
+        try:
+            seconds = back_to(back)
+        except _WENT_WRONG as worse:
+            raise ProblemError(
+                f"{version} failed, and going back to {back.version} failed, too: {worse}"
+            ) from worse
         raise ProblemError(
-            f"{version} failed; rolled back to {old.version} in {seconds:.1f} s"
+            f"{version} failed; rolled back to {back.version} in {seconds:.1f} s"
         ) from problem
     new.note(good_at=time.time())
     remember(what="deployed", version=version, before=old.version if old else None)
@@ -93,26 +107,60 @@ def back_to(target: Release) -> float:
     return seconds
 
 
+def _switch(new: Release, *, gently: bool) -> None:
+    stop(gently=gently)
+    began = time.monotonic()
+    point_at(new)
+    start(new)
+    say(f"switched to {new.version}; the exporter was down for {time.monotonic() - began:.1f} s")
+
+
 def wait_for_tasks(release: Release) -> None:
-    """Wait while a task runs that must not be interrupted."""
+    """Wait while a task runs that must not be interrupted, and for a moment in which no slot falls
+    due of a task that does not catch up."""
     said: set[str] = set()
-    while busy := probe.running(release.about) & set(release.about.uninterruptible):
-        if busy != said:
+    slots: dict[str, set[float]] = {task: set() for task in release.about.punctual}
+    while True:
+        busy = probe.running(release.about) & set(release.about.uninterruptible)
+        for task, at in _due_soon(release, slots).items():
+            slots[task].add(at)
+            # One that is due again and again leaves no gap to wait for.
+            if len(slots[task]) == 1:
+                busy.add(task)
+        if not busy:
+            return
+        if busy - said:
             say(f"waiting for {', '.join(sorted(busy))} (--now would not)")
-            said = busy
-        time.sleep(1)
+            said |= busy
+        time.sleep(0.5)
+
+
+def _due_soon(release: Release, tasks: Iterable[str]) -> dict[str, float]:
+    with contextlib.suppress(OSError):
+        nexts = probe.samples(release.about, "quant_task_next_slot_timestamp_seconds")
+        soon = time.time() + _GAP_SECONDS
+        return {task: nexts[task] for task in tasks if nexts.get(task, soon) < soon}
+    return {}
+
+
+def _new_secrets() -> bool:
+    """Whether a secret was stored since the exporter started: it has the old one."""
+    up = float(shows(UNIT, "ActiveEnterTimestampMonotonic")["ActiveEnterTimestampMonotonic"]) / 1e6
+    started = time.time() - (time.monotonic() - up)
+    return any(p.stat().st_mtime > started for p in CREDENTIALS.iterdir() if p.is_file())
 
 
 def stop(*, gently: bool) -> None:
     """Stop the exporter; at once means five seconds for an orderly end."""
     if gently:
-        run("systemctl", "stop", UNIT)
+        run("systemctl", "stop", UNIT, timeout=4000)
     elif is_active(UNIT) or not _is_down():
         run("systemctl", "stop", "--no-block", UNIT)
         for signal, seconds in (("TERM", 3.0), ("TERM", 2.0), ("KILL", 10.0)):
-            attempt("systemctl", "kill", f"--signal={signal}", UNIT)
+            attempt("systemctl", "kill", "--kill-who=main", f"--signal={signal}", UNIT)
             if _is_down(seconds):
                 break
+    attempt("systemctl", "kill", "--signal=KILL", "quant-programs@*.service")
     attempt("systemctl", "stop", "quant-programs@*.service")
     attempt("systemctl", "reset-failed", UNIT)
 
@@ -129,29 +177,65 @@ def _is_down(seconds: float = 0.0) -> bool:
 
 
 def start(release: Release) -> None:
-    """Start it and have Prometheus and Alertmanager read the release's files."""
+    """Start it and have Prometheus, Alertmanager and Grafana read the release's files."""
+    load_credentials()  # one that was deleted by hand would keep it from starting
+    _limit_programs(release)
     result = attempt("systemctl", "start", UNIT)
     if result.returncode:
         raise ProblemError(f"it does not start:\n{watch.last_words()}")
+    with contextlib.suppress(OSError):  # a full disk stops no rollback
+        _give_secrets(release)
     for unit in _SERVERS:
         attempt("systemctl", "reset-failed", unit)
         if attempt("systemctl", "cat", unit).returncode == 0:
             attempt("systemctl", "reload-or-restart", unit)
+    attempt("systemctl", "try-restart", "--no-block", "grafana-server.service")
+
+
+def _limit_programs(release: Release) -> None:
+    """What ``programs:`` in exporter.yml says about the user's own programs, for systemd."""
+    limits = release.about.programs
+    lines = ["# Written by each deploy from `programs:` in exporter.yml.", "[Service]"]
+    if limits:
+        lines += [f"MemoryMax={limits['memory']}", f"TasksMax={limits['processes']}"]
+        lines += [f"ReadWritePaths={path}" for path in limits["write"]]
+    text = "\n".join([*lines, ""])
+    with contextlib.suppress(OSError):
+        if PROGRAMS_LIMITS.read_text() == text:
+            return
+    try:
+        PROGRAMS_LIMITS.parent.mkdir(exist_ok=True)
+        draft = PROGRAMS_LIMITS.with_suffix(".draft")
+        draft.write_text(text)
+        draft.replace(PROGRAMS_LIMITS)
+    except OSError as error:
+        say(f"the limits of your programs stay as they are: {error}")
+    attempt("systemctl", "daemon-reload")
+
+
+def _give_secrets(release: Release) -> None:
+    config = release.folder / "alerting/alertmanager.yml"
+    text = config.read_text() if config.exists() else ""
+    wanted = sorted(set(re.findall(r"/etc/alertmanager/secrets/(\w+)", text)))
+    missing = share_secrets(wanted, Path(release.about.state).with_name("token"))
+    if missing:
+        say(f"Alertmanager lacks {', '.join(missing)}: store each by `make secret NAME=…`")
 
 
 def annotate(text: str) -> None:
-    """A mark on Grafana's time line, when a token for it is there; never a reason to fail."""
+    """A mark on Grafana's time line; never a reason to fail."""
     token = CREDENTIALS / "GRAFANA_TOKEN"
-    if not token.exists():
+    if token.exists():
+        login = f"Bearer {token.read_text().strip()}"
+    elif GRAFANA_PASSWORD.exists():
+        both = f"admin:{GRAFANA_PASSWORD.read_text().strip()}"
+        login = f"Basic {base64.b64encode(both.encode()).decode()}"
+    else:
         return
-    body = f'{{"text": "{text}", "tags": ["deploy", "quant-exporter"]}}'
     asked = urllib.request.Request(
         "http://127.0.0.1:3000/api/annotations",
-        data=body.encode(),
-        headers={
-            "Content-Type": "application/json",
-            "Authorization": f"Bearer {token.read_text().strip()}",
-        },
+        data=json.dumps({"text": text, "tags": ["deploy", "quant-exporter"]}).encode(),
+        headers={"Content-Type": "application/json", "Authorization": login},
     )
     try:
         with urllib.request.urlopen(asked, timeout=5):

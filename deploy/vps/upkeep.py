@@ -15,9 +15,19 @@ import probe
 import state
 import switch
 import watch
-from places import BACKUPS, CREDENTIALS, HISTORY, LOGS, STATE, UNIT, USER, ProblemError
+from places import (
+    BACKUPS,
+    CREDENTIALS,
+    HISTORY,
+    LOGS,
+    PAGER_SECRETS,
+    STATE,
+    UNIT,
+    USER,
+    ProblemError,
+)
 from provision import load_credentials
-from releases import current, every, need_space
+from releases import current, every, need_space, remember
 from shell import attempt, is_active, run, say, shows
 
 
@@ -52,7 +62,7 @@ def status() -> bool:
         say(f"release   {release.version} ({proved}){' <- current' if release == now else ''}")
     for line in HISTORY.read_text().splitlines()[-5:] if HISTORY.exists() else []:
         entry = json.loads(line)
-        at = datetime.datetime.fromtimestamp(entry["at"], datetime.UTC)
+        at = datetime.datetime.fromtimestamp(entry["at"], datetime.timezone.utc)  # noqa: UP017
         say(f"history   {at:%Y-%m-%d %H:%M}Z {entry['what']} {entry['version']}")
     return ready
 
@@ -67,6 +77,7 @@ def backup(target: Path) -> None:
     if not release:
         raise ProblemError("nothing is deployed yet, so there is nothing to save")
     need_space(BACKUPS, 100)
+    target = target.absolute()
     saved = state.save(release, "backup")
     with tempfile.TemporaryDirectory(dir=BACKUPS) as folder:
         inside = Path(folder) / "backup"
@@ -94,21 +105,38 @@ def restore(archive: Path) -> None:
     with tempfile.TemporaryDirectory(dir=BACKUPS) as folder:
         run("tar", "-xzf", archive, "-C", folder, "--no-same-owner")
         inside = Path(folder) / "backup"
-        if not (inside / "state.db").is_file():
+        version = (inside / "version").read_text() if (inside / "version").exists() else None
+        saved = inside / "state.db"
+        if not saved.is_file():
             raise ProblemError(f"{archive} holds no state; is it a backup of quant-exporter?")
         run("chown", "-R", f"{USER}:{USER}", folder)
+        # The folder is root's own: whoever runs as the exporter's user may pass through it.
+        Path(folder).chmod(0o711)
+        if (schema := state.schema_of(saved)) > release.about.schema:
+            raise ProblemError(
+                f"{archive} was saved by a newer version (schema {schema}); {release.version} "
+                f"knows {release.about.schema}: deploy the newer one first"
+            )
         switch.stop(gently=True)
-        state.save(release, "before-restore")
-        file = Path(release.about.state)
-        for beside in ("-wal", "-shm"):
-            file.with_name(file.name + beside).unlink(missing_ok=True)
-        draft = file.with_name(f".{file.name}.restored")
-        shutil.move(inside / "state.db", draft)
-        draft.replace(file)
-        run("cp", "-a", f"{inside / 'var'}/.", STATE)
-        switch.start(release)
+        try:
+            state.save(release, "before-restore")
+            state.put_back(saved, release)
+            run("cp", "-a", f"{inside / 'var'}/.", STATE)
+        finally:
+            switch.start(release)
     watch.until_ready(release)
-    say("restored; the exporter is ready")
+    remember(what="restored", version=release.version, archive_of=version)
+    say("restored; the exporter is ready. No slot up to now is run again")
+
+
+def forget_credential(name: str) -> None:
+    """Delete a secret. What runs has it until its next start."""
+    if not re.fullmatch(r"\w+", name) or not (CREDENTIALS / name).is_file():
+        raise ProblemError(f"there is no secret {name!r}")
+    (CREDENTIALS / name).unlink()
+    (PAGER_SECRETS / name).unlink(missing_ok=True)
+    load_credentials()
+    say(f"{name} is deleted; the exporter has it until its next start")
 
 
 def put_credential(name: str, value: str) -> None:
@@ -123,4 +151,4 @@ def put_credential(name: str, value: str) -> None:
     draft.write_text(value.strip())
     draft.replace(CREDENTIALS / name)
     load_credentials()
-    say(f"{name} is stored; the exporter has it after its next start")
+    say(f"{name} is stored; the exporter has it after its next start: deploy")

@@ -9,7 +9,8 @@ from places import UNIT, ProblemError
 from releases import Release
 from shell import attempt, is_active, shows
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 10.0
+"""After systemd was told that it is started."""
 _SCRAPED_SECONDS = 60.0
 
 

@@ -19,11 +19,15 @@ from exporter.tasks.context import About, Context, Permanent, Services
 from exporter.tasks.outcome import Outcome, of_exception
 from exporter.units import format_duration
 from exporter.worker.attempt import Ended, run_process
-from exporter.worker.pool import WorkerError, Workers
+from exporter.worker.pool import SOCKET_VARIABLE, WorkerError, Workers
 
 log = logging.getLogger(__name__)
 
 STOPPED = "stopped at shutdown"
+_OURS = frozenset(
+    ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", SOCKET_VARIABLE)
+)
+"""What systemd tells the daemon is none of its tasks' business."""
 
 
 class Attempts:
@@ -33,6 +37,8 @@ class Attempts:
         self.workers = Workers()
         self.stop = asyncio.Event()
         """Set: whatever still runs is ended."""
+        self.interrupt = asyncio.Event()
+        """Set: what may be interrupted is ended."""
         self.deaf: dict[str, asyncio.Task[Outcome]] = {}
         """Coroutines, by task, that went on after they were cancelled."""
         self._clock, self._services, self._folder = clock, services, folder
@@ -63,6 +69,9 @@ class Attempts:
         except (WorkerError, OSError) as error:
             return Outcome("error", f"could not be started: {error}", retryable=True)
 
+    def _stop_of(self, task: Task) -> asyncio.Event:
+        return self.interrupt if task.may_be_interrupted else self.stop
+
     async def _on_loop(self, task: Task, about: About, limit: float) -> Outcome:
         async def attempt() -> Outcome:
             try:
@@ -72,7 +81,7 @@ class Attempts:
             return await call(function, Context(about, self._clock, self._services))
 
         running = asyncio.create_task(attempt(), name=f"run {about.run_id}")
-        stopping = asyncio.create_task(self.stop.wait())
+        stopping = asyncio.create_task(self._stop_of(task).wait())
         try:
             await asyncio.wait(
                 {running, stopping}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
@@ -98,7 +107,8 @@ class Attempts:
         return _stopped() if stopped else _timeout(limit)
 
     async def _in_process(self, task: Task, about: About, limit: float) -> Outcome:
-        env = {name: value for name, value in os.environ.items() if name not in self._secrets}
+        hidden = self._secrets | _OURS
+        env = {name: value for name, value in os.environ.items() if name not in hidden}
         env |= _facts(about)
         job = {
             "env": env,
@@ -110,7 +120,7 @@ class Attempts:
             "about": {**asdict(about), "params": dict(about.params)},
         }
         ended = await run_process(
-            self.workers, job, limit_seconds=limit, stop=self.stop, answer=self._answer
+            self.workers, job, limit_seconds=limit, stop=self._stop_of(task), answer=self._answer
         )
         outcome = _of_process(ended, limit, is_command=bool(task.command))
         return outcome.with_tail(ended.tail)

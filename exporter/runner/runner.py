@@ -128,18 +128,25 @@ class Runner:
         await self._external.ping(task, kind, items, message)
 
     def hurry(self) -> None:
-        """Do not wait any longer for what runs: end it now."""
+        """Do not wait any longer for what runs: end it now, whatever it is."""
         self._draining.set()
+        self._attempts.interrupt.set()
         self._attempts.stop.set()
 
     async def drain(self, timeout: float) -> None:
-        """Start nothing more, let running ones finish for `timeout` seconds, then end them."""
+        """Start nothing more, let running ones finish for `timeout` seconds, then end them. Those
+        that must not be interrupted are waited for, as long as their `max_runtime` lasts."""
         self._draining.set()
         if self._jobs:
             log.info(
                 "waiting for %s", ", ".join(sorted(self._running)), extra={"event": "draining"}
             )
             await asyncio.wait(self._jobs, timeout=timeout)
+        self._attempts.interrupt.set()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=_END_SECONDS)
+        if self._jobs and (left := self._uninterruptible_seconds()):
+            await asyncio.wait(self._jobs, timeout=left + _END_SECONDS)
         self._attempts.stop.set()
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=_END_SECONDS)
@@ -148,6 +155,15 @@ class Runner:
         await asyncio.gather(*self._jobs, return_exceptions=True)
         self._external.close()
         self._attempts.workers.close()
+
+    def _uninterruptible_seconds(self) -> float:
+        """The longest time that a run may still take which must not be interrupted."""
+        now, left = self._clock.monotonic(), 0.0
+        for name, run in self._running.items():
+            task = self.tasks.get(name)
+            if task and not task.may_be_interrupted:
+                left = max(left, run.began + task.max_runtime_seconds - now)
+        return left
 
     # --- one run
 

@@ -2,6 +2,9 @@
 
 Nothing of the user's runs before the child's control socket is given its job, so a forkserver that
 dies in between costs nothing but a second try.
+
+Where ``QUANT_PROGRAMS_SOCKET`` names a socket, something else starts the forkserver at the other
+end of a connection: systemd does, so that tasks have limits of their own and not the daemon's.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
 _HOUSE = Path(__file__).resolve().parents[2]
+
+
+SOCKET_VARIABLE = "QUANT_PROGRAMS_SOCKET"
 
 
 class WorkerError(Exception):
@@ -43,28 +49,52 @@ class Process:
         self.ended.set()
 
 
+def _connect(address: str) -> socket.socket:
+    """To whoever starts forkservers there. Raises :class:`OSError`."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    sock.setblocking(False)
+    try:
+        sock.connect(address)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"{address}: {error.strerror}") from error
+    return sock
+
+
+def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """One of our own, below this process. Raises :class:`OSError`."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    # The bare minimum: what a child may know comes with its job.
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
+    env = {name: os.environ[name] for name in kept if name in os.environ}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_HOUSE), env.get("PYTHONPATH")]))
+    with theirs:
+        return ours, subprocess.Popen(
+            [sys.executable, "-P", "-m", "exporter.worker.zygote", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,
+        )
+
+
 class _Zygote:
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self.sock = ours
+        address = os.environ.get(SOCKET_VARIABLE)
+        self.popen: subprocess.Popen[bytes] | None = None
+        self.pid: int | None = None
+        """Known once it has said so, when somebody else started it."""
+        if address:
+            self.sock = _connect(address)
+        else:
+            self.sock, self.popen = _start()
+            self.pid = self.popen.pid
         self.asked: dict[int, asyncio.Future[Process]] = {}
         self.children: dict[int, Process] = {}
         self.alive = True
-        # The bare minimum: what a child may know comes with its job.
-        kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
-        env = {name: os.environ[name] for name in kept if name in os.environ}
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_HOUSE), env.get("PYTHONPATH")]))
-        with theirs:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "exporter.worker.zygote", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=env,
-                start_new_session=True,
-            )
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._hear)
+        asyncio.get_running_loop().add_reader(self.sock.fileno(), self._hear)
 
     def _hear(self) -> None:
         while self.alive:
@@ -78,6 +108,9 @@ class _Zygote:
                 self.bury()
                 return
             said = json.loads(packet)
+            if "hello" in said:
+                self.pid = said["hello"]
+                continue
             if "exit" in said:
                 self.children.pop(said["exit"]).end(said["status"], said["left"])
                 continue
@@ -104,8 +137,13 @@ class _Zygote:
         self.alive = False
         asyncio.get_running_loop().remove_reader(self.sock.fileno())
         self.sock.close()
-        self.popen.kill()
-        self.popen.wait()
+        if self.popen:
+            self.popen.kill()
+            self.popen.wait()
+        elif self.pid:
+            # It ends with the socket; one that hangs does not.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, signal.SIGKILL)
         for process in self.children.values():
             # The kernel ends each child with the forkserver; their own children it does not.
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -126,19 +164,28 @@ class Workers:
         self._number = 0
 
     def start(self) -> None:
-        """Have the forkserver ready; also done by the first :meth:`spawn`."""
+        """Have the forkserver ready; also done by the first :meth:`spawn`. One that cannot be had
+        is said in the log, and tried for again by the next :meth:`spawn`."""
         if self._zygote is None or not self._zygote.alive:
             if self._zygote is not None:
                 log.warning(
                     "the helper that starts worker processes died; it is started again",
                     extra={"event": "worker_helper_died"},
                 )
-            self._zygote = _Zygote()
+            self._zygote = None
+            try:
+                self._zygote = _Zygote()
+            except OSError as error:
+                log.error(
+                    "no helper that starts worker processes: %s",
+                    error,
+                    extra={"event": "worker_helper_missing"},
+                )
 
     @property
     def helper_pid(self) -> int | None:
         """The forkserver's process number."""
-        return self._zygote.popen.pid if self._zygote and self._zygote.alive else None
+        return self._zygote.pid if self._zygote and self._zygote.alive else None
 
     async def spawn(self, control: int, output: int) -> Process:
         """Fork a child with those two descriptors. Raises :class:`WorkerError`."""
@@ -151,7 +198,8 @@ class Workers:
     async def _ask(self, control: int, output: int) -> Process:
         self.start()
         zygote = self._zygote
-        assert zygote  # noqa: S101  start() made it
+        if zygote is None:
+            raise WorkerError("the helper that starts processes cannot be started")
         self._number += 1
         asked: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         zygote.asked[self._number] = asked

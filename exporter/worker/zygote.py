@@ -3,8 +3,9 @@
 Started as ``python -m exporter.worker.zygote FD``; FD is a SOCK_SEQPACKET socket on which each
 packet is one JSON object. From the daemon: ``{"fork": n}`` with two descriptors (the child's
 control socket, and where its output goes), ``{"kill": pid, "signal": s}``. To the daemon:
-``{"forked": n, "pid": p}`` or ``{"forked": n, "error": text}``, ``{"exit": pid, "status": s}``
-with the status of :func:`os.waitstatus_to_exitcode`, and how many processes it left behind.
+``{"hello": p}`` with its own number, ``{"forked": n, "pid": p}`` or ``{"forked": n, "error": t}``,
+``{"exit": pid, "status": s}`` with the status of :func:`os.waitstatus_to_exitcode`, and how many
+processes it left behind.
 
 It ends when the daemon does, and takes everything below it along.
 """
@@ -30,6 +31,7 @@ class _Daemon:
 
     def serve(self) -> tuple[int, int] | None:
         """Work until the daemon is gone. In a forked child: its two descriptors, at once."""
+        self._say({"hello": os.getpid()})
         wake_read, wake_write = os.pipe()
         for end in (wake_read, wake_write):
             os.set_blocking(end, False)

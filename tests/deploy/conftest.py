@@ -1,4 +1,4 @@
-"""One VPS for all tests here: they are steps of one story, in order."""
+"""One VPS for all tests here: it is provisioned once, and the good version serves between tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.debian_tree import why_not
-from tests.deploy.vps import Laptop, Vps
+from tests.deploy.site import PASSWORD, SECRET, Site
+from tests.deploy.vps import Laptop, Said, Vps
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -34,3 +35,20 @@ def laptop(vps: Vps, tmp_path_factory: pytest.TempPathFactory) -> Laptop:
     vps.boot()
     computer.wait_for_boot()
     return computer
+
+
+@pytest.fixture(scope="session")
+def provisioned(laptop: Laptop) -> Said:
+    """What the first provision said."""
+    return laptop.fab("provision").well()
+
+
+@pytest.fixture(scope="session")
+def site(vps: Vps, laptop: Laptop, provisioned: Said) -> Site:
+    """The first version is deployed, with a secret and a login."""
+    project = Site(vps, laptop)
+    laptop.fab("secret", "BROKER_KEY", stdin=f"{SECRET}\n").well()
+    laptop.fab("password", stdin=f"{PASSWORD}\n").well()
+    laptop.ssh("mkdir /srv/data && chown quant: /srv/data")
+    project.deploy_well("the first version")
+    return project

@@ -19,13 +19,18 @@ class Vps:
     """The machine. Its disk is a throw-away layer over the tree that is kept."""
 
     def __init__(self, folder: Path, lock: Path) -> None:
-        self._root = folder / "root"
-        for name in ("root", "upper", "work"):
-            (folder / name).mkdir(parents=True)
+        self.root = folder / "root"
+        self.root.mkdir(parents=True)
+        self._disk = _disk(folder)
+        self.own_disk = self._disk is not None
+        """Whether it has a disk of its own, which can be filled."""
+        layer = self._disk or folder
+        for name in ("upper", "work"):
+            (layer / name).mkdir()
         base = tree()
         subprocess.run(
             ["mount", "-t", "overlay", "overlay", "-o",
-             f"lowerdir={base},upperdir={folder / 'upper'},workdir={folder / 'work'}", self._root],
+             f"lowerdir={base},upperdir={layer / 'upper'},workdir={layer / 'work'}", self.root],
             check=True,
         )  # fmt: skip
         self.network = Network(cache() / "packages")
@@ -49,7 +54,7 @@ class Vps:
         self._write("etc/hostname", "vps\n")
 
     def _write(self, path: str, text: str, mode: int = 0o644) -> None:
-        file = self._root / path
+        file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)
         file.write_text(text)
@@ -57,18 +62,18 @@ class Vps:
 
     def admit(self, public_key: str) -> None:
         """Let the owner of a key in as root."""
-        (self._root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+        (self.root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
         self._write("root/.ssh/authorized_keys", public_key, 0o600)
 
     def host_key(self) -> str:
         """What the provider would show as the machine's identity."""
-        return (self._root / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
+        return (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
 
     def boot(self) -> None:
         """Switch it on."""
         self._process = subprocess.Popen(
             ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
-             f"--directory={self._root}", f"--machine=quant-test-{os.getpid()}",
+             f"--directory={self.root}", f"--machine=quant-test-{os.getpid()}",
              f"--network-namespace-path={self.network.machine.path}", "--capability=CAP_NET_ADMIN",
              "--link-journal=no", "--resolv-conf=off", "--timezone=off",
              f"--bind-ro={self._wheels}:/srv/wheels"],
@@ -86,7 +91,40 @@ class Vps:
                 self._process.wait(10)
         self.network.close()
         self._console.close()
-        subprocess.run(["umount", "--lazy", self._root], check=False)
+        for mounted in (self.root, self._disk):
+            if mounted:
+                subprocess.run(["umount", "--lazy", mounted], check=False)
+
+    def limit_memory(self) -> bool:
+        """Let the machine's systemd limit memory; False where this machine does not lend it that.
+
+        With the older cgroups nspawn keeps them from its guests. They are lent only where nobody
+        else here uses the same names: where this machine is not itself run by systemd.
+        """
+        if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+            return True
+        memory = Path("/sys/fs/cgroup/memory")
+        if not memory.is_dir() or Path("/run/systemd/system").exists() or not self._process:
+            return False
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        init = children.read_text().split()[0]
+        done = subprocess.run(
+            ["nsenter", f"--target={init}", "--mount", "mount", "-o", "remount,rw,bind", memory],
+            check=False,
+        )
+        return done.returncode == 0
+
+
+def _disk(folder: Path) -> Path | None:
+    """A file system of 4 GB in a file that takes only what is used; None where that cannot be."""
+    image, disk = folder / "disk.img", folder / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(4_000_000_000)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-F", image], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, disk], check=False)
+    image.unlink()  # the kernel holds on to it until it is unmounted
+    return disk if mounted.returncode == 0 else None
 
 
 class Laptop:
@@ -111,6 +149,7 @@ class Laptop:
             "HOME": str(self.home),
             "PATH": os.environ["PATH"],
             "GIT_CONFIG_GLOBAL": "/dev/null",
+            "TZ": "UTC",
         }
         self._copy(project)
         self.git("init", "-q", "-b", "main")
@@ -141,13 +180,22 @@ class Laptop:
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
 
-    def commit(self, message: str, **files: str) -> None:
-        """Change files (``exporter__x.py`` is exporter/x.py) and commit."""
-        for name, text in files.items():
-            path = self.repository / name.replace("__", "/").replace("_yml", ".yml")
-            path.write_text(text)
+    def write(self, name: str, text: str) -> None:
+        """A file in the clone."""
+        (self.repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.repository / name).write_text(text)
+
+    def change(self, name: str, old: str, new: str) -> None:
+        """Replace some text in a file of the clone."""
+        text = (self.repository / name).read_text()
+        assert old in text, f"{name} no longer holds {old!r}"
+        self.write(name, text.replace(old, new, 1))
+
+    def commit(self, message: str) -> str:
+        """Commit all that was changed; the version that a deploy will give it."""
         self.git("add", "--all")
         self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("log", "-1", "--format=%cd-%h", "--date=format-local:%Y%m%d-%H%M%S").strip()
 
     def start(self, *arguments: str, stdin: str | None = None) -> subprocess.Popen[str]:
         """A fab command that goes on by itself."""
@@ -177,11 +225,16 @@ class Laptop:
         print(f"$ fab {' '.join(arguments)}  # {seconds:.1f} s\n{out}", flush=True)
         return Said(out, started.returncode)
 
-    def ssh(self, command: str, check: bool = True) -> str:
+    def python(self, script: str) -> str:
+        """A Python program on the VPS, as root."""
+        return self.ssh("python3 -", stdin=script)
+
+    def ssh(self, command: str, check: bool = True, stdin: str = "") -> str:
         """A command on the VPS, by the system's own ssh."""
         done = subprocess.run(
             ["ssh", "-F", self.home / ".ssh/config", *_SSH_OPTIONS.split(), "vps", command],
             env=self.environment, capture_output=True, text=True, check=False, timeout=120,
+            input=stdin,
         )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(f"{command}: {done.stdout}{done.stderr}")

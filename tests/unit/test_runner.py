@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -393,6 +396,80 @@ async def test_draining_waits_and_then_ends(bench: Bench) -> None:
     assert (bench.folder / "tidy").exists()
     assert await bench.runner.submit("t", 200.0, "schedule") is None
     assert bench.store.advanced == []
+
+
+async def test_what_must_not_be_interrupted_is_waited_for(bench: Bench) -> None:
+    """A command ends by itself although the time to wait is over; its variables are not ours."""
+    os.environ["NOTIFY_SOCKET"] = "/nowhere"
+    script = "sleep 1; echo ${NOTIFY_SOCKET:-nothing} > ended"
+    bench.configure(command=["sh", "-c", script])
+    try:
+        job = bench.runner.submit("t", 100.0, "schedule")
+        await asyncio.sleep(0.2)
+        await bench.runner.drain(0)
+    finally:
+        del os.environ["NOTIFY_SOCKET"]
+    result = await job
+    assert result and result.outcome == "success"
+    assert (bench.folder / "ended").read_text() == "nothing\n"
+
+
+async def test_a_hurry_ends_what_must_not_be_interrupted_too(bench: Bench) -> None:
+    """The second signal waits for nothing."""
+    bench.configure(command=["sleep", "60"])
+    job = bench.runner.submit("t", 100.0, "schedule")
+    await asyncio.sleep(0.2)
+    draining = asyncio.create_task(bench.runner.drain(30))
+    await asyncio.sleep(0.1)
+    bench.runner.hurry()
+    await draining
+    result = await job
+    assert result and result.error == "stopped at shutdown"
+
+
+async def test_a_helper_of_somebody_elses_is_used_when_a_socket_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd does it: each connection gets a helper that is no child of ours."""
+    address = tmp_path / "programs.sock"
+    script = textwrap.dedent(f"""
+        import socket, subprocess, sys
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind({str(address)!r})
+        listener.listen()
+        print("listens", flush=True)
+        while True:
+            sock, _ = listener.accept()
+            fd = str(sock.fileno())
+            module = [sys.executable, "-P", "-m", "exporter.worker.zygote", fd]
+            subprocess.Popen(module, pass_fds=[sock.fileno()])
+            sock.close()
+    """)
+    monkeypatch.setenv("QUANT_PROGRAMS_SOCKET", str(address))
+    early = await bench.run("two")
+    assert early.error and "helper" in early.error
+    starter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert starter.stdout and starter.stdout.readline() == b"listens\n"
+        bench.clock.advance(1)
+        assert (await bench.run("two")).outcome == "success"
+        helper = bench.runner.helper_pid
+        assert helper
+        assert psutil.Process(helper).ppid() == starter.pid
+        os.kill(helper, signal.SIGKILL)
+        bench.clock.advance(1)
+        assert (await bench.run("two")).outcome == "success"
+        last = bench.runner.helper_pid
+        await bench.runner.drain(0)
+        await until(lambda: not psutil.pid_exists(last or 0) or _is_dead(last or 0))
+    finally:
+        starter.kill()
+        starter.wait()
+        starter.stdout and starter.stdout.close()
+
+
+def _is_dead(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 async def test_open_runs_of_a_dead_process_are_crashed(bench: Bench) -> None:

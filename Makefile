@@ -58,12 +58,13 @@ test: setup-dev  ## everything: lint, then all tests
 	$(BIN)/pytest
 
 # --- the VPS: make provision HOST=vps (a name of your ~/.ssh/config); ARGS="--now" and so on;
-# make secret HOST=vps NAME=TICKDB_API_KEY; make restore HOST=vps FILE=backups/….tar.gz
+# make secret HOST=vps NAME=TICKDB_API_KEY; make restore HOST=vps FILE=backups/….tar.gz;
+# make rollback HOST=vps VERSION=…
 FAB = $(BIN)/fab --search-root deploy --hosts $(or $(HOST),$(error say which machine: make $@ HOST=vps))
 define on_the_vps
 .PHONY: $(1)
 $(1): setup-dev
-	@$$(FAB) $(1) $$(if $$(NAME),--name $$(NAME)) $$(if $$(FILE),--file $$(FILE)) $$(ARGS)
+	@$$(FAB) $(1) $$(if $$(NAME),--name $$(NAME)) $$(if $$(FILE),--file $$(FILE)) $$(if $$(VERSION),--version $$(VERSION)) $$(ARGS)
 endef
 $(foreach command,provision deploy rollback status backup restore secret password domain,$(eval $(call on_the_vps,$(command))))
 vps:  ## on a VPS: make provision|deploy|rollback|status|backup|restore HOST=vps

@@ -24,6 +24,7 @@ def alert(now: datetime) -> dict[str, object]:
             "description": "Five starts within ten minutes failed. No task runs. See `journalctl "
             "-u quant-exporter`, then roll back or `systemctl reset-failed quant-exporter && "
             "systemctl start quant-exporter`.",
+            "runbook_url": "http://localhost:10077/runbook#quantexportergaveup",
         },
         "startsAt": now.isoformat(),
         "endsAt": (now + timedelta(hours=1)).isoformat(),

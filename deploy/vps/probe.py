@@ -20,9 +20,9 @@ def get(url: str, timeout: float = 3.0) -> str:
 
 
 def is_ready(about: About) -> bool:
-    """Whether ``/-/ready`` says yes within three seconds."""
+    """Whether ``/-/ready`` says yes within two seconds."""
     try:
-        get(about.url + "/-/ready")
+        get(about.url + "/-/ready", timeout=2.0)
     except OSError:
         return False
     return True

@@ -98,8 +98,9 @@ def merge(current: Path, saved: Path) -> None:
                 f"SELECT {names} FROM other.runs"
             )
             db.execute(
-                "UPDATE main.tasks SET paused_until = max(ifnull(paused_until, 0), t.paused_until) "
-                "FROM other.tasks AS t WHERE t.name = main.tasks.name "
+                "UPDATE main.tasks AS mine "
+                "SET paused_until = max(ifnull(mine.paused_until, 0), t.paused_until) "
+                "FROM other.tasks AS t WHERE t.name = mine.name "
                 "AND t.paused_until IS NOT NULL"
             )
             db.execute(

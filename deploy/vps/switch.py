@@ -83,7 +83,13 @@ def rollback(version: str | None) -> None:
             if version
             else "no earlier release has proved good here; `status` lists what there is"
         )
+    before = current()
     seconds = back_to(target)
+    with contextlib.suppress(OSError):  # a full disk stops no rollback
+        # What somebody went back from is not what the next rollback goes to.
+        if before and before.built_at > target.built_at:
+            before.note(good_at=None)
+        target.note(good_at=target.good_at or time.time())
     annotate(f"rolled back to {target.version}")
     say(f"rolled back to {target.version} in {seconds:.1f} s")
 

@@ -25,7 +25,10 @@ programs: {{memory: 200MB, write: [/srv/data]}}
 sources: {{market: {{type: simulated}}}}
 tasks:
   minute: {{run: "ticks:minute", schedule: "every 1m", grace: 5m}}
-  quick: {{command: [sh, -c, "echo quick $QUANT_SLOT >> /srv/data/slots"], schedule: "every 2s"}}
+  quick:
+    command: [sh, -c, "echo quick $QUANT_SLOT >> /srv/data/slots"]
+    schedule: "every 2s"
+    catch_up: true
   on_the_loop: {{run: "ticks:on_the_loop", schedule: "00:01"}}
   greedy: {{run: "ticks:greedy", schedule: "00:01"}}
   slow: {{command: [sh, -c, "sleep 5; echo ended >> /srv/data/slow"], schedule: "00:01"}}
@@ -59,9 +62,9 @@ class Site:
         laptop.write("strategies/ticks.py", TICKS)
         for name in ("scrape_interval: 15s", "scrape_timeout: 10s", "evaluation_interval: 15s"):
             laptop.change("prometheus/prometheus.yml", name, f"{name.split(':')[0]}: 1s")
-        self._good_commit = ""
+        self.good_commit = ""
 
-    def deploy(self, *options: str, watch: int = 2) -> Said:
+    def deploy(self, *options: str, watch: int = 1) -> Said:
         """`fab deploy` of what is committed."""
         return self.laptop.fab("deploy", "--allow-simulated", f"--watch={watch}", *options)
 
@@ -70,11 +73,11 @@ class Site:
         version = self.laptop.commit(message)
         said = self.deploy().well()
         assert f"{version} is deployed" in said
-        self.good, self._good_commit = version, self.laptop.git("rev-parse", "HEAD").strip()
+        self.good, self.good_commit = version, self.laptop.git("rev-parse", "HEAD").strip()
         self.serves()
         return said
 
-    def deploy_badly(self, message: str, *, watch: int = 2) -> Said:
+    def deploy_badly(self, message: str, *, watch: int = 1) -> Said:
         """Commit, deploy, expect the good version to serve afterwards, and take the commit back."""
         version = self.laptop.commit(message)
         try:
@@ -82,7 +85,7 @@ class Site:
             assert version in said
             self.serves()
         finally:
-            self.laptop.git("reset", "-q", "--hard", self._good_commit)
+            self.laptop.git("reset", "-q", "--hard", self.good_commit)
         return said
 
     def serves(self) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from tests.deploy.debian_tree import cache, origins, tree, wheels
 from tests.deploy.network import Network
 
+_ASKS_FOR_REBOOT = 133
+"""nspawn's exit code, with --keep-unit."""
 _SSH_OPTIONS = "-o BatchMode=yes -o ConnectTimeout=5"
 
 
@@ -79,6 +81,13 @@ class Vps:
              f"--bind-ro={self._wheels}:/srv/wheels"],
             stdin=subprocess.DEVNULL, stdout=self._console, stderr=self._console,
         )  # fmt: skip
+
+    def boot_again(self) -> None:
+        """After it was told to reboot: what only the kernel knew is forgotten."""
+        assert self._process
+        assert self._process.wait(60) == _ASKS_FOR_REBOOT
+        self.network.machine.run("chroot", str(self.root), "nft", "flush", "ruleset")
+        self.boot()
 
     def close(self) -> None:
         """Switch it off and forget its disk."""

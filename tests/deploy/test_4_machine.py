@@ -1,0 +1,299 @@
+"""The machine: what is open, what is hardened, what it hides, and what survives."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import selectors
+import socket
+import ssl
+import tarfile
+import urllib.parse
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.network import VPS
+from tests.deploy.site import PASSWORD, SECRET, Site, wait_for
+
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
+
+_UNITS = (
+    "quant-exporter.service quant-firewall.service quant-gave-up.service quant-programs.socket "
+    "quant-programs@x.service"
+)
+
+
+# --- from outside
+
+
+def test_only_three_ports_are_open_from_outside(site: Site) -> None:
+    """Everybody may connect to SSH and nginx; all else that listens is behind the firewall."""
+    listening = site.laptop.ssh("ss -Htln | awk '{print $4}'").split()
+    ports = {int(address.rpartition(":")[2]) for address in listening}
+    assert {22, 80, 443, 9090, 9093, 10077} <= ports
+    everything = sorted(ports | set(range(1, 1025)))
+    assert site.vps.network.outside.within(lambda: open_ports(everything)) == [22, 80, 443]
+    # Not the loopback alone keeps them out: what listens everywhere is dropped, too.
+    site.laptop.ssh("systemd-run --quiet --unit=stray python3 -m http.server 8000")
+    try:
+        wait_for(lambda: ":8000" in site.laptop.ssh("ss -Htln"), 10)
+        assert site.vps.network.outside.within(lambda: open_ports([8000, 22])) == [22]
+    finally:
+        site.laptop.ssh("systemctl stop stray")
+
+
+def test_the_page_wants_tls_and_a_password(site: Site) -> None:
+    """401 without, the status page with it; plain HTTP leads to TLS."""
+    status, headers, _ = browse(site, "/", password=None)
+    assert status == 401
+    assert headers["WWW-Authenticate"].startswith("Basic")
+    assert browse(site, "/", password="wrong")[0] == 401
+    status, headers, page = browse(site, "/")
+    assert status == 200
+    assert "minute" in page
+    assert "max-age" in headers["Strict-Transport-Security"]
+    assert browse(site, "/", tls=False)[0] == 301
+
+
+def test_metrics_and_writes_are_not_for_the_outside(site: Site) -> None:
+    """/metrics and /-/ are not there at all; a write needs the exporter's own token as well."""
+    assert [browse(site, path)[0] for path in ("/metrics", "/-/ready", "/-/reload")] == [404] * 3
+    assert browse(site, "/api/v1/tasks/lazy/run", method="POST")[0] == 401
+    assert browse(site, "/", host="evil.example.com")[0] == 403
+    origin = {"Origin": "https://evil.example.com"}
+    token = site.laptop.ssh("cat /var/lib/quant-exporter/token").strip()
+    path = f"/api/v1/tasks/lazy/run?token={token}"
+    assert browse(site, path, method="POST", headers=origin)[0] == 403
+    assert token not in site.laptop.ssh("cat /var/log/nginx/*.log")
+
+
+def test_an_alert_is_acknowledged_from_a_phone(site: Site) -> None:
+    """The page behind a message's link, through nginx: asks for the token once, then knows it."""
+    labels = {"alertname": "QuantTaskFailing", "task": "slow", "severity": "critical"}
+    site.post("/api/v2/alerts", [{"labels": labels}], port=9093)
+    query = urllib.parse.urlencode({"alertname": "QuantTaskFailing", "task": "slow"})
+    status, _, page = browse(site, f"/ack?{query}")
+    assert status == 200
+    assert 'name="token"' in page
+    token = site.laptop.ssh("cat /var/lib/quant-exporter/token").strip()
+    form = {"alertname": "QuantTaskFailing", "task": "slow", "for": "30m"}
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": f"https://{VPS}",
+               "Sec-Fetch-Site": "same-origin"}  # fmt: skip
+    wrong = urllib.parse.urlencode({**form, "token": "guess"})
+    assert browse(site, "/ack", method="POST", body=wrong, headers=headers)[0] == 401
+    right = urllib.parse.urlencode({**form, "token": token})
+    status, answered, page = browse(site, "/ack", method="POST", body=right, headers=headers)
+    assert status == 200, page
+    assert "Acknowledged" in page
+    assert "Secure" in answered["Set-Cookie"]
+    silences = json.loads(site.get("/api/v2/silences", port=9093))
+    assert [s for s in silences if s["status"]["state"] == "active"]
+    cookie = {"Cookie": answered["Set-Cookie"].partition(";")[0]}
+    assert 'name="token"' not in browse(site, f"/ack?{query}", headers=cookie)[2]
+
+
+# --- the units
+
+
+def test_the_units_are_sound_and_the_exporter_is_hardened(site: Site) -> None:
+    """systemd-analyze has nothing to say, and an exposure under 2.0 for the exporter."""
+    assert site.laptop.ssh(f"systemd-analyze verify {_UNITS} 2>&1") == ""
+    told = site.laptop.ssh("systemd-analyze security quant-exporter --no-pager")
+    match = re.search(r"exposure level for \S+: ([\d.]+)", told)
+    assert match
+    print(f"exposure of the exporter: {match[1]}")
+    assert float(match[1]) < 2.0
+
+
+def test_programs_have_limits_of_their_own(site: Site) -> None:
+    """A command writes where the config lets it; the daemon itself cannot, nor read a home."""
+    assert site.outcome(site.run("slow"))[0] == "success"
+    assert site.laptop.ssh("cat /srv/data/slow").split()[-1] == "ended"
+    outcome, error = site.outcome(site.run("on_the_loop"))
+    assert outcome == "error"
+    assert "Read-only file system" in str(error)
+    run = site.run("lazy")
+    slow = wait_for(lambda: site.laptop.ssh("pgrep -xu quant sleep", check=False).split(), 10)[0]
+    group = site.laptop.ssh(f"cat /proc/{slow}/cgroup")
+    assert "quant-programs@" in group
+    shown = site.laptop.ssh("systemctl show 'quant-programs@*' -p MemoryMax -p ReadWritePaths")
+    assert "MemoryMax=200000000" in shown
+    assert "/srv/data" in shown
+    site.laptop.ssh(f"kill {slow}")
+    site.outcome(run)
+
+
+def test_a_program_that_eats_memory_ends_alone(site: Site) -> None:
+    """The exporter and its other tasks go on."""
+    if not site.vps.limit_memory():
+        pytest.skip("this machine lends its guests no limits of memory (cgroup v1 and systemd)")
+    site.laptop.ssh("systemctl daemon-reexec; systemctl restart quant-exporter")
+    before = site.main_pid()
+    outcome, error = site.outcome(site.run("greedy"))
+    assert outcome == "error"
+    assert re.search("SIGKILL|died", str(error)), error
+    assert site.main_pid() == before
+    assert site.outcome(site.run("slow"))[0] == "success"
+    site.serves()
+
+
+def test_a_secret_shows_nowhere(site: Site) -> None:
+    """Not in a unit's properties, an environment, a command line, a log, or a readable file; the
+    exporter and the user's own programs can read it all the same."""
+    token = site.laptop.ssh("cat /var/lib/quant-exporter/token").strip()
+    hidden = [SECRET, PASSWORD, token]
+    places = (
+        "systemctl show quant-exporter 'quant-programs@*' quant-deploy",
+        "systemctl cat quant-exporter 'quant-programs@*'",
+        "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'",
+        "journalctl --no-pager",
+        "cat /var/log/quant-exporter/* /var/log/nginx/*",
+        "setpriv --reuid=nobody --clear-groups find /etc /opt /var /run /tmp -xdev -type f "
+        "-readable -exec grep -lE 's3cret-of|correct horse' {} + 2>/dev/null; true",
+    )
+    for place in places:
+        said = site.laptop.ssh(place, check=False)
+        assert not [value for value in hidden if value in said], place
+    assert said == ""
+    pid = site.main_pid()
+    folder = re.search(
+        r"CREDENTIALS_DIRECTORY=(\S+)",
+        site.laptop.ssh(f"tr '\\0' '\\n' < /proc/{pid}/environ"),
+    )
+    assert folder
+    enter = f"nsenter --target {pid} --mount setpriv --reuid=quant --regid=quant --clear-groups"
+    assert site.laptop.ssh(f"{enter} cat {folder[1]}/BROKER_KEY").strip() == SECRET
+    assert "Permission denied" in site.laptop.ssh(
+        f"setpriv --reuid=nobody --clear-groups cat {folder[1]}/BROKER_KEY", check=False
+    )
+    # What Alertmanager's configuration names, it has; nobody else does.
+    shared = site.laptop.ssh("stat -c '%a %U:%G' /etc/alertmanager/secrets/exporter_token").strip()
+    assert shared == "640 root:prometheus"
+
+
+# --- what survives
+
+
+def test_a_backup_is_restored_and_runs_nothing_again(site: Site, tmp_path: Path) -> None:
+    """Saved while slots are claimed; what was claimed since stays claimed, what was paused since
+    stays paused, and what was saved is back."""
+    site.laptop.ssh("echo kept > /var/lib/quant-exporter/notes; "
+                    "mkdir -p /var/lib/quant-exporter/reports; "
+                    "echo today > /var/lib/quant-exporter/reports/day.md")  # fmt: skip
+    site.laptop.fab("backup", f"--to={tmp_path}").well()
+    [archive] = tmp_path.iterdir()
+    assert archive.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(archive) as saved:
+        names = saved.getnames()
+        copy = saved.extractfile("backup/state.db")
+        assert copy
+        (tmp_path / "state.db").write_bytes(copy.read())
+    assert {"backup/exporter.yml", "backup/var/notes", "backup/var/reports/day.md"} <= set(names)
+    assert not [n for n in names if n.endswith(("token", ".lock")) and "state" in n]
+    run = site.run("slow")
+    site.outcome(run)
+    site.post("/api/v1/pause", {"task": "quick", "for": "1h"})
+    claimed = site.query("SELECT task, slot FROM runs WHERE slot NOT NULL")
+    site.laptop.ssh("rm -r /var/lib/quant-exporter/notes /var/lib/quant-exporter/reports")
+    said = site.laptop.fab("restore", str(archive)).well()
+    assert "No slot up to now is run again" in said
+    assert site.laptop.ssh("cat /var/lib/quant-exporter/notes").strip() == "kept"
+    assert site.laptop.ssh("cat /var/lib/quant-exporter/reports/day.md").strip() == "today"
+    still = site.query("SELECT task, slot FROM runs WHERE slot NOT NULL")
+    assert [row for row in claimed if row not in still] == []
+    assert site.metric('quant_task_paused{task="quick"}') == "1.0"
+    site.serves()
+    site.laptop.fab("restore", str(tmp_path / "state.db")).failed()
+    site.serves()
+
+
+def test_a_backup_is_restored_on_a_fresh_machine(site: Site, tmp_path: Path) -> None:
+    """The state is gone with the old machine: what is owed then is nothing."""
+    site.laptop.fab("backup", f"--to={tmp_path}").well()
+    [archive] = tmp_path.iterdir()
+    runs = site.query("SELECT count(*) FROM runs WHERE outcome NOT NULL")[0][0]
+    lost = "find /var/lib/quant-exporter -mindepth 1 -maxdepth 1 ! -name log -exec rm -r {} +"
+    site.laptop.ssh(f"systemctl stop quant-exporter; {lost}; rm -f /srv/data/slots; "
+                    "systemctl start quant-exporter")  # fmt: skip
+    site.laptop.fab("restore", str(archive)).well()
+    assert site.query("SELECT count(*) FROM runs WHERE outcome NOT NULL")[0][0] >= runs
+    wait_for(lambda: site.prometheus("quant_exporter_build_info"), 20)
+    assert site.get("/-/ready")
+
+
+def test_after_a_reboot_everything_is_back(site: Site) -> None:
+    """By itself: the exporter, Prometheus, Alertmanager, nginx, the firewall."""
+    before = site.laptop.wait_for_boot()
+    site.laptop.ssh("systemctl reboot", check=False)
+    site.vps.boot_again()
+    site.laptop.wait_for_boot(before)
+    units = ("quant-exporter", "prometheus", "prometheus-alertmanager", "nginx", "quant-firewall")
+    ask = f"systemctl is-active {' '.join(units)}"
+    wait_for(lambda: site.laptop.ssh(ask, check=False).split() == ["active"] * len(units), 60)
+    assert site.vps.network.outside.within(lambda: open_ports([22, 80, 443, 9090, 10077])) == [
+        22, 80, 443,
+    ]  # fmt: skip
+    assert browse(site, "/")[0] == 200
+    site.serves()
+    assert site.laptop.ssh("systemctl --failed --no-legend") == ""
+
+
+# --- helpers
+
+
+def open_ports(ports: list[int]) -> list[int]:
+    """Those that take a connection within a second."""
+    found = []
+    for start in range(0, len(ports), 400):
+        waiting = selectors.DefaultSelector()
+        for port in ports[start : start + 400]:
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex((VPS, port))
+            waiting.register(sock, selectors.EVENT_WRITE, port)
+        for _ in range(4):
+            for key, _events in waiting.select(0.25):
+                sock = key.fileobj  # type: ignore[assignment]
+                waiting.unregister(sock)
+                if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    found.append(key.data)
+                sock.close()
+        for key in list(waiting.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+        waiting.close()
+    return sorted(found)
+
+
+def browse(
+    site: Site,
+    path: str,
+    *,
+    method: str = "GET",
+    password: str | None = PASSWORD,
+    host: str = VPS,
+    body: str | None = None,
+    headers: dict[str, str] | None = None,
+    tls: bool = True,
+) -> tuple[int, http.client.HTTPMessage, str]:
+    """As a phone does it, from outside; the certificate is the machine's own."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    sent = {"Host": host, **(headers or {})}
+    if password is not None:
+        login = base64.b64encode(f"quant:{password}".encode()).decode()
+        sent["Authorization"] = f"Basic {login}"
+
+    def ask() -> tuple[int, http.client.HTTPMessage, str]:
+        connection: http.client.HTTPConnection = (
+            http.client.HTTPSConnection(VPS, timeout=10, context=context)
+            if tls
+            else http.client.HTTPConnection(VPS, timeout=10)
+        )
+        connection.request(method, path, body, sent)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+
+    return site.vps.network.outside.within(ask)

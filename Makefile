@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack setup setup-dev lock test lint unit dashboards pictures
+.PHONY: help run stack up down setup setup-dev lock test lint unit dashboards pictures
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,12 @@ stack: setup  ## the same with real Prometheus and Alertmanager, and stand-ins f
 	@$(BIN)/python -m exporter.simulator.show var/stack $(CONFIG) $(if $(FAULT),--fault)
 	@exec $(BIN)/honcho start -f var/stack/Procfile -d .
 
+up:  ## the whole stack in containers, with Grafana (PROFILES=remote-write for more)
+	@tools/up
+
+down:  ## stop the containers; what they keep stays in volumes
+	@$(or $(DOCKER),docker) compose --profile '*' down
+
 lock:  ## resolve the dependencies anew
 	tools/lock
 
@@ -51,6 +57,7 @@ lint: setup-dev  ## ruff, mypy, the arrows of the house, and the checks of each 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	tools/check-alerting
+	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check-containers
 
 test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages

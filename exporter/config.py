@@ -7,6 +7,7 @@ them. :func:`load` raises :class:`ConfigError`, which carries all mistakes.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -377,18 +378,28 @@ class Programs(Model):
         return write
 
 
+def _here(variable: str, usual: str) -> Any:
+    """A default that depends on where the exporter runs: in a container the environment names it.
+    What the file says wins."""
+    return Field(default_factory=lambda: os.environ.get(variable, usual), validate_default=True)
+
+
+def _hosts_here() -> tuple[str, ...]:
+    return tuple(os.environ.get("QUANT_ALLOWED_HOSTS", "").replace(",", " ").split())
+
+
 class Config(Model):
     """The whole of ``exporter.yml``."""
 
-    listen: str = "127.0.0.1:10077"
-    public_url: Url = "http://localhost:10077"
+    listen: str = _here("QUANT_LISTEN", "127.0.0.1:10077")
+    public_url: Url = _here("QUANT_PUBLIC_URL", "http://localhost:10077")
     timezone: Zone = "America/New_York"
     state: Path = Path("var/state.db")
     code: tuple[Path, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = Field(default_factory=_hosts_here)
     stop_timeout: Duration = 30.0
-    prometheus_url: Url = "http://localhost:9090"
-    alertmanager_url: Url = "http://localhost:9093"
+    prometheus_url: Url = _here("QUANT_PROMETHEUS_URL", "http://localhost:9090")
+    alertmanager_url: Url = _here("QUANT_ALERTMANAGER_URL", "http://localhost:9093")
     sources: Mapping[str, Source] = {}
     feeds: Mapping[str, Feed] = {}
     tasks: Mapping[str, Task] = {}

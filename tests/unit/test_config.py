@@ -83,3 +83,26 @@ def test_scalars_mean_what_a_person_means(tmp_path: Path) -> None:
     )
     assert config.feeds["f"].symbols == ("NO", "ON")
     assert list(config.calendar_overrides["XHKG"].early_close.values()) == ["12:00"]
+
+
+def test_environment_says_what_the_file_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container listens elsewhere than a laptop; what the file says wins."""
+    monkeypatch.setenv("QUANT_LISTEN", "0.0.0.0:10077")
+    monkeypatch.setenv("QUANT_ALLOWED_HOSTS", "exporter, other")
+    monkeypatch.setenv("QUANT_PROMETHEUS_URL", "http://prometheus:9090/")
+    config = read(tmp_path, "alertmanager_url: http://am:9093")
+    assert config.address == ("0.0.0.0", 10077)
+    assert config.allowed_hosts == ("exporter", "other")
+    assert config.prometheus_url == "http://prometheus:9090"
+    assert config.alertmanager_url == "http://am:9093"
+    assert read(tmp_path, "listen: 127.0.0.1:0").address == ("127.0.0.1", 0)
+
+
+def test_environment_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake there is said as if it stood in the file."""
+    monkeypatch.setenv("QUANT_LISTEN", "everywhere")
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, "timezone: UTC")
+    assert [m.place for m in caught.value.mistakes] == ["listen"]

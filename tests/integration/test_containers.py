@@ -1,0 +1,176 @@
+"""What containers are given, by the programs that read it; and, with an engine, all of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.boards import queries, selectors
+from tests.compose import LASTING, ROOT
+
+pytestmark = pytest.mark.integration
+needs_checkers = pytest.mark.skipif(
+    not (shutil.which("promtool") and shutil.which("amtool")),
+    reason="promtool or amtool is missing; tools/install-test-packages",
+)
+SECRETS = ("slack_url", "pagerduty_key", "smtp_password", "exporter_token")
+
+
+def _settings() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "settings", ROOT / "deploy/containers/settings.py"
+    )
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def made(folder: Path, **secrets: str) -> tuple[list[str], dict[str, Any]]:
+    """What the service `settings` says and the Alertmanager file that it writes."""
+    (folder / "secrets").mkdir()
+    for name in SECRETS:
+        (folder / "secrets" / name).write_text(secrets.get(name, ""))
+    said = _settings().make(ROOT / "prometheus", ROOT / "alerting", folder / "secrets", folder)
+    return said, yaml.safe_load((folder / "alertmanager/alertmanager.yml").read_text())
+
+
+def channels(config: dict[str, Any]) -> dict[str, list[str]]:
+    """Receiver to what it still sends by."""
+    return {
+        receiver["name"]: sorted(key for key in receiver if key.endswith("_configs"))
+        for receiver in config["receivers"]
+    }
+
+
+def checked(folder: Path) -> None:
+    for command in (
+        ["promtool", "check", "config", "prometheus/prometheus.yml"],
+        ["amtool", "check-config", "alertmanager/alertmanager.yml"],
+    ):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_checkers
+def test_without_any_secret_alerts_go_to_the_journal_alone(tmp_path: Path) -> None:
+    """Both programs take their files; nothing is left that would fail for want of a secret."""
+    said, config = made(tmp_path, exporter_token="t")
+    assert {kind for kinds in channels(config).values() for kind in kinds} == {"webhook_configs"}
+    assert channels(config)["deadman"] == []
+    assert any(
+        sentence == "slack: slack is left out, secrets/slack_url is empty" for sentence in said
+    )
+    checked(tmp_path)
+
+
+@needs_checkers
+def test_with_all_secrets_nothing_but_the_example_is_left_out(tmp_path: Path) -> None:
+    """The address of the dead-man service is still an example."""
+    said, config = made(tmp_path, **dict.fromkeys(SECRETS, "https://127.0.0.1/x"))
+    assert said == ["deadman: webhook is left out, its address is only an example"]
+    assert channels(config)["pagerduty"] == ["pagerduty_configs", "webhook_configs"]
+    assert channels(config)["email"] == ["email_configs", "webhook_configs"]
+    checked(tmp_path)
+
+
+def test_names_of_machines_and_places_of_secrets_change_and_nothing_else(tmp_path: Path) -> None:
+    """Routes, inhibition and rules stay what the shipped files say."""
+    _, config = made(tmp_path, **dict.fromkeys(SECRETS, "x"))
+    shipped = yaml.safe_load((ROOT / "alerting/alertmanager.yml").read_text())
+    for part in ("route", "inhibit_rules", "time_intervals", "templates"):
+        assert config[part] == shipped[part]
+    text = (tmp_path / "alertmanager/alertmanager.yml").read_text()
+    assert "localhost" not in text
+    assert "/etc/alertmanager/secrets" not in text
+    scraped = yaml.safe_load((tmp_path / "prometheus/prometheus.yml").read_text())
+    targets = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in scraped["scrape_configs"]
+    }
+    assert targets["quant-exporter"] == ["exporter:10077"]
+    assert targets["alertmanager"] == ["alertmanager:9093"]
+    for rules in (ROOT / "prometheus/rules").glob("*.yml"):
+        assert (tmp_path / "prometheus/rules" / rules.name).read_text() == rules.read_text()
+
+
+def test_made_anew_each_time(tmp_path: Path) -> None:
+    """A rule file that was taken out is gone."""
+    made(tmp_path)
+    stale = tmp_path / "prometheus/rules/stale.yml"
+    stale.write_text("groups: []")
+    _settings().make(ROOT / "prometheus", ROOT / "alerting", tmp_path / "secrets", tmp_path)
+    assert not stale.exists()
+
+
+@needs_checkers
+def test_remote_write_keeps_what_the_boards_show(tmp_path: Path) -> None:
+    """The agent's file is valid, and keeps every metric family that a board asks for."""
+    text = (ROOT / "prometheus/remote-write.yml").read_text()
+    (tmp_path / "password").write_text("x")
+    agent = tmp_path / "remote-write.yml"
+    agent.write_text(text.replace("/run/secrets/remote_write_password", str(tmp_path / "password")))
+    done = subprocess.run(
+        ["promtool", "check", "config", "--agent", str(agent)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (keep,) = [
+        rule["regex"]
+        for rule in yaml.safe_load(text)["remote_write"][0]["write_relabel_configs"]
+        if rule["action"] == "keep"
+    ]
+    asked = {selector.name for query in queries() for selector in selectors(query.expr)}
+    lost = {name for name in asked if not re.fullmatch(keep, name)}
+    assert all(name.startswith("alertmanager_") for name in lost), lost
+
+
+def _why_no_engine() -> str | None:
+    if not shutil.which("docker"):
+        return "no container engine is here"
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        return "docker is here, but no engine answers"
+    if subprocess.run(
+        ["docker", "compose", "version"], capture_output=True, check=False
+    ).returncode:
+        return "docker has no compose plugin here"
+    return None
+
+
+@pytest.mark.timeout(900)
+def test_all_of_it_comes_up_and_is_healthy(tmp_path: Path) -> None:
+    """With an engine: `make up` from a fresh checkout, and every health check says yes."""
+    if why := _why_no_engine():
+        pytest.skip(why)
+    checkout = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(checkout)], check=True)
+    compose = ["docker", "compose", "--project-name", "quant-test"]
+    environment = {"COMPOSE_PROJECT_NAME": "quant-test"}
+    try:
+        done = subprocess.run(
+            ["make", "up"], cwd=checkout, capture_output=True, text=True,
+            check=False, env={**os.environ, **environment},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        listed = subprocess.run(
+            [*compose, "ps", "--format", "json"], cwd=checkout, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        health = {
+            row["Service"]: row["Health"] for row in map(json.loads, listed.stdout.splitlines())
+        }
+        assert health == dict.fromkeys(set(LASTING) - {"remote-write"}, "healthy")
+    finally:
+        subprocess.run(
+            [*compose, "--profile", "*", "down", "--volumes"], cwd=checkout, check=False,
+            capture_output=True,
+        )  # fmt: skip

@@ -1,0 +1,204 @@
+"""The rules that docker-compose.yml and the Dockerfile follow, one small test a rule."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from typing import Any
+
+import pytest
+
+from tests.compose import COMPOSE, LASTING, ROOT, SERVICES, bytes_of, mounted_files, secret_names
+
+each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+each_lasting = pytest.mark.parametrize("service", LASTING.values(), ids=LASTING)
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+GB = 2**30
+
+
+def test_file_is_what_the_specification_says() -> None:
+    """Every key is known to compose; the schema comes with the checker."""
+    checker = "check_jsonschema"
+    done = subprocess.run(
+        [sys.executable, "-m", checker, "--builtin-schema", "vendor.compose-spec",
+         str(ROOT / "docker-compose.yml")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_four_start_without_a_profile() -> None:
+    """Exporter, Prometheus, Alertmanager and Grafana; the rest is asked for."""
+    plain = {name for name, service in SERVICES.items() if not service.get("profiles")}
+    assert plain - {"settings"} == {"exporter", "prometheus", "alertmanager", "grafana"}
+    profiles = {p for service in SERVICES.values() for p in service.get("profiles", ())}
+    assert "remote-write" in profiles
+
+
+@each_service
+def test_ports_are_on_loopback_alone(service: dict[str, Any]) -> None:
+    """Nobody on the network reaches what has no login."""
+    for port in service.get("ports", ()):
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+
+
+@each_service
+def test_image_has_a_version(service: dict[str, Any]) -> None:
+    """`latest`, or a major version alone, is another program tomorrow."""
+    name, _, tag = service["image"].partition(":")
+    assert name
+    assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag)
+
+
+def test_our_image_has_the_version_of_the_project() -> None:
+    """What runs says what it is."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert SERVICES["exporter"]["image"] == f"quant-exporter:{version}"
+
+
+def test_prometheus_is_one_version() -> None:
+    """The one that stores and the one that sends."""
+    assert SERVICES["prometheus"]["image"] == SERVICES["remote-write"]["image"]
+
+
+def test_docs_of_alerting_speak_of_the_pinned_alertmanager() -> None:
+    """A recipe that needs a newer one than 0.25 can be judged by it."""
+    version = SERVICES["alertmanager"]["image"].rpartition(":v")[2]
+    assert f"Alertmanager {version}" in (ROOT / "docs/alerts.md").read_text()
+
+
+@each_lasting
+def test_service_comes_back_by_itself(service: dict[str, Any]) -> None:
+    """After a crash and after a reboot, but not after `make down`."""
+    assert service["restart"] == "unless-stopped"
+
+
+@each_lasting
+def test_service_has_a_health_check(service: dict[str, Any]) -> None:
+    """`up --wait` and those who start later rely on it."""
+    check = service["healthcheck"]
+    assert check["test"][0] == "CMD"
+    assert {"interval", "timeout", "start_period", "retries"} <= set(check)
+
+
+@each_service
+def test_service_may_do_little(service: dict[str, Any]) -> None:
+    """No capability, no new privilege, nothing written but volumes and /tmp, bounded processes."""
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] <= 512
+    assert all(tmpfs.startswith("/tmp:size=") for tmpfs in service["tmpfs"])
+
+
+@each_service
+def test_logs_of_containers_are_bounded(service: dict[str, Any]) -> None:
+    """An engine keeps them for ever unless it is told."""
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+
+
+def test_limits_fit_a_machine_of_4_gb() -> None:
+    """All together, profiles included; each also has a share of the processor."""
+    assert sum(bytes_of(service["mem_limit"]) for service in SERVICES.values()) <= 4 * GB
+    assert all(0 < service["cpus"] <= 2 for service in SERVICES.values())
+
+
+@each_service
+def test_no_secret_is_in_the_environment(service: dict[str, Any]) -> None:
+    """`docker inspect` shows it. Names of files that hold one are no secret."""
+    for name, value in service.get("environment", {}).items():
+        words = re.search(r"KEY|TOKEN|SECRET|PASSWORD|_URL_FILE", name)
+        assert not words or (name.endswith("__FILE") and value.startswith("/run/secrets/"))
+    assert "env_file" not in service
+
+
+def test_every_secret_is_a_file_and_used() -> None:
+    """`make up` makes them in secrets/, which git and the image never see."""
+    assert all(s == {"file": f"./secrets/{n}"} for n, s in COMPOSE["secrets"].items())
+    used = set().union(*(secret_names(service) for service in SERVICES.values()))
+    assert used == set(COMPOSE["secrets"])
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().split()
+    script = (ROOT / "tools/up").read_text()
+    assert all(name in script for name in COMPOSE["secrets"])
+
+
+def test_every_volume_is_used() -> None:
+    """What must survive lies in named volumes."""
+    used = {
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", ())
+        if not volume.startswith("./")
+    }
+    assert used == set(COMPOSE["volumes"])
+
+
+@pytest.mark.parametrize(("service", "here", "there"), mounted_files())
+def test_mounted_file_exists(service: str, here: str, there: str) -> None:
+    """A missing one becomes an empty folder, and the program a riddle."""
+    assert (ROOT / here).exists()
+    assert there.startswith("/")
+
+
+@each_service
+def test_mounted_files_are_read_only(service: dict[str, Any]) -> None:
+    """A container changes nothing in the checkout."""
+    for volume in service.get("volumes", ()):
+        assert not volume.startswith("./") or volume.endswith(":ro")
+
+
+def test_nothing_that_alerts_waits_for_the_exporter() -> None:
+    """An exporter that does not start is what Prometheus has to notice."""
+    for name in ("prometheus", "alertmanager"):
+        assert "exporter" not in SERVICES[name]["depends_on"]
+    conditions = {
+        c["condition"] for s in SERVICES.values() for c in s.get("depends_on", {}).values()
+    }
+    assert conditions <= {"service_healthy", "service_completed_successfully"}
+
+
+def test_prometheus_keeps_a_bounded_history() -> None:
+    """By time and by size."""
+    flags = [flag.partition("=")[0] for flag in SERVICES["prometheus"]["command"]]
+    assert {"--storage.tsdb.retention.time", "--storage.tsdb.retention.size"} <= set(flags)
+
+
+def test_one_variable_closes_grafana() -> None:
+    """Open to look at on loopback, as a viewer; a password by secret for the rest."""
+    given = SERVICES["grafana"]["environment"]
+    assert given["GF_AUTH_ANONYMOUS_ENABLED"] == "${GRAFANA_ANONYMOUS:-true}"
+    assert given["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    home = given["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].rpartition("/")[2]
+    assert (ROOT / "grafana/dashboards" / home).is_file()
+
+
+def test_image_runs_as_nobody_in_particular() -> None:
+    """A user of its own, by number, in the last stage."""
+    last = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER 10077:10077$", last, re.MULTILINE)
+    assert "HEALTHCHECK" in last
+
+
+def test_image_installs_what_the_lock_says() -> None:
+    """Hashes are required, the project itself brings nothing more."""
+    installs = re.findall(r"pip install ([^\\\n]+)", DOCKERFILE)
+    assert [words.strip() for words in installs] == [
+        "--require-hashes --requirement requirements.lock",
+        "--no-deps --no-build-isolation .",
+    ]
+
+
+def test_engine_is_sent_what_the_image_needs_and_no_more() -> None:
+    """.dockerignore lets in exactly what is copied."""
+    let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    copied = [
+        word
+        for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+        for word in line.split()[:-1]
+    ]
+    assert sorted(let_in) == sorted(copied)
+    assert all((ROOT / name).exists() for name in copied)

@@ -1,0 +1,124 @@
+"""`make up`: what it says is missing, and what it makes. The engine is a stand-in."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.compose import COMPOSE, ROOT
+
+WORKS = """#!/bin/sh
+echo "$* profiles=$COMPOSE_PROFILES" >>"$LOG"
+"""
+
+
+class Machine:
+    """A copy of what `make up` reads, and a PATH with the usual tools and an engine of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.bin, self.log = folder / "checkout", folder / "bin", folder / "asked"
+        self.bin.mkdir()
+        for name in ("tools/up", "exporter.yml", "strategies", "prometheus", "alerting"):
+            target = self.root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+        for name in ("bash", "env", "dirname", "mkdir", "chmod", "tr", "head", "grep", "cat",
+                     "find", "sort", "xargs", "sha256sum", "cut", "sh"):  # fmt: skip
+            (self.bin / name).symlink_to(shutil.which(name) or name)
+
+    def engine(self, script: str) -> None:
+        (self.bin / "docker").write_text(script)
+        (self.bin / "docker").chmod(0o755)
+
+    def up(self, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.root / "tools/up")], capture_output=True, text=True, check=False,
+            env={"PATH": str(self.bin), "LOG": str(self.log), **more},
+        )  # fmt: skip
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """With no engine yet."""
+    return Machine(tmp_path)
+
+
+def test_no_engine(machine: Machine) -> None:
+    """One sentence, what to install, and what works without."""
+    done = machine.up()
+    assert done.returncode == 1
+    assert done.stderr.startswith("No container engine is here: install Docker Engine")
+    assert "make stack" in done.stderr
+    assert not (machine.root / "secrets").exists()
+
+
+def test_engine_that_does_not_answer(machine: Machine) -> None:
+    """Installed, but not started, or not ours to use."""
+    machine.engine("#!/bin/sh\necho Cannot connect >&2; exit 1\n")
+    done = machine.up()
+    assert done.returncode == 1
+    assert "its engine does not answer you: start it" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_engine_without_compose(machine: Machine) -> None:
+    """The plugin is a package of its own."""
+    machine.engine('#!/bin/sh\n[ "$1" != compose ]\n')
+    done = machine.up()
+    assert done.returncode == 1
+    assert "docker has no compose plugin: install it" in done.stderr
+
+
+def test_secrets_are_made_and_what_is_missing_is_said(machine: Machine) -> None:
+    """Nothing stops for want of a secret; the folder is closed, its files are readable."""
+    machine.engine(WORKS)
+    done = machine.up()
+    assert done.returncode == 0, done.stderr
+    folder = machine.root / "secrets"
+    assert {path.name for path in folder.iterdir()} == set(COMPOSE["secrets"])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+    for name in ("exporter_token", "grafana_admin_password"):
+        assert len((folder / name).read_text()) == 40
+    assert "secrets/slack_url is empty: nothing is sent to Slack." in done.stdout
+    assert "tickdb_key" not in done.stdout, "the simulated feed needs none"
+    assert "compose up --detach --build --wait" in machine.log.read_text()
+
+
+def test_a_second_time_changes_no_secret(machine: Machine) -> None:
+    """Made passwords stay, and so does what the user put there."""
+    machine.engine(WORKS)
+    machine.up()
+    (machine.root / "secrets/slack_url").write_text("https://hooks.example/x")
+    kept = {p.name: p.read_text() for p in (machine.root / "secrets").iterdir()}
+    done = machine.up()
+    assert {p.name: p.read_text() for p in (machine.root / "secrets").iterdir()} == kept
+    assert "slack_url" not in done.stdout
+
+
+def test_a_key_that_the_config_needs_is_asked_for(machine: Machine) -> None:
+    """Only when exporter.yml names its file."""
+    machine.engine(WORKS)
+    config = machine.root / "exporter.yml"
+    config.write_text(config.read_text() + "\n# \nx: {api_key_file: /run/secrets/tickdb_key}\n")
+    assert "secrets/tickdb_key is empty" in machine.up().stdout
+
+
+def test_profiles_are_passed_on(machine: Machine) -> None:
+    """PROFILES=logs,remote-write."""
+    machine.engine(WORKS)
+    done = machine.up(PROFILES="logs,remote-write")
+    assert "profiles=logs,remote-write" in machine.log.read_text()
+    assert "secrets/remote_write_password is empty" in done.stdout
+
+
+def test_failure_says_where_to_look(machine: Machine) -> None:
+    """Compose's own words are followed by what to ask next."""
+    machine.engine('#!/bin/sh\ncase "$*" in *--wait*) exit 1;; esac\n')
+    done = machine.up()
+    assert done.returncode == 1
+    assert "docker compose logs NAME" in done.stderr

@@ -40,6 +40,7 @@ from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard, read_or_make_token
 from exporter.web.server import Server
 from exporter.web.status import routes as status_routes
+from exporter.web.status.records import Records
 from exporter.web.status.view_of import ViewOf
 from exporter.web.tasks_view import TasksView
 
@@ -229,6 +230,7 @@ class App:
         routes = [
             *api.routes(),
             *status_routes(ViewOf(self)),
+            *Records(self).routes(),
             *self.desk.routes(self.guard.is_token),
         ]
         server = Server(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from exporter.web.status.view import (
     AlertRow,
+    DigestRow,
     Failure,
     FeedRow,
     LogLine,
@@ -82,6 +84,10 @@ def well() -> StatusView:
         ),
         runs=tuple(ran),
         links=(("Metrics", "/metrics"), ("Grafana", "http://localhost:3000")),
+        digest=DigestRow("2026-11-23", "2026-11-23: quiet. 61 runs of 4 tasks, all well; 1,204 "
+                         "log lines, no errors. Tomorrow: 55 slots, the first is health_check at "
+                         "00:00.",
+                         quiet=True),
     )  # fmt: skip
 
 
@@ -137,11 +143,15 @@ def failing() -> StatusView:
         tasks=(*calm.tasks, broken, late),
         alerts=(
             AlertRow("QuantTaskFailing", "critical", "A task fails.", NOW - 2 * HOUR,
-                     description="signals failed 3 times in a row."),
+                     description="signals failed 3 times in a row.", subject="signals",
+                     ack="alertname=QuantTaskFailing&task=signals"),
             AlertRow("QuantTaskFailing", "warning", "A task is late.", NOW - 3 * HOUR,
-                     acknowledged=True, description="broker_sync is past its deadline."),
+                     acknowledged=True, description="broker_sync is past its deadline.",
+                     subject="broker_sync"),
         ),
         runs=(*broken.runs[::-1], *calm.runs),
+        digest=DigestRow("2026-11-23", "2026-11-23: 2 of 64 runs failed; 9 errors of 2 kinds, 1 "
+                         "new; 1 alert.", quiet=False),
     )  # fmt: skip
 
 
@@ -161,6 +171,29 @@ def overdue() -> StatusView:
     )  # fmt: skip
 
 
+def paused() -> StatusView:
+    """Everything was paused before a holiday."""
+    calm = well()
+    tasks = tuple(
+        replace(t, state="paused", paused_until=NOW + 2 * DAY, next_run=math.nan)
+        for t in calm.tasks
+    )
+    return replace(calm, tasks=tasks)
+
+
+def unhealthy() -> StatusView:
+    """The state cannot be kept."""
+    return replace(
+        well(),
+        troubles=(
+            "The state file was damaged and set aside as state.db.damaged-20261124T150000Z; a new "
+            "one was begun.",
+            "Last week's runs cannot be read: disk I/O error",
+        ),
+        runs=(),
+    )
+
+
 def hostile() -> StatusView:
     """Text from outside that would like to be markup, very long words, turned writing."""
     failure = Failure(
@@ -172,9 +205,20 @@ def hostile() -> StatusView:
     return replace(
         well(),
         tasks=(task,),
-        alerts=(AlertRow(HOSTILE, "critical", HOSTILE, NOW - 60, description=HOSTILE),),
+        alerts=(
+            AlertRow(
+                HOSTILE,
+                "critical",
+                HOSTILE,
+                NOW - 60,
+                description=HOSTILE,
+                subject=HOSTILE,
+                ack="alertname=%3Cscript%3E",
+            ),
+        ),
         runs=(RunRow("signals", "r1", NOW - HOUR, 1.0, "error", HOSTILE),),
         simulated=(HOSTILE,),
+        digest=DigestRow("2026-11-23", HOSTILE, quiet=False),
         troubles=(HOSTILE,),
     )
 
@@ -200,6 +244,8 @@ VIEWS = {
     "simulated": simulated,
     "failing": failing,
     "overdue": overdue,
+    "paused": paused,
+    "unhealthy": unhealthy,
     "hostile": hostile,
     "many": many,
 }

@@ -21,6 +21,14 @@ def runs(path: Path, since: float, task: str | None, limit: int) -> list[Run]:
         return [rows.to_run(values) for values in db.execute(question, (since, task, task, limit))]
 
 
+def run(path: Path, run_id: str) -> Run | None:
+    """The run of that id."""
+    question = f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE run_id = ?"  # noqa: S608 - our own names
+    with closing(database.read_only(path)) as db:
+        found = db.execute(question, (run_id,)).fetchone()
+    return rows.to_run(found) if found else None
+
+
 def journal_rows(path: Path, since: float, kind: str | None, limit: int) -> list[JournalRow]:
     """What was journalled since then, newest first."""
     question = (

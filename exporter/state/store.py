@@ -137,6 +137,10 @@ class State:
         """Runs claimed since then, newest first. Raises :class:`StateError`."""
         return await self._in_thread(lambda: history.runs(self.path, since, task, limit))
 
+    async def run(self, run_id: str) -> Run | None:
+        """One run; None when it is not known (any more). Raises :class:`StateError`."""
+        return await self._in_thread(lambda: history.run(self.path, run_id))
+
     async def journal_rows(
         self, since: float, kind: str | None = None, limit: int = 1000
     ) -> list[JournalRow]:

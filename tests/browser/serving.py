@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from exporter.web.status import StatusView, routes
+from exporter.web.status.records import House, Records
 from tests import views
 
 
@@ -27,11 +28,13 @@ class Site:
 
 
 @asynccontextmanager
-async def serve() -> AsyncIterator[Site]:
-    """A real server on loopback."""
+async def serve(records: House | None = None) -> AsyncIterator[Site]:
+    """A real server on loopback; with `records`, the pages behind the status page too."""
     site = Site()
     app = web.Application()
     app.add_routes(routes(site.show))
+    if records:
+        app.add_routes(Records(records).routes())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

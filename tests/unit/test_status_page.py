@@ -89,9 +89,8 @@ def test_trouble_is_named_and_leads_to_its_place() -> None:
     """Each matter stands at the top, the worst first, with a link."""
     verdict = judge(views.failing())
     assert verdict.level == "bad"
-    assert verdict.headline == "2 things are wrong, 1 wants a look"
+    assert verdict.headline == "1 thing is wrong, 1 wants a look"
     assert [(m.level, m.anchor) for m in verdict.matters] == [
-        ("bad", "alerts"),
         ("bad", "task-signals"),
         ("warn", "task-broker_sync"),
     ]
@@ -147,6 +146,8 @@ def test_moments_are_the_users_own() -> None:
     assert words.moment(views.NOW - views.DAY) == "Mon 10:00"
     assert words.moment(views.NOW + 30 * views.DAY) == "2026-12-24 10:00"
     assert words.moment(math.nan) == "never"
+    assert words.away(views.NOW - 17.5 * views.HOUR) == "17h ago"
+    assert words.away(views.NOW + 2 * views.DAY + views.HOUR) == "in 2d"
     assert (words.away(views.NOW - 90), words.away(views.NOW + 90)) == ("1m 30s ago", "in 1m 30s")
     assert Words(views.NOW, "Asia/Tokyo").moment(views.NOW) == "00:00"
 
@@ -167,10 +168,48 @@ def test_week_counts_by_the_users_days() -> None:
     late = views.NOW - 11 * views.HOUR  # Monday 23:00 in New York
     run = replace(views.runs("t", 1)[0], started=late)
     week = count(replace(views.well(), runs=(run,)))
-    assert [d.isoformat() for d in week.days][-2:] == ["2026-11-23", "2026-11-24"]
+    assert [d.isoformat() for d in week.days][:2] == ["2026-11-24", "2026-11-23"]
     ((name, days),) = week.rows
     assert name == "t"
-    assert [d.succeeded for d in days] == [0, 0, 0, 0, 0, 1, 0]
+    assert [d.succeeded for d in days] == [0, 1, 0, 0, 0, 0, 0]
+
+
+def test_alert_about_a_thing_in_trouble_is_the_same_matter() -> None:
+    """Who reads "2 things" looks for a second one."""
+    view = views.failing()
+    assert [m.anchor for m in judge(view).matters] == ["task-signals", "task-broker_sync"]
+    other = replace(view.alerts[0], subject="", name="QuantExporterDown")  # type: ignore[index]
+    assert judge(replace(view, alerts=(other,))).matters[0].anchor == "alerts"
+
+
+def test_what_comes_next_is_said_beside_the_headline() -> None:
+    """The next run, what is paused, which exchange is open."""
+    text = re.sub(r"\s+", " ", outline(views.well()).text)
+    assert "4 tasks, 1 paused · next health_check 10:30 (in 30m) · FX open · XNYS open" in text
+
+
+def test_first_minute_does_not_claim_more_than_it_knows() -> None:
+    """Nothing is wrong, nothing ran; a feed without a bar waits."""
+    page = outline(views.fresh())
+    assert "All is well; nothing ran yet" in page.text
+    assert "waiting" in page.text
+    assert "fresh" not in page.text
+
+
+def test_digest_is_summed_up_and_linked() -> None:
+    """One sentence, and the way to all of it."""
+    page = outline(views.failing())
+    assert "2026-11-23: 2 of 64 runs failed" in page.text
+    assert ("a", {"href": "digests/2026-11-23"}) in page.tags
+    assert "Latest digest" not in outline(views.fresh()).text
+
+
+def test_failures_lead_to_their_run_and_alerts_to_their_acknowledgement() -> None:
+    """From what is wrong to what to do, one click."""
+    links = [a.get("href") for tag, a in outline(views.failing()).tags if tag == "a"]
+    assert links.count("runs/signal0019") == 2
+    assert "tasks/signals" in links
+    assert "ack?alertname=QuantTaskFailing&task=signals" in links
 
 
 def test_severity_decides_how_bad_a_failing_task_is() -> None:

@@ -1,4 +1,4 @@
-"""The page at ``/``, for those without Grafana."""
+"""The pages at ``/`` and behind it, for those without Grafana."""
 
 from exporter.web.status.page import render, routes
 from exporter.web.status.view import StatusView

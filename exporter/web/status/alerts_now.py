@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -14,6 +15,8 @@ from exporter.web.status.view import AlertRow
 TIMEOUT = aiohttp.ClientTimeout(total=2)
 HOLDS_SECONDS = 10.0
 WATCHDOG = "QuantWatchdog"
+SUBJECTS = ("strategy", "task", "feed", "source", "exchange")
+"""Labels that say what an alert is about, the narrowest first."""
 _ORDER = {"critical": 0, "warning": 1}
 
 
@@ -61,4 +64,8 @@ def _row(alert: Mapping[str, Any]) -> AlertRow:
         datetime.fromisoformat(alert["startsAt"]).timestamp(),
         acknowledged=bool(alert["status"]["silencedBy"]),
         description=notes.get("description", ""),
+        subject=next((labels[name] for name in SUBJECTS if labels.get(name)), ""),
+        ack=urlencode(
+            {name: labels[name] for name in ("alertname", *SUBJECTS) if labels.get(name)}
+        ),
     )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from exporter.units import format_duration
-from exporter.web.status.view import Level, StatusView
+from exporter.web.status.view import Level, StatusView, TaskRow
 
 
 @dataclass(frozen=True)
 class Matter:
-    """One thing that needs a look; `anchor` is where on the page it is explained."""
+    """One thing that needs a look; `anchor` is where on the page it is explained, `subject` the
+    task, feed or strategy that it is about."""
 
     level: Level
     text: str
     anchor: str
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,25 @@ class Verdict:
     matters: tuple[Matter, ...]
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What somebody wants to know when all is well: the task that runs next, how many are paused,
+    and each exchange with whether it is open."""
+
+    following: TaskRow | None
+    paused: int
+    markets: tuple[tuple[str, bool], ...]
+
+
 def judge(view: StatusView) -> Verdict:
-    """Look at everything once."""
-    found = sorted(_matters(view), key=lambda matter: matter.level != "bad")
+    """Look at everything once. An alert about a thing that is in trouble is the same matter."""
+    found = [matter for matter in _matters(view) if matter.level in ("bad", "warn")]
+    in_trouble = {matter.subject for matter in found if matter.anchor != "alerts"} - {""}
+    found = [m for m in found if not (m.anchor == "alerts" and m.subject in in_trouble)]
+    found.sort(key=lambda matter: matter.level != "bad")
     if not found:
-        return Verdict("fine", "All is well", ())
+        young = view.tasks and not view.runs and all(t.state == "new" for t in view.tasks)
+        return Verdict("fine", "All is well; nothing ran yet" if young else "All is well", ())
     bad = sum(matter.level == "bad" for matter in found)
     if bad:
         headline = "1 thing is wrong" if bad == 1 else f"{bad} things are wrong"
@@ -41,12 +58,27 @@ def judge(view: StatusView) -> Verdict:
     return Verdict("warn", headline, tuple(found))
 
 
+def facts(view: StatusView) -> Facts:
+    """Look at what comes."""
+    ahead = [task for task in view.tasks if not math.isnan(task.next_run)]
+    return Facts(
+        min(ahead, key=lambda task: task.next_run, default=None),
+        sum(task.state == "paused" for task in view.tasks),
+        tuple(sorted({feed.exchange: feed.open for feed in view.feeds}.items())),
+    )
+
+
 def _matters(view: StatusView) -> list[Matter]:
     found = [Matter("bad", text, "troubles") for text in view.troubles]
     if view.alerts is None and view.alertmanager_seen:
         found.append(Matter("warn", "Alertmanager does not answer", "alerts"))
     found += [
-        Matter(alert.level, f"{alert.name}: {alert.description or alert.summary}", "alerts")
+        Matter(
+            alert.level,
+            f"{alert.name}: {alert.description or alert.summary}",
+            "alerts",
+            alert.subject,
+        )
         for alert in view.alerts or ()
     ]
     for task in view.tasks:
@@ -56,17 +88,19 @@ def _matters(view: StatusView) -> list[Matter]:
             else "failed at its newest run",
             "late": "has passed its deadline without a success",
         }.get(task.state, "")
-        found.append(Matter(task.level, f"Task {task.name} {why}", f"task-{task.name}"))
+        text = f"Task {task.name} {why}"
+        found.append(Matter(task.level, text, f"task-{task.name}", task.name))
     for feed in view.feeds:
         text = f"Feed {feed.name}: " + (
             f"{feed.worst} is overdue by {format_duration(round(feed.overdue))}"
             if feed.overdue > 0
             else feed.problem
         )
-        found.append(Matter(feed.level, text, "feeds"))
+        found.append(Matter(feed.level, text, f"feed-{feed.name}", feed.name))
     for strategy in view.strategies:
         level = strategy.level(view.now)
         over = strategy.drawdown >= strategy.limit
         text = f"is {strategy.drawdown:.1%} below its peak" if over else "has old equity"
-        found.append(Matter(level, f"Strategy {strategy.name} {text}", "strategies"))
-    return [matter for matter in found if matter.level in ("bad", "warn")]
+        anchor = f"strategy-{strategy.name}"
+        found.append(Matter(level, f"Strategy {strategy.name} {text}", anchor, strategy.name))
+    return found

@@ -110,7 +110,18 @@ class FeedRow:
         passed = {severity for severity, limit in self.limits if self.overdue > limit}
         if "critical" in passed:
             return "bad"
-        return "warn" if passed or self.overdue > 0 or self.problem else "fine"
+        if passed or self.overdue > 0 or self.problem:
+            return "warn"
+        return "idle" if math.isnan(self.newest) else "fine"
+
+    @property
+    def word(self) -> str:
+        """Its state in one word; before the first bar it only waits."""
+        if self.overdue > 0:
+            return "overdue"
+        if self.problem:
+            return "trouble"
+        return "waiting" if math.isnan(self.newest) else "fresh"
 
 
 @dataclass(frozen=True)
@@ -149,11 +160,24 @@ class AlertRow:
     since: float
     acknowledged: bool = False
     description: str = ""
+    subject: str = ""
+    """The task, feed or strategy that it is about."""
+    ack: str = ""
+    """The query of the page that acknowledges it."""
 
     @property
     def level(self) -> Level:
         """As its severity; an acknowledged one is in somebody's hands."""
         return "idle" if self.acknowledged else _worse(self.severity)
+
+
+@dataclass(frozen=True)
+class DigestRow:
+    """The newest nightly digest, in one sentence; `day` as ``2026-11-24``."""
+
+    day: str
+    headline: str
+    quiet: bool
 
 
 @dataclass(frozen=True)
@@ -175,3 +199,4 @@ class StatusView:
     simulated: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    digest: DigestRow | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ from exporter import __version__
 from exporter.clock import Clock
 from exporter.config import Config
 from exporter.feeds import Feeds, FeedState
+from exporter.logs.digest.command import reports_folder
+from exporter.logs.digest.keeping import latest
+from exporter.logs.digest.render import headline
 from exporter.sources.base import Source
 from exporter.state import Run, State
 from exporter.strategies import Strategies
@@ -17,6 +21,7 @@ from exporter.web.status.alerts_now import AlertsNow
 from exporter.web.status.spark import MOST
 from exporter.web.status.view import (
     NAN,
+    DigestRow,
     Failure,
     FeedRow,
     LogLine,
@@ -30,6 +35,7 @@ from exporter.web.tasks_view import TasksView
 WEEK = 7 * 86400.0
 MOST_RUNS = 20_000
 HOLDS_SECONDS = 5.0
+DIGEST_HOLDS_SECONDS = 60.0
 _LINES = 40
 
 
@@ -63,11 +69,14 @@ class ViewOf:
         self._runs: list[Run] = []
         self._read = -HOLDS_SECONDS
         self._unreadable: str | None = None
+        self._digest: DigestRow | None = None
+        self._digest_read = -DIGEST_HOLDS_SECONDS
 
     async def __call__(self) -> StatusView:
         """Looks at everything once. Raises nothing: what cannot be read is a trouble."""
         house, now = self._house, self._house.clock.now()
         await self._read_runs(now)
+        await self._read_digest()
         alerts = await self._alerts.rows()
         runs: dict[str, list[Run]] = {}
         for run in self._runs:
@@ -85,6 +94,7 @@ class ViewOf:
             simulated=tuple(s.name for s in house.sources.values() if s.simulated),
             troubles=tuple(self._troubles()),
             links=(("Metrics", "metrics"), ("Tasks as JSON", "api/v1/tasks")),
+            digest=self._digest,
         )
 
     async def _read_runs(self, now: float) -> None:
@@ -98,6 +108,14 @@ class ViewOf:
             self._unreadable = None
         except Exception as error:  # noqa: BLE001 - the page must come, whatever the disk does
             self._unreadable = f"Last week's runs cannot be read: {error}"
+
+    async def _read_digest(self) -> None:
+        monotonic = self._house.clock.monotonic()
+        if monotonic - self._digest_read < DIGEST_HOLDS_SECONDS:
+            return
+        self._digest_read = monotonic
+        found = await asyncio.to_thread(latest, reports_folder(self._house.config))
+        self._digest = DigestRow(found.title, headline(found), found.quiet) if found else None
 
     def _troubles(self) -> list[str]:
         said = [

@@ -23,7 +23,8 @@ class Day:
 
 @dataclass(frozen=True)
 class Week:
-    """`days` are the headings, oldest first; a row is a task's name and a cell a day."""
+    """`days` are the headings, newest first (a phone shows the first ones); a row is a task's name
+    and a cell a day."""
 
     days: tuple[date, ...]
     rows: tuple[tuple[str, tuple[Day, ...]], ...]
@@ -33,7 +34,7 @@ def count(view: StatusView) -> Week:
     """In the user's zone; tasks that did not run have no row."""
     zone = ZoneInfo(view.zone)
     today = datetime.fromtimestamp(view.now, zone).date()
-    days = tuple(today - timedelta(days=n) for n in range(DAYS - 1, -1, -1))
+    days = tuple(today - timedelta(days=n) for n in range(DAYS))
     counts: Counter[tuple[str, date, str]] = Counter(
         (run.task, datetime.fromtimestamp(run.started, zone).date(), run.level) for run in view.runs
     )

@@ -12,6 +12,7 @@ from exporter.units import format_duration
 
 NEVER = "never"
 NOTHING = "–"
+_GRAINS = ((2 * 86400, 86400), (36000, 3600), (600, 60), (0, 1))
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -36,13 +37,16 @@ class Words:
         return datetime.fromtimestamp(at, self._zone).strftime("%a %d %b")
 
     def away(self, at: float) -> str:
-        """``3m ago`` or ``in 2h 5m``; empty for a time that never was."""
+        """``3m ago`` or ``in 2h 5m``, the coarser the further; empty for a time that never was."""
         if math.isnan(at):
             return ""
         seconds = at - self._now
         if abs(seconds) < 1:
             return "now"
-        text = format_duration(float(round(abs(seconds))))
+        away = abs(seconds)
+        # Nobody wants the minutes of yesterday.
+        grain = next(g for least, g in _GRAINS if away >= least)
+        text = format_duration(float(away // grain * grain) if grain > 1 else float(round(away)))
         return f"in {text}" if seconds > 0 else f"{text} ago"
 
     @staticmethod

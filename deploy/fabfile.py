@@ -6,6 +6,7 @@ comes along each time. So a connection that dies in the middle of a deploy does 
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 import io
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import paramiko
@@ -29,6 +31,10 @@ import systems  # noqa: E402
 from places import ProblemError  # noqa: E402
 
 _TOOL = "/opt/quant/tool"
+_DIED = (
+    "the connection died. What was begun on the machine goes on there; the same command again "
+    "waits for it and tells how it ended"
+)
 
 
 @task(help={"dry-run": "only say what would change"})
@@ -148,8 +154,21 @@ def domain(c: Connection, domain: str, email: str) -> None:
         _vps(c, "domain", domain, email)
 
 
-def _machine(c: Connection) -> Connection:
-    """Connect to a host that is known; its tool folder is this tree's."""
+@contextlib.contextmanager
+def _machine(c: Connection) -> Iterator[None]:
+    """Connected to a host that is known; its tool folder is this tree's."""
+    _connect(c)
+    try:
+        _send_tool(c)
+        yield
+    except (EOFError, OSError, paramiko.SSHException) as error:
+        raise Exit(f"{_DIED} ({error or type(error).__name__})", code=1) from error
+    finally:
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
+            c.close()
+
+
+def _connect(c: Connection) -> None:
     if not isinstance(c, Connection):
         raise Exit("say which machine: fab -H HOST …, or make … HOST=…", code=2)
     # Fabric would accept any host key; a deploy goes to the machine that is meant, or nowhere.
@@ -169,8 +188,6 @@ def _machine(c: Connection) -> Connection:
         systems.need_a_system_we_know(c.run("cat /etc/os-release", hide=True, warn=True).stdout)
     except ProblemError as problem:
         raise Exit(f"refused: {problem}", code=1) from problem
-    _send_tool(c)
-    return c
 
 
 def _send_tool(c: Connection) -> None:
@@ -196,7 +213,7 @@ def _send_tool(c: Connection) -> None:
             hide=True,
         )
     except (OSError, UnexpectedExit) as error:
-        if not there:
+        if not there or not c.is_connected:
             raise Exit(f"{c.host} takes no files: {error}", code=1) from error
         print("the machine takes no new files (is its disk full?); its own tool is used")
 
@@ -226,6 +243,8 @@ def _upload_or_refuse(c: Connection, content: bytes, path: str) -> None:
     try:
         _upload(c, content, path)
     except (OSError, UnexpectedExit) as error:
+        if not c.is_connected:
+            raise
         said = error.result.stderr.strip() if isinstance(error, UnexpectedExit) else str(error)
         raise Exit(
             f"refused: {c.host} does not take the upload ({said}); nothing was changed. Is its "
@@ -239,6 +258,8 @@ def _vps(c: Connection, *arguments: str, stdin: str | None = None) -> None:
     command = f"{_sudo(c)}python3 -I {_TOOL} {shlex.join(arguments)}"
     given = io.StringIO(stdin) if stdin is not None else False
     result = c.run(command, warn=True, pty=False, in_stream=given)
+    if result.exited < 0:
+        raise EOFError
     if result.exited:
         raise Exit(code=1)
 

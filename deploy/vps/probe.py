@@ -58,3 +58,20 @@ def prometheus(path: str) -> Any:
         return json.loads(get(f"http://127.0.0.1:9090/api/v1/{path}"))["data"]
     except (OSError, ValueError, KeyError):
         return None
+
+
+def firing() -> list[str]:
+    """Alerts that fire: what Prometheus says, and what others told Alertmanager; silenced ones are
+    marked. The watchdog, which always fires, is left out."""
+    found = {}
+    for alert in (prometheus("alerts") or {}).get("alerts", []):
+        if alert["state"] == "firing":
+            found[alert["labels"]["alertname"]] = ""
+    try:
+        told = json.loads(get("http://127.0.0.1:9093/api/v2/alerts"))
+    except (OSError, ValueError):
+        return [*sorted(found), "(Alertmanager does not answer)"]
+    for alert in told:
+        silenced = " (silenced)" if alert["status"]["silencedBy"] else ""
+        found[alert["labels"]["alertname"]] = silenced
+    return sorted(f"{n}{s}" for n, s in found.items() if n != "QuantWatchdog")

@@ -51,6 +51,10 @@ APT::Periodic::Update-Package-Lists "1";
 APT::Periodic::Unattended-Upgrade "1";
 Unattended-Upgrade::Automatic-Reboot "false";
 """
+_NEEDRESTART = """\
+# Written by quant-exporter's provision: an upgrade of a library is no reason to end a run.
+$nrconf{override_rc}{qr(^quant-)} = 0;
+"""
 _JOURNALD = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=1month\n"
 
 
@@ -94,8 +98,8 @@ def _things() -> list[Thing]:
 
 def _packages() -> list[str]:
     names = [
-        "python3", "python3-venv", "nginx-light", "openssl", "prometheus",
-        "prometheus-alertmanager", "unattended-upgrades",
+        "python3", "python3-venv", "nginx", "openssl", "prometheus",
+        "prometheus-alertmanager", "unattended-upgrades", "logrotate",
     ]  # fmt: skip
     # A machine that keeps its time with chrony goes on with chrony.
     if not Path("/usr/sbin/chronyd").exists():
@@ -249,7 +253,9 @@ def _web() -> list[Thing]:
 
 def _upkeep() -> list[Thing]:
     time_sync = "chrony" if Path("/usr/sbin/chronyd").exists() else "systemd-timesyncd"
+    needrestart = Path("/etc/needrestart/conf.d")
     return [
+        *([File(needrestart / "quant.conf", _NEEDRESTART)] if needrestart.is_dir() else []),
         File(Path("/etc/apt/apt.conf.d/52quant-upgrades"), _UPGRADES),
         File(
             Path("/etc/systemd/journald.conf.d/quant.conf"),

@@ -251,7 +251,10 @@ def prune() -> None:
         if folder.name not in stay:
             shutil.rmtree(folder, ignore_errors=True)
     for archive in INCOMING.iterdir():
-        archive.unlink(missing_ok=True)
+        # One that is not built yet belongs to a deploy that waits for this one's end.
+        is_built = find(archive.name.removesuffix(".tar.gz")) is not None
+        if is_built or time.time() - archive.stat().st_mtime > 86400:
+            archive.unlink(missing_ok=True)
 
 
 def remember(**fields: object) -> None:

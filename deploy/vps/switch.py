@@ -40,13 +40,14 @@ def deploy(version: str, *, now: bool, allow_simulated: bool, watch_seconds: flo
     if runs_already and new.good_at:
         say(f"{version} runs already")
         return
+    if old and not runs_already and not now and is_active(UNIT):
+        wait_for_tasks(old)
     known_errors: dict[str, float] = {}
-    if old and not runs_already:
-        if is_active(UNIT) and not now:
-            wait_for_tasks(old)
+    if old:
         with contextlib.suppress(OSError):
             known_errors = probe.errors(old.about)
-        state.save(old, f"before-{version}")
+        if not runs_already:
+            state.save(old, f"before-{version}")
     try:
         if not runs_already:
             _switch(new, gently=not now)

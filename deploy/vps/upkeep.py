@@ -54,9 +54,7 @@ def status() -> bool:
     for path in ("/", str(STATE)):
         disk = shutil.disk_usage(path)
         say(f"disk      {path}: {disk.free / 1e9:.1f} GB free of {disk.total / 1e9:.1f} GB")
-    alerts = (probe.prometheus("alerts") or {}).get("alerts", [])
-    firing = sorted({a["labels"]["alertname"] for a in alerts if a["state"] == "firing"})
-    say(f"firing    {', '.join(firing) or 'nothing'}")
+    say(f"firing    {', '.join(probe.firing()) or 'nothing'}")
     for release in every():
         proved = "good" if release.good_at else "not proved"
         say(f"release   {release.version} ({proved}){' <- current' if release == now else ''}")
@@ -85,7 +83,8 @@ def backup(target: Path) -> None:
         if saved:
             shutil.copy(saved, inside / "state.db")
         shutil.copy(release.folder / "exporter.yml", inside)
-        skip = ("log", "cache", f"{Path(release.about.state).name}*")
+        # The token stays: it is a secret, and each machine has its own.
+        skip = ("log", "cache", "token", ".*.draft", f"{Path(release.about.state).name}*")
         shutil.copytree(STATE, inside / "var", ignore=shutil.ignore_patterns(*skip), symlinks=True)
         if (LOGS / "reports").is_dir():
             shutil.copytree(LOGS / "reports", inside / "reports")
@@ -109,6 +108,8 @@ def restore(archive: Path) -> None:
         saved = inside / "state.db"
         if not saved.is_file():
             raise ProblemError(f"{archive} holds no state; is it a backup of quant-exporter?")
+        theirs, ours = inside / "exporter.yml", release.folder / "exporter.yml"
+        same_config = theirs.is_file() and theirs.read_bytes() == ours.read_bytes()
         run("chown", "-R", f"{USER}:{USER}", folder)
         # The folder is root's own: whoever runs as the exporter's user may pass through it.
         Path(folder).chmod(0o711)
@@ -127,6 +128,11 @@ def restore(archive: Path) -> None:
     watch.until_ready(release)
     remember(what="restored", version=release.version, archive_of=version)
     say("restored; the exporter is ready. No slot up to now is run again")
+    if not same_config:
+        say(
+            f"the archive's exporter.yml (version {version}) is another one than what runs; it is "
+            f"not put back: `tar -xzOf {archive.name} backup/exporter.yml` shows it"
+        )
 
 
 def forget_credential(name: str) -> None:

@@ -43,6 +43,28 @@ def provisioned(laptop: Laptop) -> Said:
     return laptop.fab("provision").well()
 
 
+GRAFANA = """
+import http.server, json
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with open("/root/asked.jsonl", "a") as file:
+            login = self.headers["Authorization"]
+            file.write(json.dumps({"path": self.path, "login": login, "body": body}) + "\\n")
+        self.send_response(200)
+        self.end_headers()
+    def do_GET(self):
+        said = f"Grafana saw {self.path} and the login {self.headers['Authorization'] or None}"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(said.encode())
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(("127.0.0.1", 3000), Handler).serve_forever()
+"""
+"""Debian has no Grafana; this stands where it would listen and writes down what it is asked."""
+
+
 @pytest.fixture(scope="session")
 def site(vps: Vps, laptop: Laptop, provisioned: Said) -> Site:
     """The first version is deployed, with a secret and a login."""
@@ -50,5 +72,8 @@ def site(vps: Vps, laptop: Laptop, provisioned: Said) -> Site:
     laptop.fab("secret", "BROKER_KEY", stdin=f"{SECRET}\n").well()
     laptop.fab("password", stdin=f"{PASSWORD}\n").well()
     laptop.ssh("mkdir /srv/data && chown quant: /srv/data")
+    laptop.fab("secret", "GRAFANA_TOKEN", stdin="glsa_test_4711\n").well()
+    laptop.ssh("cat > /root/grafana.py", stdin=GRAFANA)
+    laptop.ssh("systemd-run --quiet --unit=grafana-test python3 /root/grafana.py")
     project.deploy_well("the first version")
     return project

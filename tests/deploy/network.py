@@ -84,6 +84,7 @@ class Network:
         self._relay = socket.create_server(("127.0.0.1", 0))
         self.ssh_port: int = self._relay.getsockname()[1]
         self._open: set[socket.socket] = set()
+        self._left: int | None = None
         threading.Thread(target=self._serve_ssh, daemon=True).start()
         mirror = self.machine.within(lambda: socket.create_server(("127.0.0.1", 3142)))
         self._mirror = _mirror(mirror, packages)
@@ -92,6 +93,10 @@ class Network:
     def connect(self, port: int, timeout: float = 2.0) -> socket.socket:
         """From the outside to a port of the VPS."""
         return self.outside.within(lambda: socket.create_connection((VPS, port), timeout))
+
+    def cut_after(self, count: int) -> None:
+        """Every SSH connection dies once that many more bytes went through, either way."""
+        self._left = count
 
     def cut(self) -> None:
         """Every SSH connection dies, as when a laptop is closed."""
@@ -127,6 +132,11 @@ class Network:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
+                if self._left is not None:
+                    self._left -= len(data)
+                    if self._left < 0:
+                        self._left = None
+                        self.cut()
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

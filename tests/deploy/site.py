@@ -31,7 +31,7 @@ tasks:
     catch_up: true
   on_the_loop: {{run: "ticks:on_the_loop", schedule: "00:01"}}
   greedy: {{run: "ticks:greedy", schedule: "00:01"}}
-  slow: {{command: [sh, -c, "sleep 5; echo ended >> /srv/data/slow"], schedule: "00:01"}}
+  slow: {{command: [sh, -c, "sleep 8; echo ended >> /srv/data/slow"], schedule: "00:01"}}
   lazy: {{command: [sleep, "60"], interruptible: true, schedule: "00:01"}}
 """
 

@@ -97,6 +97,8 @@ def test_an_exporter_that_stays_down_is_told_to_the_pager(site: Site) -> None:
             lambda: [a for a in site.get("/api/v2/alerts", port=9093).split('"labels"')
                      if "QuantExporterGaveUp" in a], 30)  # fmt: skip
         assert '"severity":"critical"' in alerts[0]
+        said = site.laptop.fab("status").failed()
+        assert re.search("firing .*QuantExporterGaveUp", said.text)
         assert "QuantExporterGaveUp" in site.laptop.ssh("cat /opt/quant/current/docs/runbook.md")
     finally:
         site.laptop.ssh(f"rm -r {override}; systemctl daemon-reload")
@@ -123,7 +125,6 @@ def test_a_full_disk_is_refused_and_gone_back_on(site: Site) -> None:
     """A deploy says so and changes nothing; a rollback and the exporter do without."""
     if not site.vps.own_disk:
         pytest.skip("no loop device here, so the machine's disk is this machine's")
-    site.deploy_well("before the disk is full")
     newer = site.good
     site.laptop.commit("one too many")
     fill = (

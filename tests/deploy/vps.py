@@ -206,10 +206,12 @@ class Laptop:
         self.git("commit", "-q", "--allow-empty", "-m", message)
         return self.git("log", "-1", "--format=%cd-%h", "--date=format-local:%Y%m%d-%H%M%S").strip()
 
-    def start(self, *arguments: str, stdin: str | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdin: str | None = None, hosts: str = "vps"
+    ) -> subprocess.Popen[str]:
         """A fab command that goes on by itself."""
         started = subprocess.Popen(
-            [sys.executable, "-m", "fabric", "--search-root", "deploy", "--hosts", "vps",
+            [sys.executable, "-m", "fabric", "--search-root", "deploy", "--hosts", hosts,
              *arguments],
             cwd=self.repository, env=self.environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -220,10 +222,12 @@ class Laptop:
         started.stdin = None
         return started
 
-    def fab(self, *arguments: str, stdin: str | None = None, timeout: float = 300) -> Said:
+    def fab(
+        self, *arguments: str, stdin: str | None = None, timeout: float = 300, hosts: str = "vps"
+    ) -> Said:
         """A fab command to its end."""
         began = time.monotonic()
-        started = self.start(*arguments, stdin=stdin)
+        started = self.start(*arguments, stdin=stdin, hosts=hosts)
         try:
             out, _ = started.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

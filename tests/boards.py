@@ -11,7 +11,8 @@ from typing import Any
 
 import promql_parser
 
-FOLDER = Path(__file__).parents[1] / "grafana" / "dashboards"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "grafana" / "dashboards"
 BOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
 }

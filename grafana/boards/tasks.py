@@ -20,10 +20,10 @@ STATES = {
 STATE = """
   max by (task) (
        quant_task_paused{@, task=~"$task"} == 1) * 0 + 2
-  or max by (task) (time() > quant_task_deadline_timestamp_seconds{@, task=~"$task"}) * 0 + 4
   or max by (task) (
        quant_task_consecutive_failures{@, task=~"$task"}
        >= quant_task_failures_limit{@, task=~"$task"}) * 0 + 3
+  or max by (task) (time() > quant_task_deadline_timestamp_seconds{@, task=~"$task"}) * 0 + 4
   or max by (task) (quant_task_running{@, task=~"$task"} == 1)
   or max by (task) (quant_task_info{@, task=~"$task"}) * 0
 """

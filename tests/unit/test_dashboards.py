@@ -110,6 +110,19 @@ def test_links_to_other_boards_keep_time_and_variables(board: dict[str, Any]) ->
     assert (link["keepTime"], link["includeVars"], link["tags"]) == (True, True, board["tags"])
 
 
+@each_panel
+def test_links_of_panels_lead_to_our_boards_with_time_and_exporter(panel: dict[str, Any]) -> None:
+    """A figure or a row leads to the same moment of the same exporter."""
+    for url in re.findall(r"'url': '([^']+)'", str(panel)):
+        found = re.match(r"/d/([\w-]+)\?", url)
+        assert found
+        assert found[1] in BOARDS
+        for kept in ("${__url_time_range}", "${job:queryparam}", "${instance:queryparam}"):
+            assert kept in url
+        variables = {v["name"] for v in BOARDS[found[1]]["templating"]["list"]}
+        assert set(re.findall(r"&var-(\w+)=", url)) <= variables
+
+
 @each_board
 def test_deploys_and_alerts_are_marked(board: dict[str, Any]) -> None:
     """Every graph shows what changed and what fired."""
@@ -217,6 +230,17 @@ def test_limits_are_lines_from_metrics(panel: dict[str, Any]) -> None:
     for metric, limit in limited.items():
         if metric in text and panel["type"] in ("timeseries", "stat"):
             assert limit in text
+
+
+def test_runs_of_tasks_and_markets_are_timelines() -> None:
+    """What is a state is a band, not a line that jumps between numbers."""
+    bands = {(b, p["title"]) for b, p in panels() if p["type"] == "state-timeline"}
+    assert {("quant-tasks", "State"), ("quant-overview", "Markets")} <= bands
+    for board, panel in panels():
+        if panel["type"] == "state-timeline":
+            (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+            words = [option["text"] for option in mapping["options"].values()]
+            assert len(set(words)) == len(words), (board, panel["title"])
 
 
 @each_query

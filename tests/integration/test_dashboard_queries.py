@@ -1,0 +1,226 @@
+"""Every query of every board, asked of a real Prometheus that knows a day with faults in it.
+
+The day is lived by the real exporter (:mod:`tests.integration.day`) and stored as blocks that end
+at the present; rules are evaluated and Alertmanager is scraped while the test runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.simulator import stack
+from tests.boards import BOARDS, Query, filled, label_values, queries
+from tests.integration import day
+from tests.integration.processes import Program, answers, free_port, get, need, wait_for
+from tests.integration.servers import QUICK, ROOT
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+RANGE_SECONDS = int(day.END - day.BEGIN)
+STEP_SECONDS = 120
+"""What Grafana chooses for 16 hours on a panel of 500 pixels."""
+RATE = f"{STEP_SECONDS + 15}s"
+"""$__rate_interval: the step and the scrape interval that the data source states."""
+
+EMPTY = {
+    "quant-strategies/Backtests/A": "no backtest ran that day",
+    "quant-strategies/Backtests/B": "no backtest ran that day",
+    "quant-strategies/Backtests/C": "no backtest ran that day",
+    "quant-strategies/Backtests/D": "no backtest ran that day",
+}
+
+
+YOUNG = {
+    "quant-alerts/Waited for a person/A": "alerts fire for seconds here, it looks once a minute",
+}
+"""Asked in a test of its own."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where to ask, and the moment at which the day ended (Unix seconds)."""
+
+    prometheus: str
+    end: float
+
+    def ask(self, path: str, **given: str) -> Any:
+        """An answer's data; a refusal fails the test with Prometheus' own words."""
+        url = f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(given)}"
+        try:
+            return json.loads(get(url))["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
+
+    def values(self, query: Query) -> list[float]:
+        """Every real number that a query returns, asked as Grafana would ask."""
+        expr = filled(query.expr, rate=RATE, whole=f"{RANGE_SECONDS}s")
+        if query.instant:
+            found = self.ask("query", query=expr, time=str(time.time()))["result"]
+            texts = [series["value"][1] for series in found]
+        else:
+            now = time.time()  # the last step: what began to fire just now is seen there
+            found = self.ask(
+                "query_range", query=expr, start=str(now - RANGE_SECONDS), end=str(now),
+                step=str(STEP_SECONDS),
+            )["result"]  # fmt: skip
+            texts = [text for series in found for _, text in series["values"]]
+        return [value for value in map(float, texts) if not math.isnan(value)]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """What fires, by Prometheus."""
+        return [a for a in self.ask("alerts")["alerts"] if a["state"] == "firing"]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """The day is lived once, for all tests of this file."""
+    for program in ("prometheus", "promtool", "prometheus-alertmanager"):
+        need(program)
+    folder = tmp_path_factory.mktemp("day")
+    ports = stack.Ports(free_port(), free_port(), free_port(), free_port(), free_port())
+    stack.write(folder, ROOT, ports, QUICK, folder / "token")
+    (folder / "token").write_text("t")
+    config = yaml.safe_load((folder / "prometheus.yml").read_text())
+    # The exporter's day is in the blocks; nobody answers now.
+    config["scrape_configs"] = [
+        job for job in config["scrape_configs"] if job["job_name"] != "quant-exporter"
+    ]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    began = time.time()
+    lived = day.write(folder, began)
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", lived, folder / "tsdb"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{ports.prometheus}"
+    alertmanager = [
+        "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=am",
+        f"--web.listen-address=127.0.0.1:{ports.alertmanager}", "--cluster.listen-address=",
+    ]  # fmt: skip
+    prometheus = [
+        "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb",
+        f"--web.listen-address=127.0.0.1:{ports.prometheus}", "--query.lookback-delta=10m",
+        "--rules.alert.for-grace-period=1s",
+    ]  # fmt: skip
+    with (
+        Program(alertmanager, folder / "alertmanager.log", cwd=folder),
+        Program(prometheus, folder / "prometheus.log", cwd=folder),
+    ):
+        wait_for(lambda: answers(f"{url}/-/ready"), "Prometheus")
+        made = Servers(url, began)
+        wanted = {"QuantDataOverdue", "QuantTaskFailing", "QuantDrawdown"}
+        wait_for(
+            lambda: wanted <= {a["labels"]["alertname"] for a in made.alerts()},
+            "the alerts of the day",
+        )
+        # A silence, and one more look of the rules and the scrapes at everything that fires.
+        subprocess.run(
+            ["amtool", f"--alertmanager.url=http://127.0.0.1:{ports.alertmanager}", "silence",
+             "add", "alertname=QuantDrawdown", "--duration=1h", "--author=me", "--comment=seen"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        wait_for(
+            lambda: made.ask("query", query='alertmanager_silences{state="active"} > 0')["result"],
+            "the silence to be scraped",
+        )
+        failed = "increase(alertmanager_notifications_failed_total[1m])"
+        wait_for(lambda: made.ask("query", query=failed)["result"], "a second scrape")
+        yield made
+
+
+def test_every_query_returns_data(servers: Servers) -> None:
+    """Or it is listed with a reason; the list holds nothing that does return data."""
+    empty = {str(query) for query in queries() if not servers.values(query)}
+    assert sorted(empty - set(YOUNG)) == sorted(EMPTY)
+
+
+def test_waiting_for_a_person_is_counted_until_somebody_silences(servers: Servers) -> None:
+    """The same query with a finer look: there was a critical alert and no silence yet."""
+    (query,) = [q for q in queries() if str(q) in YOUNG]
+    finer = filled(query.expr, whole="5m").replace("[5m:1m]", "[5m:1s]")
+    (found,) = servers.ask("query", query=finer)["result"]
+    assert float(found["value"][1]) > 0
+
+
+def test_every_variable_has_values(servers: Servers) -> None:
+    """What stands in the lists at the top of each board."""
+    for board in BOARDS.values():
+        for name, definition in label_values(board):
+            found = re.fullmatch(r"label_values\((.+), (\w+)\)", definition)
+            assert found
+            values = servers.ask(
+                f"label/{found[2]}/values", **{"match[]": filled(found[1])},
+                start=str(servers.end - RANGE_SECONDS), end=str(servers.end),
+            )  # fmt: skip
+            assert values, f"{board['uid']}: {name}"
+
+
+def test_queries_hold_for_a_choice_of_several_values(servers: Servers) -> None:
+    """Grafana writes a choice as (a|b); every query stays valid and what was chosen is there."""
+    for query in queries():
+        expr = filled(query.expr, chosen="(quant-exporter|localhost:10077|health_check|none)")
+        servers.ask("query", query=expr)
+
+
+@pytest.mark.parametrize(
+    ("panel", "expected"),
+    [
+        ("Exporter", 1), ("Overdue feeds", 1), ("Prices", 1), ("Drawdown / limit", 3.0),
+        ("Alert budget", 1),
+    ],
+)  # fmt: skip
+def test_overview_tells_the_truth_of_that_evening(
+    servers: Servers, panel: str, expected: float
+) -> None:
+    """One feed stands still, the drawdown is three times its first limit, prices are made up."""
+    (query,) = [q for q in queries() if (q.board, q.panel) == ("quant-overview", panel)]
+    (value,) = servers.values(query)
+    assert value == pytest.approx(expected, rel=0.05)
+
+
+def test_overview_counts_what_prometheus_says_fires(servers: Servers) -> None:
+    """Critical alerts and warnings, as the alerts' own list has them."""
+    firing = [a["labels"] for a in servers.alerts() if a["labels"]["alertname"] != "QuantWatchdog"]
+    for panel, severity in (("Critical alerts", "critical"), ("Warnings", "warning")):
+        (query,) = [q for q in queries() if (q.board, q.panel) == ("quant-overview", panel)]
+        assert servers.values(query) == [sum(a["severity"] == severity for a in firing)]
+
+
+def test_state_of_a_task_follows_its_day(servers: Servers) -> None:
+    """broker_sync was well in the morning and failing from noon on."""
+    (query,) = [q for q in queries() if (q.board, q.panel) == ("quant-tasks", "State")]
+    expr = filled(query.expr)
+
+    def state(moment: float) -> str:
+        shifted = moment + servers.end - day.END
+        found = servers.ask("query", query=expr, time=str(shifted))["result"]
+        (value,) = [s["value"][1] for s in found if s["metric"]["task"] == "broker_sync"]
+        return str(value)
+
+    assert (state(day.at(10, 30)), state(day.at(14, 30))) == ("0", "3")
+
+
+def test_alerts_lead_to_boards_that_exist(servers: Servers) -> None:
+    """Every firing alert's dashboard has a uid of ours, and its runbook a heading."""
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    for alert in servers.alerts():
+        notes = alert["annotations"]
+        found = re.search(r"/d/([\w-]+)", notes["dashboard_url"])
+        assert found
+        assert found[1] in BOARDS
+        heading = notes["runbook_url"].rpartition("#")[2].lower()
+        assert heading in {
+            line.lstrip("# ").strip().lower() for line in runbook.splitlines() if line[:1] == "#"
+        }

@@ -141,8 +141,9 @@ def check(folder: Path, prometheus: Prometheus, killed: float, ready: float, bro
         assert not twice, f"{name} ran twice in {twice}"
         expected = set(range(min(ran), max(ran) + 1, every))
         left_out = sorted(expected - set(ran))
-        # Of those missed while it was down the newest within grace was started once. A slot may have
-        # come between the moment it caught up and the moment it was seen ready: then that one was.
+        # Of those missed while it was down the newest within grace was started once. A slot may
+        # have come between the moment it caught up and the moment it was seen ready: then that one
+        # was.
         newest = [slot for slot in sorted(expected) if slot <= ready][-2:]
         assert set(newest) & set(ran), (name, newest, left_out)
         assert all(killed - every <= slot <= ready for slot in left_out), (name, left_out)

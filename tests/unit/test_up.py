@@ -116,6 +116,15 @@ def test_profiles_are_passed_on(machine: Machine) -> None:
     assert "secrets/remote_write_password is empty" in done.stdout
 
 
+def test_files_that_containers_cannot_read_are_said(machine: Machine) -> None:
+    """A strict umask at the checkout would make every service fail with a riddle."""
+    machine.engine(WORKS)
+    (machine.root / "exporter.yml").chmod(0o600)
+    done = machine.up()
+    assert done.returncode == 1
+    assert "cannot read exporter.yml: chmod -R go+rX" in done.stderr
+
+
 def test_failure_says_where_to_look(machine: Machine) -> None:
     """Compose's own words are followed by what to ask next."""
     machine.engine('#!/bin/sh\ncase "$*" in *--wait*) exit 1;; esac\n')

@@ -33,7 +33,7 @@ stack: setup  ## the same with real Prometheus and Alertmanager, and stand-ins f
 	@$(BIN)/python -m exporter.simulator.show var/stack $(CONFIG) $(if $(FAULT),--fault)
 	@exec $(BIN)/honcho start -f var/stack/Procfile -d .
 
-up:  ## the whole stack in containers, with Grafana (PROFILES=remote-write for more)
+up:  ## the whole stack in containers, with Grafana (PROFILES=logs,remote-write for more)
 	@tools/up
 
 down:  ## stop the containers; what they keep stays in volumes

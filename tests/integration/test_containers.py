@@ -157,7 +157,7 @@ def test_all_of_it_comes_up_and_is_healthy(tmp_path: Path) -> None:
     environment = {"COMPOSE_PROJECT_NAME": "quant-test"}
     try:
         done = subprocess.run(
-            ["make", "up"], cwd=checkout, capture_output=True, text=True,
+            ["make", "up", "PROFILES=logs"], cwd=checkout, capture_output=True, text=True,
             check=False, env={**os.environ, **environment},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -34,7 +34,7 @@ def test_the_four_start_without_a_profile() -> None:
     plain = {name for name, service in SERVICES.items() if not service.get("profiles")}
     assert plain - {"settings"} == {"exporter", "prometheus", "alertmanager", "grafana"}
     profiles = {p for service in SERVICES.values() for p in service.get("profiles", ())}
-    assert "remote-write" in profiles
+    assert profiles == {"logs", "remote-write"}
 
 
 @each_service

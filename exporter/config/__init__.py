@@ -1,0 +1,28 @@
+"""``exporter.yml`` to frozen models. Every mistake is found in one go, each with its dotted place.
+
+The models hold seconds, bytes and ratios as numbers; :mod:`exporter.units` says how people write
+them. :func:`load` raises :class:`ConfigError`, which carries all mistakes.
+"""
+
+from exporter.config.data import Feed, Overrides, Source
+from exporter.config.loading import load
+from exporter.config.mistakes import ConfigError, Mistake
+from exporter.config.reports import Alerts, Digest, Email, Followed, Logs, Slack
+from exporter.config.values import (
+    INTERVAL_SECONDS,
+    Exchange,
+    Interval,
+    Model,
+    Schedule,
+    Severity,
+    Url,
+    Zone,
+)
+from exporter.config.whole import Config, Programs
+from exporter.config.work import Strategy, Task, backoff_cap
+
+__all__ = [
+    "INTERVAL_SECONDS", "Alerts", "Config", "ConfigError", "Digest", "Email", "Exchange", "Feed",
+    "Followed", "Interval", "Logs", "Mistake", "Model", "Overrides", "Programs", "Schedule",
+    "Severity", "Slack", "Source", "Strategy", "Task", "Url", "Zone", "backoff_cap", "load",
+]  # fmt: skip

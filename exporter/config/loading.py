@@ -1,0 +1,145 @@
+"""The file read and checked, every mistake in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from exporter import yaml_file
+from exporter.callables import find_problem
+from exporter.config.data import Feed, Source
+from exporter.config.mistakes import ConfigError, Mistake, validate
+from exporter.config.values import NAME, Model
+from exporter.config.whole import Config
+from exporter.config.work import Strategy, Task
+
+_SECTIONS: Mapping[str, type[Model]] = {
+    "sources": Source,
+    "feeds": Feed,
+    "tasks": Task,
+    "strategies": Strategy,
+}
+
+
+def load(path: Path) -> Config:
+    """Read and check a config file; relative paths in it are relative to the file's folder.
+
+    Raises :class:`ConfigError` with every mistake in it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(str(path), [Mistake("", f"cannot be read: {what}")]) from error
+    data, doubled = yaml_file.load(text)
+    mistakes = [Mistake(*d) for d in doubled]
+    if data is None and not mistakes:
+        data = {}
+    if not isinstance(data, dict):
+        problem = [Mistake("", "the file must hold keys such as `tasks:` and `feeds:`")]
+        raise ConfigError(str(path), mistakes or problem)
+    config, found = _read(data, path.parent.resolve())
+    mistakes += found
+    if mistakes or config is None:
+        raise ConfigError(str(path), mistakes)
+    return config
+
+
+def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mistake]]:
+    mistakes: list[Mistake] = []
+    whole = dict(data)
+    named: dict[str, dict[str, Any]] = {}
+    for section, model in _SECTIONS.items():
+        entries = whole.pop(section, None) or {}
+        if not isinstance(entries, dict):
+            mistakes.append(Mistake(section, "must hold names, each with its own keys"))
+            entries = {}
+        named[section] = {}
+        for name, body in entries.items():
+            place = f"{section}.{name}"
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                mistakes.append(
+                    Mistake(place, "a name has lower-case letters, digits and _, letter first")
+                )
+            entry, found = validate(model, body, place)
+            mistakes += found
+            # A broken entry stays known by name, so that what refers to it is not blamed too.
+            named[section][str(name)] = entry
+    top, found = validate(Config, whole, "")
+    mistakes += found
+    good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
+    code = [folder / p for p in (top.code if isinstance(top, Config) else ())]
+    mistakes += _cross_check(good, named, code)
+    mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
+    if mistakes or not isinstance(top, Config):
+        return None, mistakes
+    return _anchored(top.model_copy(update=good), folder), []
+
+
+def _cross_check(
+    good: dict[str, dict[str, Any]], named: dict[str, dict[str, Any]], code: list[Path]
+) -> list[Mistake]:
+    """What one entry says about another."""
+    mistakes = []
+    for section in ("feeds", "tasks"):
+        for name, entry in good[section].items():
+            if entry.source and entry.source not in named["sources"]:
+                known = ", ".join(named["sources"]) or "none is configured"
+                mistakes.append(
+                    Mistake(
+                        f"{section}.{name}.source", f"{entry.source!r} is no source; known: {known}"
+                    )
+                )
+    for folder in code:
+        if not folder.is_dir():
+            mistakes.append(
+                Mistake("code", f"{folder} is no folder; create it or correct the path")
+            )
+    for name, task in good["tasks"].items():
+        if task.run and (problem := find_problem(task.run, code)):
+            mistakes.append(Mistake(f"tasks.{name}.run", problem))
+    return mistakes
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    """Relative paths made absolute, from the folder of the file."""
+
+    def under(path: Path | None) -> Path | None:
+        return None if path is None else folder / path.expanduser()
+
+    return config.model_copy(
+        update={
+            "state": under(config.state),
+            "code": tuple(folder / p for p in config.code),
+            "logs": config.logs.model_copy(
+                update={
+                    "directory": under(config.logs.directory),
+                    "follow": {
+                        name: followed.model_copy(update={"path": under(followed.path)})
+                        for name, followed in config.logs.follow.items()
+                    },
+                }
+            ),
+            "digest": config.digest.model_copy(
+                update={
+                    "slack": config.digest.slack
+                    and config.digest.slack.model_copy(
+                        update={"url_file": under(config.digest.slack.url_file)}
+                    ),
+                    "email": config.digest.email
+                    and config.digest.email.model_copy(
+                        update={"password_file": under(config.digest.email.password_file)}
+                    ),
+                }
+            ),
+            "sources": {
+                n: s.model_copy(update={"api_key_file": under(s.api_key_file)})
+                for n, s in config.sources.items()
+            },
+            "strategies": {
+                n: s.model_copy(update={"equity_file": under(s.equity_file)})
+                for n, s in config.strategies.items()
+            },
+        }
+    )

@@ -1,0 +1,123 @@
+"""Sections about what is written and sent: logs, the digest, links in alerts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from exporter.config.values import NAME, Model, Url
+from exporter.units import Duration, Size
+
+
+class Followed(Model):
+    """A log file of another program, counted as it grows."""
+
+    path: Path
+    format: Literal["text", "json"] = "text"
+    patterns: Mapping[str, str] = {}
+
+    @field_validator("patterns")
+    @classmethod
+    def _patterns_are_patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
+        for name, pattern in patterns.items():
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r}: a name has lower-case letters, digits and _")
+            try:
+                re.compile(pattern.encode())
+            except re.error as error:
+                raise ValueError(
+                    f"{name}: {pattern!r} is no regular expression: {error}"
+                ) from error
+        return patterns
+
+
+class Logs(Model):
+    """Where and how logs are written, and which files of others are followed."""
+
+    directory: Path = Path("var/log")
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    rotate_at: Size = 50_000_000
+    keep: Duration = 7 * 86400.0
+    errors_rotate_at: Size = 20_000_000
+    errors_keep: Duration = 30 * 86400.0
+    max_total: Size = 2_000_000_000
+    follow: Mapping[str, Followed] = {}
+
+
+class Slack(Model):
+    """A Slack incoming webhook. Its address is a secret."""
+
+    url_env: str | None = None
+    url_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Slack:
+        if bool(self.url_env) == bool(self.url_file):
+            raise ValueError("name the address's place: either `url_env` or `url_file`")
+        return self
+
+
+class Email(Model):
+    """A mail server and who gets mail through it."""
+
+    smtp: str
+    sender: str
+    to: tuple[str, ...] = Field(min_length=1)
+    user: str | None = None
+    password_env: str | None = None
+    password_file: Path | None = None
+    security: Literal["starttls", "tls", "none"] = "starttls"
+
+    @field_validator("smtp")
+    @classmethod
+    def _smtp_is_a_server(cls, smtp: str) -> str:
+        host, _, port = smtp.rpartition(":")
+        if not (host and port.isdigit() and int(port) < 65536):
+            raise ValueError(f"{smtp!r} is no server; write host:port, as smtp.example.com:587")
+        return smtp
+
+    @field_validator("sender", "to")
+    @classmethod
+    def _addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for address in (value,) if isinstance(value, str) else value:
+            if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
+                raise ValueError(f"{address!r} is no mail address; write me@example.com")
+        return value
+
+    @model_validator(mode="after")
+    def _password_has_a_place(self) -> Email:
+        places = bool(self.password_env) + bool(self.password_file)
+        if places != bool(self.user):
+            raise ValueError(
+                "`user` goes with its password's place: either `password_env` or `password_file`"
+            )
+        return self
+
+
+class Digest(Model):
+    """Where the nightly digest goes, beside the reports folder."""
+
+    to: tuple[Literal["slack", "email"], ...] = ()
+    quiet: bool = True
+    slack: Slack | None = None
+    email: Email | None = None
+
+    @model_validator(mode="after")
+    def _channels_are_set_up(self) -> Digest:
+        for name in self.to:
+            if getattr(self, name) is None:
+                raise ValueError(f"`to` names {name}, so `{name}:` must say how")
+        return self
+
+
+class Alerts(Model):
+    """What messages need to know. Who hears of what is Alertmanager's business, not ours."""
+
+    learning_until: date | None = None
+    dashboards_url: Url = "http://localhost:3000"
+    runbook_url: Url | None = None

@@ -29,7 +29,7 @@ _PINGS: tuple[Ping, ...] = ("start", "success", "fail")
 
 
 class Tasks(Protocol):
-    """What the API asks of the parts that run tasks; app.py provides it."""
+    """What the API asks of the parts that run tasks; exporter.web.tasks_view does it."""
 
     def list(self) -> list[dict[str, Any]]: ...
     def kind(self, name: str) -> str | None: ...

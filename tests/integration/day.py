@@ -106,7 +106,7 @@ class Day:
             await asyncio.sleep(0.002)
 
     async def _events(self, now: float) -> None:
-        (simulator,) = self.app._simulators
+        (simulator,) = self.app.supply.simulators.values()
         if now == at(11):
             simulator.faults.add(
                 Fault(fault="rate_limit", retry_after=0, count=3).model_dump(exclude_none=True)

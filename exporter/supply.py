@@ -1,0 +1,114 @@
+"""What a config names and the house must have ready before it can be taken: calendars, sources.
+
+A simulated source without an address gets a simulator of its own in this process. It speaks HTTP on
+loopback, so that the same code runs as with a real source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from exporter.calendars import Calendar, Calendars
+from exporter.clock import Clock
+from exporter.config import Config
+from exporter.config import Source as Settings
+from exporter.metrics import Metrics, Sample
+from exporter.simulator.server import Simulator
+from exporter.sources.base import Source
+from exporter.sources.opening import open_source
+from exporter.tasks.errors import Permanent
+
+
+class SupplyError(Exception):
+    """Something that the config names cannot be had; the message says what, and what to do."""
+
+
+class Supply:
+    """The calendars and sources of the running config. `sources` stays the same object."""
+
+    def __init__(self, config: Config, metrics: Metrics, clock: Clock) -> None:
+        self._metrics, self._clock = metrics, clock
+        self._cache = cache_folder(config)
+        self.calendars = Calendars(self._cache, config.calendar_overrides, clock)
+        self.sources: dict[str, Source] = {}
+        self.simulators: dict[str, Simulator] = {}
+        self._settings: dict[str, Settings] = {}
+
+    async def take(self, config: Config) -> None:
+        """Have what `config` names, and close what it names no more.
+
+        Raises :class:`SupplyError`; then all is as it was.
+        """
+        opened: dict[str, Source] = {}
+        simulators: dict[str, Simulator] = {}
+        try:
+            await self.calendars.load(config.exchanges)
+            for name, settings in config.sources.items():
+                if self._settings.get(name) != settings:
+                    opened[name] = await self._open(name, settings, simulators)
+        except Exception as error:
+            await _close(opened, simulators)
+            raise SupplyError(str(error)) from error
+        self.calendars.apply(config.calendar_overrides)
+        over = [n for n in self.sources if n in opened or n not in config.sources]
+        old = {n: self.sources.pop(n) for n in over}
+        old_simulators = {n: self.simulators.pop(n) for n in over if n in self.simulators}
+        self.sources.update(opened)
+        self.simulators.update(simulators)
+        self._settings = dict(config.sources)
+        await _close(old, old_simulators)
+
+    async def close(self) -> None:
+        """Close every source and simulator."""
+        await _close(self.sources, self.simulators)
+
+    async def _open(
+        self, name: str, settings: Settings, simulators: dict[str, Simulator]
+    ) -> Source:
+        url = None
+        if settings.type == "simulated" and not settings.url:
+            simulators[name] = simulator = Simulator(
+                Calendars(self._cache, {}, self._clock), self._clock,
+                seed=settings.seed, requests_per_minute=1_000_000,
+            )  # fmt: skip
+            url = await simulator.start()
+        return open_source(name, settings, self._metrics, self._clock, simulator_url=url)
+
+    def source(self, name: str | None) -> Source:
+        """The named source, or the only one. Raises :class:`Permanent`."""
+        if name is None and len(self.sources) == 1:
+            return next(iter(self.sources.values()))
+        if name is None or name not in self.sources:
+            known = ", ".join(self.sources) or "none is configured"
+            raise Permanent(
+                f"say which source: {known}"
+                if name is None
+                else f"{name!r} is no source; known: {known}"
+            )
+        return self.sources[name]
+
+    def calendar(self, exchange: str) -> Calendar:
+        """The exchange's calendar. Raises :class:`Permanent` for one that nothing names."""
+        try:
+            return self.calendars.get(exchange)
+        except KeyError as error:
+            raise Permanent(f"no task or feed names the exchange {exchange!r}") from error
+
+    def samples(self) -> Iterator[Sample]:
+        """What is told of each source at a scrape."""
+        for source in list(self.sources.values()):
+            yield "quant_source_simulated", (source.name,), float(source.simulated)
+            yield "quant_source_key_expiry_timestamp_seconds", (source.name,), source.key_expiry
+
+
+def cache_folder(config: Config) -> Path:
+    """Where built calendars are kept: ``cache`` beside the state file."""
+    return config.state.parent / "cache"
+
+
+async def _close(sources: dict[str, Source], simulators: dict[str, Simulator]) -> None:
+    for source in sources.values():
+        await source.close()
+    for simulator in simulators.values():
+        await simulator.close()

@@ -135,7 +135,7 @@ def test_no_slot_runs_twice_and_none_within_grace_is_lost_when_it_is_killed(tmp_
 
 def check(folder: Path, prometheus: Prometheus, killed: float, ready: float, broken: int) -> None:
     """Slots from the tasks' own notes, everything else from Prometheus."""
-    for name, every in (("quick", 2), ("slow", 5), ("coroutine", 3)):
+    for name, every, lasts in (("quick", 2, 1), ("slow", 5, 4), ("coroutine", 3, 1)):
         ran = lines(folder, name, "start")
         twice = [slot for slot, count in Counter(ran).items() if count > 1]
         assert not twice, f"{name} ran twice in {twice}"
@@ -146,7 +146,8 @@ def check(folder: Path, prometheus: Prometheus, killed: float, ready: float, bro
         # was.
         newest = [slot for slot in sorted(expected) if slot <= ready][-2:]
         assert set(newest) & set(ran), (name, newest, left_out)
-        assert all(killed - every <= slot <= ready for slot in left_out), (name, left_out)
+        # A late start may still run when the next slot comes: that one is left out as an overlap.
+        assert all(killed - every <= slot <= ready + lasts for slot in left_out), (name, left_out)
         # Each other one is told of once: missed, or (a late start was still running) skipped.
         missed = prometheus.samples(f'quant_task_missed_total{{task="{name}"}}')
         overlap = prometheus.samples(f'quant_task_skipped_total{{task="{name}",reason="overlap"}}')

@@ -106,9 +106,12 @@ class TickDB:
         return await self._in_batches(TICKER, symbols, {}, read)
 
     async def recent(self, symbol: str, interval: str, limit: int) -> list[Bar]:
-        """The newest `limit` bars (1000 at the most) of one symbol, oldest first."""
+        """The newest `limit` bars (1000 at the most) of one symbol, oldest first.
+
+        A request of which there may be hundreds: those for whole batches go first.
+        """
         limit = max(1, min(limit, PAGE_BARS))
-        bars = await self._series(symbol, interval, {"limit": str(limit)}, urgent=True)
+        bars = await self._series(symbol, interval, {"limit": str(limit)}, urgent=False)
         return bars[-limit:]
 
     async def history(self, symbol: str, interval: str, start: float, end: float) -> list[Bar]:

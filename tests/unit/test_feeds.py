@@ -64,7 +64,7 @@ class FakeSource:
     async def latest(self, symbols: Sequence[str], interval: str) -> Answer[list[Bar]]:
         self.asked.append(list(symbols))
         if self.error:
-            raise self.error
+            return Answer({}, dict.fromkeys(symbols, self.error))
         return Answer({s: self.bars(s, 1 if self.only_forming else 3) for s in symbols}, {})
 
     async def recent(self, symbol: str, interval: str, limit: int) -> list[Bar]:
@@ -256,6 +256,9 @@ async def test_a_feed_is_polled_when_it_matters() -> None:
     await house.poll()
     assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:01:00") + SETTLE
     house.clock.set(at("2026-11-24T16:00:02"))
+    await house.poll()
+    house.clock.set(house.feed.next_poll(house.clock.now()))
+    assert house.clock.now() == at("2026-11-24T16:01:30")  # the closing auction's price is in then
     await house.poll()
     assert house.feed.next_poll(house.clock.now()) >= at("2026-11-25T09:30:00")
     house.clock.set(at("2026-11-25T10:00:02"))

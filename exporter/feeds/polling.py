@@ -1,4 +1,4 @@
-"""Feeds: asking sources for bars while they matter, and knowing how overdue each symbol is.
+"""Polling: feeds ask their sources, remember what came, and say what a scrape shows.
 
 What a scrape shows is computed from one remembered fact a symbol (the newest closed bar) and the
 exchange's calendar, so it is right at every moment, whether or not the poller is alive.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
 
 from exporter.calendars import Calendar
 from exporter.clock import Clock, iso
-from exporter.config import Config, Feed
+from exporter.config import Config
+from exporter.feeds.feed import SETTLE, FeedState
+from exporter.feeds.known import Known, after_answer
+from exporter.feeds.share import shares
 from exporter.metrics import NAN, Metrics, Sample
 from exporter.sources.base import Bar, Source, SourceError, Ticker
 from exporter.state import State
@@ -22,71 +24,7 @@ from exporter.units import format_duration
 
 logger = logging.getLogger(__name__)
 
-SETTLE = 2.0
-"""Seconds after a bar's end at which the source is first asked for it."""
-_MISSING_RETRY = 60.0
 _SLICE = 5.0
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is remembered of one symbol; times are Unix seconds. ``since``: when we first asked."""
-
-    since: float
-    end: float = NAN
-    close: float = NAN
-
-    @property
-    def from_when(self) -> float:
-        """Bars that end after this moment are expected."""
-        return self.since if math.isnan(self.end) else self.end
-
-
-@dataclass
-class FeedState:
-    """One feed at work."""
-
-    name: str
-    feed: Feed
-    calendar_of: Callable[[str], Calendar]
-    source: Source
-    known: dict[str, Known] = field(default_factory=dict)
-    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
-    last_poll: float = NAN
-    problem: str | None = None
-
-    @property
-    def calendar(self) -> Calendar:
-        """The exchange's calendar as it is now: it is renewed before it ends."""
-        return self.calendar_of(self.feed.exchange)
-
-    def missing(self, now: float) -> list[str]:
-        """Symbols whose newest closed bar is not there yet, due or not."""
-        newest = self.calendar.last_bar_end_before(self.feed.interval, now)
-        return [s for s, k in self.known.items() if k.from_when < newest]
-
-    def overdue(self, known: Known, now: float) -> float:
-        """Seconds since the oldest missing bar fell due; 0 when none is missing."""
-        first = self.calendar.first_bar_end_after(self.feed.interval, known.from_when)
-        return max(0.0, now - first - self.feed.delay)
-
-    def next_poll(self, now: float) -> float:
-        """When to ask next: at bar ends, each poll while open, often while a bar is missing."""
-        if math.isnan(self.last_poll) or self.last_poll > now:
-            return now
-        feed, calendar = self.feed, self.calendar
-        after = max(self.last_poll - SETTLE, 0.0)
-        due = [calendar.first_bar_end_after(feed.interval, after) + SETTLE]
-        if calendar.is_open(now):
-            due.append(self.last_poll + feed.poll_seconds)
-        else:
-            due.append(calendar.next_open(now) + SETTLE)
-        if self.missing(now - SETTLE):
-            newest = calendar.last_bar_end_before(feed.interval, now)
-            early = now < newest + feed.delay
-            pause = min(max(feed.poll_seconds / 4, 5.0), 30.0) if early else _MISSING_RETRY
-            due.append(self.last_poll + min(feed.poll_seconds, pause))
-        return max(min(due), self.last_poll + 1.0)
 
 
 class Feeds:
@@ -110,8 +48,9 @@ class Feeds:
         """Take what is configured; what is known of symbols that stay is kept."""
         kept, now = self._state.kept("bar"), self._clock.now()
         before, self.feeds = self.feeds, {}
+        share = shares(config)
         for name, feed in config.feeds.items():
-            state = FeedState(name, feed, self._calendar, self._source(feed.source))
+            state = FeedState(name, feed, self._calendar, self._source(feed.source), share[name])
             old = before.get(name)
             # Another interval or source is another series of bars: nothing carries over.
             series = (feed.source, feed.interval)
@@ -121,13 +60,11 @@ class Feeds:
                 if old is not None and same and symbol in old.known:
                     state.known[symbol] = old.known[symbol]
                 elif old is None and saved.get("series") == list(series):
-                    state.known[symbol] = Known(
-                        float(saved["since"]),
-                        *(NAN if saved[k] is None else float(saved[k]) for k in ("end", "close")),
-                    )
+                    state.known[symbol] = Known.from_json(saved)
                 else:
                     state.known[symbol] = Known(since=now)
             if old is not None and same:
+                state.saved = old.saved
                 state.spread = {s: v for s, v in old.spread.items() if s in state.known}
             self.feeds[name] = state
 
@@ -168,68 +105,60 @@ class Feeds:
         """Ask once for the newest bars, and for tickers while the exchange is open."""
         now = self._clock.now()
         missing = state.missing(now - SETTLE)
-        regular = not (state.last_poll + state.feed.poll_seconds > now)
+        full = state.is_full_poll_due(now) or not missing
+        symbols = list(state.feed.symbols) if full else missing
         state.last_poll = now
-        symbols = list(state.feed.symbols) if regular or not missing else missing
-        fresh: dict[str, Bar] = {}
-        problems: dict[str, SourceError] = {}
-        try:
-            answer = await state.source.latest(symbols, state.feed.interval)
-            problems.update(answer.bad)
-            fresh = self._closed(state, answer.good.items())
-            # A source may answer with the forming bar alone; its predecessor is asked for by name.
-            lacking = [s for s in state.missing(now) if s in answer.good and s not in fresh]
-            fresh |= await self._recent(state, lacking, problems)
-        except SourceError as error:
-            problems.update(dict.fromkeys(symbols, error))
-        await self._take(state, fresh)
-        if state.calendar.is_open(now) and not (set(problems) >= set(symbols)):
+        if full:
+            state.last_full = now
+        answer = await state.source.latest(symbols, state.feed.interval)
+        problems = dict(answer.bad)
+        forming = [s for s, bars in answer.good.items() if not self._learn(state, s, bars)]
+        await self._ask_alone(state, forming, problems)
+        await self._keep(state)
+        if full and state.calendar.is_open(now) and not (set(problems) >= set(symbols)):
             await self._spreads(state, symbols)
         self._report(state, problems)
 
-    def _closed(self, state: FeedState, series: Iterable[tuple[str, list[Bar]]]) -> dict[str, Bar]:
-        """The newest closed bar of each symbol that is newer than the one known."""
-        now = self._clock.now()
-        fresh: dict[str, Bar] = {}
-        for symbol, bars in series:
-            known = state.known.get(symbol)
-            for bar in bars:
-                end = state.calendar.bar_end(bar.start, state.feed.interval)
-                newest = fresh[symbol].start if symbol in fresh else -math.inf
-                if known and end <= now and bar.start > newest and not end <= known.end:
-                    fresh[symbol] = bar
-        return fresh
+    def _learn(self, state: FeedState, symbol: str, bars: list[Bar]) -> bool:
+        """Take what came of one symbol; whether a closed bar was among it."""
+        if symbol not in state.known:
+            return True
+        state.known[symbol], closed = after_answer(
+            state.known[symbol], bars, state.calendar, state.feed.interval, self._clock.now()
+        )
+        return closed
 
-    async def _recent(
-        self, state: FeedState, symbols: list[str], problems: dict[str, SourceError]
-    ) -> dict[str, Bar]:
-        found: dict[str, Bar] = {}
-        interval = state.feed.interval
+    async def _ask_alone(
+        self, state: FeedState, forming: list[str], problems: dict[str, SourceError]
+    ) -> None:
+        """Ask for the closes of symbols of which the source showed the forming bar alone.
+
+        That takes a request a symbol, so as many as the budget allows are asked for at a time,
+        those that waited longest first.
+        """
+        interval, now = state.feed.interval, self._clock.now()
+        newest = state.calendar.last_bar_end_before(interval, now)
+        lacking = [s for s in forming if state.known[s].lacks_close(newest)]
+        lacking.sort(key=lambda symbol: state.asked_alone.get(symbol, -math.inf))
 
         async def one(symbol: str) -> None:
+            state.asked_alone[symbol] = now
             try:
-                bars = await state.source.recent(symbol, interval, 3)
+                self._learn(state, symbol, await state.source.recent(symbol, interval, 3))
             except SourceError as error:
                 problems[symbol] = error
-            else:
-                found.update(self._closed(state, [(symbol, bars)]))
 
-        await asyncio.gather(*(one(symbol) for symbol in symbols))
-        return found
+        await asyncio.gather(*(one(s) for s in lacking[: state.single_requests_left(now)]))
 
-    async def _take(self, state: FeedState, fresh: dict[str, Bar]) -> None:
-        for symbol, bar in fresh.items():
-            end = state.calendar.bar_end(bar.start, state.feed.interval)
-            state.known[symbol] = replace(state.known[symbol], end=end, close=bar.close)
+    async def _keep(self, state: FeedState) -> None:
         series = [state.feed.source, state.feed.interval]
-        rows = []
-        for symbol, known in state.known.items():
-            if symbol in fresh or math.isnan(known.end):
-                value = {"since": known.since, "series": series}
-                value["end"] = None if math.isnan(known.end) else known.end
-                value["close"] = None if math.isnan(known.close) else known.close
-                rows.append(("bar", f"{state.name}|{symbol}", value))
+        rows = [
+            ("bar", f"{state.name}|{symbol}", known.to_json(series))
+            for symbol, known in state.known.items()
+            if known != state.saved.get(symbol)
+        ]
         if rows:
+            state.saved = dict(state.known)
             await self._state.keep_many(rows)
 
     async def _spreads(self, state: FeedState, symbols: list[str]) -> None:

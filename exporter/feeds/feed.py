@@ -1,0 +1,94 @@
+"""One feed at work: what is missing, how overdue it is, and when its source is asked next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from exporter.calendars import Calendar
+from exporter.config import Feed
+from exporter.feeds.known import Known
+from exporter.feeds.share import Share
+from exporter.metrics import NAN
+from exporter.sources.base import Source
+
+SETTLE = 2.0
+"""Seconds after a bar's end at which the source is first asked for it."""
+_MISSING_RETRY = 60.0
+_AUCTION = 60.0
+"""Seconds after the close by which a closing auction is in the day's last bar, at the least."""
+
+
+@dataclass
+class FeedState:
+    """One feed at work."""
+
+    name: str
+    feed: Feed
+    calendar_of: Callable[[str], Calendar]
+    source: Source
+    share: Share
+    known: dict[str, Known] = field(default_factory=dict)
+    saved: dict[str, Known] = field(default_factory=dict)
+    """As the state file has it."""
+    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    asked_alone: dict[str, float] = field(default_factory=dict)
+    """When each symbol was last asked for in a request of its own."""
+    last_poll: float = NAN
+    last_full: float = NAN
+    """The newest poll for all symbols."""
+    problem: str | None = None
+
+    @property
+    def calendar(self) -> Calendar:
+        """The exchange's calendar as it is now: it is renewed before it ends."""
+        return self.calendar_of(self.feed.exchange)
+
+    def missing(self, now: float) -> list[str]:
+        """Symbols whose newest closed bar is not there yet, due or not."""
+        newest = self.calendar.last_bar_end_before(self.feed.interval, now)
+        return [s for s, k in self.known.items() if k.from_when < newest]
+
+    def overdue(self, known: Known, now: float) -> float:
+        """Seconds since the oldest missing bar fell due; 0 when none is missing."""
+        first = self.calendar.first_bar_end_after(self.feed.interval, known.from_when)
+        return max(0.0, now - first - self.feed.delay)
+
+    def is_full_poll_due(self, now: float) -> bool:
+        """Whether it is time to ask for all symbols, rather than for those that lack a bar."""
+        poll = self.feed.poll_seconds
+        # A poll that waits for a bar's end may come a little before its time.
+        return not self.last_full + poll - min(poll / 4, 5.0) > now or self.last_full > now
+
+    def single_requests_left(self, now: float) -> int:
+        """How many symbols may be asked for in requests of their own at this moment."""
+        since = now - 0.9 * min(self.feed.poll_seconds, 60.0)
+        used = sum(at > since for at in self.asked_alone.values())
+        return max(0, self.share.single_requests - used)
+
+    def next_poll(self, now: float) -> float:
+        """When to ask next: at bar ends, each poll while open, often while a bar is missing."""
+        if math.isnan(self.last_poll) or self.last_poll > now:
+            return now
+        feed, calendar = self.feed, self.calendar
+        after = max(self.last_poll - SETTLE, 0.0)
+        due = [calendar.first_bar_end_after(feed.interval, after) + SETTLE]
+        if calendar.is_open(now):
+            due.append(self.last_poll + feed.poll_seconds)
+        else:
+            due.append(calendar.next_open(now) + SETTLE)
+            settled = calendar.previous_session(now).close + max(feed.delay, _AUCTION)
+            if self.last_poll < settled:
+                due.append(settled)
+        if self.missing(now - SETTLE):
+            due.append(self.last_poll + self._retry_pause(now))
+        return max(min(due), self.last_poll + 1.0)
+
+    def _retry_pause(self, now: float) -> float:
+        poll = self.feed.poll_seconds
+        newest = self.calendar.last_bar_end_before(self.feed.interval, now)
+        pause = _MISSING_RETRY
+        if now < newest + self.feed.delay:
+            pause = max(min(max(poll / 4, 5.0), 30.0), self.share.retry_pause)
+        return min(poll, pause)

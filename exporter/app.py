@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -22,7 +23,9 @@ from exporter.clock import Clock, SystemClock
 from exporter.config import Config, ConfigError, load
 from exporter.feeds import Feeds
 from exporter.logs.follow import Follower
+from exporter.logs.secrets import known_secrets
 from exporter.logs.setup import Logging
+from exporter.logs.totals import FetchTotals
 from exporter.loopwatch import LoopWatch
 from exporter.metrics import Metrics, Sample
 from exporter.notify import Notifier
@@ -166,8 +169,11 @@ class App:
 
     def _start_logs(self, stack: contextlib.AsyncExitStack) -> None:
         self.logging = Logging(self.config.logs, self.config.timezone, self.clock, self.metrics)
+        self.logging.mask.add_all(known_secrets(self.config, os.environ))
         self.logging.start()
         stack.callback(self.logging.stop)
+        self.totals = FetchTotals(self.metrics, self.clock)
+        stack.callback(self.totals.say)
 
     async def _open_state(self, stack: contextlib.AsyncExitStack) -> None:
         try:
@@ -232,6 +238,7 @@ class App:
                 watch.run(),
                 self._every(STRATEGY_REFRESH, self.strategies.refresh),
                 self.desk.run(),
+                self.totals.run(),
             )
         ]
 
@@ -252,6 +259,7 @@ class App:
 
     async def _take(self, config: Config) -> None:
         """Have all parts follow a new config. Raises :class:`SupplyError`; then none does."""
+        self.logging.mask.add_all(known_secrets(config, os.environ))
         await self.supply.take(config)
         self._apply(config)
         await self.scheduler.apply(config)

@@ -64,7 +64,7 @@ class Journal:
         labels = fields.get("labels", {})
         logger.info(
             "%s %s", kind, " ".join(f"{n}={v}" for n, v in sorted(labels.items())),
-            extra={"event": f"alert_{kind}", "alert": dict(fields)},
+            extra={"event": f"alert_{kind}", "alert": dict(fields), **_for_the_digest(fields)},
         )  # fmt: skip
         await self._state.journal(kind, self._clock.now(), fields)
 
@@ -75,6 +75,17 @@ class Journal:
     async def forget(self, key: str) -> None:
         """Give up on that piece of good news."""
         await self._state.forget(TOLD, key)
+
+
+def _for_the_digest(fields: Mapping[str, Any]) -> dict[str, str]:
+    """What a log line says on its own level, so that a day's alerts can be counted."""
+    labels = fields.get("labels", {})
+    said = {
+        "alertname": labels.get("alertname"),
+        "severity": labels.get("severity"),
+        **{name: fields.get(name) for name in ("status", "receiver", "fingerprint", "starts_at")},
+    }
+    return {name: str(value) for name, value in said.items() if value is not None}
 
 
 def _read(alert: Any) -> dict[str, Any]:

@@ -1,79 +1,31 @@
 """Secrets taken out of what is logged.
 
-Two ways: the values that the process knows (:meth:`Mask.add`, called where a secret is read) and
-well-known shapes: key=value pairs and headers whose name says secret, passwords in addresses,
-bearer and basic tokens, webhook addresses, tokens with a maker's prefix. A name is kept, its value
+Two ways: the values that the process knows (:meth:`Mask.add`, :mod:`exporter.logs.secrets`), in
+every writing, and well-known shapes (:mod:`exporter.logs.shapes`). A name is kept, its value
 becomes ``***``. Rather one harmless word too many than one key too few.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-MASKED = "***"
+from exporter.logs.shapes import MASKED, NAME_IS_SECRET, OPTION_IS_SECRET, masked, may_hold
+
 SHORTEST_KNOWN = 6
 """Characters. A shorter one would punch holes into ordinary words: it is masked by shape only."""
+LONGEST_SPELLED = 500
+"""Characters. A longer value is known in its common writings, but not in every mixture of them."""
 
-_TELLING_NAME = (
-    r"(?:[\w-]*(?:api|access|secret|private|routing|integration|service|signing|account)[_\- ]?key"
-    r"|[\w-]*(?:password|passwd|passphrase|pwd|secret|token|credentials?|webhook(?:[_-]?url)?)"
-    r"|(?:proxy-|x-)?authorization|x-auth[\w-]*|cookie|set-cookie)"
-)
-# A name, the sign between (also as a tuple or a JSON string in a string), and the value.
-_PAIR = re.compile(
-    rf"(?P<name>(?<![A-Za-z0-9]){_TELLING_NAME})"
-    r"(?P<sign>(?:\\*[\"'])?\s*(?:=>|=|:|(?<=[\"']),)\s*(?:b?\\*(?P<quote>[\"']))?)"
-    r"(?P<value>(?:(?:bearer|basic|token|digest|geniekey|apikey)\s+)?"
-    r"(?(quote)(?:(?!(?P=quote))[^\\\r\n]|\\(?!\\*(?P=quote)).)+|[^\s&,;\"'<>\])}\\]+))",
-    re.IGNORECASE,
-)
-_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), replacement)
-    for pattern, replacement in (
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", MASKED),
-        # Addresses: user and password before the host, also with a slash in the password.
-        (r"(?P<keep>\b[a-z][a-z0-9+.\-]*://)"
-         r"(?:[^\s/?#\"'<>]+|[^\s/@:\"'<>]*:(?!\d+[/?#])[^\s@\"'<>]+)@",
-         rf"\g<keep>{MASKED}@"),
-        (r"(?P<keep>[?&](?:key|sig|signature|auth|code|apikey)=)[^\s&#\"'<>\\]+",
-         rf"\g<keep>{MASKED}"),
-        (r"(?P<keep>hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/)[^\s\"'<>\\)\]}]+",
-         rf"\g<keep>{MASKED}"),
-        (r"(?P<keep>discord(?:app)?\.com/api/(?:v\d+/)?webhooks/)[^\s\"'<>\\)\]}?]+",
-         rf"\g<keep>{MASKED}"),
-        (r"(?P<keep>(?:webhook\.office\.com|hc-ping\.com|healthchecks\.io/ping|deadmanssnitch\.com|nosnch\.in)/)"
-         r"[^\s\"'<>\\)\]}]+", rf"\g<keep>{MASKED}"),
-        (r"(?P<keep>api\.telegram\.org/(?:file/)?bot)[^\s/\"'<>\\]+", rf"\g<keep>{MASKED}"),
-        # Headers without their name. Plain words after "bearer" are prose.
-        (r"(?P<keep>\bbearer\s+)(?!(?:auth\w*|tokens?|is|was|are|not|required|missing|invalid|expired)\b)"
-         r"[\w.~+/=\-]{4,}", rf"\g<keep>{MASKED}"),
-        (r"(?P<keep>\bbasic\s+)(?=\S*[0-9A-Z=+/])(?-i:(?=\S*[0-9A-Z=+/]))[\w+/]{8,}={0,2}",
-         rf"\g<keep>{MASKED}"),
-        # Keys in prose: "routing key 0123…", "PagerDuty key: …".
-        (r"(?P<keep>\b(?:routing|integration|pagerduty|api)[ _\-]key\W{1,4})"
-         r"(?=[\w\-]*\d)[\w\-]{12,}",
-         rf"\g<keep>{MASKED}"),
-        # Tokens that say who made them: JWT, Slack, GitHub, Grafana, AWS, OpenAI-like.
-        (r"\beyJ[\w\-]{6,}\.[\w\-]{4,}(?:\.[\w\-]*)?", MASKED),
-        (r"\bxox[a-z]-[\w\-]{6,}|\bxapp-[\w\-]{6,}", MASKED),
-        (r"\b(?:gh[pousr]_|github_pat_|glsa_|glc_|sk-|sk_live_|rk_live_)\w[\w\-]{12,}", MASKED),
-        (r"(?-i:\bA(?:KIA|SIA)[0-9A-Z]{12,})", MASKED),
-    )
-)  # fmt: skip
-_NAME_IS_SECRET = re.compile(rf"{_TELLING_NAME}\Z", re.IGNORECASE)
-# One of these stands in every text that a shape above can match; looking for them is cheap.
-_SIGNS = (
-    "key", "token", "secret", "passw", "passphrase", "pwd", "auth", "credential", "webhook",
-    "cookie", "bearer", "basic", "hooks.", "://", "sig", "code=", "telegram", "eyj", "xox", "xapp-",
-    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat", "glsa_", "glc_", "sk-", "k_live", "akia",
-    "asia",
-)  # fmt: skip
-_SIGNS_IN_BYTES = tuple(sign.encode() for sign in _SIGNS)
+# Something is written otherwise than it is: %2F, \u002f, \x2f, \/, &#x2F;. Only then are the
+# patterns of all writings tried.
+_ODD = re.compile(r"%[0-9a-f]{2}|\\[^nrt\"]|&(?:#|amp;|lt;|gt;|quot;)", re.IGNORECASE)
+_ODD_IN_BYTES = re.compile(_ODD.pattern.encode(), re.IGNORECASE)
 
 
 class Mask:
@@ -82,27 +34,22 @@ class Mask:
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
         self._known_in_bytes: tuple[bytes, ...] = ()
+        self._secrets: tuple[str, ...] = ()
+        self._writings: tuple[re.Pattern[str], ...] | None = ()
+
+    def add_all(self, secrets: Iterable[str]) -> None:
+        """Each of them; see :meth:`add`."""
+        for secret in secrets:
+            self.add(secret)
 
     def add(self, secret: str) -> None:
         """Never let `secret` into a log from now on; values under 6 characters are passed over."""
         secret = secret.strip()
-        if len(secret) < SHORTEST_KNOWN:
+        if len(secret) < SHORTEST_KNOWN or secret in self._secrets:
             return
-        written = json.dumps(secret, ensure_ascii=False)[1:-1]
-        forms = {
-            secret,
-            quote(secret, safe=""),
-            quote(secret),
-            quote_plus(secret),
-            written,
-            json.dumps(secret)[1:-1],
-            json.dumps(written, ensure_ascii=False)[1:-1],
-            repr(secret)[1:-1],
-            repr(secret.encode("utf-8", "replace"))[2:-1],
-            base64.b64encode(secret.encode("utf-8", "replace")).decode().rstrip("="),
-        }
         # Longest first: a form may be part of another.
-        self._forms = tuple(sorted({*self._forms, *forms}, key=lambda f: (-len(f), f)))
+        forms = {*self._forms, *_forms_of(secret)}
+        self._forms = tuple(sorted(forms, key=lambda f: (-len(f), f)))
         in_bytes = {f.encode("utf-8", "replace") for f in self._forms}
         self._known_in_bytes = tuple(
             in_bytes
@@ -111,12 +58,15 @@ class Mask:
                 for f in self._forms
             }
         )
+        self._secrets = (*self._secrets, secret)
+        self._writings = None
 
     def suspects(self, line: bytes) -> bool:
         """Whether a serialised line may hold a secret: quick, and never wrongly False."""
-        lowered = line.lower()
-        return any(sign in lowered for sign in _SIGNS_IN_BYTES) or any(
-            known in line for known in self._known_in_bytes
+        return (
+            may_hold(line.lower())
+            or any(known in line for known in self._known_in_bytes)
+            or (bool(self._secrets) and _ODD_IN_BYTES.search(line) is not None)
         )
 
     def text(self, text: str) -> str:
@@ -124,12 +74,12 @@ class Mask:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASKED)
-        lowered = text.lower()
-        if not any(sign in lowered for sign in _SIGNS):
-            return text
-        for pattern, replacement in _SHAPES:
-            text = pattern.sub(replacement, text)
-        return _PAIR.sub(rf"\g<name>\g<sign>{MASKED}", text)
+        if self._secrets and _ODD.search(text):
+            if self._writings is None:  # made when first needed: most processes never do
+                self._writings = tuple(_any_writing(s[:LONGEST_SPELLED]) for s in self._secrets)
+            for pattern in self._writings:
+                text = pattern.sub(MASKED, text)
+        return masked(text)
 
     def value(self, value: Any) -> Any:
         """The same for JSON-like data: strings, keys, numbers, lists and mappings, at any depth."""
@@ -139,20 +89,102 @@ class Mask:
             case Mapping():
                 return {self.text(str(k)): self._entry(str(k), v) for k, v in value.items()}
             case list() | tuple():
-                return [self.value(v) for v in value]
+                return self._row(value)
             case int() | float() if not isinstance(value, bool) and self._forms:
                 text = str(value)
                 return MASKED if any(form in text for form in self._forms) else value
             case _:
                 return value
 
+    def _row(self, values: list[Any] | tuple[Any, ...]) -> list[Any]:
+        """A list; after a word that announces a secret (a pair, a command line) comes one."""
+        done: list[Any] = []
+        announced = False
+        for value in values:
+            done.append(_hidden(value) if announced else self.value(value))
+            announced = isinstance(value, str) and bool(OPTION_IS_SECRET.match(value))
+        return done
+
     def _entry(self, name: str, value: Any) -> Any:
-        if isinstance(value, str | int | float) and value != "" and not isinstance(value, bool):
-            # `token: 12` counts tokens; a secret in digits alone is long.
-            short_number = not isinstance(value, str) and len(str(value)) < 12
-            if _NAME_IS_SECRET.match(name) and not short_number:
-                return MASKED
-        return self.value(value)
+        value = self.value(value)
+        return _hidden(value) if NAME_IS_SECRET.match(name) else value
+
+
+def _hidden(value: Any) -> Any:
+    """`value` with all strings in it replaced. `token: 12` counts tokens; a secret in digits alone
+    is long."""
+    match value:
+        case str():
+            return MASKED if value else value
+        case Mapping():
+            return {name: _hidden(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_hidden(inner) for inner in value]
+        case int() | float() if not isinstance(value, bool) and len(str(value)) >= 12:
+            return MASKED
+        case _:
+            return value
+
+
+def _forms_of(secret: str) -> set[str]:
+    """How programs usually write it."""
+    written = json.dumps(secret, ensure_ascii=False)[1:-1]
+    in_bytes = secret.encode("utf-8", "replace")
+    return {
+        secret,
+        quote(secret, safe="", errors="replace"),
+        quote(secret, errors="replace"),
+        quote_plus(secret, errors="replace"),
+        html.escape(secret),
+        written,
+        json.dumps(secret)[1:-1],
+        json.dumps(written, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1],
+        repr(in_bytes)[2:-1],
+        in_bytes.hex(),
+        base64.b64encode(in_bytes).decode().rstrip("="),
+        base64.urlsafe_b64encode(in_bytes).decode().rstrip("="),
+    }
+
+
+def _any_writing(secret: str) -> re.Pattern[str]:
+    """Every mixture of plain, percent-encoded (also twice), escaped and HTML-escaped characters."""
+    return re.compile("".join(map(_writings_of, secret)))
+
+
+def _writings_of(character: str) -> str:
+    code = ord(character)
+    percent = "".join(f"%(?:25)*{_hex(byte, 2)}" for byte in character.encode("utf-8", "replace"))
+    ways = [re.escape(character), percent, rf"&#x0*{_hex(code, 1)};", rf"&#0*{code};"]
+    if code > 0xFFFF:
+        pair = character.encode("utf-16-be")
+        ways.append("".join(rf"\\+u{_hex(int.from_bytes(pair[n : n + 2]), 4)}" for n in (0, 2)))
+        ways.append(rf"\\+U{_hex(code, 8)}")
+    else:
+        ways.append(rf"\\+u{_hex(code, 4)}")
+    if code < 0x80:
+        ways.append(rf"\\+x{_hex(code, 2)}")
+    else:
+        ways.append(
+            "".join(rf"\\+x{_hex(byte, 2)}" for byte in character.encode("utf-8", "replace"))
+        )
+        if code <= 0xFF:
+            ways.append(rf"\\+x{_hex(code, 2)}")
+    if character in "\"'/\\":
+        ways.append(rf"\\+{re.escape(character)}")
+    if letter := {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}.get(character):
+        ways.append(rf"\\+{letter}")
+    if character == " ":
+        ways.append(r"\+")
+    if (entity := html.escape(character)) != character:
+        ways.append(entity)
+    return f"(?:{'|'.join(ways)})"
+
+
+def _hex(number: int, width: int) -> str:
+    """The hexadecimal digits of `number` as a pattern, in either case."""
+    digits = f"{number:0{width}x}"
+    return "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in digits)
 
 
 Masking = Callable[[str], str]

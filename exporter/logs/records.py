@@ -27,10 +27,13 @@ STABLE = (
 )  # fmt: skip
 LONGEST_TEXT = 8_000
 """Characters of a message or a field; a stack may have four times that."""
+LOOK_AHEAD = 8_000
+LONGEST_SECRET = 4_000
+"""Characters. Before a text is cut it is masked so much further, so that no half secret is left."""
 LONGEST_LINE = 128_000
 """Bytes; a line with more loses its extra fields."""
 
-_RESERVED = frozenset([*RESERVED_ATTRS, "taskName", "at"])
+_RESERVED = frozenset([*RESERVED_ATTRS, "taskName"])
 _FIRST = ("event", "task", "run_id", "symbol", "duration_seconds")
 _LEVELS = {
     logging.DEBUG: "debug",
@@ -47,13 +50,6 @@ def level_name(levelno: int) -> str:
     return known or next((_LEVELS[n] for n in (50, 40, 30, 20) if levelno >= n), "debug")
 
 
-def cut(text: str, longest: int = LONGEST_TEXT) -> str:
-    """`text`, or its beginning and how much more there was."""
-    if len(text) <= longest:
-        return text
-    return f"{text[:longest]}… ({len(text) - longest} characters more)"
-
-
 class Made(NamedTuple):
     """A line, and its fields for whoever shows them otherwise."""
 
@@ -62,7 +58,7 @@ class Made(NamedTuple):
 
 
 class JsonLines(OrjsonFormatter):
-    """Records to masked JSON lines. ``extra={"at": seconds}`` tells a time other than now."""
+    """Records to masked JSON lines, with the passed clock's time."""
 
     def __init__(self, mask: Mask, clock: Clock) -> None:
         super().__init__()
@@ -89,39 +85,55 @@ class JsonLines(OrjsonFormatter):
     def data(self, record: logging.LogRecord) -> tuple[dict[str, Any], float]:
         """The fields of the line in their order, not yet masked, and the line's time."""
         own = record.__dict__
-        at = own["at"] if isinstance(own.get("at"), float) else self._clock.now()
+        at = self._clock.now()
         data: dict[str, Any] = {
             "timestamp": self._timestamp(at),
             "level": level_name(record.levelno),
             "logger": record.name,
         }
         if (event := own.get("event")) is not None:
-            data["event"] = cut(str(event), 100)
+            data["event"] = self._cut(str(event), 100)
         if isinstance(record.msg, dict):  # python-json-logger's way to log fields alone
             own = {**own, **{str(k): v for k, v in record.msg.items()}}
-            data["message"] = cut(str(own.get("message", "")))
+            data["message"] = self._cut(str(own.get("message", "")))
         else:
-            data["message"] = _message(record)
+            data["message"] = self._cut(_message(record))
         for name in _FIRST[1:]:
             if own.get(name) is not None:
-                data[name] = _short(own[name])
+                data[name] = self._short(own[name])
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             data["error_type"] = type(error).__qualname__
-            data["error_message"] = cut(_text_of(error))
-            data["stack"] = cut(str(self.formatException(record.exc_info)), 4 * LONGEST_TEXT)
+            data["error_message"] = self._cut(_words(error))
+            data["stack"] = self._cut(str(self.formatException(record.exc_info)), 4 * LONGEST_TEXT)
         elif record.exc_text:
-            data["stack"] = cut(record.exc_text, 4 * LONGEST_TEXT)
+            data["stack"] = self._cut(record.exc_text, 4 * LONGEST_TEXT)
         if record.stack_info:
-            data.setdefault("stack", cut(str(record.stack_info), 4 * LONGEST_TEXT))
+            data.setdefault("stack", self._cut(str(record.stack_info), 4 * LONGEST_TEXT))
         for name, value in own.items():
             if name not in _RESERVED and name not in _FIRST and value is not None:
                 # A stable field that the record brings itself (a worker's) stands as it is.
                 if name in ("error_type", "error_message", "stack"):
-                    data[name] = cut(str(value), 4 * LONGEST_TEXT)
+                    data[name] = self._cut(str(value), 4 * LONGEST_TEXT)
                 else:
-                    data[f"extra_{name}" if name in data else name] = _short(value)
+                    data[f"extra_{name}" if name in data else name] = self._short(value)
         return data, at
+
+    def _cut(self, text: str, longest: int = LONGEST_TEXT) -> str:
+        """`text`, or its masked beginning and how much more there was."""
+        if len(text) <= longest:
+            return text
+        head = self._mask.text(text[: longest + LOOK_AHEAD])
+        if len(text) > longest + LOOK_AHEAD:
+            head = head[:-LONGEST_SECRET]
+        return f"{head[:longest]}… ({len(text) - longest} characters more)"
+
+    def _short(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._cut(value)
+        if isinstance(value, int | float):
+            return value
+        return value if len(text := _text(value)) <= LONGEST_TEXT else self._cut(text)
 
     def _timestamp(self, at: float) -> str:
         second = int(at // 1)
@@ -134,24 +146,16 @@ class JsonLines(OrjsonFormatter):
 
 def _message(record: logging.LogRecord) -> str:
     try:
-        return cut(record.getMessage())
+        return record.getMessage()
     except Exception as error:  # noqa: BLE001 - a bad format string must not cost the line
-        return cut(f"{record.msg} {record.args!r} (cannot be formatted: {error})")
+        return f"{_words(record.msg)} {_text(record.args)} (cannot be formatted: {error})"
 
 
-def _text_of(error: BaseException) -> str:
+def _words(value: object) -> str:
     try:
-        return str(error)
+        return str(value)
     except Exception:  # noqa: BLE001 - an exception whose text raises is still an exception
         return "(its text cannot be made)"
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, str):
-        return cut(value)
-    if isinstance(value, int | float):
-        return value
-    return value if len(text := _text(value)) <= LONGEST_TEXT else cut(text)
 
 
 def _text(value: Any) -> str:
@@ -185,7 +189,8 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Control characters, and those that turn the direction of a text around.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "1;31"}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
@@ -212,12 +217,11 @@ class Readable:
         below = str(data.get("stack", "")).splitlines()
         lines = [*text.splitlines(), *below]
         lines = [lines[0], *(f"    {line}" for line in lines[1:])]
-        lines = [_CONTROL.sub(lambda c: repr(c[0])[1:-1], line) for line in lines]
-        rest = _CONTROL.sub(lambda c: repr(c[0])[1:-1], rest)
+        lines, rest = [_clean(line) for line in lines], _clean(rest)
         if self._style == "journal":
             first = f"{lines[0]}  {rest}" if rest else lines[0]
             return "".join(f"<{_PRIORITIES.get(level, 6)}>{t}\n" for t in [first, *lines[1:]])
-        head = f"{self._local(data)} {level.upper():<8}"
+        head = f"{self._local(data)} {_clean(level.upper()):<8}"
         if self._style == "colour":
             head = f"\x1b[{_COLOURS.get(level, '0')}m{head}\x1b[0m"
             rest = f"\x1b[2m{rest}\x1b[0m" if rest else ""
@@ -228,9 +232,14 @@ class Readable:
         stamp = str(data.get("timestamp", ""))
         try:
             moment = datetime.fromisoformat(stamp)
-        except ValueError:
-            return _CONTROL.sub("?", stamp)
-        return moment.astimezone(self._zone).strftime(self._time)
+            return moment.astimezone(self._zone).strftime(self._time)
+        except (ValueError, OverflowError):
+            return _clean(stamp)
+
+
+def _clean(text: str) -> str:
+    """What a terminal would obey, as text: log lines tell what others sent."""
+    return _CONTROL.sub(lambda c: ascii(c[0])[1:-1], text)
 
 
 def _word(value: Any) -> str:
@@ -238,4 +247,5 @@ def _word(value: Any) -> str:
         return value if value and not re.search(r"[\s\"=]", value) else repr(value)
     if isinstance(value, float):
         return f"{value:.6g}"
-    return orjson.dumps(value, default=str).decode()
+    # As in the JSON line, which was looked through for secrets: an object's str may tell more.
+    return _dump({"": value}).decode()[len('{"":') : -len("}\n")]

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from zoneinfo import ZoneInfo
 
@@ -66,7 +66,7 @@ class Logging:
                 )
             )
         self._keeper = Keeper(_keeping(config), [self._files, self._errors], clock, ZoneInfo(zone))
-        self._handler = _Handler(JsonLines(self.mask, clock), self._writers)
+        self._handler = _Handler(JsonLines(self.mask, clock), self._writers, self.counts.lost)
         self._handler.readable = self._readable(terminal_fd)
         self._hooks = (sys.excepthook, threading.excepthook)
         metrics.add_reader(self._read)
@@ -127,8 +127,11 @@ class Logging:
 class _Handler(logging.Handler):
     """Makes the line where it is logged, so that it says what was true then, and queues it."""
 
-    def __init__(self, lines: JsonLines, writers: Sequence[Writer]) -> None:
+    def __init__(
+        self, lines: JsonLines, writers: Sequence[Writer], on_lost: Callable[[int], None]
+    ) -> None:
         super().__init__()
+        self._on_lost = on_lost
         self.addFilter(ContextFilter())
         self._lines = lines
         self._files, self._errors, *terminals = writers
@@ -136,6 +139,12 @@ class _Handler(logging.Handler):
         self.readable: Readable | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._put(record)
+        except Exception:  # noqa: BLE001 - logging never ends what it tells of; the loss is counted
+            self._on_lost(1)
+
+    def _put(self, record: logging.LogRecord) -> None:
         made = self._lines.make(record)
         self._files.put(made.line)
         if record.levelno >= logging.ERROR:

@@ -16,6 +16,7 @@ from exporter.alerts.pages import routes
 from exporter.alerts.servers import ServerError, Silence
 from exporter.alerts.stories import tell
 from exporter.clock import iso
+from exporter.logs.digest.query import COLUMNS
 from exporter.metrics import Metrics
 from exporter.state import State
 from tests.unit.clocks import ManualClock
@@ -226,6 +227,21 @@ async def test_notifications_are_counted_by_rule(scene: Scene) -> None:
     assert value("quant_alert_rule_notifications_total", rule) == 1.0
     labels = {"severity": "warning", "status": "firing", "receiver": "slack"}
     assert value("quant_alert_notifications_total", labels) == 0.0
+
+
+async def test_a_notification_stands_in_the_log_as_digests_read_it(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Name, tier, state and what tells one alert from another are fields of the line."""
+    with caplog.at_level("INFO"):
+        await scene.journal.take("slack", {"alerts": [ALERT]})
+    fields = vars(caplog.records[-1])
+    said = {name: fields[name] for name in COLUMNS if name in fields}
+    assert said == {
+        "event": "alert_notification", "alertname": "QuantTaskFailing", "severity": "critical",
+        "status": "firing", "fingerprint": "f1", "starts_at": "2026-11-24T02:00:00.123456789Z",
+        "message": fields["message"],
+    }  # fmt: skip
 
 
 @pytest.fixture

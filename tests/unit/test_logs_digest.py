@@ -103,9 +103,11 @@ class Week:
                          "requests": 50}  # fmt: skip
                 self._say(log.info, "fetches", extra)
             case 6:
-                extra = {"event": "notification", "alertname": "QuantDataOverdue",
+                extra = {"event": "alert_notification", "alertname": "QuantDataOverdue",
                          "severity": self._random.choice(["warning", "critical"]),
-                         "status": self._random.choice(["firing", "resolved"])}  # fmt: skip
+                         "status": self._random.choice(["firing", "resolved"]),
+                         "fingerprint": self._random.choice("ab"),
+                         "starts_at": str(number // 100)}  # fmt: skip
                 self._say(log.info, "notified", extra)
             case _:
                 self._say(log.info, f"line {number}", {})
@@ -165,12 +167,16 @@ class TestWeek:
         assert fetch.failed == len(failed)
         assert fetch.reasons == dict(Counter(w["reason"] for w in failed))
         assert fetch.requests == 50 * sum(w.get("event") == "fetch_totals" for w in wrote)
-        notified = [w for w in wrote if w.get("event") == "notification"]
-        assert sum(a.firing + a.resolved for a in digest.alerts) == len(notified)
-        assert sum(a.firing for a in digest.alerts) == sum(
-            n["status"] == "firing" for n in notified
+        told = [w for w in wrote if w.get("event") == "alert_notification"]
+        assert sum(a.notifications for a in digest.alerts) == sum(
+            n["status"] == "firing" for n in told
         )
-        warnings = sum(n["severity"] == "warning" for n in notified)
+        for alert in digest.alerts:
+            for status, found in (("firing", alert.firing), ("resolved", alert.resolved)):
+                each = {(n["fingerprint"], n["starts_at"]) for n in told
+                        if (n["severity"], n["status"]) == (alert.severity, status)}  # fmt: skip
+                assert found == len(each)
+        warnings = sum((n["severity"], n["status"]) == ("warning", "firing") for n in told)
         assert digest.non_critical_notifications == warnings
 
     @pytest.mark.parametrize("day", DAYS, ids=lambda day: str(day.date()))

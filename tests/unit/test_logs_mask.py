@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from aiohttp import ClientResponseError, InvalidURL, RequestInfo
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
+from exporter.config import Config
 from exporter.logs.mask import MASKED, Mask
 from exporter.logs.records import JsonLines, Readable
+from exporter.logs.secrets import _parts, known_secrets
 from tests.unit.clocks import ManualClock
 
 WORD = string.ascii_letters + string.digits
@@ -59,6 +68,22 @@ SHAPES = [
     "xoxb-{}",
     "ghp_{}",
     "Cookie: {}",
+    "Cookie: theme=dark; sid={}; lang=en",
+    "Authorization: AWS4-HMAC-SHA256 Credential=x/y, SignedHeaders=host, Signature={}",
+    'authorization: Digest username="me", response="{}"',
+    "APCA-API-SECRET-KEY: {}",
+    "APCA-API-KEY-ID: {}",
+    "my_bot --api-key {} --live",
+    "curl --token '{}' https://h/",
+    "password=ab,{}",
+    "next=https%3A%2F%2Fh%2Fx%3Fapi_key%3D{}",
+    "https%3A%2F%2Fme%3A{}%40broker.example%2F",
+    "https:\\/\\/hooks.slack.com\\/services\\/T1\\/B1\\/{}",
+    "https://h/x?a=b\\u0026key={}",
+    "api_key\\u003d{}",
+    "glpat-{}",
+    "AIzaSyA-0123456789abcdef-{}",
+    "SG.0123456789abcdefgh.{}",
 ]
 
 
@@ -72,7 +97,7 @@ def logged(mask: Mask, message: str, *args: object, **extra: object) -> str:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(token=TOKENS, before=AROUND)
 def test_a_shape_is_masked_wherever_it_stands(shape: str, token: str, before: str) -> None:
     """In the message, as an argument, in an extra field, inside a list inside a mapping."""
@@ -98,6 +123,151 @@ def test_a_known_value_is_masked_in_every_writing(secret: str, before: str, afte
     record = json.loads(lines.split("\n")[0])  # not splitlines: it takes more than newlines
     assert record["note"] == [{MASKED: MASKED}] or secret in MASKED
     assert secret not in record["message"].replace(MASKED, "")
+
+
+WAYS: list[Callable[[str], str]] = [
+    lambda c: c,
+    lambda c: "".join(f"%{b:02X}" for b in c.encode()),
+    lambda c: "".join(f"%{b:02x}" for b in c.encode()),
+    lambda c: "".join(f"%25{b:02X}" for b in c.encode()),
+    lambda c: json.dumps(c)[1:-1] if ord(c) > 126 else f"\\u{ord(c):04x}",
+    lambda c: "".join(f"\\x{b:02x}" for b in c.encode()),
+    lambda c: f"&#x{ord(c):X};",
+    lambda c: f"&#{ord(c)};",
+    lambda c: f"\\{c}" if c in "/\"'\\" else c,
+]
+
+
+@settings(max_examples=60)
+@given(
+    secret=ANYTHING.filter(lambda s: s.strip() not in MASKED),
+    ways=st.lists(st.sampled_from(WAYS), min_size=60, max_size=60),
+    before=st.text(WORD + " ", max_size=10),
+)
+def test_a_known_value_is_masked_in_every_mixture_of_writings(
+    secret: str, ways: list[Callable[[str], str]], before: str
+) -> None:
+    """Some characters as they are, some percent-encoded, some as JSON, Python or HTML escapes."""
+    mask = Mask()
+    mask.add(secret)
+    written = "".join(way(c) for way, c in zip(ways, secret.strip(), strict=False))
+    assert written not in mask.text(f"{before}{written} end").replace(MASKED, "")
+    line = json.dumps({"m": written}, ensure_ascii=False).encode("utf-8", "replace")
+    assert mask.suspects(line)
+
+
+@settings(max_examples=30)
+@given(secret=TOKENS, place=st.integers(0, 40_000), name=st.sampled_from(["message", "note"]))
+def test_where_a_long_text_is_cut_no_half_secret_is_left(
+    secret: str, place: int, name: str
+) -> None:
+    """Whether the value is known or has a shape, and in nested values too."""
+    known = Mask()
+    known.add(secret)
+    filled = ". " * 20_000
+    for mask, text in ((known, secret), (Mask(), f"?api_key={secret}&")):
+        long = filled[:place] + text + filled
+        line = (
+            logged(mask, "%s", long) if name == "message" else logged(mask, "m", note=[{1: long}])
+        )
+        assert not any(secret[:n] in line for n in range(8, len(secret) + 1))
+
+
+@given(
+    secret=TOKENS,
+    name=st.sampled_from(
+        [
+            "password",
+            "X-API-Key",
+            "api_keys",
+            "Authorization",
+            "webhook_url",
+            "clientSecret",
+            "token",
+        ]
+    ),
+)
+def test_what_a_telling_name_announces_is_masked_however_it_is_nested(
+    secret: str, name: str
+) -> None:
+    """As mapping, list, pair, command line, tuple of bytes, and as the text of all that."""
+    found: list[Any] = [
+        {name: secret}, {name: [secret, secret]}, {name: {"value": {"is": secret}}},
+        [(name, secret)], [[name, secret]], [f"--{name}", secret, "--live"],
+        {"headers": {name: secret}},
+        [(name.encode(), secret.encode())], {"body": json.dumps({name: secret})},
+        {"body": json.dumps(json.dumps({name: secret}))},
+    ]  # fmt: skip
+    for value in found:
+        assert secret not in logged(Mask(), "m", note=value), value
+        if name != "api_keys":  # in text, "tokens: 12" is a count
+            assert secret not in logged(Mask(), "%s", str(value)), value
+
+
+class Client:
+    """As libraries have them: what it shows of itself depends on who asks."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"<Client {self.key}>"
+
+
+@given(secret=TOKENS)
+def test_what_libraries_log_is_masked(secret: str) -> None:
+    """Objects, bytes, requests and their errors, as aiohttp, urllib3 and smtplib log them."""
+    mask = Mask()
+    mask.add_all(_parts(f"https://hooks.slack.com/services/T1/B1/{secret}"))
+    mask.add(secret)
+    url = URL(f"https://h.example/v1?api_key={secret}")
+    info = RequestInfo(url, "GET", CIMultiDictProxy(CIMultiDict({"X-API-Key": secret})), url)
+    assert secret not in logged(mask, "%r", ClientResponseError(info, (), status=401))
+    assert secret not in logged(mask, '%s "POST %s HTTP/1.1" 200', "h", f"/services/T1/B1/{secret}")
+    assert secret not in logged(mask, "m", client=Client(secret), raw=secret.encode())
+    assert secret not in logged(mask, "%s %s", Client(secret), secret.encode())
+    login = base64.b64encode(f"\0me\0{secret}".encode()).decode()
+    assert login not in logged(Mask(), "send: %r", f"AUTH PLAIN {login}\r\n")
+    for value in (InvalidURL(f"https://u:{secret}@h"), KeyError(secret), (secret, {secret})):
+        assert secret not in logged(mask, "failed: %r", value)
+
+
+def test_the_process_knows_its_secrets(tmp_path: Path) -> None:
+    """What the config names, systemd's credentials, and variables whose names tell."""
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "smtp").write_text("from-systemd\n")
+    (tmp_path / "slack").write_text("https://hooks.slack.com/services/T1/B1/xyz-slack\n")
+    (tmp_path / "key.pem").write_text(
+        "-----BEGIN X-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END X-----\n"
+    )
+    config = Config.model_validate(
+        {
+            "sources": {
+                "a": {"type": "tickdb", "url": "https://h", "api_key_env": "ODDLY_NAMED"},
+                "b": {"type": "tickdb", "url": "https://h", "api_key_file": tmp_path / "key.pem"},
+                "c": {"type": "tickdb", "url": "https://h", "api_key_file": tmp_path / "none"},
+            },
+            "digest": {
+                "to": ["slack"],
+                "slack": {"url_file": tmp_path / "slack"},
+                "email": {"smtp": "h:25", "sender": "a@b.c", "to": ["a@b.c"]},
+            },
+        }
+    )
+    environ = {
+        "ODDLY_NAMED": "named-by-config", "BROKER_API_KEY": "by-its-name", "HOME": "/home/me",
+        "API_KEY_FILE": "/run/secret-place", "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
+        "PWD": "/srv/project", "DATABASE_DSN": "postgresql://me:dsn-password@h/db",
+    }  # fmt: skip
+    known = set(known_secrets(config, environ))
+    assert {
+        "named-by-config", "by-its-name", "from-systemd", "MIIEvQIBADANBgkqhkiG9w0",
+        "/services/T1/B1/xyz-slack", "dsn-password",
+    } <= known  # fmt: skip
+    assert not known & {"/home/me", "/run/secret-place", "/srv/project"}
+    mask = Mask()
+    mask.add_all(known)
+    assert mask.text("POST /services/T1/B1/xyz-slack 404") == "POST *** 404"
 
 
 @given(token=TOKENS)
@@ -159,6 +329,9 @@ def test_the_quick_look_never_misses_what_masking_would_change(value: object) ->
         "AAPL.US: 3 bars, monkey business, keyboard: yes",
         "mail to me@example.com was sent",
         "ratio 0.5 sketch sk-1",
+        "50% up, 3 sessions and 2 tokens were used; cookies are off",
+        "AAPL.US closed at 181.25 (code 0, signal: buy, sigma=2.5)",
+        "session: XNYS opens at 09:30, key_check ended well",
     ],
 )
 def test_ordinary_words_stay_readable(text: str) -> None:

@@ -261,13 +261,19 @@ def _alerts(connection: duckdb.DuckDBPyConnection) -> tuple[list[AlertDay], int]
         connection,
         """
         SELECT coalesce(alertname, '?'), coalesce(severity, '?'),
-               count(*) FILTER (status IS DISTINCT FROM 'resolved'),
-               count(*) FILTER (status = 'resolved')
-        FROM notable WHERE event = 'notification' GROUP BY ALL ORDER BY 3 DESC, 1, 2
+               count(DISTINCT alert) FILTER (firing), count(DISTINCT alert) FILTER (NOT firing),
+               count(*) FILTER (firing)
+        FROM (
+          SELECT *, status IS DISTINCT FROM 'resolved' AS firing,
+                 -- Told by two channels, or told again: still one alert.
+                 coalesce(fingerprint || starts_at, rowid::VARCHAR) AS alert
+          FROM notable WHERE event = 'alert_notification'
+        )
+        GROUP BY ALL ORDER BY 3 DESC, 1, 2
         """,
     )
     alerts = [AlertDay(*row) for row in rows]
-    return alerts, sum(a.firing + a.resolved for a in alerts if a.severity == "warning")
+    return alerts, sum(alert.notifications for alert in alerts if alert.severity == "warning")
 
 
 def _strategies(request: Request) -> dict[str, dict[str, Any]]:

@@ -117,12 +117,13 @@ class FetchDay:
 
 @dataclass(frozen=True)
 class AlertDay:
-    """Notifications of one alert."""
+    """One alert: how often it fired and ended, and how many messages said that it fires."""
 
     alert: str
     severity: str
     firing: int
     resolved: int
+    notifications: int = 0
 
 
 @dataclass(frozen=True)

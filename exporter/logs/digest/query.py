@@ -20,13 +20,13 @@ from exporter.logs.files import LogFile
 from exporter.logs.reading import LONGEST_LINE, parse, raw_lines, stamp
 
 MEMORY_LIMIT = "180MB"
-EVENTS = ("run_ended", "slots_missed", "fetch_failed", "fetch_totals", "notification",
-          "log_lines_lost")  # fmt: skip
+EVENTS = ("run_ended", "run_retry", "slots_missed", "fetch_failed", "fetch_totals",
+          "alert_notification", "log_lines_lost")  # fmt: skip
 """Events whose lines a digest reads, beside warnings and errors."""
 COLUMNS = (
     "timestamp", "level", "logger", "event", "message", "task", "run_id", "duration_seconds",
     "error_type", "error_message", "outcome", "attempts", "count", "lost", "source", "endpoint",
-    "reason", "requests", "alertname", "severity", "status", "starts_at",
+    "reason", "requests", "alertname", "severity", "status", "fingerprint", "starts_at",
 )  # fmt: skip
 
 _FINGERPRINT = r"""

@@ -181,11 +181,14 @@ def _fetches(digest: Digest) -> Section:
 
 
 def _alerts(digest: Digest) -> Section:
-    rows = [(a.alert, a.severity, f"{a.firing}", f"{a.resolved}") for a in digest.alerts]
+    rows = [
+        (a.alert, a.severity, f"{a.firing}", f"{a.resolved}", f"{a.notifications}")
+        for a in digest.alerts
+    ]
     sent = digest.non_critical_notifications
     over = "" if sent <= digest.budget else ": more than anybody reads"
-    note = f"{sent} of {digest.budget} non-critical notifications a day{over}." if rows else ""
-    return Section("Alerts", ("Alert", "Severity", "Fired", "Resolved"), rows, note)
+    note = f"Warnings sent: {sent} of {digest.budget} a day{over}." if rows else ""
+    return Section("Alerts", ("Alert", "Severity", "Fired", "Resolved", "Messages"), rows, note)
 
 
 def _strategies(digest: Digest) -> Section:

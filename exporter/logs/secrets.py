@@ -1,0 +1,100 @@
+"""The secrets that this process knows, for the mask: what the config names, what systemd handed
+over, and the environment's variables whose names say so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from exporter.config import Config
+
+MOST_BYTES = 64_000
+"""A larger file is no secret of ours."""
+SHORTEST_LINE = 16
+"""Of a secret with several lines (a private key), lines from this length on count alone, too."""
+SHORTEST_PATH = 12
+_TELLING = frozenset(
+    (
+        "KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASS", "PASSPHRASE", "PWD",
+        "PGPASSWORD", "WEBHOOK", "CREDENTIAL", "CREDENTIALS", "DSN",
+    )
+)  # fmt: skip
+_PLACES = frozenset(("FILE", "PATH", "DIR", "DIRECTORY", "SOCK", "ENV", "NAME", "ID"))
+"""A variable that ends so says where a secret is, not what it is."""
+
+
+def known_secrets(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
+    """Every writing of every secret that can be found now; what cannot be read is passed over,
+    because whoever needs it says so."""
+    for text in _texts(config, environ):
+        yield from _parts(text.strip())
+
+
+def _texts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
+    named: set[str] = set()
+    files: list[Path] = []
+    for source in config.sources.values():
+        named |= {source.api_key_env} if source.api_key_env else set()
+        files += [source.api_key_file] if source.api_key_file else []
+    if config.digest.slack:
+        named |= {config.digest.slack.url_env} if config.digest.slack.url_env else set()
+        files += [config.digest.slack.url_file] if config.digest.slack.url_file else []
+    if config.digest.email:
+        email = config.digest.email
+        named |= {email.password_env} if email.password_env else set()
+        files += [email.password_file] if email.password_file else []
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    for name, value in environ.items():
+        if name in named or _tells(name):
+            yield value
+    yield from _read(files)
+    if folder:
+        yield from _read(_listed(Path(folder)))
+
+
+def _tells(name: str) -> bool:
+    words = re.split(r"[^A-Z0-9]+", name.upper())
+    return (
+        name not in ("PWD", "OLDPWD")
+        and words[-1] not in _PLACES
+        and not _TELLING.isdisjoint(words)
+    )
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _read(files: Iterable[Path]) -> Iterator[str]:
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                content = file.read(MOST_BYTES + 1)
+            if len(content) <= MOST_BYTES:
+                yield content.decode("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The secret, and the pieces of it that are secret on their own."""
+    yield text
+    lines = [line.strip() for line in text.splitlines()]
+    if len(lines) > 1:
+        yield from (line for line in lines if len(line) >= SHORTEST_LINE)
+    elif "://" in text:  # a webhook's address: libraries log host and path apart
+        try:
+            address = urlsplit(text)
+            password = address.password or ""
+        except ValueError:
+            return
+        path = address.path + (f"?{address.query}" if address.query else "")
+        if len(path) >= SHORTEST_PATH:
+            yield path
+            yield address.path
+        yield password

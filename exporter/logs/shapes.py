@@ -1,0 +1,127 @@
+"""What a secret looks like when nobody knows its value: names that tell, and well-known forms."""
+
+from __future__ import annotations
+
+import re
+
+MASKED = "***"
+
+_NAME = (
+    r"(?:[\w-]*(?:api|access|secret|private|routing|integration|service|signing|account|encryption"
+    r"|consumer|session)[_\- ]?keys?(?:[_-]?id)?"
+    r"|[\w-]*(?:password|passwd|passphrase|pwd|secret|token|credential|webhook(?:[_-]?url)?"
+    r"|session[_-]?id){plural}"
+    r"|(?:proxy-|x-)?authorization|x-auth[\w-]*|cookie|set-cookie)"
+)
+_WORDS = "key token secret passw passphrase pwd auth credential webhook cookie session"
+"""One of them is in each such name."""
+_TELLING_NAME = _NAME.format(plural="(?:(?<=credential)s)?")
+NAME_IS_SECRET = re.compile(rf"(?:b?[\"'])?{_NAME.format(plural='s?')}s?[\"']?\Z", re.IGNORECASE)
+"""Names of fields whose value is a secret, whatever it looks like."""
+OPTION_IS_SECRET = re.compile(
+    rf"(?:b?[\"'])?-{{0,2}}{_NAME.format(plural='s?')}s?[\"']?:?\Z", re.IGNORECASE
+)
+"""In a row of words (a command line, a pair), what makes the next word a secret."""
+
+# A name, the sign between (also as a tuple or a JSON string in a string, or percent-encoded), and
+# the value. A comma or bracket in the middle of an unquoted value belongs to it.
+_PAIR = (
+    rf"(?P<name>(?<![A-Za-z0-9]){_TELLING_NAME})"
+    r"(?P<sign>(?:\\*[\"'])?\s*(?:=>|=|:|%3d|%3a|\\+u003[da]|(?<=[\"']),)\s*"
+    r"(?:b?\\*(?P<quote>[\"']))?)"
+    r"(?P<value>(?:(?:bearer|basic|token|digest|geniekey|apikey)\s+)?"
+    r"(?(quote)(?:(?!(?P=quote))[^\\\r\n]|\\(?!\\*(?P=quote)).)+"
+    r"|(?:[^\s&,;\"'<>\])}\\]|[,;\])}](?=[^\s&,;\"'<>\])}\\]))+))"
+)
+# What the pattern's text has in it (one of these words), the pattern, what comes in its place.
+# Looking for the words is cheap, and most texts have none of them.
+_SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
+    (tuple(signs.split()), re.compile(pattern, re.IGNORECASE), replacement)
+    for signs, pattern, replacement in (
+        ("-----begin",
+         r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", MASKED),
+        # Headers that hold several values: to the end of the line, or of the string they stand in.
+        ("authorization",
+         r"(?P<keep>\bauthorization\s*:\s*(?:digest|aws4[\w-]*|signature)\s)[^\r\n]+",
+         rf"\g<keep>{MASKED}"),
+        ("authorization cookie",
+         r"(?P<keep>\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\s*[:=]\s*)"
+         r"[^\s\"'\\][^\r\n\"'\\]*",
+         rf"\g<keep>{MASKED}"),
+        # Addresses: user and password before the host, also with a slash in the password, and
+        # percent-encoded or with JSON's \/ .
+        ("@",
+         r"(?P<keep>\b[a-z][a-z0-9+.\-]*:(?://|\\+/\\+/))"
+         r"(?:[^\s/?#\"'<>\\]+|[^\s/@:\"'<>]*:(?!\d+[/?#\\])[^\s@\"'<>]+)@",
+         rf"\g<keep>{MASKED}@"),
+        ("%40",
+         r"(?P<keep>\b[a-z][a-z0-9+.\-]*%3a%2f%2f)[^\s/?#\"'<>&@]+?%40", rf"\g<keep>{MASKED}%40"),
+        ("key sig auth code",
+         r"(?P<keep>(?:[?&]|%3f|%26|\\+u0026)(?:key|sig|signature|auth|code|apikey)"
+         r"(?:=|%3d|\\+u003d))[^\s&#\"'<>\\]+",
+         rf"\g<keep>{MASKED}"),
+        ("hooks.slack",
+         r"(?P<keep>hooks\.slack(?:-gov)?\.com\\*(?:/|%2f)(?:services|workflows|triggers)\\*(?:/|%2f))"
+         r"[^\s\"'<>)\]}]+",
+         rf"\g<keep>{MASKED}"),
+        ("webhooks",
+         r"(?P<keep>discord(?:app)?\.com\\*(?:/|%2f)api\\*(?:/|%2f)(?:v\d+\\*(?:/|%2f))?"
+         r"webhooks\\*(?:/|%2f))[^\s\"'<>)\]}?]+",
+         rf"\g<keep>{MASKED}"),
+        ("webhook.office hc-ping healthchecks deadmanssnitch nosnch events.pagerduty maker.ifttt",
+         r"(?P<keep>(?:webhook\.office\.com|hc-ping\.com|healthchecks\.io\\*/ping"
+         r"|deadmanssnitch\.com|nosnch\.in|events\.pagerduty\.com\\*/integration"
+         r"|maker\.ifttt\.com)\\*(?:/|%2f))[^\s\"'<>)\]}]+",
+         rf"\g<keep>{MASKED}"),
+        ("api.telegram",
+         r"(?P<keep>api\.telegram\.org\\*(?:/|%2f)(?:file\\*/)?bot)[^\s/\"'<>\\]+",
+         rf"\g<keep>{MASKED}"),
+        (":aa", r"\b\d{8,10}:AA[\w-]{30,}", MASKED),
+        # Headers without their name. Plain words after "bearer" are prose.
+        ("bearer",
+         r"(?P<keep>\bbearer\s+)"
+         r"(?!(?:auth\w*|tokens?|is|was|are|not|required|missing|invalid|expired)\b)[\w.~+/=\-]{4,}",
+         rf"\g<keep>{MASKED}"),
+        ("basic",
+         r"(?P<keep>\bbasic\s+)(?=\S*[0-9A-Z=+/])(?-i:(?=\S*[0-9A-Z=+/]))[\w+/]{8,}={0,2}",
+         rf"\g<keep>{MASKED}"),
+        ("auth", r"(?P<keep>\bauth (?:plain|login|xoauth2)\s+)[\w+/=]{4,}", rf"\g<keep>{MASKED}"),
+        # A list or mapping of secrets, written as text.
+        (_WORDS,
+         rf"(?P<keep>(?<![A-Za-z0-9]){_TELLING_NAME}s?(?:\\*[\"'])?\s*[:=,]\s*[\[({{])[^\])}}]+",
+         rf"\g<keep>{MASKED}"),
+        # Command lines: --api-key 0123…, and keys in prose: "routing key 0123…".
+        (_WORDS,
+         rf"(?P<keep>(?<![\w-])--?{_TELLING_NAME}\s+[\"']?)(?![-\s])[^\s\"'<>\\]+",
+         rf"\g<keep>{MASKED}"),
+        ("key",
+         r"(?P<keep>\b(?:routing|integration|pagerduty|api)[ _\-]key\W{1,4})"
+         r"(?=[\w\-]*\d)[\w\-]{12,}",
+         rf"\g<keep>{MASKED}"),
+        # Tokens that say who made them: JWT, Slack, GitHub, GitLab, Grafana, Stripe, Google, AWS, …
+        ("eyj", r"\beyJ[\w\-]{6,}\.[\w\-]{4,}(?:\.[\w\-]*)?", MASKED),
+        ("xox xapp-", r"\bxox[a-z]-[\w\-]{6,}|\bxapp-[\w\-]{6,}", MASKED),
+        ("ghp_ gho_ ghu_ ghs_ ghr_ github_pat glpat- glsa_ glc_ sk- k_live npm_ hf_ dop_v1",
+         r"\b(?:gh[pousr]_|github_pat_|glpat-|glsa_|glc_|sk-|[srp]k_live_|npm_|hf_|dop_v1_)"
+         r"\w[\w\-]{12,}",
+         MASKED),
+        ("aiza sg.", r"(?-i:\bAIza[\w\-]{30,}|\bSG\.[\w\-]{16,}\.[\w\-]{16,})", MASKED),
+        ("akia asia", r"(?-i:\bA(?:KIA|SIA)[0-9A-Z]{12,})", MASKED),
+        (_WORDS, _PAIR, rf"\g<name>\g<sign>{MASKED}"),
+    )
+)  # fmt: skip
+_SIGNS_IN_BYTES = tuple({sign.encode(): None for signs, _, _ in _SHAPES for sign in signs})
+
+
+def may_hold(lowered: bytes) -> bool:
+    """Whether a line in lower case may hold one of the shapes: quick, and never wrongly False."""
+    return any(sign in lowered for sign in _SIGNS_IN_BYTES)
+
+
+def masked(text: str) -> str:
+    """`text` with the value of every shape replaced."""
+    lowered = text.lower()
+    for signs, pattern, replacement in _SHAPES:
+        if any(sign in lowered for sign in signs):
+            text = pattern.sub(replacement, text)
+    return text

@@ -1,0 +1,37 @@
+"""The log says how much was asked, so that a digest knows which share failed."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.logs.totals import FetchTotals
+from exporter.metrics import Metrics
+from tests.unit.clocks import ManualClock
+
+
+def test_each_line_tells_of_the_time_since_the_last_one(caplog: pytest.LogCaptureFixture) -> None:
+    """An endpoint that nobody asked has no line; one that starts anew counts from zero."""
+    metrics = Metrics(CollectorRegistry())
+    requests = metrics.counter("quant_fetch_requests_total")
+    failures = metrics.counter("quant_fetch_failures_total")
+    totals = FetchTotals(metrics, ManualClock())
+
+    def said() -> list[tuple[str, int, int]]:
+        caplog.clear()
+        totals.say()
+        return [(r.endpoint, r.requests, r.failed) for r in caplog.records]
+
+    caplog.set_level("INFO")
+    requests.labels("tickdb", "kline").inc(0)
+    assert said() == []
+    requests.labels("tickdb", "kline").inc(5)
+    requests.labels("tickdb", "ticker").inc(2)
+    failures.labels("tickdb", "kline", "timeout").inc()
+    failures.labels("tickdb", "kline", "http").inc(2)
+    assert said() == [("kline", 5, 3), ("ticker", 2, 0)]
+    requests.labels("tickdb", "kline").inc(3)
+    assert said() == [("kline", 3, 0)]
+    metrics.keep_only("source", [])
+    requests.labels("tickdb", "kline").inc(1)
+    assert said() == [("kline", 1, 0)]

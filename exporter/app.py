@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from exporter import __version__
+from exporter import __version__, checking
 from exporter.alerts.desk import Desk
 from exporter.client import token_path
 from exporter.clock import Clock, SystemClock
@@ -74,6 +74,7 @@ class App:
 
     def __init__(self, path: Path, config: Config, clock: Clock) -> None:
         self.path, self.config, self.clock = path, config, clock
+        self.folder = path.parent.resolve()
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
         ProcessCollector(registry=self.registry)
@@ -131,7 +132,7 @@ class App:
         )
         self.runner = Runner(
             self.state, self.metrics, self.clock, self,
-            mask=self.logging.mask.text, folder=self.path.parent.resolve(),
+            mask=self.logging.mask.text, folder=self.folder,
         )  # fmt: skip
         self.scheduler = Scheduler(
             self.state, self.runner, self.supply.calendars, self.clock, self.metrics
@@ -268,6 +269,8 @@ class App:
     def _apply(self, config: Config) -> None:
         self.config = config
         self.logging.apply(config.logs, config.timezone)
+        for note in checking.notes(config, self.folder):
+            logger.warning("%s: %s", note.place, note.text, extra={"event": "config_note"})
         self.strategies.apply(config)
         self.follower.apply(config.logs.follow)
         self.feeds.apply(config)

@@ -8,6 +8,7 @@ daemon, so the module's source is read instead.
 from __future__ import annotations
 
 import ast
+import difflib
 import sys
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
@@ -67,14 +68,28 @@ def find_kind(target: str, code: Iterable[Path]) -> Kind:
             name = next(a.name for a in found.names if (a.asname or a.name) == name)
             continue
         if found is None:
-            functions = [
-                n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
-            ]
-            raise NotFoundError(
-                f"{file.name} has no function {name!r}; it has {', '.join(functions) or 'none'}"
-            )
+            raise NotFoundError(f"{module} has no function {name!r}; {_instead(tree, name)}")
+        if isinstance(found, ast.Assign | ast.AnnAssign) and isinstance(found.value, _DATA):
+            raise NotFoundError(f"{module}:{name} is no function, but data; name a function")
         return "function"
     return "function"
+
+
+_DATA = (ast.Constant, ast.List, ast.Dict, ast.Tuple, ast.Set, ast.JoinedStr)
+
+
+def _instead(tree: ast.Module, name: str) -> str:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    own = [n.name for n in tree.body if isinstance(n, functions)]
+    imported = [
+        alias.asname or alias.name
+        for node in _conditional(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    known = [each for each in (*own, *imported) if not each.startswith("_")]
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]}?" if close else f"it has {', '.join(known) or 'none'}"
 
 
 def _defined(tree: ast.Module, name: str) -> ast.stmt | None:

@@ -40,12 +40,18 @@ def _complain(text: object) -> None:
 
 
 def check(path: Path) -> int:
-    """Every mistake of the config, one a line; offline."""
+    """Every mistake of the config, one a line; then what is not there on this machine. Offline."""
+    from exporter import checking
+
     try:
         config = load(path)
+        if found := checking.mistakes(config, SystemClock()):
+            raise ConfigError(str(path), found)
     except ConfigError as error:
         print(error)
         return 2
+    for note in checking.notes(config, path.parent.resolve()):
+        print(f"{path}: note: {note.place}: {note.text}")
     counts = [
         f"{len(entries)} {word}"
         for word, entries in (

@@ -6,12 +6,14 @@ All parsers raise :class:`ValueError` with a sentence that says what was expecte
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_LONGEST_DAYS = 3653
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 
 
@@ -68,16 +70,28 @@ def parse_ratio(text: Any) -> float:
     return ratio
 
 
-def _positive_duration(value: Any) -> float:
-    # A float is what our own models hold; a bare number in the file is refused: which unit?
-    seconds = value if isinstance(value, float) else parse_duration(value)
+FROM_FILE: Mapping[str, bool] = {"from_file": True}
+"""Validation context of what a person wrote: there a bare number is no duration."""
+
+
+def _seconds(value: Any, info: ValidationInfo) -> float:
+    if isinstance(value, float) and info.context != FROM_FILE:
+        return value  # what our own models hold
+    seconds = parse_duration(value)
+    if seconds > _LONGEST_DAYS * 86400:
+        raise ValueError(f"{value!r} is longer than ten years; write for example 7d")
+    return seconds
+
+
+def _positive_duration(value: Any, info: ValidationInfo) -> float:
+    seconds = _seconds(value, info)
     if seconds <= 0:
         raise ValueError(f"{value!r} is not longer than nothing; write for example 5m")
     return seconds
 
 
-def _any_duration(value: Any) -> float:
-    return 0.0 if value == 0 else value if isinstance(value, float) else parse_duration(value)
+def _any_duration(value: Any, info: ValidationInfo) -> float:
+    return 0.0 if value == 0 else _seconds(value, info)
 
 
 Duration = Annotated[float, BeforeValidator(_positive_duration), PlainSerializer(format_duration)]

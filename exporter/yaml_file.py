@@ -29,8 +29,11 @@ for _tag, _pattern, _first in (
     )
 
 
-def _duplicates(node: yaml.Node | None, place: str) -> list[tuple[str, str]]:
+def _duplicates(node: yaml.Node | None, place: str, known: set[int]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
+    if id(node) in known:  # an alias, maybe within what it stands for
+        return found
+    known.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
@@ -40,10 +43,10 @@ def _duplicates(node: yaml.Node | None, place: str) -> list[tuple[str, str]]:
             if name in seen and name != "<<":
                 found.append((where, f"written twice, in lines {seen[name]} and {line}; keep one"))
             seen.setdefault(name, line)
-            found += _duplicates(value, where)
+            found += _duplicates(value, where, known)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            found += _duplicates(item, f"{place}.{index}")
+            found += _duplicates(item, f"{place}.{index}", known)
     return found
 
 
@@ -60,4 +63,4 @@ def load(text: str) -> tuple[Any, list[tuple[str, str]]]:
         problem = getattr(error, "problem", None) or str(error)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         return None, [(place, f"this is no valid YAML: {problem}")]
-    return data, _duplicates(node, "")
+    return data, _duplicates(node, "", set())

@@ -10,7 +10,16 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from exporter.config.values import INTERVAL_SECONDS, Exchange, Interval, Model, Severity, Url
+from exporter.config.values import (
+    INTERVAL_SECONDS,
+    Exchange,
+    Interval,
+    Limits,
+    Model,
+    Severity,
+    Url,
+    Variable,
+)
 from exporter.units import Duration, DurationOrZero, Ratio
 
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-^=/]{0,31}")
@@ -21,7 +30,7 @@ class Source(Model):
 
     type: Literal["tickdb", "simulated"]
     url: Url | None = None
-    api_key_env: str | None = None
+    api_key_env: Variable | None = None
     api_key_file: Path | None = None
     requests_per_minute: int = Field(60, ge=1, le=100_000)
     connect_timeout: Duration = 3.05
@@ -51,17 +60,18 @@ class Feed(Model):
     poll: Duration | None = None
     delay: DurationOrZero = 90.0
     severity: Severity = "critical"
-    max_overdue: Mapping[Severity, Duration] = {}
-    max_spread: Mapping[Severity, Ratio] = {}
+    max_overdue: Limits[Duration] = Field(default_factory=dict)
+    max_spread: Limits[Ratio] = Field(default_factory=dict)
 
     @field_validator("symbols")
     @classmethod
     def _symbols_are_symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in symbols:
-            if not _SYMBOL.fullmatch(symbol):
-                raise ValueError(
-                    f"{symbol!r} is no symbol; write it as the source does: AAPL.US, 700.HK, EURUSD"
-                )
+        wrong = [repr(symbol) for symbol in symbols if not _SYMBOL.fullmatch(symbol)]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)} {'is no symbol' if len(wrong) == 1 else 'are no symbols'}; "
+                "write it as the source does: AAPL.US, 700.HK, EURUSD"
+            )
         twice = sorted({s for s in symbols if symbols.count(s) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} is listed twice; keep one")

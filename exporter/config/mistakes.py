@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from exporter.config.values import Model
+from exporter.config.wording import text
+from exporter.units import FROM_FILE
 
 
 @dataclass(frozen=True)
@@ -31,57 +33,48 @@ class ConfigError(Exception):
         self.file, self.mistakes = file, mistakes
 
 
-_SAID_TOGETHER = {
-    "run",
-    "command",
-    "external",
-    "schedule",
-    "exchange",
-    "type",
-    "url",
-    "api_key_env",
+_STAND_INS: Mapping[str, Any] = {
+    "schedule": "00:00",
+    "exchange": "24/7",
+    "run": "module:function",
+    "command": ["program"],
+    "external": True,
+    "type": "simulated",
+    "url": "http://localhost",
+    "api_key_env": "KEY",
+    "api_key_file": "key",
 }
+"""What a wrong value is taken for, so that the keys that are judged by it can be judged."""
 
 
 def validate(model: type[Model], body: Any, place: str) -> tuple[Model | None, list[Mistake]]:
+    """The model of one section's entry, or what is wrong with it."""
     if not isinstance(body, dict):
         return None, [Mistake(place, "must hold keys, as {key: value}; see exporter.yml's example")]
     try:
-        return model.model_validate(body), []
+        return model.model_validate(body, context=FROM_FILE), []
     except ValidationError as error:
         details = error.errors()
     mistakes = [_mistake(model, place, detail) for detail in details]
     # What keys say about each other is checked only once each is right by itself: look again
-    # without those that are wrong, unless one that matters to the others is among them.
+    # without those that are wrong.
     wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
-    if wrong and not wrong & _SAID_TOGETHER:
+    if wrong:
+        rest = {key: value for key, value in body.items() if str(key) not in wrong}
+        rest |= {key: value for key, value in _STAND_INS.items() if key in wrong}
         try:
-            model.model_validate({k: v for k, v in body.items() if str(k) not in wrong})
+            model.model_validate(rest, context=FROM_FILE)
         except ValidationError as error:
             mistakes += [_mistake(model, place, d) for d in error.errors() if not d["loc"]]
     return None, mistakes
 
 
 def _mistake(model: type[Model], place: str, detail: Any) -> Mistake:
-    parts = [str(p) for p in detail["loc"] if p != "[key]"]
+    # A place in a list is no key: its list says what belongs there.
+    keys = [str(part) for part in detail["loc"] if isinstance(part, str) and part != "[key]"]
+    parts = [str(part) for part in detail["loc"] if part != "[key]"]
     where = ".".join([*([place] if place else []), *parts])
-    match detail["type"]:
-        case "extra_forbidden":
-            text = f"unknown key; {_suggestion(str(parts[-1]), _keys_at(model, detail['loc']))}"
-        case "missing":
-            text = "is missing"
-        case "value_error":
-            text = str(detail["ctx"]["error"])
-        case "literal_error":
-            text = f"{detail['input']!r} is not known; write {detail['ctx']['expected']}"
-        case _:
-            text = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
-    return Mistake(where, text)
-
-
-def _suggestion(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, known, 1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
+    return Mistake(where, text(detail, keys[-1] if keys else "", _keys_at(model, detail["loc"])))
 
 
 def _keys_at(model: type[Model], loc: tuple[Any, ...]) -> set[str]:

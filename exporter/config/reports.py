@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from exporter.config.values import NAME, Model, Url
+from exporter.config.values import NAME, Model, Url, Variable
 from exporter.units import Duration, Size
 
 
@@ -52,7 +52,7 @@ class Logs(Model):
 class Slack(Model):
     """A Slack incoming webhook. Its address is a secret."""
 
-    url_env: str | None = None
+    url_env: Variable | None = None
     url_file: Path | None = None
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class Email(Model):
     sender: str
     to: tuple[str, ...] = Field(min_length=1)
     user: str | None = None
-    password_env: str | None = None
+    password_env: Variable | None = None
     password_file: Path | None = None
     security: Literal["starttls", "tls", "none"] = "starttls"
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+)
 
 from exporter import bars, timetable
 from exporter.calendars import EXCHANGES
@@ -28,20 +37,34 @@ def _zone(name: str) -> str:
 
 def _exchange(name: str) -> str:
     if name not in EXCHANGES:
+        close = difflib.get_close_matches(name.upper(), EXCHANGES, 1)
+        meant = f"did you mean {close[0]}? Else " if close else ""
         raise ValueError(
-            f"{name!r} is no exchange known here; write a MIC such as XNYS, XLON, XHKG, XSHG, "
-            "or FX, or 24/7"
+            f"{name!r} is no exchange known here; {meant}write a MIC such as XNYS, XLON, XHKG, "
+            "XSHG, or FX, or 24/7"
         )
     return name
 
 
 def _url(text: str) -> str:
-    AnyHttpUrl(text)
     if re.match(r"\w+://[^/]*@", text):
         raise ValueError(
             "a user or password stands in the address; secrets come from …_env or …_file"
         )
+    if "?" in text or "#" in text:
+        raise ValueError("an address ends before ? and #; keys come from …_env or …_file")
+    try:
+        AnyHttpUrl(text)
+    except ValidationError:
+        raise ValueError(f"{text!r} is no address; write http://host:port or https://…") from None
     return text.rstrip("/")
+
+
+def _variable(name: str) -> str:
+    # Not shown: it may well be the secret itself.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("name the environment variable that holds it, as TICKDB_API_KEY")
+    return name
 
 
 def _schedule(text: Any) -> Any:
@@ -52,6 +75,7 @@ def _schedule(text: Any) -> Any:
 Zone = Annotated[str, AfterValidator(_zone)]
 Exchange = Annotated[str, AfterValidator(_exchange)]
 Url = Annotated[str, AfterValidator(_url)]
+Variable = Annotated[str, AfterValidator(_variable)]
 Schedule = Annotated[str, BeforeValidator(_schedule)]
 
 
@@ -59,3 +83,18 @@ class Model(BaseModel):
     """Frozen, and a key that is not known is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def in_order(limits: Mapping[Severity, float]) -> Mapping[Severity, float]:
+    """Limits by severity. Raises :class:`ValueError` when a more severe one is reached earlier."""
+    order: tuple[Severity, ...] = ("info", "warning", "critical")
+    given = [name for name in order if name in limits]
+    for milder, graver in pairwise(given):
+        if limits[graver] < limits[milder]:
+            raise ValueError(f"{graver} would come before {milder}; give {graver} the larger limit")
+    return limits
+
+
+_Limit = TypeVar("_Limit", bound=float)
+Limits = Annotated[Mapping[Severity, _Limit], AfterValidator(in_order)]
+"""By severity, the graver the larger; none that is not given."""

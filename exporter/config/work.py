@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from exporter import timetable
-from exporter.config.values import Exchange, Model, Schedule, Severity
+from exporter.config.values import Exchange, Limits, Model, Schedule, Severity
 from exporter.units import Duration, DurationOrZero, Ratio
 
 
@@ -54,13 +54,22 @@ class Task(Model):
             )
         return run
 
+    @field_validator("command")
+    @classmethod
+    def _command_names_a_program(cls, command: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if command is not None and not (command and command[0].strip()):
+            raise ValueError("names no program; write [./rebalance.sh, --live]")
+        if any("\0" in part for part in command or ()):
+            raise ValueError("holds a null character, which no program can be given")
+        return command
+
     @model_validator(mode="after")
     def _one_way_to_run(self) -> Task:
         ways = [w for w in ("run", "command", "external") if getattr(self, w)]
         if len(ways) != 1:
             raise ValueError(
                 "say how it runs with exactly one of `run: module:function`, `command: [program]` "
-                f"and `external: true`; here {' and '.join(ways) or 'none'} is given"
+                f"and `external: true`; here {_given(ways)}"
             )
         if self.external and self.retries:
             raise ValueError("`retries` means nothing for an external task: it runs elsewhere")
@@ -95,6 +104,10 @@ class Task(Model):
         return self.kind == "run" if self.catch_up is None else self.catch_up
 
 
+def _given(ways: list[str]) -> str:
+    return f"{' and '.join(ways)} are given" if ways else "none is given"
+
+
 def backoff_cap(base: float, retry: int) -> float:
     """Longest pause before retry number `retry` (from 0), in seconds: doubling, 300 at most."""
     return float(min(base * 2**retry, 300.0))
@@ -107,4 +120,4 @@ class Strategy(Model):
     currency: str = Field("USD", pattern=r"^[A-Z]{3,5}$")
     severity: Severity = "warning"
     max_age: Duration | None = None
-    max_drawdown: Mapping[Severity, Ratio] = {}
+    max_drawdown: Limits[Ratio] = Field(default_factory=dict)

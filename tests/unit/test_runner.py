@@ -191,7 +191,7 @@ def is_alive(pid: int) -> bool:
         ("exits", "error", None, "called sys.exit(0) instead of returning"),
         ("exits_hard", "error", None, "the process ended (exit code 0) before the function"),
         ("segfaults", "error", None, "was ended by SIGSEGV"),
-        ("missing", "error", None, "user_code.py has no function 'missing'"),
+        ("missing", "error", None, "user_code has no function 'missing'"),
         ("closes_stdout", "success", 1, None),
         ("closes_all", "error", None, "before the function returned"),
         ("forks", "success", 1, None),

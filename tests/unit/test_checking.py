@@ -1,0 +1,91 @@
+"""What ``check`` says of things that the file names and the machine lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from exporter import checking, commands
+from exporter.calendars import CalendarError, Calendars
+from exporter.clock import SystemClock
+from exporter.config import load
+
+CONFIG = """\
+sources:
+  t: {type: tickdb, url: "https://api.tickdb.ai/v1", api_key_env: NO_SUCH_KEY}
+feeds:
+  f: {source: t, symbols: [A.US], interval: 1m, exchange: XNYS}
+tasks:
+  here: {command: [sh, -c, "true"], schedule: "every 1h"}
+  nowhere: {command: [no-such-program], schedule: "every 1h"}
+  missing: {command: [./rebalance.sh], schedule: "close - 15m", exchange: XNYS}
+  plain: {command: [./plain.txt], schedule: "every 1h"}
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """A config file of that text."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(text)
+    (tmp_path / "plain.txt").write_text("no program\n")
+    return file
+
+
+def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service may have what the shell lacks, so they do not fail the check."""
+    monkeypatch.setattr(Calendars, "load", _nothing)
+    file = written(tmp_path, CONFIG)
+    assert commands.check(file) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        f"{file}: note: sources.t.api_key_env: NO_SUCH_KEY is not set; export NO_SUCH_KEY=… before "
+        "starting, or give it to the unit with LoadCredential=NO_SUCH_KEY:FILE",
+        f"{file}: note: tasks.nowhere.command: there is no program 'no-such-program' on the PATH; "
+        "install it",
+        f"{file}: note: tasks.missing.command: there is no file {tmp_path}/rebalance.sh; create it "
+        "or correct the path",
+        f"{file}: note: tasks.plain.command: {tmp_path}/plain.txt may not be executed; "
+        f"chmod +x {tmp_path}/plain.txt",
+        f"{file}: well: 4 tasks, 1 feeds, 0 strategies",
+    ]
+
+
+def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter would not start with it, so check may not call the file well."""
+    monkeypatch.setattr(Calendars, "load", _no_calendar)
+    file = written(tmp_path, CONFIG)
+    assert commands.check(file) == 2
+    assert capsys.readouterr().out.splitlines() == [
+        f"{file}: feeds.f.exchange: the calendar of XNYS cannot be built",
+        f"{file}: tasks.missing.exchange: the calendar of XNYS cannot be built",
+    ]
+
+
+def test_a_state_that_is_a_folder_is_a_mistake(tmp_path: Path) -> None:
+    """Nothing could be kept in it."""
+    config = load(written(tmp_path, "state: .\n"))
+    assert [m.line("exporter.yml") for m in checking.mistakes(config, SystemClock())] == [
+        f"exporter.yml: state: {tmp_path} is a folder; name a file, as var/state.db"
+    ]
+
+
+def test_checking_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It only looks."""
+    monkeypatch.setattr(Calendars, "load", _nothing)
+    file = written(tmp_path, CONFIG)
+    before = sorted(tmp_path.rglob("*"))
+    commands.check(file)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+async def _nothing(*_: object) -> None:
+    pass
+
+
+async def _no_calendar(_: Calendars, names: list[str]) -> None:
+    raise CalendarError(f"the calendar of {names[0]} cannot be built")

@@ -22,6 +22,8 @@ RATE_PAUSE_CAP_SECONDS = 120.0
 QUOTA_CAP_SECONDS = 86400.0
 """Longest stop after 3002: then one request finds out, for the quota may have been raised."""
 _QUOTA_PROBE_SECONDS = 3600.0
+_DOCUMENTED = {1001, 1002, 1003, 1004, 2001, 2002, 2003, 2004, 3001, 3002, 3003, 3009, 3010,
+               5000, 5001, 5002, 5003}  # fmt: skip
 _KNOWN_KINDS = ("application/json", "text/html", "text/plain", "text/xml", "application/xml")
 
 Redact = Callable[[object], str]
@@ -62,14 +64,21 @@ def _refuse(constant: str) -> Any:
 
 def _code(envelope: Mapping[str, Any]) -> int | None:
     code = envelope.get("code")
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)
     if isinstance(code, int) and not isinstance(code, bool):
         return code
     if isinstance(code, str) and re.fullmatch(r"[0-9]{1,6}", code.strip()):
         return int(code)
-    for key in ("message", "code", "error"):
-        found = re.search(r"\[(\d{4})\]", str(envelope.get(key))[:500])
+    words = [str(envelope.get(key))[:500] for key in ("message", "code", "error")]
+    for text in words:
+        found = re.search(r"\[(\d{4})\]", text)
         if found:
             return int(found[1])
+    for text in words:  # without brackets it may be any number: only codes that are documented
+        for number in re.findall(r"(?<![\d.])\d{4}(?![\d.]*\d)", text):
+            if int(number) in _DOCUMENTED:
+                return int(number)
     return None
 
 

@@ -101,21 +101,45 @@ def read_tickers(data: Any, symbols: Collection[str], now: float) -> Answer[Tick
 def read_expiry(data: Any, now: float, redact: Redact) -> float:
     """``/apikeys/subscriptions`` to the moment at which the key ends, Unix seconds.
 
-    With several subscriptions the latest one counts; NaN when none has an end.
+    One subscription, a list of them, or either within another object. With several the latest one
+    counts; NaN when none has an end.
     """
-    entries = data if isinstance(data, list) else [data]
-    ends = [math.nan]
-    for entry in entries:
-        if not isinstance(entry, dict) or not ({"expires_at", "remaining_seconds"} & entry.keys()):
-            raise malformed(f"no subscription, but {redact(type(entry).__name__)}")
-        end = timestamp_seconds(entry.get("expires_at"))
-        left = entry.get("remaining_seconds")
-        if end is None and left is not None:
-            end = now + float(_number(entry, "remaining_seconds", "subscription"))
-        elif end is None and entry.get("expires_at") is not None:
-            raise malformed("subscription: `expires_at` is no moment")
-        ends += [end] if end is not None else []
-    return max((e for e in ends if not math.isnan(e)), default=math.nan)
+    entries = _subscriptions(data)
+    if not entries and data not in ([], {}):
+        raise malformed(f"no subscription, but {redact(type(data).__name__)}")
+    ends = [end for entry in entries if (end := _end_of(entry, now)) is not None]
+    return max(ends, default=math.nan)
+
+
+def _subscriptions(data: Any) -> list[dict[str, Any]]:
+    if isinstance(data, dict):
+        if {"expires_at", "remaining_seconds"} & data.keys():
+            return [data]
+        data = [value for value in data.values() if isinstance(value, dict | list)]
+    if not isinstance(data, list):
+        return []
+    flat = [entry for value in data for entry in (value if isinstance(value, list) else [value])]
+    return [
+        entry
+        for entry in flat
+        if isinstance(entry, dict) and {"expires_at", "remaining_seconds"} & entry.keys()
+    ]
+
+
+def _end_of(entry: dict[str, Any], now: float) -> float | None:
+    """The moment a subscription ends; None when it never does."""
+    end = timestamp_seconds(entry.get("expires_at"))
+    if end is not None:
+        return end
+    left = entry.get("remaining_seconds")
+    if left not in (None, ""):
+        ended = str(left).startswith("-")  # it ended so long ago
+        positive = {"remaining_seconds": str(left).removeprefix("-")}
+        seconds = float(_number(positive, "remaining_seconds", "subscription"))
+        return now - seconds if ended else now + seconds
+    if entry.get("expires_at") not in (None, "", 0):
+        raise malformed("subscription: `expires_at` is no moment")
+    return None
 
 
 def _by_symbol(data: Any, symbols: Collection[str]) -> list[tuple[str, Any, bool]]:

@@ -1,7 +1,7 @@
 """TickDB over HTTP, https://api.tickdb.ai/v1 as documented in versions 1.0.2 and 1.0.3.
 
-The same client speaks to the simulator. Retries, pacing and the stop after a used-up quota happen
-in one place, :meth:`TickDB._ask`; callers see an answer or one :class:`SourceError`.
+The same client speaks to the simulator. How one question is asked is in :mod:`.asking`; here is
+what is asked, and how hundreds of symbols become few questions.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from exporter.clock import Clock, iso
+from exporter.clock import Clock
 from exporter.config import INTERVAL_SECONDS
 from exporter.config import Source as Settings
-from exporter.metrics import FETCH_REASONS, Metrics, Sample
+from exporter.metrics import Metrics, Sample
 from exporter.sources import parse
+from exporter.sources.asking import Asking
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
-from exporter.sources.budget import Budget
-from exporter.sources.envelope import read_envelope
 from exporter.sources.keys import Key
 from exporter.sources.paging import PAGE_BARS, all_pages
-from exporter.sources.transport import Transport
 
 KLINE, LATEST = "/market/kline", "/market/kline/latest"
 TICKER, SUBSCRIPTIONS = "/market/ticker", "/apikeys/subscriptions"
 ENDPOINTS = (KLINE, LATEST, TICKER, SUBSCRIPTIONS)
 BATCH_SYMBOLS = 50
-_BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 30.0
+_NAMED = 5
+"""Symbols of one answer that are named in the log, each in a line of its own."""
+_MANY_BARS = 2000
+"""Reading more takes long enough (30 ms) to go to a thread."""
 _UNKNOWN_FOR_SECONDS = 900.0
 """How long a symbol that the source does not know is not asked for again."""
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-^=/]{0,31}")
+_SYMBOL_IN_TEXT = re.compile(r"[A-Z0-9](?:[A-Z0-9.\-^=/]{0,30}[A-Z0-9])?")
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -57,25 +59,10 @@ class TickDB:
         self.name = name
         self.simulated = settings.type == "simulated"
         self.key_expiry = math.nan
-        self._retries = settings.retries
         self._key, self._clock = key, clock
-        self._sleep, self._rng = sleep, rng or random.Random()
-        self._transport = Transport(url, key, settings.connect_timeout, settings.read_timeout)
-        self._requests = metrics.counter("quant_fetch_requests_total")
-        self._repeated = metrics.counter("quant_fetch_retries_total")
-        self._failures = metrics.counter("quant_fetch_failures_total")
-        self._duration = metrics.histogram("quant_fetch_duration_seconds")
-        waited = metrics.counter("quant_fetch_wait_seconds_total").labels(name)
-        for endpoint in ENDPOINTS:
-            self._requests.labels(name, endpoint)
-            self._repeated.labels(name, endpoint)
-            self._duration.labels(name, endpoint)
-            for reason in FETCH_REASONS:
-                self._failures.labels(name, endpoint, reason)
-        self._budget = Budget(
-            settings.requests_per_minute, clock.monotonic, sleep=sleep, waited=waited.inc
+        self._asking = Asking(
+            name, settings, key, metrics, clock, url=url, endpoints=ENDPOINTS, sleep=sleep, rng=rng
         )
-        self._stopped_until = -math.inf
         self._unknown: dict[str, tuple[float, str]] = {}
 
     def __repr__(self) -> str:
@@ -140,15 +127,14 @@ class TickDB:
 
     async def subscription(self) -> float:
         """When the key expires, Unix seconds; NaN when the source names no end."""
-        data = await self._ask(SUBSCRIPTIONS, {}, urgent=True)
-        with _Counted(self, SUBSCRIPTIONS, None):
+        data = await self._asking.ask(SUBSCRIPTIONS, {}, urgent=True)
+        with self._asking.counted(SUBSCRIPTIONS):
             self.key_expiry = parse.read_expiry(data, self._clock.now(), self._key.redact)
         return self.key_expiry
 
     async def close(self) -> None:
         """End all connections and all waiting."""
-        await self._budget.close()
-        await self._transport.close()
+        await self._asking.close()
 
     async def _series(
         self, symbol: str, interval: str, more: Mapping[str, str], *, urgent: bool
@@ -156,8 +142,10 @@ class TickDB:
         problem = _symbol_problem(symbol) or _interval_problem(interval)
         if problem:
             raise problem
-        data = await self._ask(KLINE, {"symbol": symbol, "interval": interval, **more}, urgent)
-        with _Counted(self, KLINE, symbol):
+        data = await self._asking.ask(
+            KLINE, {"symbol": symbol, "interval": interval, **more}, urgent=urgent
+        )
+        with self._asking.counted(KLINE, symbol):
             return parse.read_series(data, symbol, interval, self._clock.now())
 
     async def _in_batches(
@@ -190,27 +178,54 @@ class TickDB:
         read: Callable[[Any, Sequence[str]], Answer[T]],
     ) -> Answer[T]:
         try:
-            data = await self._ask(
+            data = await self._asking.ask(
                 endpoint, {"symbols": ",".join(batch), **parameters}, urgent=True
             )
         except SourceError as error:
             if error.code != 2002:
                 return Answer(bad=dict.fromkeys(batch, error))
-            if len(batch) == 1:
-                self._unknown[batch[0]] = (self._clock.monotonic(), str(error))
-                return Answer(bad={batch[0]: error})
-            # One symbol that the source does not know fails its whole batch: find it by halving.
-            middle = len(batch) // 2
-            answer = await self._batch(endpoint, batch[:middle], parameters, read)
-            answer.merge(await self._batch(endpoint, batch[middle:], parameters, read))
-            return answer
+            return await self._without_unknown(endpoint, batch, parameters, read, error)
         try:
-            with _Counted(self, endpoint, None):
-                answer = read(data, batch)
+            with self._asking.counted(endpoint):
+                if _bars_in(data) > _MANY_BARS:
+                    answer = await asyncio.to_thread(read, data, batch)
+                else:
+                    answer = read(data, batch)
         except SourceError as error:
             return Answer(bad=dict.fromkeys(batch, error))
-        for symbol, problem in answer.bad.items():
-            self._count(endpoint, problem, symbol)
+        for place, (symbol, problem) in enumerate(answer.bad.items()):
+            self._asking.count(endpoint, problem, symbol, unnamed=place >= _NAMED)
+        if len(answer.bad) > _NAMED:
+            _log.warning(
+                "%s %s: %d more symbols of this answer cannot be used either",
+                self.name, endpoint, len(answer.bad) - _NAMED,
+                extra={"event": "fetch_failed", "source": self.name, "endpoint": endpoint},
+            )  # fmt: skip
+        return answer
+
+    async def _without_unknown(
+        self,
+        endpoint: str,
+        batch: Sequence[str],
+        parameters: Mapping[str, str],
+        read: Callable[[Any, Sequence[str]], Answer[T]],
+        error: SourceError,
+    ) -> Answer[T]:
+        """Ask again without the symbols that the source does not know: one fails a whole batch.
+
+        Those that the answer names are left out; when it names none, they are found by halving.
+        """
+        named = set(_SYMBOL_IN_TEXT.findall(error.message)) & set(batch)
+        if len(batch) == 1:
+            named = set(batch)
+        answer: Answer[T] = Answer(bad=dict.fromkeys(named, error))
+        for symbol in named:
+            self._unknown[symbol] = (self._clock.monotonic(), str(error))
+        rest = [symbol for symbol in batch if symbol not in named]
+        middle = len(rest) if named else len(rest) // 2
+        for part in (rest[:middle], rest[middle:]):
+            if part:
+                answer.merge(await self._batch(endpoint, part, parameters, read))
         return answer
 
     def _known_as_unknown(self, symbol: str) -> SourceError | None:
@@ -220,98 +235,11 @@ class TickDB:
         self._unknown.pop(symbol, None)
         return None
 
-    async def _ask(self, endpoint: str, parameters: Mapping[str, str], urgent: bool) -> Any:
-        """The data of one good answer, after as many attempts as the settings allow."""
-        for attempt in range(1 + self._retries):
-            try:
-                async with self._budget.place(urgent=urgent):
-                    if self._clock.now() < self._stopped_until:
-                        raise self._stopped()
-                    if attempt:
-                        self._repeated.labels(self.name, endpoint).inc()
-                    return await self._attempt(endpoint, parameters)
-            except SourceError as error:
-                last = attempt == self._retries or not error.retryable
-                if last:
-                    raise
-                failure = error
-            await self._sleep(self._pause(failure, attempt))
-        raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, endpoint: str, parameters: Mapping[str, str]) -> Any:
-        self._requests.labels(self.name, endpoint).inc()
-        started = self._clock.monotonic()
-        try:
-            raw = await self._transport.get(endpoint, parameters)
-            return read_envelope(
-                raw.status, raw.headers, raw.body, self._clock.now(), self._key.redact
-            )
-        except SourceError as error:
-            self._count(endpoint, error)
-            self._heed(error)
-            raise
-        finally:
-            self._duration.labels(self.name, endpoint).observe(self._clock.monotonic() - started)
-
-    def _heed(self, error: SourceError) -> None:
-        """What one answer says of the source as a whole: everybody waits, or everybody stops."""
-        if error.reason == "rate_limit" and error.retry_after:
-            self._budget.hold_until(self._clock.monotonic() + error.retry_after)
-        elif error.reason == "quota":
-            self._stopped_until = self._clock.now() + (error.retry_after or 0.0)
-            _log.error(
-                "%s: the quota is used up; nothing is asked before %s",
-                self.name,
-                iso(self._stopped_until),
-                extra={"event": "source_stopped", "source": self.name},
-            )
-            self._budget.refuse_waiting(self._stopped)
-
-    def _stopped(self) -> SourceError:
-        left = max(0.0, self._stopped_until - self._clock.now())
-        until = iso(self._stopped_until)
-        return SourceError(
-            "quota", f"the quota is used up; asked again after {until}", retry_after=left
-        )
-
-    def _pause(self, error: SourceError, attempt: int) -> float:
-        # Full jitter, so that callers that failed together do not come back together:
-        # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        backoff = self._rng.uniform(0, min(_BACKOFF_CAP_SECONDS, _BACKOFF_SECONDS * 2**attempt))
-        if error.reason == "rate_limit":
-            return backoff  # the budget holds everybody back for as long as the answer asked
-        return (error.retry_after or 0.0) + backoff
-
-    def _count(self, endpoint: str, error: SourceError, symbol: str | None = None) -> None:
-        self._failures.labels(self.name, endpoint, error.reason).inc()
-        about = {"symbol": symbol} if symbol else {}
-        _log.warning(
-            "%s %s: %s",
-            self.name,
-            endpoint,
-            error,
-            extra={
-                "event": "fetch_failed",
-                "source": self.name,
-                "endpoint": endpoint,
-                "reason": error.reason,
-                **about,
-            },
-        )
-
-
-class _Counted:
-    """Counts and names a payload that cannot be used, and lets the error go on."""
-
-    def __init__(self, source: TickDB, endpoint: str, symbol: str | None) -> None:
-        self._source, self._endpoint, self._symbol = source, endpoint, symbol
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SourceError):
-            self._source._count(self._endpoint, error, self._symbol)
+def _bars_in(data: Any) -> int:
+    entries = data if isinstance(data, list) else [data]
+    series = [entry.get("klines") for entry in entries if isinstance(entry, dict)]
+    return sum(len(bars) for bars in series if isinstance(bars, list))
 
 
 def _symbol_problem(symbol: str) -> SourceError | None:

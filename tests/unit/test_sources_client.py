@@ -83,6 +83,37 @@ async def test_one_unknown_symbol_does_not_take_its_batch_along() -> None:
         assert len(bench.server.requests) > first + 2
 
 
+async def test_unknown_symbols_that_the_answer_names_cost_one_request() -> None:
+    """However many of fifty: they are left out, and the rest is asked for again."""
+    bench = Bench()
+    unknown = {f"OOPS{n}.US" for n in range(20)}
+
+    def answer(request: web.Request) -> web.Response:
+        found = sorted(unknown & set(request.query["symbols"].split(",")))
+        return (
+            error(2002, f"Symbol not found: {', '.join(found)}.") if found else latest_of(request)
+        )
+
+    bench.server.script = [answer]
+    async with bench.client() as source:
+        answered = await source.latest([*(f"S{n}.US" for n in range(30)), *sorted(unknown)], "1m")
+    assert len(answered.good) == 30
+    assert set(answered.bad) == unknown
+    assert (
+        len(bench.server.requests) <= 4
+    )  # the text of an error is cut, so it names some at a time
+
+
+async def test_an_answer_of_thousands_of_bars_does_not_hold_the_loop() -> None:
+    """It is read in a thread, to the same bars."""
+    bench = Bench()
+    rows = [row(NOW - MINUTE * n) for n in range(1000, 0, -1)]
+    bench.server.script = [lambda r: good([series(s, rows) for s in r.query["symbols"].split(",")])]
+    async with bench.client() as source:
+        answer = await source.latest(["A.US", "B.US", "C.US"], "1m")
+    assert [len(bars) for bars in answer.good.values()] == [1000] * 3
+
+
 async def test_a_descending_series_is_turned_round() -> None:
     """The order is not documented; newest first is as good as oldest first."""
     bench = Bench()
@@ -229,6 +260,12 @@ async def test_tickers_with_and_without_quotes() -> None:
         ({"expires_at": None, "remaining_seconds": "86400"}, NOW + 86400),
         ([{"expires_at": NOW + 5}, {"expires_at": NOW + 50}], NOW + 50),
         ({"expires_at": None, "remaining_seconds": None}, math.nan),
+        ({"expires_at": "", "remaining_seconds": 60.5}, NOW + 60.5),
+        ({"expires_at": 0, "status": "lifetime"}, math.nan),
+        ({"remaining_seconds": -3600, "status": "expired"}, NOW - 3600),
+        ({"subscriptions": [{"expires_at": NOW + 5}, {"expires_at": NOW + 50}]}, NOW + 50),
+        ({"key": "x", "subscription": {"remaining_seconds": 7}}, NOW + 7),
+        ([], math.nan),
     ],
 )
 async def test_the_key_s_expiry(data: Any, expiry: float) -> None:

@@ -50,6 +50,9 @@ PASSING: dict[str, tuple[Any, str]] = {
     "no data": ({"code": 0, "message": "success"}, "malformed"),
     "meaningless code": ({"code": "weird", "message": "?", "data": []}, "malformed"),
     "boolean code": ({"code": False, "data": []}, "malformed"),
+    "endless code": (b'{"code": 1e999, "data": []}', "malformed"),
+    "another number": ({"code": "x", "message": "limit 2500, 1.1001, 21001"}, "malformed"),
+    "3001 in words": ({"code": "x", "message": "code=3001 (rate limit)"}, "rate_limit"),
     "502 page": (lambda r: web.Response(status=502, text="<html>"), "http"),
     "503 with code 0": (lambda r: error(0, status=503), "http"),
     "408": (lambda r: web.Response(status=408), "http"),
@@ -95,6 +98,11 @@ FINAL: dict[str, tuple[Any, str]] = {
     "1002 digits": (lambda r: error("1002"), "auth"),
     "1003": (lambda r: error(1003), "auth"),
     "1004": (lambda r: error(1004, status=403), "auth"),
+    "1001 without brackets": (
+        lambda r: web.json_response({"message": "Error 1001: bad token", "code": "x"}),
+        "auth",
+    ),
+    "1001.0": (lambda r: error(1001.0), "auth"),
     "401 alone": (lambda r: web.Response(status=401), "auth"),
     "2001": (lambda r: error(2001), "api"),
     "2002": (lambda r: error(2002), "api"),
@@ -178,6 +186,20 @@ async def test_a_broken_series_is_rejected_whole(
     assert bench.failures() == {"malformed": 1}
     assert [r.symbol for r in caplog.records if r.event == "fetch_failed"] == [SYMBOL]
     assert len(bench.server.requests) == 1
+
+
+async def test_hundreds_of_bad_symbols_are_counted_and_few_lines_are_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log names five, and how many more there are."""
+    bench = Bench()
+    bench.server.script = [lambda r: good([])]
+    async with bench.client() as source:
+        await source.latest([f"S{n}.US" for n in range(50)], "1m")
+    assert bench.failures() == {"api": 50}
+    lines = [r.getMessage() for r in caplog.records if r.event == "fetch_failed"]
+    assert len(lines) == 6
+    assert lines[-1].endswith(": 45 more symbols of this answer cannot be used either")
 
 
 @pytest.mark.parametrize("data", [None, 5, "text", [5], [{"klines": []}], [{"symbol": 7}]])

@@ -52,10 +52,9 @@ def slots(
                 yield Slot(at)
         return
     own_zone = ZoneInfo(timetable.zone) if timetable.zone else zone
-    moments = _wall_clock if isinstance(timetable, WallClock) else _every
     # A day around both ends: a gap at midnight moves a slot to another date.
     for day in _days(after - _DAY_SECONDS, until + _DAY_SECONDS, own_zone):
-        for at in moments(timetable, day, own_zone):  # type: ignore[arg-type]
+        for at in _moments(timetable, day, own_zone, after):
             if at > until:
                 return
             if at > after:
@@ -97,19 +96,33 @@ def _days(start: float, end: float, zone: ZoneInfo) -> Iterator[date]:
         day += _DAY
 
 
+def _moments(
+    timetable: WallClock | Every, day: date, zone: ZoneInfo, after: float
+) -> Iterator[float]:
+    if isinstance(timetable, WallClock):
+        return _wall_clock(timetable, day, zone)
+    return _every(timetable, day, zone, after)
+
+
 def _wall_clock(timetable: WallClock, day: date, zone: ZoneInfo) -> Iterator[float]:
     if day.weekday() in timetable.weekdays:
         yield wall_time(day, timetable.hour, timetable.minute, zone)
 
 
-def _every(timetable: Every, day: date, zone: ZoneInfo) -> Iterator[float]:
+def _every(timetable: Every, day: date, zone: ZoneInfo, after: float) -> Iterator[float]:
     start, end = wall_time(day, 0, 0, zone), wall_time(day + _DAY, 0, 0, zone)
-    step, n = timetable.seconds, 0
+    step = timetable.seconds
+    n = _steps_before(after, start, step)
     while (at := start + n * step) < end:
         if at - start >= _DAY_SECONDS and end - at < step:
             return
         yield at
         n += 1
+
+
+def _steps_before(after: float, start: float, step: float) -> int:
+    """How many steps from `start` surely lie before `after`: a day may have 86 400 of them."""
+    return max(0, int((after - start) // step) - 1)
 
 
 def _session_slots(
@@ -131,7 +144,7 @@ def _while_open(session: Session, step: float, after: float) -> Iterator[float]:
     if session.close <= after:
         return
     for opened, closed in session.segments:
-        n = 0
+        n = _steps_before(after, opened, step)
         while (at := opened + n * step) < closed:
             yield at
             n += 1

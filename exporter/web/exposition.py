@@ -10,8 +10,6 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from exporter.web.exposition_text import Text
-
 _GZIP_LEVEL = 4
 
 
@@ -20,7 +18,6 @@ class Exposition:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._text = Text()
         # One thread: scrapes wait for each other instead of competing with the loop for the GIL.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrape")
 
@@ -40,11 +37,7 @@ class Exposition:
     def _render(self, accept: str, zipped: bool, names: frozenset[str]) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
         registry = self._registry.restricted_registry(names) if names else self._registry
-        if _escapes_names(content_type):
-            body: bytes = encode(registry)
-        else:
-            openmetrics = content_type.startswith("application/openmetrics-text")
-            body = self._text.write(registry.collect(), openmetrics=openmetrics)
+        body: bytes = encode(registry)
         if zipped:
             packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
             body = packer.compress(body) + packer.flush()
@@ -53,11 +46,6 @@ class Exposition:
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _escapes_names(content_type: str) -> bool:
-    """Whether the asker wants names written in a way that changes even plain ones."""
-    return content_type.endswith(("escaping=dots", "escaping=values"))
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from exporter.config.values import NAME, Model, Url, Variable
-from exporter.units import Duration, Size
+from exporter.config.values import NAME, Model, Severity, Url, Variable
+from exporter.units import Duration, Ratio, Size
 
 
 class Followed(Model):
@@ -20,6 +20,7 @@ class Followed(Model):
     path: Path
     format: Literal["text", "json"] = "text"
     patterns: Mapping[str, str] = {}
+    max_failure_ratio: Mapping[Severity, Ratio] = {}
 
     @field_validator("patterns")
     @classmethod
@@ -34,6 +35,14 @@ class Followed(Model):
                     f"{name}: {pattern!r} is no regular expression: {error}"
                 ) from error
         return patterns
+
+    @model_validator(mode="after")
+    def _a_ratio_has_two_sides(self) -> Followed:
+        if self.max_failure_ratio and not {"fetch_failed", "fetch_ok"} <= set(self.patterns):
+            raise ValueError(
+                "`max_failure_ratio` compares the patterns fetch_failed and fetch_ok: name both"
+            )
+        return self
 
 
 class Logs(Model):

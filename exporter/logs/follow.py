@@ -1,22 +1,25 @@
 """Log files of other programs, counted line by line as they grow.
 
 ``logs.follow`` names each file with patterns; a line that a pattern is found in counts once for it.
-In a JSON file patterns are looked for in "level logger message" of each line; the fields may lie
-in a ``record`` object, as Loguru writes them. A file that is new in the config is read from its
-present end; after a restart reading goes on where it stopped, also in a file rotated since.
+A file that is new in the config is read from its present end; after a restart reading goes on where
+it stopped, also in a file rotated since.
+
+What was read is counted once its position is kept: after a kill nothing is counted a second time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from exporter.config import Followed
-from exporter.logs.reading import Record, parse
+from exporter.logs.patterns import flattened, matching_lines, without_endless_lines
 from exporter.logs.tail import Position, Tail
 from exporter.metrics import Metrics, Sample
 
@@ -27,22 +30,32 @@ STEP_BYTES = 32_000_000
 KIND = "follower"
 """Under which the positions are kept."""
 
+log = logging.getLogger(__name__)
+
 
 class Keeps(Protocol):
     """What is needed of :class:`exporter.state.State`."""
 
     def kept(self, kind: str) -> Mapping[str, object]: ...
-    async def keep(self, kind: str, name: str, value: dict[str, object]) -> None: ...
+    async def keep_many(self, values: Iterable[tuple[str, str, dict[str, object]]]) -> None: ...
     async def forget(self, kind: str, name: str) -> None: ...
 
 
 @dataclass
 class Counted:
-    """What one step found in a file."""
+    """What was found in a file, up to a position."""
 
     lines: int = 0
     broken: int = 0
-    matches: dict[str, int] = field(default_factory=dict)
+    matches: Counter[str] = field(default_factory=Counter)
+    position: Position | None = None
+
+    def add(self, other: Counted) -> None:
+        """What `other` found behind it."""
+        self.lines += other.lines
+        self.broken += other.broken
+        self.matches.update(other.matches)
+        self.position = other.position
 
 
 class File:
@@ -51,8 +64,9 @@ class File:
     def __init__(self, followed: Followed, position: Position | None) -> None:
         self.followed = followed
         self.tail = Tail(lambda: followed.path, position)
-        if position is None and followed.path.exists():
-            self.tail.skip_to_end()
+        self.said: str | None = None
+        """The problem that was logged last."""
+        self._new = position is None
         self._patterns = {
             name: re.compile(pattern.encode(), re.MULTILINE)
             for name, pattern in followed.patterns.items()
@@ -60,53 +74,38 @@ class File:
 
     def step(self) -> Counted:
         """Read what is new."""
-        counted = Counted(matches=dict.fromkeys(self._patterns, 0))
+        counted = Counted()
+        if self._new and not self._skip_what_was_there():
+            return counted
         for block in self.tail.blocks(STEP_BYTES):
             counted.lines += block.count(b"\n")
-            text = self._flat(block, counted) if self.followed.format == "json" else block
+            text = block
+            if self.followed.format == "json":
+                text, broken = flattened(block)
+                counted.broken += broken
+            text = without_endless_lines(text)
             for name, pattern in self._patterns.items():
                 counted.matches[name] += matching_lines(pattern, text)
+        counted.position = self.tail.position
         return counted
 
-    def _flat(self, block: bytes, counted: Counted) -> bytes:
-        texts = []
-        for line in block[:-1].split(b"\n"):
-            record = parse(line)
-            if record is not None:
-                texts.append(_flat_text(record).replace("\n", " "))
-            elif line.strip():
-                counted.broken += 1
-        return "\n".join([*texts, ""]).encode("utf-8", "replace")
-
-
-def _flat_text(record: Record) -> str:
-    inner = record.get("record")
-    if isinstance(inner, dict) and "message" in inner:
-        record = inner
-    level = record.get("level") or record.get("levelname") or ""
-    level = level.get("name", "") if isinstance(level, dict) else level
-    logger = record.get("logger") or record.get("name") or ""
-    return f"{level} {logger} {record.get('message') or record.get('msg') or ''}"
-
-
-def matching_lines(pattern: re.Pattern[bytes], block: bytes) -> int:
-    """How many lines of `block` (whole lines, each with its line feed) the pattern is found in.
-
-    The whole block is searched at once, which for rare patterns is far quicker than line by line.
-    """
-    count = position = 0
-    while (found := pattern.search(block, position)) and found.start() < len(block):
-        start = block.rfind(b"\n", 0, found.start()) + 1
-        end = block.find(b"\n", found.start())
-        # A match that reaches over the line's end (\s, [^x]) counts only if it is in the line too.
-        if found.end() <= end or pattern.search(block, max(start, position), end):
-            count += 1
-        position = end + 1
-    return count
+    def _skip_what_was_there(self) -> bool:
+        """False while nobody knows whether there is a file, or what is in it."""
+        try:
+            self.followed.path.stat()
+        except FileNotFoundError:  # what comes later is new from its start
+            self._new = False
+        except OSError as error:
+            self.tail.problem = error.strerror
+            return False
+        else:
+            self.tail.skip_to_end()
+            self._new = self.tail.problem is not None
+        return not self._new
 
 
 class Follower:
-    """All followed files; polls in a thread, counts, and keeps the positions."""
+    """All followed files; polls in a thread, keeps the positions, counts."""
 
     def __init__(self, state: Keeps, metrics: Metrics) -> None:
         self._state, self._metrics = state, metrics
@@ -114,7 +113,7 @@ class Follower:
         self._matches = metrics.counter("quant_log_matches_total")
         self._broken = metrics.counter("quant_log_broken_total")
         self._files: dict[str, File] = {}
-        self._kept: dict[str, Position] = {}
+        self._pending: dict[str, Counted] = {}
         self._wanted: dict[str, Followed] = {}
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -135,19 +134,40 @@ class Follower:
         self._task = asyncio.create_task(self._run(), name="log follower")
 
     async def stop(self) -> None:
-        """Finish the step, and keep the positions."""
+        """Finish the step, keep the positions and count what was read."""
         self._stopping.set()
         if self._task is not None:
             await self._task
-        await self._keep()
+        await self._publish()
         for file in self._files.values():
             file.tail.close()
 
     async def step(self) -> None:
         """Read and count what is new in every file."""
+        await self._read_new()
+        await self._publish()
+
+    async def _read_new(self) -> None:
         self._take_over()
         for name, file in self._files.items():
             counted = await asyncio.to_thread(file.step)
+            self._pending.setdefault(name, Counted()).add(counted)
+            self._say_problem(name, file)
+
+    async def _publish(self) -> None:
+        """Keep the positions, all at once, then count what lies before them."""
+        for name in set(self._state.kept(KIND)) - set(self._wanted):
+            await self._state.forget(KIND, name)
+        found, self._pending = self._pending, {}
+        kept = self._state.kept(KIND)
+        places = [
+            (KIND, name, counted.position.to_json() | {"path": str(self._wanted[name].path)})
+            for name, counted in found.items()
+            if counted.position is not None and name in self._wanted
+        ]
+        if moved := [place for place in places if kept.get(place[1]) != place[2]]:
+            await self._state.keep_many(moved)
+        for name, counted in found.items():
             if name not in self._wanted:
                 continue
             self._lines.labels(name).inc(counted.lines)
@@ -163,34 +183,54 @@ class Follower:
             old = self._files.get(name)
             if old is not None and old.followed == followed:
                 continue
-            position = Position.from_json(self._state.kept(KIND).get(name))
-            if old is not None:
+            if old is None:
+                position = self._kept_position(name, followed)
+            else:
                 same = old.followed.path == followed.path
                 position = old.tail.position if same else None
                 old.tail.close()
             self._files[name] = File(followed, position)
 
+    def _kept_position(self, name: str, followed: Followed) -> Position | None:
+        kept = self._state.kept(KIND).get(name)
+        if not isinstance(kept, dict) or kept.get("path", str(followed.path)) != str(followed.path):
+            return None
+        return Position.from_json(kept)
+
+    def _say_problem(self, name: str, file: File) -> None:
+        problem, path = file.tail.problem, file.followed.path
+        if problem == file.said:
+            return
+        file.said = problem
+        if problem is None:
+            log.info("%s: %s is read", name, path, extra={"event": "follow_ok", "file": name})
+        else:
+            log.warning(
+                "%s: %s cannot be read: %s", name, path, problem,
+                extra={"event": "follow_failed", "file": name},
+            )  # fmt: skip
+
     async def _run(self) -> None:
-        polls = 0
+        loop = asyncio.get_running_loop()
+        publish_at = loop.time()
         while not self._stopping.is_set():
-            await self.step()
-            polls += 1
-            if polls % round(KEEP_SECONDS / POLL_SECONDS) == 0:
-                await self._keep()
+            try:
+                await self._read_new()
+                if loop.time() >= publish_at:
+                    publish_at = loop.time() + KEEP_SECONDS
+                    await self._publish()
+            except Exception:
+                # Whatever one file does to us, reading goes on; a bug is said with its stack.
+                log.exception("following log files failed", extra={"event": "follow_failed"})
             behind = any(file.tail.behind_bytes for file in self._files.values())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.001 if behind else POLL_SECONDS):
                     await self._stopping.wait()
 
-    async def _keep(self) -> None:
-        for name in set(self._state.kept(KIND)) - set(self._files):
-            await self._state.forget(KIND, name)
-        for name, file in self._files.items():
-            position = file.tail.position
-            if position is not None and position != self._kept.get(name):
-                await self._state.keep(KIND, name, position.to_json())
-                self._kept[name] = position
-
     def _read(self) -> Iterable[Sample]:
         for name, file in list(self._files.items()):
             yield "quant_log_behind_bytes", (name,), float(file.tail.behind_bytes)
+            yield "quant_log_followed_readable", (name,), float(file.tail.problem is None)
+        for name, followed in list(self._wanted.items()):
+            for severity, limit in followed.max_failure_ratio.items():
+                yield "quant_log_failure_limit_ratio", (name, severity), limit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,11 @@ CHUNK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20
 """Bytes; what is longer is handed out cut, once."""
 FIRST_BYTES = 64
-"""How much of a file's beginning tells it from another that got its inode."""
+"""How much of a file's beginning, and of what stands before the place that was reached, tells it
+from another that got its inode, or from what was written after it was cut."""
+KNOWN_INODES = 32
+_TURNED = re.compile(r"[.\-_]?\d[\d.\-_:T]*")
+"""What rotation puts into a name: bot.log.1, bot.log-20261124, bot.2026-11-24_00-00-00.log."""
 
 
 @dataclass(frozen=True)
@@ -26,25 +32,32 @@ class Position:
     """Bytes, always just behind a line feed (or inside a line that is being left out)."""
     beginning: str
     """The file's first bytes, as hex."""
+    before: str = ""
+    """The bytes before the offset, as hex."""
+    done: tuple[int, ...] = ()
+    """Inodes of files that were rotated away and read to their end."""
 
     def to_json(self) -> dict[str, Any]:
         """For the state."""
-        return dict(vars(self))
+        return vars(self) | {"done": list(self.done)}
 
     @classmethod
     def from_json(cls, data: Any) -> Position | None:
         """The inverse; None for anything else."""
         try:
             return cls(
-                int(data["device"]), int(data["inode"]), int(data["offset"]), str(data["beginning"])
-            )
-        except (KeyError, TypeError, ValueError):
+                int(data["device"]), int(data["inode"]), int(data["offset"]),
+                str(data["beginning"]), str(data.get("before", "")),
+                tuple(int(inode) for inode in data.get("done", ())),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
 
 class Tail:
-    """Follows one path. A file that was renamed away is read to its end before the new one; one
-    that was cut is read from its start. Works in steps, so that a burst does not hold anybody."""
+    """Follows one path. A file that was renamed away is read to its end before those that came
+    after it; one that was cut is read from its start. Works in steps, so that a burst does not hold
+    anybody."""
 
     def __init__(self, path: Callable[[], Path | None], position: Position | None = None) -> None:
         self._path = path
@@ -53,29 +66,43 @@ class Tail:
         self._offset = 0
         self._rest = b""
         self._dropping = False
-        self._beginning = b""
+        self._beginning = self._before = b""
+        self._done: deque[int] = deque(position.done if position else (), maxlen=KNOWN_INODES)
+        self._next: list[Path] = []
         self.behind_bytes = 0
         """What is in the file and not yet read."""
+        self.problem: str | None = None
+        """Why the file cannot be read, or None."""
 
     @property
     def position(self) -> Position | None:
         """Where to go on after a restart; None while no file is open."""
         if self._fd < 0:
             return self._resume
-        status = os.fstat(self._fd)
+        status, offset = os.fstat(self._fd), self._offset - len(self._rest)
         return Position(
-            status.st_dev, status.st_ino, self._offset - len(self._rest), self._beginning.hex()
+            status.st_dev,
+            status.st_ino,
+            offset,
+            self._beginning.hex(),
+            self._ahead_of(offset).hex(),
+            tuple(self._done),
         )
 
     def skip_to_end(self) -> None:
         """Leave out what is there already, but for a line that is not yet whole."""
         if self._fd < 0:
             self._open()
-        if self._fd >= 0:
+        if self._fd < 0:
+            return
+        try:
             size = os.fstat(self._fd).st_size
             back = os.pread(self._fd, min(size, CHUNK_BYTES), max(0, size - CHUNK_BYTES))
             self._offset = size - (len(back) - back.rfind(b"\n") - 1)
-            self._rest = b""
+            self._rest, self._before = b"", self._ahead_of(self._offset)
+        except OSError as error:
+            self.problem = error.strerror
+            self.close()
 
     def lines(self, most_bytes: int = 1 << 62) -> Iterator[bytes]:
         """Whole lines since the last call, without line feeds; see :meth:`blocks`."""
@@ -91,10 +118,11 @@ class Tail:
                 return
             try:
                 size = os.fstat(self._fd).st_size
-                if size < self._offset or not self._same_beginning():
+                if size < self._offset or not self._same_file():
                     self._restart()
                 chunk = os.pread(self._fd, CHUNK_BYTES, self._offset)
-            except OSError:
+            except OSError as error:
+                self.problem = error.strerror
                 self.close()
                 return
             if not chunk:
@@ -106,10 +134,12 @@ class Tail:
                     continue
                 if self._rest and not self._dropping:  # its writer will not end this line any more
                     yield self._rest + b"\n"
-                self.close()
+                self._finish()
                 last_look = False
                 continue
+            last_look = False
             self._offset += len(chunk)
+            self._before = chunk[-FIRST_BYTES:]
             self.behind_bytes = max(0, size - self._offset)
             read += len(chunk)
             if block := self._whole(chunk):
@@ -120,7 +150,16 @@ class Tail:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._offset, self._rest, self._dropping = -1, 0, b"", False
-        self._beginning = b""
+        self._beginning = self._before = b""
+
+    def _finish(self) -> None:
+        """This file is done; what rotation put between it and the path comes next."""
+        status = os.fstat(self._fd)
+        self._done.append(status.st_ino)
+        path = self._path()
+        if path is not None and not self._next:
+            self._next = _turned_since(path, status.st_mtime_ns, set(self._done))
+        self.close()
 
     def _whole(self, chunk: bytes) -> bytes:
         """The whole lines that `chunk` completes; what is left is kept for the next."""
@@ -143,16 +182,19 @@ class Tail:
     def _open(self) -> bool:
         path = self._path()
         if path is None:
+            self.problem = "there is no such file"
             return False
         resume, self._resume = self._resume, None
-        for candidate in _candidates(path, resume):
+        for candidate in [*self._next, *_candidates(path, resume)]:
+            self._next = self._next[1:]
             try:
                 # Not blocking: a named pipe in the file's place must not hold the thread.
                 self._fd = os.open(candidate, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 if resume is None or self._take_up(resume) or candidate == path:
+                    self.problem = None
                     return True
-            except OSError:
-                pass
+            except OSError as error:
+                self.problem = error.strerror
             self.close()
         self._resume = resume
         return False
@@ -163,18 +205,26 @@ class Tail:
         if (status.st_dev, status.st_ino) != (resume.device, resume.inode):
             return False
         beginning = os.pread(self._fd, len(resume.beginning) // 2, 0)
-        if beginning.hex() == resume.beginning and resume.offset <= status.st_size:
-            self._offset, self._beginning = resume.offset, beginning
+        before = self._ahead_of(resume.offset)
+        same = beginning.hex() == resume.beginning and before.hex().endswith(resume.before)
+        if same and resume.offset <= status.st_size:
+            self._offset, self._beginning, self._before = resume.offset, beginning, before
         return True
 
     def _restart(self) -> None:
-        self._offset, self._rest, self._dropping, self._beginning = 0, b"", False, b""
+        self._offset, self._rest, self._dropping = 0, b"", False
+        self._beginning = self._before = b""
 
-    def _same_beginning(self) -> bool:
-        """Whether the file still starts as it did: a cut file that grew back fast does not."""
+    def _same_file(self) -> bool:
+        """Whether the file still starts as it did, and what was read last is still there: in a cut
+        file that grew back fast it is not."""
         now = os.pread(self._fd, FIRST_BYTES, 0)
         known, self._beginning = self._beginning, now
-        return now.startswith(known)
+        return now.startswith(known) and self._ahead_of(self._offset).endswith(self._before)
+
+    def _ahead_of(self, offset: int) -> bytes:
+        start = max(0, offset - FIRST_BYTES)
+        return os.pread(self._fd, offset - start, start)
 
     def _moved_away(self) -> bool:
         path = self._path()
@@ -200,3 +250,32 @@ def _candidates(path: Path, resume: Position | None) -> Iterator[Path]:
 
 def _is(entry: os.DirEntry[str], position: Position) -> bool:
     return entry.inode() == position.inode and entry.is_file(follow_symlinks=False)
+
+
+def _turned_since(path: Path, after_ns: int, done: set[int]) -> list[Path]:
+    """Files that were rotated away from `path` and last written since, in that order. Compressed
+    ones are not among them."""
+    found = []
+    try:
+        for entry in os.scandir(path.parent):
+            if entry.name == path.name or not _is_turned(entry.name, path):
+                continue
+            status = entry.stat(follow_symlinks=False)
+            known = status.st_ino in done
+            if (
+                entry.is_file(follow_symlinks=False)
+                and status.st_mtime_ns >= after_ns
+                and not known
+            ):
+                found.append((status.st_mtime_ns, Path(entry.path)))
+    except OSError:
+        return []
+    return [file for _, file in sorted(found)]
+
+
+def _is_turned(name: str, path: Path) -> bool:
+    """Whether `name` is what rotation makes of `path`'s name."""
+    if name.startswith(path.name):
+        return _TURNED.fullmatch(name.removeprefix(path.name)) is not None
+    middle = name.removeprefix(path.stem).removesuffix(path.suffix)
+    return len(middle) + len(path.name) == len(name) and _TURNED.fullmatch(middle) is not None

@@ -1,11 +1,14 @@
 """How many requests were sent, said in the log: only what fails has a line of its own there, and a
-digest needs both for a share."""
+digest needs both for a share. What the patterns of followed files found is said the same way."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
+
+from prometheus_client import Counter
 
 from exporter.clock import Clock
 from exporter.metrics import Metrics
@@ -24,9 +27,9 @@ class FetchTotals:
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._requests = metrics.counter("quant_fetch_requests_total")
         self._failures = metrics.counter("quant_fetch_failures_total")
-        self._retries = metrics.counter("quant_fetch_retries_total")
+        self._matches = metrics.counter("quant_log_matches_total")
         self._clock = clock
-        self._said: dict[tuple[str, str], tuple[int, int, int]] = {}
+        self._said: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def run(self) -> None:
         """Until cancelled; what is not yet said then, :meth:`say` says."""
@@ -38,35 +41,37 @@ class FetchTotals:
     def say(self) -> None:
         """One line for each endpoint that was asked since the last call."""
         for (source, endpoint), counts in sorted(self._counts().items()):
-            before = self._said.get((source, endpoint), (0, 0, 0))
+            before = self._said.get((source, endpoint), (0, 0))
             # A source that a reload removed and brought back counts from zero.
-            before = before if counts[0] >= before[0] else (0, 0, 0)
+            before = before if counts[0] >= before[0] else (0, 0)
             self._said[source, endpoint] = counts
-            requests, failed, retried = (new - old for new, old in zip(counts, before, strict=True))
+            requests, failed = counts[0] - before[0], counts[1] - before[1]
             if requests:
                 log.info(
-                    "%s %s: %d requests, %d failed",
-                    source,
-                    endpoint,
-                    requests,
-                    failed,
+                    "%s %s: %d requests, %d failed", source, endpoint, requests, failed,
                     extra={
-                        "event": "fetch_totals",
-                        "source": source,
-                        "endpoint": endpoint,
-                        "requests": requests,
-                        "failed": failed,
-                        "retried": retried,
+                        "event": "fetch_totals", "source": source, "endpoint": endpoint,
+                        "requests": requests, "failed": failed,
                     },
-                )
+                )  # fmt: skip
 
-    def _counts(self) -> dict[tuple[str, str], tuple[int, int, int]]:
-        """Requests, failures and retries of each source and endpoint since the start."""
-        found: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-        for place, counter in enumerate((self._requests, self._failures, self._retries)):
-            for metric in counter.collect():
-                for sample in metric.samples:
-                    if sample.name.endswith("_total"):
-                        key = sample.labels["source"], sample.labels["endpoint"]
-                        found[key][place] += sample.value
-        return {key: (int(r), int(f), int(t)) for key, (r, f, t) in found.items()}
+    def _counts(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Requests and failures of each source and endpoint since the start."""
+        found: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for labels, value in _samples(self._requests):
+            found[labels["source"], labels["endpoint"]][0] += value
+        for labels, value in _samples(self._failures):
+            found[labels["source"], labels["endpoint"]][1] += value
+        for labels, value in _samples(self._matches):
+            if labels["pattern"] in ("fetch_ok", "fetch_failed"):
+                counts = found[labels["file"], "(log file)"]
+                counts[0] += value
+                counts[1] += value if labels["pattern"] == "fetch_failed" else 0.0
+        return {key: (int(requests), int(failed)) for key, (requests, failed) in found.items()}
+
+
+def _samples(counter: Counter) -> Iterator[tuple[dict[str, str], float]]:
+    for metric in counter.collect():
+        for sample in metric.samples:
+            if sample.name.endswith("_total"):
+                yield sample.labels, sample.value

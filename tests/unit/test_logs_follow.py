@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
 import random
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from exporter.config import Followed
-from exporter.logs.follow import Follower, matching_lines
+from exporter.logs import follow
+from exporter.logs.follow import Follower
+from exporter.logs.patterns import LONGEST_SEARCHED, matching_lines, without_endless_lines
 from exporter.logs.tail import LONGEST_LINE, Position, Tail
 from exporter.metrics import Metrics
 
@@ -33,8 +37,8 @@ class Kept:
     def kept(self, kind: str) -> Mapping[str, Any]:
         return json.loads(json.dumps(self.values))
 
-    async def keep(self, kind: str, name: str, value: dict[str, Any]) -> None:
-        self.values[name] = value
+    async def keep_many(self, values: Any) -> None:
+        self.values.update({name: value for _, name, value in values})
 
     async def forget(self, kind: str, name: str) -> None:
         self.values.pop(name, None)
@@ -47,6 +51,10 @@ class Bot:
         self.registry = CollectorRegistry()
         self.follower = Follower(state, Metrics(self.registry))
         self.follower.apply({"bot": Followed(path=path, **({"patterns": PATTERNS} | config))})
+
+    def value(self) -> float | None:
+        """Lines as the metrics have them."""
+        return self.registry.get_sample_value("quant_log_followed_lines_total", {"file": "bot"})
 
     async def counts(self) -> tuple[float | None, float | None]:
         """Lines and failures up to now."""
@@ -100,16 +108,168 @@ async def test_a_rotated_file_is_read_to_its_end(path: Path) -> None:
     assert await bot.counts() == (3, 3)
 
 
+@pytest.mark.parametrize("head", [b"", b"# " + b"the same head line in each file " * 4 + b"\n"])
 @pytest.mark.parametrize("longer", [False, True])
-async def test_a_cut_file_is_read_from_its_start(path: Path, longer: bool) -> None:
-    """As copytruncate leaves it, also when it has already grown beyond where it was."""
+async def test_a_cut_file_is_read_from_its_start(path: Path, longer: bool, head: bytes) -> None:
+    """As copytruncate leaves it, also when it has already grown beyond where it was, and when it
+    starts with the same line."""
     path.touch()
-    bot = Bot(path, Kept())
+    bot, heads = Bot(path, Kept()), bool(head)
     await bot.counts()
-    add(path, b"Timeout before\n" * 3)
-    assert await bot.counts() == (3, 3)
-    path.write_bytes(b"Timeout after\n" * (30 if longer else 2))
-    assert await bot.counts() == (33 if longer else 5, 33 if longer else 5)
+    add(path, head + b"Timeout before\n" * 3)
+    assert await bot.counts() == (3 + heads, 3)
+    path.write_bytes(head + b"Timeout after\n" * (30 if longer else 2))
+    after = 30 if longer else 2
+    assert await bot.counts() == (3 + after + 2 * heads, 3 + after)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("bot.log.2", "bot.log.1"), ("bot.log-20261123", "bot.log-20261124"),
+     ("bot.2026-11-23_00-00-00_000001.log", "bot.2026-11-24_00-00-00_000001.log")],
+)  # fmt: skip
+@pytest.mark.parametrize("restart", [False, True])
+async def test_what_was_rotated_twice_since_the_last_look_counts_too(
+    path: Path, first: str, second: str, restart: bool
+) -> None:
+    """In the order in which it was written; files that only look similar do not count."""
+    path.touch()
+    state = Kept()
+    bot = Bot(path, state)
+    add(path, b"Timeout 1\n")
+    path.with_name("bot.log.err").write_bytes(b"Timeout\n")
+    before = await bot.counts()
+    if restart:
+        await bot.follower.stop()
+        bot, before = Bot(path, state), (0, 0)
+    add(path, b"Timeout 2\n")
+    path.rename(path.with_name(first))
+    path.write_bytes(b"Timeout 3\nTime")
+    add(path, b"out 4\n")
+    path.rename(path.with_name(second))
+    path.with_name("bot.log.pos").write_bytes(b"Timeout\n")
+    path.with_name("other.log.1").write_bytes(b"Timeout\n")
+    path.write_bytes(b"Timeout 5\n")
+    assert await bot.counts() == (before[0] + 4, before[1] + 4)
+
+
+async def test_a_file_that_cannot_be_read_is_said_and_heals(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with the reason, and in metrics; a file in its place is read from its start."""
+    path.mkdir()
+    bot = Bot(path, Kept())
+    readable = ("quant_log_followed_readable", {"file": "bot"})
+    for _ in range(3):
+        await bot.counts()
+    assert bot.registry.get_sample_value(*readable) == 0
+    (said,) = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert said == f"bot: {path} cannot be read: Is a directory"
+    path.rmdir()
+    await bot.counts()
+    path.write_bytes(b"Timeout\n")
+    assert await bot.counts() == (1, 1)
+    assert bot.registry.get_sample_value(*readable) == 1
+
+
+async def test_what_goes_wrong_once_does_not_end_the_following(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug or a fault in one step is said; the next step goes on."""
+    bot, steps = Bot(path, Kept()), 0
+    file_step = follow.File.step
+
+    def step(file: follow.File) -> follow.Counted:
+        nonlocal steps
+        steps += 1
+        if steps == 1:
+            raise RuntimeError("a bug")
+        return file_step(file)
+
+    monkeypatch.setattr(follow.File, "step", step)
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(follow, "KEEP_SECONDS", 0.0)
+    bot.follower.start()
+    while steps < 3:
+        await asyncio.sleep(0.001)
+    path.write_bytes(b"Timeout\n")
+    await asyncio.sleep(0)
+    await bot.follower.stop()
+    assert bot.value() == 1
+
+
+async def test_another_path_under_the_same_name_is_another_file(path: Path) -> None:
+    """It is read from its present end, not from where the old one was."""
+    path.write_bytes(b"Timeout\n")
+    state = Kept()
+    bot = Bot(path, state)
+    await bot.counts()
+    await bot.follower.stop()
+    other = path.with_name("other.log")
+    other.write_bytes(b"Timeout\n" * 5)
+    assert await Bot(other, state).counts() == (0, 0)
+
+
+def test_a_limit_needs_both_patterns(path: Path) -> None:
+    """A share of what, otherwise?"""
+    with pytest.raises(ValueError, match="name both"):
+        Followed(path=path, patterns={"fetch_failed": "x"}, max_failure_ratio={"warning": "20%"})
+    both = {"fetch_failed": "x", "fetch_ok": "y"}
+    bot = Bot(path, Kept(), patterns=both, max_failure_ratio={"warning": "20%"})
+    labels = {"file": "bot", "severity": "warning"}
+    assert bot.registry.get_sample_value("quant_log_failure_limit_ratio", labels) == 0.2
+
+
+STEPS = st.sampled_from(
+    ["write", "half", "look", "rotate", "turn off", "kill", "kill while reading"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(STEPS, max_size=30))
+def test_each_line_is_counted_once_through_rotations_restarts_and_kills(steps: list[str]) -> None:
+    """However writes, rotations, orderly stops and kills come one after another."""
+    with tempfile.TemporaryDirectory() as folder:
+        written, counted = asyncio.run(_life(Path(folder) / "bot.log", steps))
+    assert counted == written
+
+
+async def _life(path: Path, steps: list[str]) -> tuple[int, float]:
+    """Lines written, and lines counted by all followers together."""
+    path.touch()
+    state, counted, written, half = Kept(), 0.0, 0, False
+    bot = Bot(path, state)
+    await bot.counts()
+    for number, step in enumerate(steps):
+        match step:
+            case "write":
+                add(path, b"Timeout %d\n" % number)
+                written, half = written + 1, False
+            case "half":
+                add(path, b"Tim")
+                half = True
+            case "rotate":
+                if half:
+                    add(path, b"\n")
+                    written, half = written + 1, False
+                for old in range(9, 0, -1):
+                    if (there := path.with_name(f"bot.log.{old}")).exists():
+                        there.rename(path.with_name(f"bot.log.{old + 1}"))
+                path.rename(path.with_name("bot.log.1"))
+                path.touch()
+            case "look":
+                await bot.counts()
+            case _:
+                if step == "turn off":
+                    await bot.follower.stop()
+                elif step == "kill while reading":
+                    await bot.follower._read_new()
+                counted += bot.value() or 0
+                bot = Bot(path, state)
+                await bot.counts()
+    add(path, b"\n")
+    await bot.counts()
+    return written + 1, counted + (bot.value() or 0)
 
 
 async def test_a_restart_goes_on_where_it_stopped(path: Path) -> None:
@@ -203,6 +363,42 @@ def test_blocks_are_counted_as_single_lines_would_be(lines: list[str], pattern: 
     compiled = re.compile(pattern.encode(), re.MULTILINE)
     one_by_one = sum(bool(compiled.search(line.encode())) for line in lines)
     assert matching_lines(compiled, block) == one_by_one
+
+
+def test_patterns_are_not_looked_for_in_the_far_end_of_a_line() -> None:
+    """Those that backtrack would take hours there; short lines around it stay as they are."""
+    block = b"Timeout\n" + b"a" * (3 * LONGEST_SEARCHED) + b"Timeout\nTimeout\n"
+    cut = without_endless_lines(block)
+    assert len(cut) < len(block)
+    assert matching_lines(re.compile(b"Timeout"), cut) == 2
+    assert without_endless_lines(block[:8] * 5000) == block[:8] * 5000
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    chunks=st.lists(
+        st.binary(max_size=300)
+        | st.sampled_from(
+            [b"\n", b'{"message":"Timeout"}\n', b"\xff\xfe", b"\x00" * 70, b'{"a":' * 2000]
+        )
+    ),
+    form=st.sampled_from(["json", "text"]),
+)
+def test_whatever_bytes_are_written_each_line_feed_is_counted(
+    chunks: list[bytes], form: str
+) -> None:
+    """Binary, half JSON, deep nesting: nothing in a file stops a follower."""
+
+    async def count(path: Path) -> float | None:
+        path.touch()
+        bot = Bot(path, Kept(), format=form)
+        for chunk in chunks:
+            await bot.counts()
+            add(path, chunk)
+        return (await bot.counts())[0]
+
+    with tempfile.TemporaryDirectory() as folder:
+        assert asyncio.run(count(Path(folder) / "bot.log")) == b"".join(chunks).count(b"\n")
 
 
 async def test_chance_never_stops_a_follower(path: Path) -> None:

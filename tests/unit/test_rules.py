@@ -12,7 +12,8 @@ from exporter.metrics import SEVERITIES, TABLE
 ROOT = Path(__file__).parents[2]
 RULES = [
     rule
-    for file in sorted((ROOT / "prometheus/rules").glob("*.yml"))
+    for folder in ("rules", "packs")
+    for file in sorted((ROOT / "prometheus" / folder).glob("*.yml"))
     for group in yaml.safe_load(file.read_text())["groups"]
     for rule in group["rules"]
 ]
@@ -37,6 +38,7 @@ def test_there_are_rules() -> None:
         "QuantTaskSucceeded", "QuantExporterDown", "QuantNotificationsFailing",
         "QuantRuleFailing", "QuantConfigReloadFailed", "QuantStateUnhealthy",
         "QuantCalendarEnding", "QuantAlertBudgetExceeded", "QuantWatchdog",
+        "QuantLogFetchesFailing",
     }  # fmt: skip
 
 

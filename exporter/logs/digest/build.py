@@ -239,21 +239,25 @@ def _fetches(connection: duckdb.DuckDBPyConnection) -> list[FetchDay]:
         """,
     ):
         failed[source, endpoint][reason] = count
-    requests = {
-        (source, endpoint): int(count)
-        for source, endpoint, count in _rows(
+    totals = {
+        (source, endpoint): (int(requests), int(count))
+        for source, endpoint, requests, count in _rows(
             connection,
             """
             SELECT coalesce(source, '?'), coalesce(endpoint, '?'),
-                   coalesce(sum(try_cast(requests AS BIGINT)), 0)
+                   coalesce(sum(try_cast(requests AS BIGINT)), 0),
+                   coalesce(sum(try_cast(failed AS BIGINT)), 0)
             FROM notable WHERE event = 'fetch_totals' GROUP BY ALL
             """,
         )
     }
-    return [
-        FetchDay(*key, sum(failed.get(key, {}).values()), failed.get(key, {}), requests.get(key))
-        for key in sorted({*failed, *requests})
-    ]
+    days = []
+    for key in sorted({*failed, *totals}):
+        reasons = failed.get(key, {})
+        requests, counted = totals.get(key, (None, 0))
+        # Each failure of ours has a line; of a followed file there is only the count.
+        days.append(FetchDay(*key, sum(reasons.values()) or counted, reasons, requests))
+    return days
 
 
 def _alerts(connection: duckdb.DuckDBPyConnection) -> tuple[list[AlertDay], int]:

@@ -26,7 +26,7 @@ EVENTS = ("run_ended", "run_retry", "slots_missed", "fetch_failed", "fetch_total
 COLUMNS = (
     "timestamp", "level", "logger", "event", "message", "task", "run_id", "duration_seconds",
     "error_type", "error_message", "outcome", "attempts", "count", "lost", "source", "endpoint",
-    "reason", "requests", "alertname", "severity", "status", "fingerprint", "starts_at",
+    "reason", "requests", "failed", "alertname", "severity", "status", "fingerprint", "starts_at",
 )  # fmt: skip
 
 _FINGERPRINT = r"""

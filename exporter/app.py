@@ -49,6 +49,7 @@ from exporter.web.tasks_view import TasksView
 logger = logging.getLogger(__name__)
 
 STRATEGY_REFRESH = 10.0
+KEY_EXPIRIES = 60.0
 
 
 class StartError(Exception):
@@ -238,6 +239,7 @@ class App:
             for coroutine in (
                 watch.run(),
                 self._every(STRATEGY_REFRESH, self.strategies.refresh),
+                self._every(KEY_EXPIRIES, self.supply.learn_expiries),
                 self.desk.run(),
                 self.totals.run(),
             )

@@ -7,6 +7,7 @@ loopback, so that the same code runs as with a real source.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from exporter.calendars import Calendar, Calendars
@@ -15,7 +16,7 @@ from exporter.config import Config
 from exporter.config import Source as Settings
 from exporter.metrics import Metrics, Sample
 from exporter.simulator.server import Simulator
-from exporter.sources.base import Source
+from exporter.sources.base import Source, SourceError
 from exporter.sources.opening import open_source
 from exporter.tasks.errors import Permanent
 
@@ -34,6 +35,8 @@ class Supply:
         self.sources: dict[str, Source] = {}
         self.simulators: dict[str, Simulator] = {}
         self._settings: dict[str, Settings] = {}
+        self._opened: list[Source] = []
+        self._settled: list[Source] = []
 
     async def take(self, config: Config) -> None:
         """Have what `config` names, and close what it names no more.
@@ -55,9 +58,22 @@ class Supply:
         old = {n: self.sources.pop(n) for n in over}
         old_simulators = {n: self.simulators.pop(n) for n in over if n in self.simulators}
         self.sources.update(opened)
+        self._opened += opened.values()
         self.simulators.update(simulators)
         self._settings = dict(config.sources)
         await _close(old, old_simulators)
+
+    async def learn_expiries(self) -> None:
+        """Ask each source once until when its key is good; to be called every minute.
+
+        Otherwise nobody would know between a start and the next key check. Not at the first call
+        after it was opened: bars come first. A source that does not tell has counted it.
+        """
+        due, self._settled, self._opened = self._settled, self._opened, []
+        for source in due:
+            if self.sources.get(source.name) is source:
+                with suppress(SourceError):
+                    await source.subscription()
 
     async def close(self) -> None:
         """Close every source and simulator."""

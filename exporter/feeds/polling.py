@@ -44,6 +44,10 @@ class Feeds:
         self._pollers: dict[str, asyncio.Task[None]] = {}
         metrics.add_reader(self.read)
 
+    def now(self) -> float:
+        """The moment for which :meth:`FeedState.overdue` is to be asked, Unix seconds."""
+        return self._clock.now()
+
     def apply(self, config: Config) -> None:
         """Take what is configured; what is known of symbols that stay is kept."""
         kept, now = self._state.kept("bar"), self._clock.now()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
+from exporter.clock import iso
 from exporter.metrics import NAN
 from exporter.tasks import report
 from exporter.tasks.closes import daily_closes
@@ -17,7 +19,7 @@ async def end_of_day_report(context: Context) -> int:
     """Write ``end_of_day-<day>.md`` and ``.json`` under the state folder's ``reports``.
 
     Returns the number of strategies and symbols in it. Raises StaleData, after writing what there
-    is, when today's daily bar is not there for some symbol.
+    is, when today's daily bar is not there for some symbol, or is not whole.
     """
     parts: Parts = context.parts
     exchange = parts.config.tasks[context.task].exchange
@@ -33,16 +35,28 @@ async def end_of_day_report(context: Context) -> int:
     if exchange:
         day = parts.calendars.get(exchange).previous_session(now).day
     path = _write(parts, day.isoformat(), strategies, moves, problems)
-    total = sum(s["pnl_today"] for s in strategies.values() if s["pnl_today"] == s["pnl_today"])
+    earned = _by_currency(strategies)
     context.log.info(
         "%s: %d strategies, P&L %s; %d symbols, %d without today's bar",
-        day, len(strategies), report.number(total), len(moves), len(problems),
-        extra={"event": "end_of_day_report", "path": str(path), "pnl": total},
+        day, len(strategies),
+        ", ".join(f"{report.number(sum_)} {currency}" for currency, sum_ in earned.items()) or "–",
+        len(moves), len(problems),
+        extra={"event": "end_of_day_report", "path": str(path), "pnl": earned},
     )  # fmt: skip
     if problems:
         symbol, text = next(iter(problems.items()))
         raise StaleData(f"{len(problems)} symbols without the day's bar; {symbol}: {text}")
     return len(strategies) + len(moves)
+
+
+def _by_currency(strategies: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The day's profit of all strategies; amounts in different currencies have no sum."""
+    earned: dict[str, float] = {}
+    for summary in strategies.values():
+        if not math.isnan(summary["pnl_today"]):
+            currency = summary["currency"]
+            earned[currency] = earned.get(currency, 0.0) + summary["pnl_today"]
+    return earned
 
 
 async def _moves(
@@ -51,20 +65,30 @@ async def _moves(
     parts: Parts = context.parts
     calendar, now = parts.calendars.get(exchange), context.clock.now()
     session = calendar.previous_session(now)
+    previous = calendar.previous_session(session.open)
     for name, symbols in parts.symbols_of(exchange).items():
-        closes = await daily_closes(parts.sources[name], symbols, calendar, now, wanted=2)
+        closes = await daily_closes(
+            parts.sources[name], parts.state, symbols, calendar, now, wanted=2
+        )
         problems.update(closes.problems)
         for symbol in symbols:
             if symbol in closes.problems:
                 continue
-            bars = closes.bars.get(symbol, [])
-            if not bars or bars[-1][0] < session.close:
+            found = closes.closes.get(symbol, {})
+            if session.close not in found:
                 problems[symbol] = f"the bar of {session.day} is not there"
                 continue
-            close = bars[-1][1].close
-            before = bars[-2][1].close if len(bars) > 1 else NAN
-            move = close / before - 1 if before else NAN
-            moves.append({"symbol": symbol, "close": close, "previous": before, "move": move})
+            broken_off = parts.breaks_off(name, symbol, session.close)
+            if broken_off is not None:
+                problems[symbol] = (
+                    f"the bar of {session.day} is unfinished, its bars break off at "
+                    f"{iso(broken_off)}"
+                )
+                continue
+            close, before = found[session.close], found.get(previous.close, NAN)
+            moves.append(
+                {"symbol": symbol, "close": close, "previous": before, "move": close / before - 1}
+            )
 
 
 def _write(
@@ -88,8 +112,8 @@ def _write(
         rows2 = [
             (
                 m["symbol"],
-                report.number(m["previous"]),
-                report.number(m["close"]),
+                report.price(m["previous"]),
+                report.price(m["close"]),
                 report.percent(m["move"]),
             )
             for m in sorted(moves, key=lambda m: m["symbol"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from exporter.clock import iso
+from exporter.sources.base import SourceError
 from exporter.tasks.context import Context
 from exporter.tasks.parts import Parts
 from exporter.units import format_duration
@@ -16,19 +18,33 @@ WARN_BEFORE = 7 * 86400.0
 async def key_check(context: Context) -> int:
     """Ask every source when its key expires; the answer is a metric. Returns the number of sources.
 
-    Raises the source's error when it does not tell.
+    Raises, once all were asked, the first error of a source that does not tell.
     """
     parts: Parts = context.parts
     now = context.clock.now()
-    for name, source in parts.sources.items():
-        expiry = await source.subscription()
+    failed: list[SourceError] = []
+    for name, source in list(parts.sources.items()):
+        try:
+            expiry = await source.subscription()
+        except SourceError as error:
+            context.log.warning(
+                "%s does not say until when its key is good: %s", name, error,
+                extra={"event": "key_expiry_unknown", "source": name},
+            )  # fmt: skip
+            failed.append(error)
+            continue
         if math.isnan(expiry):
-            context.log.info("the key of %s has no end", name, extra={"event": "key_expiry"})
+            context.log.info(
+                "the key of %s has no end", name, extra={"event": "key_expiry", "source": name}
+            )
             continue
         left = expiry - now
-        level = "warning" if left < WARN_BEFORE else "info"
-        getattr(context.log, level)(
-            "the key of %s is good until %s (%s)", name, iso(expiry), format_duration(left),
+        level = logging.WARNING if left < WARN_BEFORE else logging.INFO
+        said = f"is good for {format_duration(left)}" if left > 0 else "has expired"
+        context.log.log(
+            level, "the key of %s %s (until %s)", name, said, iso(expiry),
             extra={"event": "key_expiry", "source": name, "left_seconds": left},
         )  # fmt: skip
+    if failed:
+        raise failed[0]
     return len(parts.sources)

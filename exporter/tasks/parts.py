@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from exporter.calendars import Calendars
-from exporter.config import Config
+from exporter.config import INTERVAL_SECONDS, Config
 from exporter.feeds import Feeds
 from exporter.sources.base import Source
 from exporter.state import State
 from exporter.strategies import Strategies
+
+_LAST_MINUTES_SECONDS = 300.0
+"""A symbol may have no trades so shortly before the close."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,21 @@ class Parts:
             if exchange is None or feed.exchange == exchange:
                 found.setdefault(feed.source, {}).update(dict.fromkeys(feed.symbols))
         return {source: list(symbols) for source, symbols in found.items()}
+
+    def breaks_off(self, source: str, symbol: str, close: float) -> float | None:
+        """Where a feed's bars of a symbol end, when they break off before a session's `close`.
+
+        The day's bar of a source that died in the afternoon looks like any other, with the price of
+        that moment as its close; the feed knows better. None when all is well, or nothing known.
+        """
+        now = self.feeds.now()
+        ends = [
+            known.from_when
+            for state in self.feeds.feeds.values()
+            if state.feed.source == source
+            and (known := state.known.get(symbol)) is not None
+            and not math.isnan(known.end)
+            and INTERVAL_SECONDS[state.feed.interval] < INTERVAL_SECONDS["1d"]
+            and state.overdue(known, now) > 0
+        ]
+        return min((end for end in ends if end < close - _LAST_MINUTES_SECONDS), default=None)

@@ -35,6 +35,13 @@ def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:,.2f}"
 
 
+def price(value: float) -> str:
+    """1,234.50, 1.08345 or 0.00001234: as many digits as prices of that size move in."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:,.{2 if value >= 20 else 5 if value >= 0.01 else 8}f}"
+
+
 def _replace(path: Path, text: str) -> Path:
     aside = path.with_name(f".{path.name}.part")
     with aside.open("w", encoding="utf-8") as file:

@@ -18,8 +18,8 @@ from exporter.tasks.parts import Parts
 async def pre_market_scan(context: Context) -> int:
     """Scan all symbols of the feeds at the task's exchange, or those in ``params: {symbols: […]}``.
 
-    Returns the number of symbols. Raises NoData when no symbol has a daily bar, and StaleData when
-    the bar of the last session is not there for some of them.
+    Returns the number of symbols. Raises NoData when a symbol has no daily bar, and StaleData when
+    the bar of the last session is not there for some, or their bars broke off before its close.
     """
     parts: Parts = context.parts
     task = parts.config.tasks[context.task]
@@ -31,24 +31,27 @@ async def pre_market_scan(context: Context) -> int:
     stale: list[str] = []
     for name, symbols in _wanted(context, parts, exchange).items():
         source = parts.sources[name]
-        closes = await daily_closes(source, symbols, calendar, now, wanted=1)
+        closes = await daily_closes(source, parts.state, symbols, calendar, now, wanted=1)
         problems |= closes.problems
         last = await _last_prices(context, name, symbols)
         for symbol in symbols:
             if symbol in closes.problems:
                 continue
-            bars = closes.bars.get(symbol, [])
-            if not bars:
+            found = closes.closes.get(symbol, {})
+            if not found:
                 problems[symbol] = "no daily bar"
                 continue
-            end, bar = bars[-1]
-            if end < session.close:
-                stale.append(f"{symbol} (last bar ended {iso(end)})")
+            if session.close not in found:
+                stale.append(f"{symbol} (last bar ended {iso(max(found))})")
                 continue
-            price = last.get(symbol, NAN)
+            broken_off = parts.breaks_off(name, symbol, session.close)
+            if broken_off is not None:
+                stale.append(f"{symbol} (its bars break off at {iso(broken_off)})")
+                continue
+            price, close = last.get(symbol, NAN), found[session.close]
             rows.append(
-                {"symbol": symbol, "previous_close": bar.close, "price": price,
-                 "move": price / bar.close - 1 if bar.close else NAN}
+                {"symbol": symbol, "previous_close": close, "price": price,
+                 "move": price / close - 1}
             )  # fmt: skip
     _publish(context, parts, rows, problems, stale)
     if stale:
@@ -105,8 +108,8 @@ def _publish(
     lines = [
         (
             row["symbol"],
-            report.number(row["previous_close"]),
-            report.number(row["price"]),
+            report.price(row["previous_close"]),
+            report.price(row["price"]),
             report.percent(row["move"]),
         )
         for row in rows

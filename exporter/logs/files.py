@@ -3,8 +3,8 @@
 A part is closed when it reaches its size or its day ends, and becomes
 ``exporter-2026-11-24.001.jsonl``, later ``….jsonl.gz``: :mod:`exporter.logs.keeping` compresses
 and deletes. A day is one of the configured zone. Only the writer's thread touches the open file;
-each second it looks whether the path is still the file it has open, so that a file or folder that
-somebody moved or deleted is made anew.
+before each batch it looks whether the path is still the file it has open, so that a file or folder
+that somebody moved or deleted is made anew.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
-from exporter.clock import Clock
 from exporter.logs.writing import Line
 
-LOOK_SECONDS = 1.0
 WRITE_BYTES = 1_000_000
 _NAME = re.compile(
     r"(?P<name>[a-z]+)-(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<part>\d{3,}))?\.jsonl(?P<gz>\.gz)?"
@@ -92,8 +90,8 @@ class Limits:
 class DayFiles:
     """A :class:`exporter.logs.writing.Place` that writes the files of one name."""
 
-    def __init__(self, name: str, limits: Limits, clock: Clock) -> None:
-        self.name, self.limits, self._clock = name, limits, clock
+    def __init__(self, name: str, limits: Limits) -> None:
+        self.name, self.limits = name, limits
         self.trouble: str | None = None
         self.closed_parts = 0
         """Parts closed since the start; who compresses them looks here for work."""
@@ -102,20 +100,27 @@ class DayFiles:
         self._path = limits.directory
         self._start = self._end = 0.0
         self._size = 0
-        self._next_look = -1e18
         self._rest = b""
         """What a short write left of the first line that is not done with."""
+        self._recent: list[Line] = []
+        """Written to the open file since somebody last saw it in its place."""
+        self._again: list[Line] = []
+        """Went with a file that was deleted: written once more."""
 
     def write(self, lines: Sequence[Line]) -> int:
         """See :meth:`exporter.logs.writing.Place.write`."""
         done = 0
         try:
             self._look()
+            while self._again:
+                del self._again[: self._write_some(self._again, 0)]
             while done < len(lines):
                 done += self._write_some(lines, done)
         except OSError as error:
             where = f" ({error.filename})" if error.filename else f" ({self._path})"
             self.trouble = f"{error.strerror or error}{where}"
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                self.close()  # nothing more comes of this file; perhaps of one that is opened anew
             return done
         self.trouble = None
         return done
@@ -125,12 +130,12 @@ class DayFiles:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        self._rest = b""
+        self._rest, self._recent = b"", []
 
     def _write_some(self, lines: Sequence[Line], first: int) -> int:
         """Write a stretch of lines of one day, up to the size limit; returns how many."""
         if self._rest and self._fd >= 0:
-            return self._write_rest()
+            return self._write_rest(lines[first])
         at = lines[first].at
         if self._fd < 0 or not self._start <= at < self._end:
             self._open(at)
@@ -145,17 +150,21 @@ class DayFiles:
                 break
             chosen.append(line.content)
             room -= len(line.content)
-        written = self._append(b"".join(chosen))
-        for whole, content in enumerate(chosen):
-            if written < len(content):  # the disk filled up within this line
-                self._rest = content[written:]
-                return whole
-            written -= len(content)
-        return len(chosen)
+        written, whole = self._append(b"".join(chosen)), 0
+        while whole < len(chosen) and len(chosen[whole]) <= written:
+            written -= len(chosen[whole])
+            whole += 1
+        if whole < len(chosen):  # the disk filled up within this line
+            self._rest = chosen[whole][written:]
+        self._recent += lines[first : first + whole]
+        return whole
 
-    def _write_rest(self) -> int:
+    def _write_rest(self, line: Line) -> int:
         self._rest = self._rest[self._append(self._rest) :]
-        return 0 if self._rest else 1
+        if self._rest:
+            return 0
+        self._recent.append(line)
+        return 1
 
     def _append(self, content: bytes) -> int:
         written = os.write(self._fd, content)
@@ -165,22 +174,24 @@ class DayFiles:
         return written
 
     def _look(self) -> None:
-        """Is the path still the open file? At most once a second, and always in trouble."""
+        """Is the path still the open file?"""
         if self._open_with is not self.limits:
             self._close_part()
             self._open_with = self.limits
-        if self._fd < 0 or (self._clock.monotonic() < self._next_look and not self.trouble):
+        if self._fd < 0:
             return
-        self._next_look = self._clock.monotonic() + LOOK_SECONDS
         here = os.fstat(self._fd)
         self._size = here.st_size  # somebody may have cut it (logrotate's copytruncate)
         try:
             there = self._path.stat()
         except FileNotFoundError:
+            if not here.st_nlink:  # deleted, not moved: nobody will read what went there last
+                self._again += self._recent
             self.close()
             return
         if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
             self.close()
+        self._recent = []
 
     def _open(self, at: float) -> None:
         self._close_part()
@@ -208,14 +219,3 @@ class DayFiles:
         taken = [f.part for f in files_of(path.parent, self.name) if f.day == day and not f.open]
         path.rename(path.with_name(f"{self.name}-{day}.{max(taken, default=0) + 1:03d}.jsonl"))
         self.closed_parts += 1
-
-
-def total_size(files: Iterable[LogFile]) -> int:
-    """Bytes of all of them together; one that vanished counts nothing."""
-    total = 0
-    for file in files:
-        try:
-            total += file.path.stat().st_size
-        except OSError:
-            continue
-    return total

@@ -17,6 +17,8 @@ from exporter.logs.files import DayFiles, LogFile, files_of, midnight
 
 LOOK_SECONDS = 5.0
 TIDY_SECONDS = 600.0
+ERRORS_SHARE = 0.25
+"""Of all bytes: a flood of other lines costs no error, and a flood of errors not all the others."""
 GZIP_LEVEL = 4
 """On log lines: nine tenths of what level 9 saves, in a quarter of its time."""
 
@@ -35,32 +37,51 @@ class Keeping:
 
 
 def tidy(keeping: Keeping, now: float, zone: tzinfo) -> None:
-    """Compress every closed part, then delete what is too old and, oldest first, too much.
+    """Delete what is too old, compress every closed part, then delete, oldest first, what is too
+    much: of the errors what is over their share, of the others what is over the rest.
 
-    The open file is never touched. Raises :class:`OSError`.
+    The open file is never touched. A disk without room for the compressed part does not keep
+    anything from being deleted. Raises the last :class:`OSError`.
     """
     for leftover in keeping.directory.glob("*.jsonl.gz.tmp"):
         leftover.unlink(missing_ok=True)
-    files: list[tuple[str, LogFile]] = []
-    for name, age in keeping.ages.items():
+    problem: OSError | None = None
+    room = keeping.most_bytes
+    for name, age in sorted(keeping.ages.items(), key=lambda entry: entry[0] != "errors"):
+        files: list[LogFile] = []
         for file in files_of(keeping.directory, name):
             if now >= midnight(file.day + timedelta(days=1), zone) + age and not file.open:
                 file.path.unlink(missing_ok=True)
                 continue
-            if file.compressed:
-                # A crash between the two steps of _compress leaves the plain file behind.
-                file.path.with_suffix("").unlink(missing_ok=True)
-            elif not file.open:
-                file = _compress(file)  # noqa: PLW2901 - the same part under its new name
-            files.append((name, file))
-    sizes = {f.path: f.path.stat().st_size for _, f in files if f.path.exists()}
+            try:
+                files.append(_compressed(file))
+            except OSError as error:
+                problem = error
+                files.append(file)
+        most = room * ERRORS_SHARE if name == "errors" else room
+        room -= _delete_beyond(most, files)
+    if problem is not None:
+        raise problem
+
+
+def _compressed(file: LogFile) -> LogFile:
+    """The same part in its final form, whatever it is in now."""
+    if file.compressed:
+        # A crash between the two steps of _compress leaves the plain file behind.
+        file.path.with_suffix("").unlink(missing_ok=True)
+        return file
+    return file if file.open else _compress(file)
+
+
+def _delete_beyond(most: float, files: list[LogFile]) -> int:
+    """Delete closed files, oldest first, until all are `most` bytes; what is left, bytes."""
+    sizes = {f.path: f.path.stat().st_size for f in files if f.path.exists()}
     total = sum(sizes.values())
-    for _, file in sorted(files, key=lambda f: (f[1].day, f[0] == "errors", f[1].part)):
-        if total <= keeping.most_bytes:
-            break
-        if not file.open:
+    for file in files:
+        if total > most and not file.open:
             file.path.unlink(missing_ok=True)
             total -= sizes.get(file.path, 0)
+    return total
 
 
 def _compress(file: LogFile) -> LogFile:

@@ -48,8 +48,8 @@ class Logging:
         self.mask = mask or Mask()
         self.counts = Counts(metrics)
         self._config, self._zone = config, zone
-        self._files = DayFiles("exporter", _limits(config, zone, config.rotate_at), clock)
-        self._errors = DayFiles("errors", _limits(config, zone, config.errors_rotate_at), clock)
+        self._files = DayFiles("exporter", _limits(config, zone, config.rotate_at))
+        self._errors = DayFiles("errors", _limits(config, zone, config.errors_rotate_at))
         self._terminal = Terminal(terminal_fd) if terminal_fd is not None else None
         self._writers = [
             Writer(self._files, "files", on_written=self.counts.written, on_lost=self.counts.lost),

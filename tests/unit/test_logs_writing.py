@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import logging
 import os
+import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from exporter.config import Logs
+from exporter.logs import keeping as keeping_module
 from exporter.logs.context import fields
-from exporter.logs.files import DayFiles, Limits, files_of
+from exporter.logs.files import DayFiles, Limits, LogFile, files_of
 from exporter.logs.keeping import Keeping, tidy
 from exporter.logs.mask import Mask
 from exporter.logs.records import JsonLines
@@ -48,14 +52,14 @@ def clock() -> ManualClock:
     return ManualClock(MIDNIGHT - 3600)
 
 
-def day_files(tmp_path: Path, clock: ManualClock, rotate_at: int = 10**6) -> DayFiles:
-    return DayFiles("exporter", Limits(tmp_path / "log", ZONE, rotate_at), clock)
+def day_files(tmp_path: Path, rotate_at: int = 10**6) -> DayFiles:
+    return DayFiles("exporter", Limits(tmp_path / "log", ZONE, rotate_at))
 
 
 class TestDayFiles:
     def test_a_line_is_in_the_file_of_its_day(self, tmp_path: Path, clock: ManualClock) -> None:
         """The configured zone's midnight is the border, also within one batch, also backwards."""
-        files = day_files(tmp_path, clock)
+        files = day_files(tmp_path)
         batch = [line(MIDNIGHT - 1, "a"), line(MIDNIGHT, "b"), line(MIDNIGHT - 0.5, "late")]
         assert files.write(batch) == 3
         files.write([line(MIDNIGHT + 5, "c")])
@@ -71,7 +75,7 @@ class TestDayFiles:
         self, tmp_path: Path, clock: ManualClock
     ) -> None:
         """Parts are numbered in their order and none is larger than the limit."""
-        files = day_files(tmp_path, clock, rotate_at=100)
+        files = day_files(tmp_path, rotate_at=100)
         batch = [line(clock.now(), f"{n:03d}") for n in range(20)]
         assert files.write(batch) == 20
         listed = files_of(tmp_path / "log", "exporter")
@@ -83,18 +87,17 @@ class TestDayFiles:
         self, tmp_path: Path, clock: ManualClock
     ) -> None:
         """Nothing is too large to be kept."""
-        files = day_files(tmp_path, clock, rotate_at=10)
+        files = day_files(tmp_path, rotate_at=10)
         assert files.write([line(clock.now(), "y" * 50)] * 2) == 2
 
     def test_a_file_that_was_moved_away_is_made_anew(
         self, tmp_path: Path, clock: ManualClock
     ) -> None:
         """As an outside logrotate does, with `create` or without."""
-        files = day_files(tmp_path, clock)
+        files = day_files(tmp_path)
         files.write([line(clock.now(), "a")])
         path = tmp_path / "log" / "exporter-2026-09-21.jsonl"
         path.rename(tmp_path / "elsewhere")
-        clock.advance(1)
         files.write([line(clock.now(), "b")])
         assert texts(path) == ["b"]
 
@@ -102,7 +105,7 @@ class TestDayFiles:
         self, tmp_path: Path, clock: ManualClock
     ) -> None:
         """logrotate's copytruncate leaves no hole of zero bytes."""
-        files = day_files(tmp_path, clock)
+        files = day_files(tmp_path)
         files.write([line(clock.now(), "a" * 100)])
         path = tmp_path / "log" / "exporter-2026-09-21.jsonl"
         os.truncate(path, 0)
@@ -110,20 +113,53 @@ class TestDayFiles:
         assert texts(path) == ["b"]
 
     def test_a_folder_that_went_is_made_anew(self, tmp_path: Path, clock: ManualClock) -> None:
-        """The next look after a second finds out."""
-        files = day_files(tmp_path, clock)
+        """What went with it is lost to nobody but who moved it."""
+        files = day_files(tmp_path)
         files.write([line(clock.now(), "a")])
         (tmp_path / "log").rename(tmp_path / "gone")
-        clock.advance(1)
         assert files.write([line(clock.now(), "b")]) == 1
         assert texts(tmp_path / "log" / "exporter-2026-09-21.jsonl") == ["b"]
+        assert texts(tmp_path / "gone" / "exporter-2026-09-21.jsonl") == ["a"]
+
+    def test_what_was_written_into_a_deleted_file_is_written_again(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """Lines that came after the deletion and before anybody saw it are not lost; older ones
+        were what was to be deleted."""
+        files = day_files(tmp_path)
+        files.write([line(clock.now(), "old")])
+        files.write([line(clock.now(), "a"), line(clock.now(), "b")])
+        shutil.rmtree(tmp_path / "log")
+        assert files.write([line(clock.now(), "c")]) == 1
+        assert texts(tmp_path / "log" / "exporter-2026-09-21.jsonl") == ["a", "b", "c"]
+
+    def test_after_a_fault_the_file_is_opened_anew(
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A descriptor that went bad (a server that forgot it, a device that came back) is not
+        tried for ever; the half line before it stays alone."""
+        files, write, opened = day_files(tmp_path), os.write, []
+
+        def faulty(fd: int, content: bytes) -> int:
+            if not opened:
+                opened.append(fd)
+                write(fd, content[:5])
+                raise OSError(5, "Input/output error")
+            return write(fd, content)
+
+        monkeypatch.setattr(os, "write", faulty)
+        assert files.write([line(clock.now(), "a")]) == 0
+        assert "Input/output error" in (files.trouble or "")
+        assert files.write([line(clock.now(), "a")]) == 1
+        content = (tmp_path / "log" / "exporter-2026-09-21.jsonl").read_bytes()
+        assert content.splitlines() == [b'{"mes', b'{"message": "a"}']
 
     def test_a_folder_that_cannot_be_made_is_said_and_heals(
         self, tmp_path: Path, clock: ManualClock
     ) -> None:
         """Lines are not done with while there is trouble."""
         (tmp_path / "log").write_text("a file where the folder should be")
-        files = day_files(tmp_path, clock)
+        files = day_files(tmp_path)
         assert files.write([line(clock.now(), "a")]) == 0
         assert "log" in (files.trouble or "")
         (tmp_path / "log").unlink()
@@ -135,7 +171,7 @@ class TestDayFiles:
         path = tmp_path / "log" / "exporter-2026-09-21.jsonl"
         path.parent.mkdir()
         path.write_bytes(b'{"message": "a"}\n{"mess')
-        files = day_files(tmp_path, clock)
+        files = day_files(tmp_path)
         files.write([line(clock.now(), "b")])
         assert path.read_bytes() == b'{"message": "a"}\n{"mess\n{"message": "b"}\n'
 
@@ -143,9 +179,9 @@ class TestDayFiles:
         self, tmp_path: Path, clock: ManualClock
     ) -> None:
         """A process that was down at midnight leaves no open file behind."""
-        day_files(tmp_path, clock).write([line(clock.now(), "a")])
+        day_files(tmp_path).write([line(clock.now(), "a")])
         clock.advance(86400)
-        day_files(tmp_path, clock).write([line(clock.now(), "b")])
+        day_files(tmp_path).write([line(clock.now(), "b")])
         assert names(tmp_path / "log") == [
             "exporter-2026-09-21.001.jsonl", "exporter-2026-09-22.jsonl",
         ]  # fmt: skip
@@ -154,7 +190,7 @@ class TestDayFiles:
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A write that stops within a line is continued where it stopped."""
-        files = day_files(tmp_path, clock)
+        files = day_files(tmp_path)
         room, write = 70, os.write
 
         def full_disk(fd: int, content: bytes) -> int:
@@ -185,7 +221,7 @@ class TestTidy:
     def _day(self, tmp_path: Path, clock: ManualClock, days: int) -> None:
         for _ in range(days):
             for name in ("exporter", "errors"):
-                files = DayFiles(name, Limits(tmp_path, ZONE, 10**6), clock)
+                files = DayFiles(name, Limits(tmp_path, ZONE, 10**6))
                 files.write([line(clock.now(), "z" * 1000)])
                 files.close()
             clock.advance(86400)
@@ -211,6 +247,45 @@ class TestTidy:
         self._day(tmp_path, clock, 3)
         tidy(Keeping(tmp_path, AGES, 1), clock.now() - 86400, ZONE)
         assert names(tmp_path) == ["errors-2026-09-23.jsonl", "exporter-2026-09-23.jsonl"]
+
+    def test_a_flood_of_one_kind_does_not_cost_the_other(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """Errors have a quarter of the room to themselves, and take no more; the newest stay."""
+        for day in range(20):
+            for name in ("exporter", "errors"):
+                files = DayFiles(name, Limits(tmp_path, ZONE, 10**6))
+                noise = hashlib.sha256(f"{name}{day}".encode()).hexdigest() * 50
+                files.write(
+                    [line(clock.now(), "".join(random.Random(noise).choices(noise, k=3000)))]
+                )
+                files.close()
+            clock.advance(86400)
+        keeping = Keeping(tmp_path, {"exporter": 99 * 86400.0, "errors": 99 * 86400.0}, 20_000)
+        tidy(keeping, clock.now() - 86400, ZONE)
+        left = {name: files_of(tmp_path, name) for name in ("exporter", "errors")}
+        sizes = {n: sum(f.path.stat().st_size for f in files) for n, files in left.items()}
+        assert 3_000 < sizes["errors"] <= 5_000
+        assert 12_000 < sizes["exporter"] <= 20_000 - sizes["errors"]
+        assert all(files[-1].open for files in left.values())
+        assert [f.day for f in left["errors"]] == [f.day for f in left["exporter"]][
+            -len(left["errors"]) :
+        ]
+
+    def test_a_disk_without_room_to_compress_is_made_room_on(
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is too old or too much is deleted all the same, and the fault is said."""
+        self._day(tmp_path, clock, 4)
+
+        def full(file: LogFile) -> LogFile:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(keeping_module, "_compress", full)
+        with pytest.raises(OSError, match="No space"):
+            tidy(Keeping(tmp_path, AGES, 4_000), clock.now() - 86400, ZONE)
+        assert "exporter-2026-09-21.001.jsonl" not in names(tmp_path)
+        assert names(tmp_path)[-1] == "exporter-2026-09-24.jsonl"
 
     def test_a_crash_between_two_steps_leaves_nothing_behind(
         self, tmp_path: Path, clock: ManualClock

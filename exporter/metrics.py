@@ -233,7 +233,7 @@ class Metrics(Collector):
             samples = _snapshot(reader)
             for name, labels, value in lower(samples) if lowered else samples:
                 families[name].add_metric(labels, value)
-        yield from (family for family in families.values() if family.samples)
+        yield from families.values()
 
 
 def lower(samples: Iterable[Sample]) -> Iterator[Sample]:

@@ -113,7 +113,10 @@ class Pages:
 
     async def confirm(self, request: web.Request) -> web.Response:
         """The button was pressed."""
-        form = {str(n): str(v) for n, v in (await request.post()).items()}
+        try:
+            form = {str(n): str(v) for n, v in (await request.post()).items()}
+        except ValueError as error:
+            return _page("Not acknowledged", f"<p>{html.escape(str(error))}</p>", status=400)
         token = form.get("token") or request.cookies.get(COOKIE, "")
         labels = {n: v for n, v in form.items() if n not in _OURS}
         if not self._is_token(token):

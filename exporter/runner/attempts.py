@@ -14,7 +14,7 @@ from typing import Any
 from exporter.callables import NotFoundError, find_kind
 from exporter.clock import Clock
 from exporter.config import Config, Task
-from exporter.runner.coroutines import CANCEL_SECONDS, Loader, call
+from exporter.runner.coroutines import CANCEL_SECONDS, HELD_SECONDS, Loader, call
 from exporter.tasks.context import About, Context, Permanent, Services
 from exporter.tasks.outcome import Outcome, of_exception
 from exporter.units import format_duration
@@ -80,6 +80,8 @@ class Attempts:
                 return of_exception(error)
             return await call(function, Context(about, self._clock, self._services))
 
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + limit
         running = asyncio.create_task(attempt(), name=f"run {about.run_id}")
         stopping = asyncio.create_task(self._stop_of(task).wait())
         try:
@@ -87,7 +89,9 @@ class Attempts:
                 {running, stopping}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
             )
             if running.done() and not running.cancelled():
-                return running.result()
+                # One that never let go of the loop could not be cancelled at its limit.
+                late = loop.time() - ends > HELD_SECONDS
+                return _timeout(limit) if late else running.result()
             stopped = stopping.done()
             running.cancel()
             await asyncio.wait({running}, timeout=CANCEL_SECONDS)

@@ -204,10 +204,10 @@ def _items(value: Any) -> int | None:
         return None
     try:
         items = int(value)
-    except (TypeError, ValueError) as error:
-        raise refuse(400, f"items must be a whole number, not {value!r}") from error
-    if items < 0 or isinstance(value, bool):
-        raise refuse(400, f"items must be a whole number from 0, not {value!r}")
+        if items < 0 or isinstance(value, bool) or items != float(value):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError) as error:
+        raise refuse(400, f"items must be a whole number from 0, not {value!r}") from error
     return items
 
 

@@ -131,14 +131,25 @@ def _hostname(url: str) -> str:
         return ""
 
 
+class _MethodNotAllowed(web.HTTPClientError):
+    status_code = 405
+
+
+class _TooLarge(web.HTTPClientError):
+    status_code = 413
+
+
 def refuse(status: int, text: str) -> web.HTTPException:
     """An error answer as JSON: ``{"error": "what is wrong and what to do"}``."""
     kinds: dict[int, type[web.HTTPException]] = {
-        400: web.HTTPBadRequest,
         401: web.HTTPUnauthorized,
         403: web.HTTPForbidden,
         404: web.HTTPNotFound,
+        405: _MethodNotAllowed,
         409: web.HTTPConflict,
+        413: _TooLarge,
+        500: web.HTTPInternalServerError,
         503: web.HTTPServiceUnavailable,
     }
-    return kinds[status](text=json.dumps({"error": text}) + "\n", content_type="application/json")
+    kind = kinds.get(status, web.HTTPBadRequest)
+    return kind(text=json.dumps({"error": text}) + "\n", content_type="application/json")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 
 from exporter.web.api import MAX_BODY, _json
+from exporter.web.errors import errors_as_json
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard, refuse
 
@@ -29,7 +30,9 @@ class Server:
         routes: Iterable[web.RouteDef],
     ) -> None:
         self._exposition, self._ready, self._reload = exposition, ready, reload
-        self._app = web.Application(middlewares=[guard.middleware()], client_max_size=MAX_BODY)
+        self._app = web.Application(
+            middlewares=[guard.middleware(), errors_as_json], client_max_size=MAX_BODY
+        )
         self._app.add_routes(
             [
                 web.get("/metrics", exposition.handle),

@@ -83,9 +83,8 @@ class TasksView:
 
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:
         """One run, from state."""
-        runs = await self._state.runs(0.0, name)
-        found = next((run for run in runs if run.run_id == run_id), None)
-        return asdict(found) if found else None
+        found = await self._state.run(run_id)
+        return asdict(found) if found and found.task == name else None
 
     async def ping(self, name: str, kind: Ping, items: int | None, message: str | None) -> None:
         """What an external task tells about its run."""

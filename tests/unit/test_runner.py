@@ -247,6 +247,11 @@ async def test_a_coroutine_that_blocks_is_named(
     assert "kept the loop busy" in caplog.text
 
 
+async def test_a_coroutine_that_held_the_loop_beyond_its_limit_is_a_timeout(bench: Bench) -> None:
+    """It could not be cancelled in time, but in time it was not."""
+    assert (await bench.run("co_blocks", timeout="10ms")).outcome == "timeout"
+
+
 async def test_what_may_pass_is_tried_again(bench: Bench) -> None:
     """One retry, one run, one outcome."""
     result = await bench.run("fails_once", retries=2, backoff="10ms")

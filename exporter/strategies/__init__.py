@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,6 +23,16 @@ FUTURE_TOLERANCE = 300.0
 """Seconds that a point may lie ahead of our clock."""
 
 
+@dataclass
+class _Read:
+    """What a look at a file brought. ``late`` counts points that are older than one before them."""
+
+    curve: EquityCurve
+    bad: list[BadLine] = field(default_factory=list)
+    late: int = 0
+    first_late: int = 0
+
+
 class Strategies:
     """All configured strategies; remembers their curves in state under the kind ``strategy``."""
 
@@ -33,6 +44,7 @@ class Strategies:
         self.fills: dict[str, dict[tuple[str, str], Fill]] = {}
         self._positions: dict[str, Position] = {}
         self.problems: dict[str, str] = {}
+        self._unread: set[str] = set()
         self._lock = asyncio.Lock()
         metrics.add_reader(self.read)
 
@@ -65,60 +77,75 @@ class Strategies:
         position = self._positions[name]
         before = position.to_json()
         try:
-            curve, bad = await asyncio.to_thread(self._read, name, path, position)
+            read = await asyncio.to_thread(self._read, name, path, position)
         except OSError as error:
-            self._problem(name, f"{path} cannot be read: {error.strerror or error}")
+            self._unreadable(name, f"{path} cannot be read: {error.strerror or error}")
             return
-        if bad:
-            first = bad[0]
+        if position.to_json() == before and name not in self._unread:
+            return
+        self._unread.discard(name)
+        self.problems.pop(name, None)
+        if read.late:
+            self.problems[name] = f"{read.late} points of {path.name} came too late, left out"
+            logger.warning(
+                "%d points in %s are older than one before them and were left out, the first in "
+                "line %d", read.late, path, read.first_late,
+                extra={"event": "equity_out_of_order", "strategy": name},
+            )  # fmt: skip
+        if read.bad:
+            first = read.bad[0]
             logger.error(
                 "%d unusable lines in %s, the first in line %d: %s",
-                len(bad), path, first.line, first.problem,
+                len(read.bad), path, first.line, first.problem,
                 extra={"event": "equity_malformed", "strategy": name, "example": first.text},
             )  # fmt: skip
             self.problems[name] = f"line {first.line} of {path.name}: {first.problem}"
-        elif name in self.problems and position.to_json() != before:
-            del self.problems[name]
-        if position.to_json() != before:
-            # Posts over HTTP may have come in between; points that are not newer change nothing.
-            if not curve.at < self.curves[name].at:
-                self.curves[name] = curve
-            await self._keep(name)
+        self.curves[name] = read.curve
+        await self._keep(name)
 
-    def _read(self, name: str, path: Path, position: Position) -> tuple[EquityCurve, list[BadLine]]:
-        curve, bad = self.curves[name], []
+    def _read(self, name: str, path: Path, position: Position) -> _Read:
+        read, line_before = _Read(self.curves[name]), position.line
         latest = self._clock.now() + FUTURE_TOLERANCE
         for found in read_new(path, position, self._zone):
             if isinstance(found, BadLine):
-                bad.append(found)
+                read.bad.append(found)
             elif found.at > latest:
                 problem = f"timestamp {iso(found.at)} lies in the future"
-                bad.append(BadLine(position.line, str(found.equity), problem))
+                read.bad.append(BadLine(position.line, str(found.equity), problem))
             else:
-                curve = curve.add(found, self._zone)
-        return curve, bad
+                # A file that is read again from its start holds old points, and that is no fault.
+                if found.at < read.curve.at and position.line > line_before > 0:
+                    read.first_late = read.first_late or position.line
+                    read.late += 1
+                read.curve = read.curve.add(found, self._zone)
+        return read
 
-    def _problem(self, name: str, text: str) -> None:
+    def _unreadable(self, name: str, text: str) -> None:
+        self._unread.add(name)
         if self.problems.get(name) != text:
             self.problems[name] = text
             logger.warning("%s", text, extra={"event": "equity_unreadable", "strategy": name})
 
-    async def post_equity(self, name: str, point: EquityPoint) -> EquityCurve:
-        """Take one point over HTTP.
+    async def post_equity(
+        self, name: str, point: EquityPoint, *, reset_peak: bool = False
+    ) -> EquityCurve:
+        """Take one point over HTTP; with `reset_peak` it is the new peak.
 
         Raises :class:`KeyError` for an unknown name, :class:`ValueError` for a point from the
         future or one that is not newer than the newest.
         """
-        curve = self.curves[name]
-        if point.at > self._clock.now() + FUTURE_TOLERANCE:
-            raise ValueError(f"timestamp {iso(point.at)} lies in the future")
-        if point.at <= curve.at:
-            raise ValueError(
-                f"timestamp {iso(point.at)} is not newer than {iso(curve.at)}, the newest"
-            )
-        self.curves[name] = curve.add(point, self._zone)
-        await self._keep(name)
-        return self.curves[name]
+        async with self._lock:  # a file that is being read must not overwrite it
+            curve = self.curves[name]
+            if point.at > self._clock.now() + FUTURE_TOLERANCE:
+                raise ValueError(f"timestamp {iso(point.at)} lies in the future")
+            if point.at <= curve.at:
+                raise ValueError(
+                    f"timestamp {iso(point.at)} is not newer than {iso(curve.at)}, the newest"
+                )
+            curve = curve.add(point, self._zone)
+            self.curves[name] = curve.reset_peak() if reset_peak else curve
+            await self._keep(name)
+            return self.curves[name]
 
     async def post_fill(self, name: str, fill: Fill) -> None:
         """Remember a fill unless a newer one is known. :class:`KeyError` for an unknown name."""

@@ -1,18 +1,24 @@
 """Equity files, read as they grow.
 
-CSV with a header (``timestamp,equity`` and optionally ``flow``), or JSON lines with the same keys.
-Timestamps are ISO 8601 (without an offset: in the configured zone) or Unix seconds or milliseconds.
+CSV with a header (``timestamp,equity`` and optionally ``flow``; without one, in this order), or
+JSON lines with the same keys. Timestamps are ISO 8601 (without an offset: in the configured zone),
+or Unix seconds, milli-, micro- or nanoseconds.
 
 Only finished lines are read: a CSV line ends with a newline, since `1000` may be the first half of
 `100012.5`. A file that was replaced, truncated or rewritten is read from its start again; the curve
-takes only points that are newer than what it has, so nothing counts twice.
+takes only points that are newer than what it has, so nothing counts twice. Of a file that was
+rotated, what was not read yet is read first, where it still lies in the same folder.
 """
 
 from __future__ import annotations
 
 import csv
+import errno
+import glob
 import hashlib
 import json
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +30,9 @@ from exporter.strategies.equity import EquityPoint
 
 _FINGERPRINT = 256
 _CHUNK = 4 * 1024 * 1024
+_COLUMNS = ("timestamp", "equity", "flow")
+_EARLIEST, _LATEST = 315_532_800.0, 1e11
+"""Unix seconds. What lies before 1980 was meant in another unit, or is a date written 20261124."""
 
 
 @dataclass
@@ -61,33 +70,48 @@ def read_new(path: Path, position: Position, zone: ZoneInfo) -> Iterator[EquityP
     A chunk at a time, so that a first look at a large file stays small. Raises :class:`OSError`
     when the file cannot be read.
     """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no file")  # a pipe would hold us for ever
     with path.open("rb") as file:
-        inode = _inode(path)
-        if inode != position.inode or not _continues(file, position):
-            position.inode, position.offset, position.tail = inode, 0, ""
+        if found.st_ino != position.inode or not _continues(file, position):
+            yield from _rotated(path, position, zone)
+            position.inode, position.offset, position.tail = found.st_ino, 0, ""
             position.header, position.line = [], 0
-        while True:
-            file.seek(position.offset)
-            data = file.read(_CHUNK)
-            end = data.rfind(b"\n") + 1
-            if end == 0 and len(data) == _CHUNK:
-                end = len(data)  # a line of 4 MB is no line; the parser will say so
-            if end == 0:
-                return
-            for raw in data[:end].split(b"\n")[:-1]:
-                position.line += 1
-                if raw.strip():
-                    found = _parse(
-                        raw.decode("utf-8", "replace").strip("\r\ufeff "), position, zone
-                    )
-                    if found is not None:
-                        yield found
-            position.offset += end
-            position.tail = _fingerprint(data[:end])
+        yield from _rest(file, position, zone)
 
 
-def _inode(path: Path) -> int:
-    return path.stat().st_ino
+def _rotated(path: Path, position: Position, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
+    """What was not read of the file as it was before, if it lies beside its successor now."""
+    for beside in path.parent.glob(f"{glob.escape(path.name)}?*") if position.offset else ():
+        try:
+            same = beside.is_file() and beside.stat().st_ino == position.inode
+            with beside.open("rb") as file:
+                if same and _continues(file, position):
+                    yield from _rest(file, position, zone)
+                    return
+        except OSError:
+            continue  # compressed or deleted meanwhile
+
+
+def _rest(file: Any, position: Position, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
+    while True:
+        file.seek(position.offset)
+        data = file.read(_CHUNK)
+        end = data.rfind(b"\n") + 1
+        if end == 0 and len(data) == _CHUNK:
+            end = len(data)  # a line of 4 MB is no line; what follows it is read as one, and said
+        if end == 0:
+            return
+        for raw in data[:end].split(b"\n")[:-1]:
+            position.line += 1
+            if raw.strip():
+                text = raw.decode("utf-8", "replace").strip("\r\ufeff ")
+                found = _parse(text, position, zone)
+                if found is not None:
+                    yield found
+        position.offset += end
+        position.tail = _fingerprint(data[:end])
 
 
 def _fingerprint(data: bytes) -> str:
@@ -108,25 +132,40 @@ def _continues(file: Any, position: Position) -> bool:
 def _parse(text: str, position: Position, zone: ZoneInfo) -> EquityPoint | BadLine | None:
     try:
         if text.startswith("{"):
-            row = json.loads(text)
-        else:
-            cells = [cell.strip() for cell in next(csv.reader([text]))]
-            if not position.header:
-                position.header = [cell.lower() for cell in cells]
-                missing = {"timestamp", "equity"} - set(position.header)
-                if missing:
-                    raise ValueError(
-                        f"the header lacks {', '.join(sorted(missing))}; "
-                        "write timestamp,equity[,flow]"
-                    )
-                return None
-            if len(cells) != len(position.header):
-                raise ValueError(f"{len(cells)} cells where the header has {len(position.header)}")
-            row = dict(zip(position.header, cells, strict=True))
-        return point(row, zone)
-    except (ValueError, TypeError, OverflowError, KeyError) as error:
-        problem = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-        return BadLine(position.line, text[:200], problem)
+            return point(json.loads(text), zone)
+        cells = [cell.strip() for cell in next(csv.reader([text]))]
+        if not position.header:
+            position.header = _header(cells, zone)
+            _check_header(position.header)
+        if [cell.lower() for cell in cells] == position.header:
+            return None  # programs that start anew write it anew
+        if len(cells) != len(position.header):
+            raise ValueError(f"{len(cells)} cells where the header has {len(position.header)}")
+        return point(dict(zip(position.header, cells, strict=True)), zone)
+    except KeyError as error:
+        problem = f"{error.args[0]} is missing"
+    except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
+        problem = str(error)
+    return BadLine(position.line, text[:200], problem)
+
+
+def _header(cells: list[str], zone: ZoneInfo) -> list[str]:
+    """The columns that a file's first line names, or has without naming them."""
+    try:
+        point(dict(zip(_COLUMNS, cells, strict=False)), zone)
+    except (ValueError, KeyError):
+        pass
+    else:
+        return list(_COLUMNS[: len(cells)])
+    return [cell.lower() for cell in cells]
+
+
+def _check_header(header: list[str]) -> None:
+    missing = {"timestamp", "equity"} - set(header)
+    if missing:
+        raise ValueError(
+            f"the header lacks {', '.join(sorted(missing))}; write timestamp,equity[,flow]"
+        )
 
 
 def point(row: dict[str, Any], zone: ZoneInfo, default_at: float | None = None) -> EquityPoint:
@@ -152,20 +191,29 @@ def _number(value: Any, name: str) -> float:
 
 
 def timestamp(value: Any, zone: ZoneInfo) -> float:
-    """ISO 8601, Unix seconds or milliseconds to Unix seconds; :class:`ValueError` otherwise."""
+    """ISO 8601, or Unix seconds to nanoseconds, to Unix seconds. Raises :class:`ValueError`."""
     if isinstance(value, bool) or value is None:
         raise ValueError(f"timestamp must be a time, not {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
+    if isinstance(value, str) and re.fullmatch(r"(19|20)\d{6}", value):
+        number = _iso(value, zone)  # a date, and not a day in 1970
+    else:
         try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError as error:
-            raise ValueError(
-                f"timestamp {value!r} is no time; write 2026-11-24T16:00:00-05:00 or Unix seconds"
-            ) from error
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
-    number = number / 1000 if number > 1e11 else number
-    if not 0 < number < 1e11:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = _iso(str(value), zone)
+    for _ in range(3):  # milli-, micro- and nanoseconds
+        if number > _LATEST:
+            number /= 1000
+    if not _EARLIEST <= number < _LATEST:
         raise ValueError(f"timestamp {value!r} is out of range")
     return number
+
+
+def _iso(text: str, zone: ZoneInfo) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f"timestamp {text!r} is no time; write 2026-11-24T16:00:00-05:00 or Unix seconds"
+        ) from error

@@ -143,12 +143,15 @@ class Api:
         return name
 
     async def equity(self, request: web.Request) -> web.Response:
-        """One point of an equity curve: {equity, timestamp?, flow?}."""
+        """One point of an equity curve: {equity, timestamp?, flow?, reset_peak?}."""
         name = self._strategy(request)
         body = await read_object(request)
         try:
             new = point(body, self.zone(), default_at=self.clock.now())
-            curve = await self.strategies.post_equity(name, new)
+            reset = body.get("reset_peak", False)
+            if not isinstance(reset, bool):
+                raise ValueError(f"reset_peak must be true or false, not {reset!r}")
+            curve = await self.strategies.post_equity(name, new, reset_peak=reset)
         except KeyError as error:
             raise refuse(400, f"{error.args[0]} is missing") from error
         except ValueError as error:

@@ -226,11 +226,14 @@ async def test_equity_and_fills_are_taken_and_bad_ones_named(house: House) -> No
         ({"equity": 1e400}, "finite"),
         ({"equity": 5, "timestamp": now}, "not newer"),
         ({"equity": 5, "timestamp": now + 9e5}, "future"),
+        ({"equity": 5, "reset_peak": "yes"}, "reset_peak must be true or false"),
     ):
         status, said = await house.post("/api/v1/strategies/m/equity", bad)
         assert status == 400, bad
         assert text in said["error"]
     assert house.strategies.curves["m"].equity == 90
+    body = {"equity": 91, "timestamp": now + 40, "reset_peak": True}
+    assert (await house.post("/api/v1/strategies/m/equity", body))[1]["peak"] == 91
     fill = {"symbol": "TSLA.US", "side": "BUY", "price": 241.3}
     assert (await house.post("/api/v1/strategies/m/fills", fill))[0] == 200
     for change in ({"side": "hold"}, {"price": "x"}, {"symbol": ""}, {"price": None}):

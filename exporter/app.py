@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from exporter import __version__, checking
+from exporter import __version__, checking, interpreter
 from exporter.alerts.desk import Desk
 from exporter.client import token_path
 from exporter.clock import Clock, SystemClock
@@ -112,6 +112,7 @@ class App:
         async with contextlib.AsyncExitStack() as stack:
             async with self.reloading.lock:  # a reload that is asked for meanwhile comes after
                 await self.start(stack)
+            interpreter.settle()
             await self._stop.wait()
             self.missing = "stopping"
             self.notifier.stopping()

@@ -7,7 +7,7 @@ import sys
 
 SWITCH_SECONDS = 0.0005
 """How long one thread may go on while another waits for the interpreter. The usual 5 ms are paid
-again at every return from the disk: while a scrape is rendered, a claim of a slot waits 20 times."""
+anew at every return from the disk: beside a scrape, the claim of a slot waits for them 20 times."""
 
 
 def settle() -> None:

@@ -56,7 +56,7 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
          rf"\g<keep>{MASKED}@"),
         ("%40",
          r"(?P<keep>\b[a-z][a-z0-9+.\-]*%3a%2f%2f)[^\s/?#\"'<>&@]+?%40", rf"\g<keep>{MASKED}%40"),
-        ("key sig auth code",
+        ("key= sig= signature= auth= code= %3d u003d",
          r"(?P<keep>(?:[?&]|%3f|%26|\\+u0026)(?:key|sig|signature|auth|code|apikey)"
          r"(?:=|%3d|\\+u003d))[^\s&#\"'<>\\]+",
          rf"\g<keep>{MASKED}"),
@@ -110,18 +110,25 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
         (_WORDS, _PAIR, rf"\g<name>\g<sign>{MASKED}"),
     )
 )  # fmt: skip
-_SIGNS_IN_BYTES = tuple({sign.encode(): None for signs, _, _ in _SHAPES for sign in signs})
+_SIGNS = tuple({sign: None for signs, _, _ in _SHAPES for sign in signs})
+_SIGNS_IN_BYTES = tuple(sign.encode() for sign in _SIGNS)
 
 
 def may_hold(lowered: bytes) -> bool:
     """Whether a line in lower case may hold one of the shapes: quick, and never wrongly False."""
-    return any(sign in lowered for sign in _SIGNS_IN_BYTES)
+    for sign in _SIGNS_IN_BYTES:  # noqa: SIM110 - every line comes here, any() takes twice as long
+        if sign in lowered:
+            return True
+    return False
 
 
 def masked(text: str) -> str:
     """`text` with the value of every shape replaced."""
     lowered = text.lower()
+    met = {sign for sign in _SIGNS if sign in lowered}
+    if not met:
+        return text
     for signs, pattern, replacement in _SHAPES:
-        if any(sign in lowered for sign in signs):
+        if not met.isdisjoint(signs):
             text = pattern.sub(replacement, text)
     return text

@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -50,13 +50,6 @@ def level_name(levelno: int) -> str:
     return known or next((_LEVELS[n] for n in (50, 40, 30, 20) if levelno >= n), "debug")
 
 
-class Made(NamedTuple):
-    """A line, and its fields for whoever shows them otherwise."""
-
-    line: Line
-    data: Mapping[str, Any]
-
-
 class JsonLines(OrjsonFormatter):
     """Records to masked JSON lines, with the passed clock's time."""
 
@@ -65,8 +58,8 @@ class JsonLines(OrjsonFormatter):
         self._mask, self._clock = mask, clock
         self._second, self._second_text = -1, ""
 
-    def make(self, record: logging.LogRecord) -> Made:
-        """The record as a masked line and as its fields. Never raises for bad data."""
+    def make(self, record: logging.LogRecord) -> Line:
+        """The record as a masked line. Never raises for bad data."""
         data, at = self.data(record)
         content = _dump(data)
         if len(content) > LONGEST_LINE:
@@ -76,11 +69,11 @@ class JsonLines(OrjsonFormatter):
             data = self._mask.value(orjson.loads(content))
             content = _dump(data)
         event = data.get("event")
-        return Made(Line(at, data["level"], record.name, event, content), data)
+        return Line(at, data["level"], record.name, event, content)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line as a string, without the line feed, for any other handler."""
-        return self.make(record).line.content.decode().rstrip("\n")
+        return self.make(record).content.decode().rstrip("\n")
 
     def data(self, record: logging.LogRecord) -> tuple[dict[str, Any], float]:
         """The fields of the line in their order, not yet masked, and the line's time."""

@@ -50,7 +50,10 @@ class Logging:
         self._config, self._zone = config, zone
         self._files = DayFiles("exporter", _limits(config, zone, config.rotate_at))
         self._errors = DayFiles("errors", _limits(config, zone, config.errors_rotate_at))
-        self._terminal = Terminal(terminal_fd) if terminal_fd is not None else None
+        self._terminal = None
+        if terminal_fd is not None:
+            readable = Readable(ZoneInfo(zone), style_of(terminal_fd, os.environ))
+            self._terminal = Terminal(terminal_fd, readable)
         self._writers = [
             Writer(self._files, "files", on_written=self.counts.written, on_lost=self.counts.lost),
             # Every error stands in the first file too, so these count nowhere.
@@ -67,7 +70,6 @@ class Logging:
             )
         self._keeper = Keeper(_keeping(config), [self._files, self._errors], clock, ZoneInfo(zone))
         self._handler = _Handler(JsonLines(self.mask, clock), self._writers, self.counts.lost)
-        self._handler.readable = self._readable(terminal_fd)
         self._hooks = (sys.excepthook, threading.excepthook)
         metrics.add_reader(self._read)
 
@@ -116,9 +118,6 @@ class Logging:
         yield "quant_log_healthy", (), float(self.trouble is None)
         yield "quant_log_waiting_bytes", (), float(sum(w.waiting_bytes for w in self._writers[:2]))
 
-    def _readable(self, fd: int | None) -> Readable | None:
-        return None if fd is None else Readable(ZoneInfo(self._zone), style_of(fd, os.environ))
-
     def _unseen(self, count: int) -> None:
         if self._terminal is not None:
             self._terminal.unseen += count
@@ -136,7 +135,6 @@ class _Handler(logging.Handler):
         self._lines = lines
         self._files, self._errors, *terminals = writers
         self._terminals = terminals
-        self.readable: Readable | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -145,14 +143,12 @@ class _Handler(logging.Handler):
             self._on_lost(1)
 
     def _put(self, record: logging.LogRecord) -> None:
-        made = self._lines.make(record)
-        self._files.put(made.line)
+        line = self._lines.make(record)
+        self._files.put(line)
         if record.levelno >= logging.ERROR:
-            self._errors.put(made.line)
-        if self.readable is not None:
-            text = self.readable.text(made.data).encode("utf-8", "backslashreplace")
-            for terminal in self._terminals:
-                terminal.put(made.line._replace(content=text))
+            self._errors.put(line)
+        for terminal in self._terminals:
+            terminal.put(line)
 
 
 def _limits(config: Logs, zone: str, rotate_at: int) -> Limits:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+import orjson
+
+from exporter.logs.records import Readable
 from exporter.logs.writing import Line
 
 
@@ -27,17 +30,19 @@ def style_of(fd: int, environment: Mapping[str, str]) -> str:
 
 class Terminal:
     """A :class:`exporter.logs.writing.Place` that writes to a file descriptor, in its own thread:
-    a terminal that was halted with Ctrl-S stops nothing but itself."""
+    a terminal that was halted with Ctrl-S stops nothing but itself. Lines are made readable here,
+    too, so that who logs does not wait for it."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int, readable: Readable) -> None:
+        self._fd, self._readable = fd, readable
         self.trouble: str | None = None
         self.unseen = 0
         """Lines that were not shown since the last that was; they are in the file."""
 
     def write(self, lines: Sequence[Line]) -> int:
         """See :meth:`exporter.logs.writing.Place.write`. What fails is not tried again."""
-        blob = b"".join(line.content for line in lines)
+        texts = (self._readable.text(orjson.loads(line.content)) for line in lines)
+        blob = "".join(texts).encode("utf-8", "backslashreplace")
         if self.unseen:
             note = f"({self.unseen} lines were not shown here; they are in the log file)\n"
             blob, self.unseen = note.encode() + blob, 0

@@ -91,9 +91,8 @@ def logged(mask: Mask, message: str, *args: object, **extra: object) -> str:
     """The line and what the terminal shows, as a record with these would be written."""
     record = logging.LogRecord("lib", logging.ERROR, "f", 1, message, args, None)
     record.__dict__.update(extra)
-    made = JsonLines(mask, ManualClock()).make(record)
-    json.loads(made.line.content)
-    return made.line.content.decode() + Readable(None, "plain").text(made.data)
+    line = JsonLines(mask, ManualClock()).make(record)
+    return line.content.decode() + Readable(None, "plain").text(json.loads(line.content))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -284,9 +283,9 @@ def test_the_text_of_an_exception_is_masked(token: str) -> None:
         record = logging.LogRecord(
             "lib", logging.ERROR, "f", 1, "it failed", (), (type(error), error, error.__traceback__)
         )
-    made = JsonLines(mask, ManualClock()).make(record)
-    assert token not in made.line.content.decode()
-    data = json.loads(made.line.content)
+    line = JsonLines(mask, ManualClock()).make(record)
+    assert token not in line.content.decode()
+    data = json.loads(line.content)
     assert data["error_message"] == f"failed with {MASKED}"
     assert "cannot connect to https://h/?api_key=***" in data["stack"]
 

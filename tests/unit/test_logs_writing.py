@@ -441,8 +441,10 @@ class TestLogging:
     def test_a_bad_format_does_not_cost_the_line(self, clock: ManualClock) -> None:
         """The text and what went wrong are both there."""
         record = logging.LogRecord("a", logging.INFO, "f", 1, "%d bars", ("many",), None)
-        made = JsonLines(Mask(), clock).make(record)
-        assert made.data["message"].startswith("%d bars ('many',) (cannot be formatted:")
+        line = JsonLines(Mask(), clock).make(record)
+        assert json.loads(line.content)["message"].startswith(
+            "%d bars ('many',) (cannot be formatted:"
+        )
 
     def test_a_known_secret_is_in_no_line(
         self, tmp_path: Path, installed: tuple[Logging, CollectorRegistry]

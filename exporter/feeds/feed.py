@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from exporter.calendars import Calendar
-from exporter.config import Feed
+from exporter.config import INTERVAL_SECONDS, Feed
 from exporter.feeds.known import Known
 from exporter.feeds.share import Share
 from exporter.metrics import NAN
@@ -72,7 +72,11 @@ class FeedState:
         if math.isnan(self.last_poll) or self.last_poll > now:
             return now
         feed, calendar = self.feed, self.calendar
-        after = max(self.last_poll - SETTLE, 0.0)
+        longer = feed.poll_seconds - INTERVAL_SECONDS[feed.interval]
+        after, looked_for = max(self.last_poll - SETTLE, 0.0), now - SETTLE
+        if longer > 0:  # who polls less often than bars end does not want each of them at once
+            after = max(after, self.last_full - SETTLE + longer)
+            looked_for = min(looked_for, self.last_full)
         due = [calendar.first_bar_end_after(feed.interval, after) + SETTLE]
         if calendar.is_open(now):
             due.append(self.last_poll + feed.poll_seconds)
@@ -81,7 +85,7 @@ class FeedState:
             settled = calendar.previous_session(now).close + max(feed.delay, _AUCTION)
             if self.last_poll < settled:
                 due.append(settled)
-        if self.missing(now - SETTLE):
+        if self.missing(looked_for):
             due.append(self.last_poll + self._retry_pause(now))
         return max(min(due), self.last_poll + 1.0)
 

@@ -180,7 +180,7 @@ class Feeds:
         if problems:
             symbol, error = next(iter(problems.items()))
             others = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-            text = f"{symbol}{others}: {error}"
+            text = f"{symbol}{others}: {error.about(symbol)}"
         fields = {"event": "feed_trouble" if text else "feed_well", "feed": state.name}
         if text and not state.problem:
             logger.warning("feed %s lacks bars of %s", state.name, text, extra=fields)

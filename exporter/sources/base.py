@@ -60,6 +60,10 @@ class SourceError(Exception):
         self.retry_after = retry_after
         self.code = code
 
+    def about(self, symbol: str) -> str:
+        """The message for a place that names the symbol already."""
+        return self.message.removeprefix(f"{symbol}: ")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):

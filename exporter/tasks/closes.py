@@ -42,7 +42,7 @@ async def daily_closes(
     one, :data:`MOST_ALONE` of them. The source's budget paces all of it.
     """
     answer = await source.latest(symbols, "1d")
-    problems = {symbol: str(error) for symbol, error in answer.bad.items()}
+    problems = {symbol: error.about(symbol) for symbol, error in answer.bad.items()}
     kept = state.kept(_KIND)
     closes = {
         symbol: _with_memory(
@@ -57,7 +57,7 @@ async def daily_closes(
             closes[symbol] |= closed(await source.recent(symbol, "1d", wanted + 2), calendar, now)
         except SourceError as error:
             if not closes[symbol]:
-                problems[symbol] = str(error)
+                problems[symbol] = error.about(symbol)
 
     lacking = [symbol for symbol, found in closes.items() if not sessions <= found.keys()]
     # Those that lack the last session come first: without it there is nothing to tell.

@@ -267,6 +267,36 @@ async def test_a_feed_is_polled_when_it_matters() -> None:
     assert house.feed.next_poll(house.clock.now()) == pytest.approx(house.clock.now() + 15)
 
 
+async def test_a_longer_poll_than_the_interval_saves_requests() -> None:
+    """Every five minutes, at a bar's end; sooner only while the newest of those is not there."""
+    house = House("2026-11-24T10:00:30", poll="5m")
+    await house.poll()
+    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:05:00") + SETTLE
+    house.clock.set(at("2026-11-24T10:05:02"))
+    await house.poll()
+    assert house.source.asked[-1] == ["A.US", "B.US"]
+    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:10:00") + SETTLE
+    house.source.dead_since = at("2026-11-24T10:08:30")
+    house.clock.set(at("2026-11-24T10:10:02"))
+    await house.poll()
+    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:10:32")
+
+
+async def test_a_symbol_that_a_reload_adds_is_expected_from_then_on() -> None:
+    """The others keep what is known of them."""
+    house = House("2026-11-24T10:00:30")
+    await house.poll()
+    house.clock.set(at("2026-11-24T12:00:30"))
+    feed = house.config.feeds["f"].model_copy(update={"symbols": ("A.US", "C.US")})
+    house.config = house.config.model_copy(update={"feeds": {"f": feed}})
+    house.feeds.apply(house.config)
+    assert house.overdue() == at("2026-11-24T12:00:30") - at("2026-11-24T10:02:30")
+    assert house.value("quant_data_overdue_seconds", symbol="C.US") == 0
+    assert set(house.feed.known) == {"A.US", "C.US"}
+    house.clock.set(at("2026-11-24T12:02:31"))
+    assert house.value("quant_data_overdue_seconds", symbol="C.US") == 1
+
+
 async def test_an_hourly_feed_is_asked_right_after_its_bars_end() -> None:
     """Bars are aligned to the open: 10:30, not 11:00."""
     house = House("2026-11-24T10:05:00", "1h")

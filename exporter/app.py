@@ -110,16 +110,33 @@ class App:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reloading.ask)
         async with contextlib.AsyncExitStack() as stack:
-            async with self.reloading.lock:  # a reload that is asked for meanwhile comes after
-                await self.start(stack)
-            interpreter.settle()
+            started = await self._start_unless_stopped(stack)
+            if started:
+                interpreter.settle()
             await self._stop.wait()
             self.missing = "stopping"
+            self.reloading.close("the exporter is stopping")
             self.notifier.stopping()
             logger.info("stopping; a second Ctrl-C does not wait", extra={"event": "stopping"})
+            if not started:
+                return 0
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.runner.hurry)
         return 0
+
+    async def _start_unless_stopped(self, stack: contextlib.AsyncExitStack) -> bool:
+        """Building calendars may take a minute: a signal does not wait for that."""
+        stopping = asyncio.ensure_future(self._stop.wait())
+        async with self.reloading.lock:  # a reload that is asked for meanwhile comes after
+            starting = asyncio.ensure_future(self.start(stack))
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+        stopping.cancel()
+        if not starting.cancelled():
+            starting.result()  # raises what the start did
+        return not starting.cancelled()
 
     async def start(self, stack: contextlib.AsyncExitStack) -> None:
         """Start every part; `stack` ends them in the reverse order. Raises :class:`StartError`."""
@@ -157,7 +174,7 @@ class App:
         watchdog = asyncio.ensure_future(self.notifier.watchdog())
         stack.callback(watchdog.cancel)  # it speaks while the stop waits, too
         # Running tasks are waited for before anything that they use is closed.
-        stack.push_async_callback(self.runner.drain, config.stop_timeout)
+        stack.push_async_callback(lambda: self.runner.drain(self.config.stop_timeout))
         await self.scheduler.start()
         stack.push_async_callback(self.scheduler.stop)
         self._start_background(stack)
@@ -199,12 +216,7 @@ class App:
         return token
 
     async def _listen(self, stack: contextlib.AsyncExitStack, token: str) -> None:
-        hosts = [
-            *self.config.allowed_hosts,
-            urlsplit(self.config.public_url).hostname or "localhost",
-            self.config.address[0],
-        ]
-        self.guard = Guard(token, hosts)
+        self.guard = Guard(token, _hosts(self.config))
         self.tasks_view = TasksView(self.runner, self.scheduler, self.state, self.clock)
         api = Api(
             self.tasks_view,
@@ -274,6 +286,7 @@ class App:
         self.logging.apply(config.logs, config.timezone)
         for note in checking.notes(config, self.folder):
             logger.warning("%s: %s", note.place, note.text, extra={"event": "config_note"})
+        self.guard.apply(_hosts(config))
         self.strategies.apply(config)
         self.follower.apply(config.logs.follow)
         self.feeds.apply(config)
@@ -289,3 +302,9 @@ class App:
         yield "quant_exporter_build_info", (__version__, python), 1.0
         state: State | None = getattr(self, "state", None)
         yield "quant_state_healthy", (), float(state is not None and state.healthy)
+
+
+def _hosts(config: Config) -> list[str]:
+    """The names under which we may be asked for, beside those of loopback."""
+    public = urlsplit(config.public_url).hostname
+    return [*config.allowed_hosts, *([public] if public else []), config.address[0]]

@@ -20,6 +20,11 @@ class NotRunningError(Exception):
 class RefusedError(Exception):
     """The exporter answered with an error; the message is its own."""
 
+    def __init__(self, message: str, *, wrong_use: bool = False) -> None:
+        super().__init__(message)
+        self.wrong_use = wrong_use
+        """What was asked makes no sense, as a name that is not there."""
+
 
 def token_path(config: Config) -> Any:
     """Where the write token lies: ``token`` beside the state file."""
@@ -42,7 +47,7 @@ def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None 
         with opener.open(request, timeout=TIMEOUT) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        raise RefusedError(_message(error)) from error
+        raise RefusedError(_message(error), wrong_use=error.code in (400, 404)) from error
     except (OSError, ValueError) as error:
         raise NotRunningError(
             f"no exporter answers at {host}:{port} ({getattr(error, 'reason', error)}); "

@@ -30,9 +30,12 @@ def _with_config(path: Path, call: Callable[[Config], int]) -> int:
         return 2
     try:
         return call(config)
-    except (client.NotRunningError, client.RefusedError) as error:
+    except client.NotRunningError as error:
         _complain(error)
         return 1
+    except client.RefusedError as error:
+        _complain(error)
+        return 2 if error.wrong_use else 1
 
 
 def _complain(text: object) -> None:

@@ -34,10 +34,15 @@ class Reloading:
         self.lock = asyncio.Lock()
         self._well, self._at = 1.0, NAN
         self._asked: set[asyncio.Task[list[str]]] = set()
+        self._closed: str | None = None
 
     def taken(self) -> None:
         """The config that runs was taken just now."""
         self._well, self._at = 1.0, self._clock.now()
+
+    def close(self, why: str) -> None:
+        """Take no file any more."""
+        self._closed = why
 
     def ask(self) -> None:
         """Have the file taken soon; for a signal handler."""
@@ -48,6 +53,8 @@ class Reloading:
     async def reload(self) -> list[str]:
         """The mistakes that stopped the file from being taken, one a line, or none."""
         async with self.lock:
+            if self._closed:
+                return [self._closed]
             self._notifier.reloading()
             mistakes = await self._try()
             if mistakes:

@@ -61,6 +61,10 @@ class Guard:
 
     def __init__(self, token: str, hosts: Iterable[str]) -> None:
         self._token = token.encode()
+        self.apply(hosts)
+
+    def apply(self, hosts: Iterable[str]) -> None:
+        """Take the names that are ours, beside those of loopback."""
         self.hosts = frozenset({*_LOOPBACK, *(h.lower() for h in hosts)})
 
     def middleware(self) -> Middleware:

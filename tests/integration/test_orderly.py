@@ -1,0 +1,234 @@
+"""What a person does to a running exporter: reload, pause, run by hand, stop. Real processes."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.processes import ROOT, Exporter, free_port, post, wait_for
+
+pytestmark = pytest.mark.integration
+
+CONFIG = """\
+listen: 127.0.0.1:{port}
+code: [code]
+stop_timeout: 20s
+tasks:
+  tick: {{run: "mine:tick", schedule: "every 1s"}}
+  slow: {{run: "mine:slow", schedule: "00:00", timeout: 60s, params: {{seconds: {slow}}}}}
+  fails: {{run: "mine:fails", schedule: "00:00"}}
+{more}
+"""
+CODE = """\
+import time
+
+async def tick(): return 1
+
+def slow(context):
+    time.sleep(context.params["seconds"])
+    return 7
+
+def fails(): raise ValueError("no luck")
+"""
+FAILED_RELOAD = "quant_exporter_config_last_reload_successful"
+
+
+class House:
+    """A folder with a config, the exporter on it, and its command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.config = folder / "exporter.yml"
+        (folder / "code").mkdir()
+        (folder / "code/mine.py").write_text(CODE)
+        self.write()
+        self.exporter = self.start()
+
+    def write(self, more: str = "", slow: float = 3.0) -> None:
+        """The config, with further lines under `tasks:`."""
+        self.config.write_text(CONFIG.format(port=self.port, more=more, slow=slow))
+
+    def start(self) -> Exporter:
+        """A new process; ready."""
+        self.exporter = Exporter(self.config).wait_ready(self.port)
+        return self.exporter
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``quant-exporter …`` to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "exporter.cli", *arguments],
+            cwd=self.folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+
+    def value(self, series: str) -> float:
+        """One sample of now."""
+        return self.exporter.metrics()[series]
+
+    def becomes(self, series: str, is_well: Callable[[float], bool]) -> float:
+        """Wait for a sample; its value then."""
+        wait_for(lambda: is_well(self.exporter.metrics().get(series, float("nan"))), series)
+        return self.value(series)
+
+    def outcomes(self, task: str) -> list[str]:
+        """Of the task's runs, oldest first, from the state file."""
+        db = sqlite3.connect(f"file:{self.folder}/var/state.db?mode=ro", uri=True)
+        query = "SELECT outcome FROM runs WHERE task = ? ORDER BY claimed_at"
+        return [row[0] for row in db.execute(query, (task,))]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """Started, and ended at the end."""
+    house = House(tmp_path)
+    yield house
+    with house.exporter:
+        pass
+
+
+def runs(task: str) -> str:
+    """The counter of a task's runs."""
+    return f'quant_task_runs_total{{task="{task}"}}'
+
+
+def test_a_new_file_is_taken_under_running_tasks_and_a_bad_one_is_not(house: House) -> None:
+    """Counters go on, a run goes on, what was taken out is gone, what came is there."""
+    assert house.command("run-task", "slow", "--no-wait").returncode == 0
+    house.becomes(runs("tick"), lambda count: count >= 1)
+
+    house.write(more="  tick2: {schedule: soon}\n  typo: {run: 'mine:nobody', schedule: '00:00'}")
+    house.exporter.process.send_signal(signal.SIGHUP)
+    house.becomes(FAILED_RELOAD, lambda value: value == 0)
+    status, answer = post(f"{house.exporter.url}/-/reload", house.exporter.token)
+    assert status == 400
+    mistakes = answer["error"].splitlines()
+    assert [line.partition(": ")[2].partition(": ")[0] for line in mistakes] == [
+        "tasks.tick2.schedule", "tasks.tick2", "tasks.typo.run",
+    ]  # fmt: skip
+    failed = house.command("reload")
+    assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 3)
+    before = house.value(runs("tick"))
+    house.becomes(runs("tick"), lambda count: count > before)  # the old one goes on
+
+    house.write(more='  added: {run: "mine:tick", schedule: "00:00"}')
+    text = house.config.read_text()
+    fails = next(line for line in text.splitlines() if "fails" in line)
+    house.config.write_text(text.replace(fails, ""))
+    taken = house.command("reload")
+    assert (taken.returncode, taken.stdout) == (0, "the new config was taken\n")
+    found = house.exporter.metrics()
+    assert found[FAILED_RELOAD] == 1
+    assert found[runs("tick")] >= before
+    assert found[runs("added")] == 0
+    assert not any('task="fails"' in series for series in found)
+    house.becomes(runs("slow"), lambda count: count == 1)
+    assert house.value('quant_task_items{task="slow"}') == 7
+    assert house.outcomes("slow") == ["success"]
+
+
+def test_a_run_by_hand_has_an_outcome_and_an_exit_code(house: House) -> None:
+    """0 well, 1 it failed, 2 wrong use; and no second run beside the first."""
+    well = house.command("run-task", "slow")
+    assert (well.returncode, well.stdout[:13], well.stdout[-9:]) == (
+        0,
+        "slow: success",
+        " 7 items\n",
+    )
+    failed = house.command("run-task", "fails")
+    assert failed.returncode == 1
+    assert failed.stdout.endswith("ValueError: no luck\n")
+    unknown = house.command("run-task", "nobody")
+    assert (unknown.returncode, unknown.stderr) == (2, "there is no task 'nobody'\n")
+    assert house.command("run-task", "slow", "--no-wait").returncode == 0
+    busy = house.command("run-task", "slow")
+    assert (busy.returncode, busy.stderr) == (1, "slow is running already\n")
+    table = house.command("tasks").stdout.splitlines()
+    assert [line.split()[:3] for line in table[2:4]] == [
+        ["slow", "running", "success"], ["fails", "failing", "failure"],
+    ]  # fmt: skip
+
+
+def test_a_pause_skips_counts_survives_a_kill_and_ends_by_itself(house: House) -> None:
+    """Of one task; the pause of all is ended by hand."""
+    paused, skipped = (
+        'quant_task_paused{task="tick"}',
+        'quant_task_skipped_total{reason="paused",task="tick"}',
+    )
+    assert house.command("pause", "tick", "--for", "1h").returncode == 0
+    house.becomes(skipped, lambda count: count >= 2)
+    assert house.value(paused) == 1
+    assert house.value('quant_task_paused{task="slow"}') == 0
+    refused = house.command("run-task", "tick")
+    assert (refused.returncode, refused.stderr) == (1, "tick is paused; end the pause first\n")
+
+    house.exporter.kill()
+    house.start()
+    assert house.value(paused) == 1
+    house.becomes(skipped, lambda count: count >= 2)
+    assert house.value(runs("tick")) == 0
+    assert house.value('quant_task_missed_total{task="tick"}') == 0
+
+    assert house.command("pause", "tick", "--for", "2s").returncode == 0  # the new one counts
+    house.becomes(runs("tick"), lambda count: count >= 1)
+    assert house.value(paused) == 0
+
+    assert house.command("pause", "--for", "1h").returncode == 0
+    assert house.value('quant_task_paused{task="slow"}') == 1
+    assert house.command("resume").returncode == 0
+    count = house.value(runs("tick"))
+    house.becomes(runs("tick"), lambda now: now > count)
+
+
+def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(house: House) -> None:
+    """SIGTERM: not ready, nothing new starts, the run ends well, exit code 0."""
+    assert house.command("run-task", "slow", "--no-wait").returncode == 0
+    house.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
+    children = psutil.Process(house.exporter.process.pid).children(recursive=True)
+    assert children
+    house.exporter.process.terminate()
+    wait_for(lambda: "stopping" in house.exporter.output(), "the stop to begin")
+    late = post(f"{house.exporter.url}/api/v1/tasks/fails/run", house.exporter.token)
+    assert late == (409, {"error": "the exporter is stopping"})
+    assert house.exporter.process.wait(30) == 0
+    assert house.outcomes("slow") == ["success"]
+    assert not any(child.is_running() for child in children)
+
+
+def test_a_second_signal_does_not_wait(house: House) -> None:
+    """Ctrl-C twice: the run is ended, recorded, and the exit is orderly all the same."""
+    house.write(slow=50.0)
+    assert house.command("reload").returncode == 0
+    assert house.command("run-task", "slow", "--no-wait").returncode == 0
+    house.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
+    began = time.monotonic()
+    house.exporter.process.send_signal(signal.SIGINT)
+    wait_for(lambda: "waiting for slow" in house.exporter.output(), "the stop to begin")
+    house.exporter.process.send_signal(signal.SIGINT)
+    assert house.exporter.process.wait(15) == 0
+    assert time.monotonic() - began < 20  # `stop_timeout`
+    assert house.outcomes("slow") == ["error"]
+
+
+def test_a_second_exporter_is_refused_and_says_why(house: House) -> None:
+    """The same state, or the same address: the first goes on, the second says what to do."""
+    second = house.command("run")
+    assert second.returncode == 1
+    pid = house.exporter.process.pid
+    assert "cannot start" in second.stderr
+    assert str(pid) in second.stderr
+    other = house.folder / "other.yml"
+    other.write_text(house.config.read_text() + "state: elsewhere/state.db\n")
+    taken = house.command("run", "--config", "other.yml")
+    assert taken.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{house.port}" in taken.stderr
+    assert "another exporter" in taken.stderr
+    count = house.value(runs("tick"))
+    house.becomes(runs("tick"), lambda now: now > count)

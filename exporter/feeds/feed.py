@@ -16,6 +16,7 @@ from exporter.sources.base import Source
 SETTLE = 2.0
 """Seconds after a bar's end at which the source is first asked for it."""
 _MISSING_RETRY = 60.0
+_EARLY = 5.0
 _AUCTION = 60.0
 """Seconds after the close by which a closing auction is in the day's last bar, at the least."""
 
@@ -59,7 +60,7 @@ class FeedState:
         """Whether it is time to ask for all symbols, rather than for those that lack a bar."""
         poll = self.feed.poll_seconds
         # A poll that waits for a bar's end may come a little before its time.
-        return not self.last_full + poll - min(poll / 4, 5.0) > now or self.last_full > now
+        return not self.last_full + poll - min(poll / 4, _EARLY) > now or self.last_full > now
 
     def single_requests_left(self, now: float) -> int:
         """How many symbols may be asked for in requests of their own at this moment."""
@@ -72,14 +73,14 @@ class FeedState:
         if math.isnan(self.last_poll) or self.last_poll > now:
             return now
         feed, calendar = self.feed, self.calendar
-        longer = feed.poll_seconds - INTERVAL_SECONDS[feed.interval]
+        seldom = feed.poll_seconds > INTERVAL_SECONDS[feed.interval]
         after, looked_for = max(self.last_poll - SETTLE, 0.0), now - SETTLE
-        if longer > 0:  # who polls less often than bars end does not want each of them at once
-            after = max(after, self.last_full - SETTLE + longer)
+        if seldom:  # then not at each bar's end, but at that of the first bar after `poll`
+            after = max(after, self.last_full + feed.poll_seconds - _EARLY - SETTLE)
             looked_for = min(looked_for, self.last_full)
         due = [calendar.first_bar_end_after(feed.interval, after) + SETTLE]
         if calendar.is_open(now):
-            due.append(self.last_poll + feed.poll_seconds)
+            due += [] if seldom else [self.last_poll + feed.poll_seconds]
         else:
             due.append(calendar.next_open(now) + SETTLE)
             settled = calendar.previous_session(now).close + max(feed.delay, _AUCTION)

@@ -269,7 +269,7 @@ async def test_a_feed_is_polled_when_it_matters() -> None:
 
 async def test_a_longer_poll_than_the_interval_saves_requests() -> None:
     """Every five minutes, at a bar's end; sooner only while the newest of those is not there."""
-    house = House("2026-11-24T10:00:30", poll="5m")
+    house = House("2026-11-24T10:00:02", poll="5m")
     await house.poll()
     assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:05:00") + SETTLE
     house.clock.set(at("2026-11-24T10:05:02"))

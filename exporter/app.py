@@ -301,7 +301,7 @@ class App:
         python = ".".join(str(part) for part in sys.version_info[:3])
         yield "quant_exporter_build_info", (__version__, python), 1.0
         state: State | None = getattr(self, "state", None)
-        yield "quant_state_healthy", (), float(state is not None and state.healthy)
+        yield "quant_state_healthy", (), float(state is not None and state.steady)
 
 
 def _hosts(config: Config) -> list[str]:

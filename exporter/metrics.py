@@ -150,7 +150,7 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_alert_learning_until_timestamp_seconds", "",
          "Until then every severity is exposed one tier lower."),
     # The exporter itself
-    _now("quant_state_healthy", "", "1 when state is durable and nothing of it was set aside."),
+    _now("quant_state_healthy", "", "1 when state has been durable for a minute and nothing of it is set aside."),
     _now("quant_exporter_build_info", "version python", "Always 1."),
     _now("quant_exporter_config_last_reload_successful", "", "1 when the newest config was taken."),
     _now("quant_exporter_config_last_reload_success_timestamp_seconds", "", "When it was taken."),

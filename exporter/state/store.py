@@ -26,6 +26,7 @@ KEEP_SECONDS = 90 * 86400.0
 PURGE_ROWS = 500
 PURGE_EVERY_SECONDS = 3600.0
 PROBE_EVERY_SECONDS = 60.0
+STEADY_SECONDS = 60.0
 
 _T = TypeVar("_T")
 
@@ -93,6 +94,12 @@ class State:
     def healthy(self) -> bool:
         """Durable, and no damaged file lies beside it."""
         return self.trouble is None
+
+    @property
+    def steady(self) -> bool:
+        """Healthy, and for a minute already: a disk that is full now and then is seen by a scrape."""
+        since = self._writer.well_since if self._writer else None
+        return self.healthy and (since is None or self._clock.monotonic() - since >= STEADY_SECONDS)
 
     @property
     def durable(self) -> bool:

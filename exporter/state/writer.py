@@ -69,6 +69,8 @@ class Writer:
         self.contents = Contents()
         self.new = True
         self.trouble: str | None = None
+        self.well_since: float | None = None
+        """When the newest trouble ended, on the clock that never goes back; None: there was none."""
         self.set_aside: list[Path] = []
         self.commits = 0
         self.busy_since: float | None = None
@@ -273,6 +275,7 @@ class Writer:
                 self._path,
                 extra={"event": "state_durable"},
             )
+            self.well_since = self._clock.monotonic()
         self.trouble = None
 
     def _say_set_aside(self, path: Path, error: Exception | None = None) -> None:

@@ -191,6 +191,9 @@ async def test_a_locked_file_is_waited_for_and_written_later(path, clock, monkey
         other.execute("ROLLBACK")
     await state.probe()
     assert (state.durable, state.trouble) == (True, None)
+    assert (state.healthy, state.steady) == (True, False), "a scrape still sees that it was not"
+    clock.advance(60)
+    assert state.steady
     assert [getattr(r, "event", "") for r in caplog.records] == [
         "state_not_durable",
         "state_durable",

@@ -97,7 +97,7 @@ class State:
 
     @property
     def steady(self) -> bool:
-        """Healthy, and for a minute already: a disk that is full now and then is seen by a scrape."""
+        """Healthy, and for a minute already: a scrape sees a disk that is full now and then."""
         since = self._writer.well_since if self._writer else None
         return self.healthy and (since is None or self._clock.monotonic() - since >= STEADY_SECONDS)
 

@@ -70,7 +70,7 @@ class Writer:
         self.new = True
         self.trouble: str | None = None
         self.well_since: float | None = None
-        """When the newest trouble ended, on the clock that never goes back; None: there was none."""
+        """When the newest trouble ended, by the clock that never goes back; None: never."""
         self.set_aside: list[Path] = []
         self.commits = 0
         self.busy_since: float | None = None

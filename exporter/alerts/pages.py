@@ -21,7 +21,8 @@ from exporter.units import format_duration, parse_duration
 DEFAULT_FOR = "2h"
 LONGEST = 7 * 86400.0
 COOKIE = "quant_ack"
-RUNBOOK = Path(__file__).parents[2] / "docs/runbook.md"
+RUNBOOKS = (Path(__file__).with_name("runbook.md"), Path(__file__).parents[2] / "docs/runbook.md")
+"""Where it lies once it is installed, and in the source tree."""
 _OURS = ("token", "for", "comment", "by")
 
 
@@ -138,10 +139,10 @@ class Pages:
 
     async def runbook(self, request: web.Request) -> web.Response:
         """docs/runbook.md with an anchor at each alert."""
-        try:
-            text = html.escape(RUNBOOK.read_text(encoding="utf-8"))
-        except OSError:
+        file = next((path for path in RUNBOOKS if path.is_file()), None)
+        if not file:
             return _page("Runbook", "<p>docs/runbook.md is not installed here.</p>", status=404)
+        text = html.escape(file.read_text(encoding="utf-8"))
         lines = []
         for line in text.splitlines():
             name = line.removeprefix("## ")

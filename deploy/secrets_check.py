@@ -32,9 +32,15 @@ _PATTERNS = {
     "a Google key": re.compile(r"\bAIza[\w-]{35}\b"),
     "a Stripe key": re.compile(r"\b[rs]k_live_\w{20,}"),
     "a password in an address": re.compile(r"\b\w+://[^/\s:@'\"<>{$]+:[^/\s@'\"<>{$*]{6,}@[\w.]"),
+    "a key of an AI service": re.compile(r"\bsk-[A-Za-z0-9_-]{24,}"),
+    "a signed token": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
+    "a bearer token": re.compile(r"(?i)\bbearer\s+(?=[\w.+/=-]*\d)[\w.+/=-]{24,}"),
+    # Named like one, and not the name of the place where it lies; letters and digits mixed.
     "a secret's value": re.compile(
-        r"(?i)\b[\w-]*(?:api_?key|secret|token|passw(?:or)?d|routing_key)\b['\"]?\s*[:=]\s*['\"]?"
-        r"(?=[\w+/=.-]*\d)(?=[\w+/=.-]*[A-Za-z])([\w+/=-]{20,})['\"]?\s*(?:$|[,}#])"
+        r"(?i)\b(?![\w-]*[_-](?:env|file|path|name|url)\b)[\w-]*"
+        r"(?:(?:api|access|private|routing|service|integration|auth)[_-]?key|secret|token"
+        r"|passw(?:or)?d)[\w-]*['\"]?\s*[:=]\s*['\"]?"
+        r"(?=[\w+/=.-]*\d)(?=[\w+/=.-]*[A-Za-z])[\w+/=-]{16,}['\"]?\s*(?:$|[,;})#\]])"
     ),
 }
 _MAX_BYTES = 2_000_000

@@ -39,8 +39,18 @@ SECRETS = {
     "a Google key": "AIza" + "aB3-_" * 7,
     "a Stripe key": "sk_live_" + "a1B2" * 6,
     "a password in an address": "postgres://me:" + "hunter22@db.example.com/x",
+    "a key of an AI service": "sk-" + "ant-" + "a1B2" * 8,
+    "a signed token": "eyJ" + "hbGciOiJIUzI1NiJ9." + "eyJ" + "zdWIiOiIxMjM0In0." + "a1B2c3D4e5F6",
+    "a bearer token": "Authorization: " + "Bearer " + "a1B2" * 8,
     "a secret's value": "tickdb_api_key: " + "'4f3a9c81d2e64b7f9a10c55e'",
 }
+NAMED_LIKE_SECRETS = (
+    "APCA_API_KEY_ID=" + "PK1A2B3C4D5E6F7G8H9I",
+    "aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYkey0",
+    "X-API-Key: " + "4f3a9c81d2e64b7f",
+    'password="' + 'correct4horse4battery",',
+    "{routing_key: " + "0123456789abcdef0123456789abcdef}",
+)
 HARMLESS = (
     "api_key_env: TICKDB_API_KEY",
     "slack_api_url_file: /etc/alertmanager/secrets/slack_url",
@@ -49,6 +59,10 @@ HARMLESS = (
     "token = os.environ['BROKER_TOKEN']",
     "sha256:0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9",
     "https://user:***@example.com/",
+    "api_key_file: /run/credentials/tickdb_api_key_2026",
+    "broker_token_env: BROKER_TOKEN_0123456789",
+    "token = secrets.token_urlsafe(24)",
+    "an Authorization: Bearer header goes with every write",
 )
 
 
@@ -66,6 +80,12 @@ def test_a_secret_is_found_and_not_printed(tmp_path: Path, what: str) -> None:
     found = check(tmp_path, a="first\n" + secret, b=f"{secret}  # why")
     assert [f for f in found if f.endswith(what)] == [f"a:2: {what}", f"b:1: {what}"]
     assert secret not in "".join(found)
+
+
+@pytest.mark.parametrize("line", NAMED_LIKE_SECRETS)
+def test_a_value_under_a_secret_s_name_is_found(tmp_path: Path, line: str) -> None:
+    """In YAML, in shell, in Python, in a header."""
+    assert check(tmp_path, a=line) == ["a:1: a secret's value"]
 
 
 @pytest.mark.parametrize("line", HARMLESS)

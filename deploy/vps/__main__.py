@@ -6,16 +6,17 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import apart
+import backups
 import provision
+import secret
+import status
 import switch
-import upkeep
-from places import TOOL, ProblemError
-from shell import attempt, run, say
-
-_UNIT = "quant-deploy.service"
+import web
+from places import ProblemError, need_a_provisioned_machine
+from shell import say
 
 
 def main(arguments: list[str]) -> int:
@@ -23,6 +24,8 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     os.umask(0o022)
     try:
+        if arguments[0] not in ("apart", "noted", "provision"):
+            need_a_provisioned_machine()
         return int(bool(options.act(options)))
     except (ProblemError, OSError, subprocess.SubprocessError) as problem:
         say(f"error: {problem}")
@@ -46,21 +49,23 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--allow-simulated", action="store_true")
     one.add_argument("--watch", type=float, default=30.0)
     command("rollback", lambda o: switch.rollback(o.version)).add_argument("version", nargs="?")
-    command("status", lambda _: not upkeep.status())
-    command("backup", lambda o: upkeep.backup(o.file)).add_argument("file", type=Path)
-    command("restore", lambda o: upkeep.restore(o.file)).add_argument("file", type=Path)
+    command("status", lambda _: not status.status())
+    command("backup", lambda o: backups.backup(o.file)).add_argument("file", type=Path)
+    one = command("restore", lambda o: backups.restore(o.file, with_its_config=o.config))
+    one.add_argument("file", type=Path)
+    one.add_argument("--config", action="store_true")
     one = command("credential", _credential)
     one.add_argument("name")
     one.add_argument("--remove", action="store_true")
-    command("login", lambda o: provision.set_login(o.name, sys.stdin.readline())).add_argument(
-        "name"
-    )
-    one = command("domain", lambda o: provision.use_domain(o.domain, o.email))
+    command("login", lambda o: web.set_login(o.name, sys.stdin.readline())).add_argument("name")
+    one = command("domain", lambda o: web.use_domain(o.domain, o.email))
     one.add_argument("domain")
     one.add_argument("email")
-    one = command("apart", _apart)
+    one = command("apart", lambda o: apart.follow(o.rest))
     one.add_argument("rest", nargs=argparse.REMAINDER)
-    command("noted", _noted).add_argument("rest", nargs=argparse.REMAINDER)
+    command("noted", lambda o: apart.noted(o.rest[0], o.rest[1:])).add_argument(
+        "rest", nargs=argparse.REMAINDER
+    )
     return parser
 
 
@@ -79,62 +84,9 @@ def _deploy(options: argparse.Namespace) -> None:
 
 def _credential(options: argparse.Namespace) -> None:
     if options.remove:
-        upkeep.forget_credential(options.name)
+        secret.forget_credential(options.name)
     else:
-        upkeep.put_credential(options.name, sys.stdin.read())
-
-
-def _apart(options: argparse.Namespace) -> int:
-    """Run a command as a unit of its own and follow it: it ends well without a connection, too."""
-    _wait_for_others(options.rest[0])
-    base = Path(f"/run/quant-deploy-{time.time_ns()}")
-    log, result = base.with_suffix(".log"), base.with_suffix(".result")
-    log.write_text("")
-    run(
-        "systemd-run", "--quiet", "--collect", f"--unit={_UNIT}",
-        f"--description=quant-deploy {' '.join(options.rest)}",
-        f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}",
-        "python3", "-I", TOOL, "noted", result, *options.rest,
-    )  # fmt: skip
-    with log.open() as lines:
-        while not result.exists():
-            if attempt("systemctl", "is-active", "--quiet", _UNIT).returncode:
-                time.sleep(0.2)
-                break
-            sys.stdout.write(lines.read())
-            sys.stdout.flush()
-            time.sleep(0.2)
-        sys.stdout.write(lines.read())
-    code = int(result.read_text()) if result.exists() else 1
-    for file in (log, result):
-        file.unlink(missing_ok=True)
-    return code
-
-
-def _wait_for_others(what: str) -> None:
-    """One at a time; but a rollback ends a deploy that is at work rather than wait for it."""
-    said = False
-    while attempt("systemctl", "is-active", "--quiet", _UNIT).returncode == 0:
-        if what == "rollback":
-            say("ending what is at work on the machine")
-            attempt("systemctl", "stop", _UNIT)
-        elif not said:
-            say("another deploy or rollback is at work on the machine; waiting for its end")
-            said = True
-        time.sleep(0.5)
-
-
-def _noted(options: argparse.Namespace) -> int:
-    """Run a command and leave its exit code where :func:`_apart` finds it."""
-    result, *rest = options.rest
-    code = 1
-    try:
-        code = subprocess.run(["python3", "-I", str(TOOL), *rest], check=False).returncode
-    finally:
-        draft = Path(f"{result}.draft")
-        draft.write_text(str(code))
-        draft.replace(result)
-    return code
+        secret.put_credential(options.name, sys.stdin.read())
 
 
 if __name__ == "__main__":

@@ -12,13 +12,15 @@ import hashlib
 import json
 import pwd
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from places import WRITTEN, ProblemError
-from shell import attempt, run, say, tail
+from shell import attempt, is_active, run, say, shows, tail
+
+_LEFT_OVER = WRITTEN.with_name("left-over")
 
 
 class Thing(Protocol):
@@ -122,6 +124,8 @@ class File:
     group: str = "root"
     then: list[str] = field(default_factory=list)
     kept: bool = False
+    foreign: bool = False
+    """Whether there is one that was not written by us, an edit of the user's or Debian's own."""
 
     def difference(self) -> str | None:
         if not self.path.exists():
@@ -136,14 +140,21 @@ class File:
             if last == _digest(self.text) or (beside.exists() and beside.read_text() == self.text):
                 return None
             return f"keep your edit of {self.path}, put ours beside it as {beside.name}"
+        self.foreign = last is None
         lines = difflib.unified_diff(
             there.splitlines(), self.text.splitlines(), "now", "then", lineterm="", n=1
         )
-        return "\n    ".join([f"change {self.path}", *lines])
+        kept = f" (yours is kept as {self._aside().name})" if self.foreign else ""
+        return "\n    ".join([f"change {self.path}{kept}", *lines])
+
+    def _aside(self) -> Path:
+        return self.path.with_name(self.path.name + ".before-quant")
 
     def mend(self) -> None:
         target = self.path.with_name(self.path.name + ".quant-new") if self.kept else self.path
         target.parent.mkdir(parents=True, exist_ok=True)
+        if self.foreign:
+            shutil.copy2(self.path, self._aside())
         draft = target.with_name(f".{target.name}.draft")
         draft.write_text(self.text)
         shutil.chown(draft, self.owner, self.group)
@@ -165,7 +176,15 @@ class Enabled:
     def difference(self) -> str | None:
         if attempt("systemctl", "is-enabled", "--quiet", self.unit).returncode:
             return f"enable {self.unit}"
+        if self.now and not is_active(self.unit) and not self._does_without():
+            return f"start {self.unit}"
         return None
+
+    def _does_without(self) -> bool:
+        """Whether systemd saw that it has no place here: time synchronisation in a container."""
+        seen = shows(self.unit, "ConditionTimestampMonotonic", "ConditionResult")
+        looked = seen.get("ConditionTimestampMonotonic", "0") != "0"
+        return looked and seen.get("ConditionResult") == "no"
 
     def mend(self) -> None:
         run("systemctl", "daemon-reload")
@@ -177,20 +196,34 @@ class Enabled:
 
 def bring_about(things: list[Thing], *, dry_run: bool) -> int:
     """Mend what differs, in order, and say it; how many things did."""
-    changes, after = 0, dict[str, None]()
+    after = dict.fromkeys(_left_over())
+    changes = len(after)
     for thing in things:
         if not (difference := thing.difference()):
             continue
         changes += 1
         say(f"{'would ' if dry_run else ''}{difference}")
         if not dry_run:
-            thing.mend()
             if isinstance(thing, File) and not thing.kept:
                 after |= dict.fromkeys(thing.then)
-    for command in after:
+                _leave(after)
+            thing.mend()
+    for command in [] if dry_run else after:
         say(command)
         run(*command.split())
+    if not dry_run:
+        _LEFT_OVER.unlink(missing_ok=True)
     return changes
+
+
+def _left_over() -> list[str]:
+    """Commands that a provision which was cut off owes to files that it had changed."""
+    return _LEFT_OVER.read_text().splitlines() if _LEFT_OVER.exists() else []
+
+
+def _leave(commands: Iterable[str]) -> None:
+    _LEFT_OVER.parent.mkdir(parents=True, exist_ok=True)
+    _LEFT_OVER.write_text("".join(f"{command}\n" for command in commands))
 
 
 def _written() -> dict[str, str]:
@@ -210,3 +243,8 @@ def _access(path: Path, owner: str, group: str, mode: int) -> str | None:
         if (*now, there.st_mode & 0o7777) == (owner, group, mode):
             return None
     return f"make {path} {owner}:{group} {mode:o}"
+
+
+def guarded(path: Path, text: str, group: str) -> None:
+    """Write a file that only root and one group may read."""
+    File(path, text, mode=0o640, group=group).mend()

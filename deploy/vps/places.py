@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 ROOT = Path("/opt/quant")
-TOOL = ROOT / "tool"
+TOOL = Path(__file__).resolve().parent
+"""This very folder; the units find the newest one as /opt/quant/tool."""
 RELEASES = ROOT / "releases"
 INCOMING = ROOT / "incoming"
 CURRENT = ROOT / "current"
@@ -23,6 +24,9 @@ PAGER_SECRETS = Path("/etc/alertmanager/secrets")
 PROGRAMS_LIMITS = Path("/etc/systemd/system/quant-programs@.service.d/config.conf")
 GRAFANA_PASSWORD = ETC / "grafana-password"
 HISTORY = Path("/var/lib/quant-deploy/history.jsonl")
+
+CONFIG = ("exporter.yml", "alerting", "prometheus")
+"""The files of a release that say what runs and who hears of it."""
 
 USER = "quant"
 UNIT = "quant-exporter.service"
@@ -41,3 +45,10 @@ def release(version: str) -> Path:
     if not _VERSION.fullmatch(version) or ".." in version:
         raise ProblemError(f"{version!r} is no version; see `status` for those that are here")
     return RELEASES / version
+
+
+def need_a_provisioned_machine() -> None:
+    """Raises :class:`ProblemError` before the first provision has come to its end."""
+    missing = [folder for folder in (RELEASES, CREDENTIALS, STATE) if not folder.is_dir()]
+    if missing:
+        raise ProblemError(f"this machine is not set up yet ({missing[0]} is not there): provision")

@@ -6,12 +6,12 @@ before their packages, so that they never run with Debian's.
 
 from __future__ import annotations
 
-import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from desired import Enabled, File, Folder, Packages, Step, Thing, User, bring_about
+from desired import Enabled, File, Folder, Packages, Step, Thing, User, bring_about, guarded
 from places import (
     BACKUPS,
     CREDENTIALS,
@@ -27,13 +27,14 @@ from places import (
     UNIT,
     USER,
 )
-from shell import attempt, credentials, run, say
+from shell import attempt, credentials, say
 from systems import need_a_system_we_know
+from taken import need_free_ports, ssh_ports
+from web import web_things
 
 _FILES = TOOL / "files"
 _UNITS = TOOL / "systemd"
 _SYSTEMD = Path("/etc/systemd/system")
-_TLS = ETC / "tls"
 
 _PROMETHEUS = """\
 # Written by quant-exporter's provision; yours to edit.
@@ -46,6 +47,7 @@ _ALERTMANAGER = """\
 ARGS="--config.file=/opt/quant/current/alerting/alertmanager.yml \
 --web.listen-address=127.0.0.1:9093 --cluster.listen-address="
 """
+_SOURCE_OF_GRAFANA = re.compile(r"(?im)^[^#\n]*\bgrafana\b")
 _UPGRADES = """\
 APT::Periodic::Update-Package-Lists "1";
 APT::Periodic::Unattended-Upgrade "1";
@@ -55,12 +57,19 @@ _NEEDRESTART = """\
 # Written by quant-exporter's provision: an upgrade of a library is no reason to end a run.
 $nrconf{override_rc}{qr(^quant-)} = 0;
 """
+_AFTER_NFTABLES = """\
+# Written by quant-exporter's provision: nftables.service empties every table, ours with them.
+[Service]
+ExecStartPost=-/usr/sbin/nft -f /etc/quant-exporter/firewall.nft
+ExecReload=-/usr/sbin/nft -f /etc/quant-exporter/firewall.nft
+"""
 _JOURNALD = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=1month\n"
 
 
 def provision(*, dry_run: bool) -> int:
     """Bring it all about, or say what would change; how many things differed."""
     need_a_system_we_know(Path("/etc/os-release").read_text())
+    need_free_ports(with_grafana=_has_grafana())
     changes = bring_about(_things(), dry_run=dry_run)
     mode = "would change" if dry_run else "changed"
     say(f"{changes} {'thing' if changes == 1 else 'things'} {mode}" if changes else "nothing to do")
@@ -78,9 +87,10 @@ def _things() -> list[Thing]:
         Folder(ETC),
         File(
             ETC / "firewall.nft",
-            (_FILES / "firewall.nft").read_text(),
+            _firewall(),
             then=["systemctl try-reload-or-restart quant-firewall.service"],
         ),
+        File(_SYSTEMD / "nftables.service.d/quant.conf", _AFTER_NFTABLES, then=reload_units),
         *units,
         Enabled("quant-firewall.service"),
         *_settings_of_servers(),
@@ -91,9 +101,18 @@ def _things() -> list[Thing]:
         Enabled("quant-programs.socket"),
         Enabled(UNIT, now=False),
         _credentials_drop_in(),
-        *_web(),
+        *web_things(),
         *_upkeep(),
     ]
+
+
+def _firewall() -> str:
+    """The rules, with the port that SSH has on this machine: nobody is locked out."""
+    rules = (_FILES / "firewall.nft").read_text()
+    ports = ssh_ports()
+    if ports != [22]:
+        say(f"SSH listens on {', '.join(map(str, ports))} here; the firewall leaves that open")
+    return rules.replace("{ 22, 80, 443 }", f"{{ {', '.join(map(str, ports))}, 80, 443 }}")
 
 
 def _packages() -> list[str]:
@@ -131,7 +150,15 @@ def _settings_of_servers() -> list[Thing]:
 def _has_grafana() -> bool:
     """Whether Grafana's package source is configured; Debian itself has no package of it."""
     asked = attempt("apt-cache", "policy", "grafana").stdout
-    return "Candidate: " in asked and "Candidate: (none)" not in asked
+    known = "Candidate: " in asked and "Candidate: (none)" not in asked
+    return known or _SOURCE_OF_GRAFANA.search(_sources()) is not None
+
+
+def _sources() -> str:
+    """What apt is told of package sources, also of one that it has not asked yet."""
+    folder = Path("/etc/apt/sources.list.d")
+    files = [Path("/etc/apt/sources.list"), *folder.glob("*.list"), *folder.glob("*.sources")]
+    return "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
 
 
 def _grafana() -> list[Thing]:
@@ -145,7 +172,7 @@ def _grafana() -> list[Thing]:
     return [
         Step(
             lambda: None if password.exists() else f"make a password for Grafana in {password}",
-            lambda: _guarded(password, secrets.token_urlsafe(24), "grafana"),
+            lambda: guarded(password, secrets.token_urlsafe(24), "grafana"),
         ),
         Step(
             lambda: None if boards.is_symlink() else f"link {boards} to the dashboards",
@@ -202,53 +229,8 @@ def share_secrets(wanted: Iterable[str], token: Path) -> list[str]:
             continue
         copy, text = PAGER_SECRETS / name, ours.read_text().strip()
         if not copy.exists() or copy.read_text() != text:
-            _guarded(copy, text, "prometheus")
+            guarded(copy, text, "prometheus")
     return missing
-
-
-def _web() -> list[Thing]:
-    reload = ["systemctl reload-or-restart nginx.service"]
-    certificate, key = _TLS / "fullchain.pem", _TLS / "privkey.pem"
-    enabled, shipped = (
-        Path("/etc/nginx/sites-enabled/quant"),
-        Path("/etc/nginx/sites-enabled/default"),
-    )
-
-    def sign_ourselves() -> None:
-        old_mask = os.umask(0o077)
-        run(
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "3650", "-subj", "/CN=quant-exporter", "-keyout", key,
-            "-out", certificate,
-        )  # fmt: skip
-        os.umask(old_mask)
-
-    def enable() -> None:
-        shipped.unlink(missing_ok=True)
-        enabled.symlink_to("../sites-available/quant")
-        run("nginx", "-t", "-q")
-        run("systemctl", "reload-or-restart", "nginx.service")
-
-    return [
-        Folder(_TLS, mode=0o700),
-        Folder(Path("/var/www/quant-acme")),
-        Step(
-            lambda: None if certificate.exists() else "make a certificate signed by itself",
-            sign_ourselves,
-        ),
-        # Empty at first: nobody gets in until `password` was run.
-        Step(
-            lambda: None if (ETC / "login").exists() else f"write {ETC / 'login'}, with nobody",
-            lambda: _guarded(ETC / "login", "", "www-data"),
-        ),
-        File(
-            Path("/etc/nginx/sites-available/quant"),
-            (_FILES / "nginx-site.conf").read_text(),
-            then=reload,
-        ),
-        Step(lambda: None if enabled.is_symlink() else "let nginx serve the site", enable),
-        Enabled("nginx.service"),
-    ]
 
 
 def _upkeep() -> list[Thing]:
@@ -264,31 +246,3 @@ def _upkeep() -> list[Thing]:
         ),
         Enabled(f"{time_sync}.service"),
     ]
-
-
-def _guarded(path: Path, text: str, group: str) -> None:
-    """Write a file that only root and one group may read."""
-    File(path, text, mode=0o640, group=group).mend()
-
-
-def set_login(name: str, password: str) -> None:
-    """The one login of the web pages; the password is hashed by openssl, given on its stdin."""
-    hashed = run("openssl", "passwd", "-6", "-stdin", stdin=password).strip()
-    _guarded(ETC / "login", f"{name}:{hashed}\n", "www-data")
-    say(f"{name} may log in")
-
-
-def use_domain(domain: str, email: str) -> None:
-    """A certificate by Let's Encrypt; certbot's timer renews it from then on."""
-    bring_about([Packages(["certbot"])], dry_run=False)
-    run(
-        "certbot", "certonly", "--webroot", "-w", "/var/www/quant-acme", "-d", domain,
-        "-m", email, "--agree-tos", "--non-interactive", "--keep-until-expiring",
-        "--deploy-hook", "systemctl reload nginx",
-    )  # fmt: skip
-    for name in ("fullchain.pem", "privkey.pem"):
-        link = _TLS / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(f"/etc/letsencrypt/live/{domain}/{name}")
-    run("systemctl", "reload-or-restart", "nginx.service")
-    say(f"https://{domain}/ has its certificate")

@@ -6,69 +6,18 @@ leads to the state folder, so that relative paths in ``exporter.yml`` outlive th
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from places import CURRENT, HISTORY, INCOMING, KEEP_RELEASES, RELEASES, STATE, USER, ProblemError
+import environment
+from about import About, about_of
+from places import CONFIG, CURRENT, HISTORY, INCOMING, KEEP_RELEASES, RELEASES, STATE, ProblemError
 from places import release as folder_of
-from shell import as_service, attempt, journal, run, say, tail
-
-_ABOUT = """
-import json, sys
-from pathlib import Path
-from exporter import config
-from exporter.state import schema
-c = config.load(Path(sys.argv[1]))
-print(json.dumps({
-    "listen": list(c.address), "state": str(c.state), "logs": str(c.logs.directory),
-    "simulated": sorted(n for n, s in c.sources.items() if s.type == "simulated"),
-    "tasks": sorted(c.tasks), "schema": len(schema.MIGRATIONS),
-    "uninterruptible": sorted(n for n, t in c.tasks.items() if not t.may_be_interrupted),
-    "punctual": sorted(
-        n for n, t in c.tasks.items() if not t.catches_up and t.kind != "external"
-    ),
-    "programs": {
-        "memory": c.programs.memory, "processes": c.programs.processes,
-        "write": [str(p) for p in c.programs.write],
-    },
-}))
-"""
-
-
-@dataclass(frozen=True)
-class About:
-    """What the machine needs to know of a release, told by the release's own code."""
-
-    listen: tuple[str, int]
-    state: str
-    logs: str
-    simulated: list[str]
-    tasks: list[str]
-    schema: int
-    uninterruptible: list[str]
-    punctual: list[str] = field(default_factory=list)
-    """Tasks whose slots are lost when the exporter is down for them."""
-    programs: dict[str, Any] = field(default_factory=dict)
-    """Limits of the user's own programs: memory, processes, write."""
-
-    @classmethod
-    def of(cls, known: dict[str, Any]) -> About:
-        """From what was written down, also by an older or a newer version of this tool."""
-        names = {f.name for f in fields(cls)}
-        told = {name: value for name, value in known.items() if name in names}
-        return cls(**{**told, "listen": tuple(known["listen"])})
-
-    @property
-    def url(self) -> str:
-        """Where the exporter answers."""
-        host, port = self.listen
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
+from shell import journal, run, say
 
 
 @dataclass(frozen=True)
@@ -80,6 +29,8 @@ class Release:
     built_at: float
     good_at: float | None
     about: About
+    code: str = ""
+    """Fingerprint of the exporter itself, as it is installed in the environment."""
 
     @property
     def folder(self) -> Path:
@@ -99,8 +50,9 @@ def find(version: str) -> Release | None:
         known = json.loads((folder_of(version) / ".release.json").read_text())
     except (OSError, ValueError):
         return None
-    about = known.pop("about")
-    return Release(about=About.of(about), **known)
+    names = {f.name for f in fields(Release)}
+    told = {name: value for name, value in known.items() if name in names}
+    return Release(**{**told, "about": About.of(known["about"])})
 
 
 def every() -> list[Release]:
@@ -133,21 +85,55 @@ def build(version: str) -> Release:
     """Unpack what was uploaded and make its environment; what is built already is kept."""
     if done := find(version):
         return done
-    folder, archive = folder_of(version), INCOMING / f"{version}.tar.gz"
+    archive = INCOMING / f"{version}.tar.gz"
     if not archive.is_file():
         raise ProblemError(f"{archive} is not there; upload it first")
+
+    def unpack(folder: Path) -> None:
+        run("tar", "-xzf", archive, "-C", folder, "--no-same-owner", "--no-same-permissions")
+
+    return _make(version, unpack)
+
+
+def with_config(release: Release, config: Path, version: str) -> Release:
+    """The same code with the configuration that lies in `config`, as a version of its own."""
+
+    def compose(folder: Path) -> None:
+        shutil.copytree(
+            release.folder,
+            folder,
+            symlinks=True,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("venv", ".release.json*"),
+        )
+        for name in CONFIG:
+            if (config / name).is_dir():
+                shutil.rmtree(folder / name, ignore_errors=True)
+                shutil.copytree(config / name, folder / name)
+            elif (config / name).is_file():
+                shutil.copyfile(config / name, folder / name)
+        run("chmod", "-R", "u=rwX,go=rX", folder)
+
+    return _make(version, compose)
+
+
+def _make(version: str, fill: Callable[[Path], None]) -> Release:
+    folder = folder_of(version)
     need_space(RELEASES, 700)
+    say(f"building {version}")
     if folder.exists():
         say(f"clearing what an interrupted deploy left in {folder}")
         shutil.rmtree(folder)
     try:
         folder.mkdir(parents=True)
-        run("tar", "-xzf", archive, "-C", folder, "--no-same-owner", "--no-same-permissions")
-        shutil.rmtree(folder / "var", ignore_errors=True)
-        (folder / "var").symlink_to(STATE)
-        environment = _environment(folder)
-        about = _about(folder)
-        release = Release(version, environment, time.time(), None, about)
+        fill(folder)
+        var = folder / "var"
+        if var.is_dir() and not var.is_symlink():
+            shutil.rmtree(var)
+        if not var.is_symlink():
+            var.symlink_to(STATE)
+        libraries, code = _environment(folder)
+        release = Release(version, libraries, time.time(), None, about_of(folder), code)
         release.note()
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -158,77 +144,22 @@ def build(version: str) -> Release:
     return release
 
 
-def _environment(folder: Path) -> str:
-    """Make ``venv`` from the lock file alone; returns the environment's fingerprint.
-
-    A release with the same lock lends its files as hard links: they are never changed in place.
-    """
-    lock = (folder / "requirements.lock").read_bytes()
-    fingerprint = hashlib.sha256(platform.python_version().encode() + lock).hexdigest()[:16]
-    venv = folder / "venv"
-    like = next((r for r in every() if r.environment == fingerprint), None)
+def _environment(folder: Path) -> tuple[str, str]:
+    """Make ``venv``; the fingerprints of its libraries and of the exporter in it."""
+    libraries, code = environment.libraries(folder), environment.code(folder)
+    same = [r for r in every() if r.environment == libraries]
+    like = next((r for r in same if r.code == code), same[0] if same else None)
     if like:
         say(f"environment: the same as that of {like.version}")
-        run("python3", "-m", "venv", "--without-pip", venv)
-        [theirs] = (like.folder / "venv/lib").glob("python3*/site-packages")
-        ours = venv / theirs.relative_to(like.folder / "venv")
-        shutil.rmtree(ours)
-        run("cp", "-al", theirs, ours)
+        environment.lend(like.folder, folder)
     else:
         say("environment: installing what the lock file names")
-        run("python3", "-m", "venv", venv)
-        run(
-            venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
-            "--require-hashes", "--only-binary=:all:", "-r", folder / "requirements.lock",
-        )  # fmt: skip
-    source = folder / ".source"
-    shutil.copytree(folder / "exporter", source / "exporter")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(folder / name, source)
-    run(
-        venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
-        "--force-reinstall", "--no-deps", "--no-index", "--no-build-isolation", source,
-    )  # fmt: skip
-    shutil.rmtree(source)
-    return fingerprint
-
-
-def _about(folder: Path) -> About:
-    config = folder / "exporter.yml"
-    checked = as_service(folder / "venv/bin/quant-exporter", "check", "--config", config)
-    if checked.returncode:
-        raise ProblemError(f"the new version refuses its configuration:\n{tail(checked)}")
-    told = attempt(folder / "venv/bin/python", "-c", _ABOUT, config)
-    if told.returncode:
-        raise ProblemError(f"the new version cannot be asked about itself:\n{tail(told)}")
-    known = json.loads(told.stdout.splitlines()[-1])
-    for key in ("state", "logs"):
-        path = str(Path(known[key]).resolve())
-        if not path.startswith(("/var/lib/quant-exporter/", "/var/log/quant-exporter")):
-            raise ProblemError(
-                f"exporter.yml: {key}: {path} cannot be written on the VPS; write a path below "
-                "var/, which lies in /var/lib/quant-exporter there"
-            )
-    _other_configs(folder)
-    about = About.of(known)
-    if missing := [path for path in about.programs["write"] if not Path(path).is_dir()]:
-        raise ProblemError(
-            f"exporter.yml: programs.write: {missing[0]} is no folder on the VPS; make it there "
-            f"first, and let the user {USER} write in it"
-        )
-    return about
-
-
-def _other_configs(folder: Path) -> None:
-    """Prometheus' and Alertmanager's own checks of the files that come with the release."""
-    for program, arguments, file in (
-        ("promtool", ["check", "config"], folder / "prometheus/prometheus.yml"),
-        ("amtool", ["check-config"], folder / "alerting/alertmanager.yml"),
-    ):
-        if file.exists() and shutil.which(program):
-            result = attempt(program, *arguments, file)
-            if result.returncode:
-                raise ProblemError(f"{program} refuses {file.name}:\n{tail(result)}")
+        environment.install(folder)
+    if like and like.code == code:
+        environment.lend_program(like.folder, folder)
+    else:
+        environment.install_exporter(folder)
+    return libraries, code
 
 
 def need_space(where: Path, megabytes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import syslog
@@ -50,15 +51,17 @@ def attempt(
         user=user,
         group=user,
         extra_groups=[] if user else None,
+        env=os.environ | {"LC_ALL": "C.UTF-8"},  # what is read here is read in English
     )
 
 
 def as_service(*command: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run as the exporter's user and with its credentials, as its unit would."""
+    """Run as the exporter's user, with its credentials and its view of the machine."""
     given = [f"--property=LoadCredential={c.name}:{c}" for c in credentials()]
     return attempt(
         "systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--property=User={USER}",
-        "--property=UMask=0027", *given, "--", *command, timeout=timeout,
+        "--property=UMask=0027", "--property=ProtectHome=yes", "--property=PrivateTmp=yes",
+        "--property=ProtectSystem=strict", *given, "--", *command, timeout=timeout,
     )  # fmt: skip
 
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import re
 import subprocess
 import time
-import urllib.request
+import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
+import gave_up
 import probe
 import state
 import watch
-from places import CREDENTIALS, GRAFANA_PASSWORD, PROGRAMS_LIMITS, UNIT, ProblemError
+from annotation import annotate
+from places import CREDENTIALS, CURRENT, PROGRAMS_LIMITS, UNIT, ProblemError
 from provision import load_credentials, share_secrets
 from releases import Release, build, current, find, point_at, previous, prune, remember
 from shell import attempt, is_active, run, say, shows
+from taken import owner
 
-_SERVERS = ("prometheus.service", "prometheus-alertmanager.service")
 _GAP_SECONDS = 8.0
+_LOOK_EVERY_SECONDS = 0.5
 _WENT_WRONG = (ProblemError, OSError, subprocess.SubprocessError)
 
 
@@ -40,8 +41,11 @@ def deploy(version: str, *, now: bool, allow_simulated: bool, watch_seconds: flo
     if runs_already and new.good_at:
         say(f"{version} runs already")
         return
+    if not runs_already:
+        _need_its_port(new, old)
     if old and not runs_already and not now and is_active(UNIT):
         wait_for_tasks(old)
+    servers = watch.servers_to_watch(first=old is None)
     known_errors: dict[str, float] = {}
     if old:
         with contextlib.suppress(OSError):
@@ -51,13 +55,14 @@ def deploy(version: str, *, now: bool, allow_simulated: bool, watch_seconds: flo
     try:
         if not runs_already:
             _switch(new, gently=not now)
-        watch.watch(new, watch_seconds, known_errors)
+        watch.watch(new, watch_seconds, known_errors, servers)
     except _WENT_WRONG as problem:
         say(f"{version} is not well: {problem}")
         remember(what="failed", version=version, why=str(problem))
         back = old if old and old.version != version else previous()
         if not back:
             attempt("systemctl", "stop", UNIT)
+            CURRENT.unlink()  # the next boot does not start it either
             raise ProblemError(f"{version} failed, and there is nothing to go back to") from problem
         try:
             seconds = back_to(back)
@@ -70,9 +75,31 @@ def deploy(version: str, *, now: bool, allow_simulated: bool, watch_seconds: flo
         ) from problem
     new.note(good_at=time.time())
     remember(what="deployed", version=version, before=old.version if old else None)
+    gave_up.take_back()
     annotate(f"deployed {version}")
     prune()
     say(f"{version} is deployed")
+    _say_what_phones_need(new)
+
+
+def _need_its_port(new: Release, old: Release | None) -> None:
+    if old and is_active(UNIT) and old.about.listen[1] == new.about.listen[1]:
+        return
+    port = new.about.listen[1]
+    if there := owner(port):
+        raise ProblemError(
+            f"port {port} is taken by {there}; nothing was changed. Stop it (`ss -ltnp sport = "
+            f":{port}` shows it), or write another port under `listen:` in exporter.yml"
+        )
+
+
+def _say_what_phones_need(new: Release) -> None:
+    host = urllib.parse.urlsplit(new.about.public_url).hostname or ""
+    if host in ("localhost", "127.0.0.1", "::1"):
+        say(
+            f"note: public_url is {new.about.public_url}: links in messages lead nowhere from a "
+            "phone, and the page answers 403 there. Set it to https://ADDRESS of this machine"
+        )
 
 
 def rollback(version: str | None) -> None:
@@ -91,8 +118,8 @@ def rollback(version: str | None) -> None:
         if before and before.built_at > target.built_at:
             before.note(good_at=None)
         target.note(good_at=target.good_at or time.time())
-    annotate(f"rolled back to {target.version}")
     say(f"rolled back to {target.version} in {seconds:.1f} s")
+    annotate(f"rolled back to {target.version}")
 
 
 def back_to(target: Release) -> float:
@@ -105,6 +132,7 @@ def back_to(target: Release) -> float:
     start(target)
     watch.until_ready(target)
     seconds = time.monotonic() - began
+    gave_up.take_back()
     remember(
         what="rolled_back",
         version=target.version,
@@ -139,7 +167,7 @@ def wait_for_tasks(release: Release) -> None:
         if busy - said:
             say(f"waiting for {', '.join(sorted(busy))} (--now would not)")
             said |= busy
-        time.sleep(0.5)
+        time.sleep(_LOOK_EVERY_SECONDS)
 
 
 def _due_soon(release: Release, tasks: Iterable[str]) -> dict[str, float]:
@@ -192,11 +220,12 @@ def start(release: Release) -> None:
         raise ProblemError(f"it does not start:\n{watch.last_words()}")
     with contextlib.suppress(OSError):  # a full disk stops no rollback
         _give_secrets(release)
-    for unit in _SERVERS:
+    for unit in watch.SERVERS:
         attempt("systemctl", "reset-failed", unit)
         if attempt("systemctl", "cat", unit).returncode == 0:
             attempt("systemctl", "reload-or-restart", unit)
-    attempt("systemctl", "try-restart", "--no-block", "grafana-server.service")
+    if attempt("systemctl", "cat", "grafana-server.service").returncode == 0:
+        attempt("systemctl", "restart", "--no-block", "grafana-server.service")
 
 
 def _limit_programs(release: Release) -> None:
@@ -227,25 +256,3 @@ def _give_secrets(release: Release) -> None:
     missing = share_secrets(wanted, Path(release.about.state).with_name("token"))
     if missing:
         say(f"Alertmanager lacks {', '.join(missing)}: store each by `make secret NAME=…`")
-
-
-def annotate(text: str) -> None:
-    """A mark on Grafana's time line; never a reason to fail."""
-    token = CREDENTIALS / "GRAFANA_TOKEN"
-    if token.exists():
-        login = f"Bearer {token.read_text().strip()}"
-    elif GRAFANA_PASSWORD.exists():
-        both = f"admin:{GRAFANA_PASSWORD.read_text().strip()}"
-        login = f"Basic {base64.b64encode(both.encode()).decode()}"
-    else:
-        return
-    asked = urllib.request.Request(
-        "http://127.0.0.1:3000/api/annotations",
-        data=json.dumps({"text": text, "tags": ["deploy", "quant-exporter"]}).encode(),
-        headers={"Content-Type": "application/json", "Authorization": login},
-    )
-    try:
-        with urllib.request.urlopen(asked, timeout=5):
-            pass
-    except OSError as error:
-        say(f"Grafana took no annotation: {error}")

@@ -7,34 +7,60 @@ import time
 import probe
 from places import UNIT, ProblemError
 from releases import Release
-from shell import attempt, is_active, shows
+from shell import attempt, is_active, say, shows
 
 _READY_SECONDS = 10.0
 """After systemd was told that it is started."""
+_SERVERS_SECONDS = 15.0
 _SCRAPED_SECONDS = 60.0
+SERVERS = ("prometheus.service", "prometheus-alertmanager.service")
+"""They read files of the release."""
 
 
-def watch(release: Release, seconds: float, known_errors: dict[str, float]) -> None:
+def servers_to_watch(*, first: bool) -> list[str]:
+    """Which of Prometheus and Alertmanager must run with a new version: those that are installed,
+    but for one that was down before. Before the first deploy none can run."""
+    expected = []
+    for unit in SERVERS:
+        if attempt("systemctl", "cat", unit).returncode:
+            continue
+        if first or is_active(unit):
+            expected.append(unit)
+        else:
+            say(f"note: {unit} was down before; this version is not blamed for that")
+    return expected
+
+
+def watch(
+    release: Release, seconds: float, known_errors: dict[str, float], servers: list[str]
+) -> None:
     """Look for that long. Raises :class:`ProblemError` with the first thing that is not well.
 
     `known_errors` are the loggers that had errors before: the new version is not blamed for them.
+    `servers` are the units that have to run.
     """
     until_ready(release)
     began, failed = time.monotonic(), 0
-    scraped = not is_active("prometheus.service")
+    scraped = "prometheus.service" not in servers
     missing = set(release.about.tasks) - set(probe.samples(release.about, "quant_task_info"))
     if missing:
         raise ProblemError(f"these tasks are not registered: {', '.join(sorted(missing))}")
-    while (passed := time.monotonic() - began) < seconds or not scraped:
+    while True:
+        passed = time.monotonic() - began
         _still_up()
         failed = 0 if probe.is_ready(release.about) else failed + 1
         if failed >= 3:
             raise ProblemError(f"it was ready, and is no more:\n{last_words()}")
         if not failed:
             _no_new_errors(release, known_errors)
+        down = next((unit for unit in servers if not is_active(unit)), None)
+        if down and passed > _SERVERS_SECONDS:
+            raise ProblemError(f"{down} does not run with its files:\n{last_words(unit=down)}")
         scraped = scraped or _is_scraped(release)
         if not scraped and passed > _SCRAPED_SECONDS:
             raise ProblemError("Prometheus does not scrape it")
+        if passed >= seconds and scraped and not down and not failed:
+            return
         time.sleep(1)
 
 
@@ -48,10 +74,10 @@ def until_ready(release: Release) -> None:
         time.sleep(0.1)
 
 
-def last_words(lines: int = 15) -> str:
-    """The end of the exporter's journal."""
+def last_words(lines: int = 15, unit: str = UNIT) -> str:
+    """The end of a unit's journal, the exporter's unless said."""
     said = attempt(
-        "journalctl", "--unit", UNIT, "--lines", str(lines), "--output", "cat", "--no-pager"
+        "journalctl", "--unit", unit, "--lines", str(lines), "--output", "cat", "--no-pager"
     )
     return "\n".join(f"  {line[:300]}" for line in said.stdout.splitlines())
 

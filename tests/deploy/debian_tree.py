@@ -21,6 +21,13 @@ from pathlib import Path
 # What a provider's image has and a minimal debootstrap lacks.
 _PACKAGES = "systemd,systemd-sysv,dbus,openssh-server,sudo,ca-certificates,iproute2,python3"
 _MADE_LIKE_THIS = "1"
+_PROGRAMS = (
+    "debootstrap", "systemd-nspawn", "ip", "nsenter", "ssh", "ssh-keygen", "mkfs.ext4", "git",
+)  # fmt: skip
+
+
+class NoVpsError(Exception):
+    """This machine cannot boot another; the sentence says why."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +56,19 @@ def why_not() -> str | None:
     """Why no VPS can be booted here, or None."""
     if os.geteuid() != 0:
         return "booting a Debian needs root"
-    missing = [p for p in ("debootstrap", "systemd-nspawn", "ip", "nsenter") if not shutil.which(p)]
+    missing = [p for p in _PROGRAMS if not shutil.which(p)]
     if missing:
-        return f"{', '.join(missing)} missing (Debian: systemd-container, debootstrap, iproute2)"
+        return f"{', '.join(missing)} missing; tools/install-test-packages installs what has it"
     system = platform.freedesktop_os_release()
     if system.get("ID") != "debian":
         return "the packages of the VPS come from this machine's Debian mirror; this is no Debian"
     if not origins():
         return "apt knows no Debian archive here; run `apt-get update`"
+    tried = subprocess.run(
+        ["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False
+    )
+    if tried.returncode:
+        return f"no namespaces of its own here, as in a container: {tried.stderr.strip()}"
     return None
 
 
@@ -84,11 +96,14 @@ def tree() -> Path:
         if not target.exists():
             draft = target.with_suffix(".draft")
             shutil.rmtree(draft, ignore_errors=True)
-            subprocess.run(
+            made = subprocess.run(
                 ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", codename(), draft,
                  origins()[0].site],
-                check=True, stdout=subprocess.DEVNULL, timeout=900,
+                capture_output=True, text=True, check=False, timeout=900,
             )  # fmt: skip
+            if made.returncode:
+                said = [*made.stdout.splitlines(), *made.stderr.splitlines()]
+                raise NoVpsError(f"debootstrap makes no Debian here: {' / '.join(said[-3:])}")
             shutil.rmtree(draft / "var/cache/apt/archives")
             draft.rename(target)
     return target

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 from tests.deploy.network import VPS
@@ -31,7 +33,9 @@ tasks:
     catch_up: true
   on_the_loop: {{run: "ticks:on_the_loop", schedule: "00:01"}}
   greedy: {{run: "ticks:greedy", schedule: "00:01"}}
-  slow: {{command: [sh, -c, "sleep 8; echo ended >> /srv/data/slow"], schedule: "00:01"}}
+  slow:
+    command: [sh, -c, "for i in $(seq 600); do [ -e /srv/data/hold ] || exit 0; sleep 0.2; done"]
+    schedule: "00:01"
   lazy: {{command: [sleep, "60"], interruptible: true, schedule: "00:01"}}
 """
 
@@ -157,6 +161,21 @@ print(json.dumps(db.execute({sql!r}).fetchall()))
     def run(self, task: str) -> str:
         """Start a task by hand; its run_id."""
         return str(json.loads(self.post(f"/api/v1/tasks/{task}/run"))["run_id"])
+
+    @contextlib.contextmanager
+    def a_slow_run(self) -> Iterator[str]:
+        """A run of a task that must not be interrupted, and that lasts until :meth:`let_go`."""
+        self.laptop.ssh("touch /srv/data/hold")
+        try:
+            yield self.run("slow")
+        finally:
+            self.let_go()
+
+    def let_go(self, after: float = 0.0) -> None:
+        """Let the slow run end, that many seconds from now."""
+        self.laptop.ssh(
+            f"systemd-run --quiet --collect sh -c 'sleep {after}; rm -f /srv/data/hold'"
+        )
 
     def outcome(self, run_id: str) -> tuple[str, str | None]:
         """How a run ended, and its error; waits for its end."""

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,15 @@ def test_a_good_version_serves(site: Site) -> None:
     assert "fabric" not in site.laptop.ssh("ls /opt/quant/current/venv/lib/python3*/site-packages")
     said = site.laptop.fab("status").well()
     assert f"version   {site.good}" in said
-    assert "active (running), ready" in said
+    assert "active (running), ready, up " in said
+    assert re.search(
+        r"task +minute +(well|new) +(success 0:00:\d\d ago|has not run yet), next in 0:00:\d\d\n",
+        said.text,
+    )
+    assert re.search(r"task +slow +new +has not run yet, next in ", said.text)
+    assert re.search(r"machine +up \d+:\d\d:\d\d, clock ", said.text)
+    assert re.search(r"disk +/: [\d.]+ GB free of [\d.]+ GB", said.text)
+    assert re.search(r"firing +\S", said.text)
 
 
 def test_the_same_version_again_does_nothing(site: Site) -> None:
@@ -35,13 +44,13 @@ def test_the_same_version_again_does_nothing(site: Site) -> None:
 
 
 def test_a_deploy_leaves_a_mark_in_grafana(site: Site) -> None:
-    """Over Grafana's API, with the token that was stored."""
-    asked = [json.loads(line) for line in site.laptop.ssh("cat /root/asked.jsonl").splitlines()]
-    assert asked[-1] == {
+    """Over Grafana's API, with the password that provision made; the boards are the release's."""
+    assert marks(site)[-1] == {
         "path": "/api/annotations",
-        "login": "Bearer glsa_test_4711",
+        "login": "password",
         "body": {"text": f"deployed {site.good}", "tags": ["deploy", "quant-exporter"]},
     }
+    assert "quant-overview.json" in json.loads(site.get("/grafana/boards", port=3000))
 
 
 def test_a_deploy_that_was_cut_off_in_its_watch_is_watched_again(site: Site) -> None:
@@ -56,15 +65,15 @@ def test_a_deploy_that_was_cut_off_in_its_watch_is_watched_again(site: Site) -> 
 
 def test_a_new_secret_is_taken_by_the_next_deploy(site: Site) -> None:
     """Also of the same version; one that is removed is gone from the machine."""
-    site.laptop.fab("secret", "EXTRA_KEY", stdin="fine\n").well()
+    site.laptop.fab("secret", "GRAFANA_TOKEN", stdin="glsa_test_4711\n").well()
     assert f"{site.good} is deployed" in site.deploy().well()
     listing = "ls /run/credentials/quant-exporter.service"
-    assert "EXTRA_KEY" in site.laptop.ssh(listing)
-    site.laptop.fab("secret", "EXTRA_KEY", "--remove").well()
-    assert site.laptop.ssh("ls /etc/quant-exporter/credentials").split() == [
-        "BROKER_KEY", "GRAFANA_TOKEN",
-    ]  # fmt: skip
-    assert "no secret 'EXTRA_KEY'" in site.laptop.fab("secret", "EXTRA_KEY", "--remove").failed()
+    assert "GRAFANA_TOKEN" in site.laptop.ssh(listing)
+    assert marks(site)[-1]["login"] == "token"
+    site.laptop.fab("secret", "GRAFANA_TOKEN", "--remove").well()
+    assert site.laptop.ssh("ls /etc/quant-exporter/credentials").split() == ["BROKER_KEY"]
+    said = site.laptop.fab("secret", "GRAFANA_TOKEN", "--remove").failed()
+    assert "no secret 'GRAFANA_TOKEN'" in said
     site.serves()
 
 
@@ -81,6 +90,10 @@ def test_a_user_who_may_sudo_does_as_well_as_root(site: Site, tmp_path: Path) ->
     assert f"{site.good} runs already" in said
     site.laptop.fab("backup", f"--to={tmp_path}", **as_user).well()
     assert len(list(tmp_path.iterdir())) == 1
+    site.laptop.ssh("rm /etc/sudoers.d/deployer")
+    said = site.laptop.fab("deploy", **as_user).failed()
+    assert "deployer may not use sudo without a password" in said
+    site.serves()
 
 
 def test_simulated_prices_are_refused_unless_told(site: Site) -> None:
@@ -101,6 +114,20 @@ def test_a_bad_config_is_refused_before_anything_is_touched(site: Site) -> None:
     assert site.main_pid() == before
 
 
+def test_a_config_that_names_what_the_vps_does_not_have_is_refused(site: Site) -> None:
+    """A file in somebody's home, which is hidden from the exporter there; a port where neither
+    Prometheus nor nginx looks."""
+    before = site.main_pid()
+    equity = "\nstrategies: {s: {equity_file: /home/me/s.csv, currency: USD}}\n"
+    site.laptop.write("exporter.yml", CONFIG + equity)
+    said = site.deploy_badly("a file of the laptop's")
+    assert "exporter.yml: strategies.s.equity_file: /home/me/s.csv is hidden" in said
+    site.laptop.write("exporter.yml", CONFIG.replace(":10077", ":10078"))
+    said = site.deploy_badly("another port")
+    assert "exporter.yml: listen: the exporter would listen on port 10078, where" in said
+    assert site.main_pid() == before
+
+
 def test_a_version_that_crashes_at_start_is_rolled_back(site: Site) -> None:
     """Within seconds, with its last words."""
     site.laptop.change(
@@ -113,6 +140,8 @@ def test_a_version_that_crashes_at_start_is_rolled_back(site: Site) -> None:
     seconds = rolled_back_in(said.text)
     print(f"rolled back from a crash in {seconds} s")
     assert seconds < 60
+    # Who deploys is told here; nobody is paged.
+    assert "QuantExporterGaveUp" not in site.get("/api/v2/alerts", port=9093)
 
 
 def test_a_version_that_is_not_healthy_is_rolled_back(site: Site) -> None:
@@ -158,9 +187,10 @@ def test_an_event_loop_that_hangs_is_restarted(site: Site) -> None:
         said = site.laptop.ssh("journalctl -u quant-exporter -o cat --no-pager -n 40")
         assert "Watchdog timeout" in said
         # A stop that waits for a run is no hang, however long it takes.
-        run = site.run("slow")
-        site.laptop.ssh("systemctl stop quant-exporter && systemctl start quant-exporter")
-        assert site.outcome(run) == ("success", None)
+        with site.a_slow_run() as run:
+            site.let_go(after=4)
+            site.laptop.ssh("systemctl stop quant-exporter && systemctl start quant-exporter")
+            assert site.outcome(run) == ("success", None)
     finally:
         site.laptop.ssh(
             f"rm -r {override}; systemctl daemon-reload; systemctl restart quant-exporter"
@@ -170,21 +200,29 @@ def test_an_event_loop_that_hangs_is_restarted(site: Site) -> None:
 
 def test_a_run_that_must_not_be_interrupted_is_waited_for(site: Site) -> None:
     """The deploy waits until it ended; a run that may be interrupted holds nobody up."""
-    run, lazy = site.run("slow"), site.run("lazy")
-    said = site.deploy_well("while a run is under way")
-    assert re.search(r"waiting for .*slow \(--now would not\)", said.text)
+    version, lazy = site.laptop.commit("while a run is under way"), site.run("lazy")
+    with site.a_slow_run() as run:
+        started = site.laptop.start("deploy", "--allow-simulated", "--watch=1")
+        said = site.laptop.hear(started, "(--now would not)")
+        assert re.search(r"waiting for .*slow \(--now would not\)", said)
+        assert "switched" not in said
+        site.let_go()
+        out, _ = started.communicate(timeout=60)
+    assert f"{version} is deployed" in out
+    site.good, site.good_commit = version, site.laptop.git("rev-parse", "HEAD").strip()
     assert site.outcome(run) == ("success", None)
     assert site.outcome(lazy) == ("error", "stopped at shutdown")
+    site.serves()
 
 
 def test_a_deploy_that_is_told_so_waits_for_nothing(site: Site) -> None:
     """--now ends the run, which is recorded as what it is."""
-    run = site.run("slow")
     site.laptop.commit("now")
-    said = site.deploy("--now").well()
-    site.good = site.laptop.ssh("basename $(readlink /opt/quant/current)").strip()
-    assert "waiting for" not in said
-    assert site.outcome(run) == ("error", "stopped at shutdown")
+    with site.a_slow_run() as run:
+        said = site.deploy("--now").well()
+        site.good = site.laptop.ssh("basename $(readlink /opt/quant/current)").strip()
+        assert "waiting for" not in said
+        assert site.outcome(run) == ("error", "stopped at shutdown")
     site.serves()
 
 
@@ -199,11 +237,16 @@ def test_a_secret_in_the_tree_is_not_deployed(site: Site) -> None:
 
 
 def test_what_is_not_committed_is_not_deployed(site: Site) -> None:
-    """There would be no way back to it."""
+    """There would be no way back to it; what git does not know is named."""
     site.laptop.write("exporter.yml", CONFIG + "\n# later\n")
     said = site.deploy().failed()
     site.laptop.git("checkout", "-q", ".")
     assert "not committed" in said
+    site.laptop.write("strategies/forgotten.py", "")
+    said = site.deploy().well()
+    (site.laptop.repository / "strategies/forgotten.py").unlink()
+    assert "not in git, so not deployed: strategies/forgotten.py" in said
+    assert f"{site.good} runs already" in said
 
 
 def test_a_connection_that_dies_does_not_stop_a_deploy(site: Site) -> None:
@@ -264,6 +307,11 @@ def test_the_last_five_good_releases_are_kept(site: Site) -> None:
     versions = sorted(line.partition("/")[0] for line in known.split())
     assert versions == sorted(entry["version"] for entry in deployed[-5:])
     assert len(site.laptop.ssh("ls /opt/quant/releases").split()) == 6
+
+
+def marks(site: Site) -> list[dict[str, Any]]:
+    """What Grafana was asked to write down."""
+    return [json.loads(x) for x in site.laptop.ssh("cat /var/lib/grafana/asked.jsonl").splitlines()]
 
 
 def rolled_back_in(text: str) -> float:

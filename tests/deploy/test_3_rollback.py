@@ -26,9 +26,10 @@ def test_a_rollback_takes_seconds_and_waits_for_nothing(site: Site) -> None:
     """Not even for a run that must not be interrupted; without a name, to the last good one."""
     before = site.good
     site.deploy_well("to go back from")
-    run, newer = site.run("slow"), site.good
-    said, seconds = rolled_back(site)
-    assert site.outcome(run) == ("error", "stopped at shutdown")
+    newer = site.good
+    with site.a_slow_run() as run:
+        said, seconds = rolled_back(site)
+        assert site.outcome(run) == ("error", "stopped at shutdown")
     print(f"rollback with a run under way: {said} s as printed, {seconds:.1f} s with everything")
     assert site.laptop.ssh("basename $(readlink /opt/quant/current)").strip() == before
     site.good = before
@@ -103,21 +104,20 @@ def test_an_exporter_that_stays_down_is_told_to_the_pager(site: Site) -> None:
     finally:
         site.laptop.ssh(f"rm -r {override}; systemctl daemon-reload")
     print("rollback of an exporter that is down:", *rolled_back(site, f"--version={site.good}"))
+    assert "QuantExporterGaveUp" not in site.get("/api/v2/alerts", port=9093)
     site.serves()
 
 
 def test_a_rollback_ends_a_deploy_that_waits(site: Site) -> None:
     """Who needs it now does not wait for a deploy that waits for a task."""
-    run = site.run("slow")
     site.laptop.commit("waits")
-    started = site.laptop.start("deploy", "--allow-simulated")
-    unit = "systemctl is-active quant-deploy"
-    wait_for(lambda: site.laptop.ssh(unit, check=False).startswith("active"), 30)
-    _, seconds = rolled_back(site, f"--version={site.good}")
-    assert seconds < 20
-    out, _ = started.communicate(timeout=60)
-    assert started.returncode == 1, out
-    site.outcome(run)
+    with site.a_slow_run() as run:
+        started = site.laptop.start("deploy", "--allow-simulated")
+        site.laptop.hear(started, "(--now would not)")
+        rolled_back(site, f"--version={site.good}")
+        out, _ = started.communicate(timeout=60)
+        assert started.returncode == 1, out
+        assert site.outcome(run) == ("error", "stopped at shutdown")
     site.serves()
 
 

@@ -56,6 +56,7 @@ def test_the_page_wants_tls_and_a_password(site: Site) -> None:
     assert "minute" in page
     assert "max-age" in headers["Strict-Transport-Security"]
     assert browse(site, "/", tls=False)[0] == 301
+    assert 'id="quanttaskfailing"' in browse(site, "/runbook")[2]
 
 
 def test_grafana_is_behind_the_same_password(site: Site) -> None:
@@ -216,6 +217,33 @@ def test_a_backup_is_restored_and_runs_nothing_again(site: Site, tmp_path: Path)
     site.serves()
 
 
+def test_a_backup_s_config_is_put_back_when_told_so(site: Site, tmp_path: Path) -> None:
+    """As a version of its own, checked like any other, and one to go back from."""
+    site.laptop.fab("backup", f"--to={tmp_path}").well()
+    [archive] = tmp_path.iterdir()
+    before, good = site.good, site.good_commit
+    site.laptop.change("exporter.yml", "grace: 5m", "grace: 6m")
+    site.laptop.change("prometheus/prometheus.yml", "global:", "# mine\nglobal:")
+    site.deploy_well("with another config")
+    newer = site.good
+    current = (
+        "cd /opt/quant/current && grep -o 'grace: .m' exporter.yml && "
+        "grep -c mine prometheus/prometheus.yml"
+    )
+    said = site.laptop.fab("restore", str(archive)).well()
+    assert f"the archive's exporter.yml, prometheus (version {before}) differ" in said
+    assert site.laptop.ssh(current).split("\n")[:2] == ["grace: 6m", "1"]
+    said = site.laptop.fab("restore", str(archive), "--config").well()
+    assert site.laptop.ssh(current, check=False).split("\n")[:2] == ["grace: 5m", "0"]
+    site.good = site.laptop.ssh("basename $(readlink /opt/quant/current)").strip()
+    assert site.good.startswith(f"{newer}-restored-")
+    site.serves()
+    site.laptop.fab("rollback", f"--version={before}").well()
+    site.good, site.good_commit = before, good
+    site.laptop.git("reset", "-q", "--hard", good)
+    site.serves()
+
+
 def test_a_backup_is_restored_on_a_fresh_machine(site: Site, tmp_path: Path) -> None:
     """The state is gone with the old machine: what is owed then is nothing."""
     site.laptop.fab("backup", f"--to={tmp_path}").well()
@@ -234,10 +262,11 @@ def test_after_a_reboot_everything_is_back(site: Site) -> None:
     """By itself: the exporter, Prometheus, Alertmanager, nginx, the firewall. The machine went down
     only when the run that must not be interrupted had ended."""
     before = site.laptop.wait_for_boot()
-    run = site.run("slow")
-    site.laptop.ssh("systemctl reboot", check=False)
-    site.vps.boot_again()
-    site.laptop.wait_for_boot(before)
+    with site.a_slow_run() as run:
+        site.let_go(after=3)
+        site.laptop.ssh("systemctl reboot", check=False)
+        site.vps.boot_again()
+        site.laptop.wait_for_boot(before)
     units = ("quant-exporter", "prometheus", "prometheus-alertmanager", "nginx", "quant-firewall")
     ask = f"systemctl is-active {' '.join(units)}"
     wait_for(lambda: site.laptop.ssh(ask, check=False).split() == ["active"] * len(units), 60)

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.deploy.debian_tree import cache, origins, tree, wheels
+from tests.deploy.debian_tree import NoVpsError, cache, origins, tree, wheels
 from tests.deploy.network import Network
 
 _ASKS_FOR_REBOOT = 133
@@ -30,13 +30,18 @@ class Vps:
         for name in ("upper", "work"):
             (layer / name).mkdir()
         base = tree()
-        subprocess.run(
+        mounted = subprocess.run(
             ["mount", "-t", "overlay", "overlay", "-o",
              f"lowerdir={base},upperdir={layer / 'upper'},workdir={layer / 'work'}", self.root],
-            check=True,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
+        if mounted.returncode:
+            if self._disk:
+                subprocess.run(["umount", "--lazy", self._disk], check=False)
+            raise NoVpsError(f"no layered disk here: {mounted.stderr.strip()}")
         self.network = Network(cache() / "packages")
-        self._console = (folder / "console.log").open("wb")
+        self._log = folder / "console.log"
+        self._console = self._log.open("wb")
         self._process: subprocess.Popen[bytes] | None = None
         python = subprocess.run(
             ["chroot", base, "python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
@@ -88,6 +93,14 @@ class Vps:
         assert self._process.wait(60) == _ASKS_FOR_REBOOT
         self.network.machine.run("chroot", str(self.root), "nft", "flush", "ruleset")
         self.boot()
+
+    def is_on(self) -> bool:
+        """Whether it boots or runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def last_words(self) -> str:
+        """The end of what it wrote on its console."""
+        return " / ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])
 
     def close(self) -> None:
         """Switch it off and forget its disk."""
@@ -238,6 +251,17 @@ class Laptop:
         print(f"$ fab {' '.join(arguments)}  # {seconds:.1f} s\n{out}", flush=True)
         return Said(out, started.returncode)
 
+    @staticmethod
+    def hear(started: subprocess.Popen[str], words: str) -> str:
+        """Read what a command prints until it has said that; what it said so far."""
+        said = ""
+        assert started.stdout
+        while words not in said:
+            line = started.stdout.readline()
+            assert line, f"it ended without {words!r}:\n{said}"
+            said += line
+        return said
+
     def python(self, script: str) -> str:
         """A Python program on the VPS, as root."""
         return self.ssh("python3 -", stdin=script)
@@ -261,7 +285,9 @@ class Laptop:
                 began = self.ssh("systemctl show -P UserspaceTimestampMonotonic")
                 if began != before:
                     return began
-            time.sleep(0.5)
+            if not self._vps.is_on():
+                raise NoVpsError(f"systemd-nspawn boots no Debian: {self._vps.last_words()}")
+            time.sleep(0.3)
         raise AssertionError("the machine did not boot")
 
 

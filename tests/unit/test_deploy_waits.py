@@ -14,6 +14,8 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[2] / "deploy/vps"))
 
 import switch  # type: ignore[import-not-found]
+import watch  # type: ignore[import-not-found]
+from places import ProblemError  # type: ignore[import-not-found]
 from releases import About, Release  # type: ignore[import-not-found]
 
 
@@ -32,6 +34,7 @@ class Exporter:
                 body = (
                     f'quant_task_running{{task="t"}} {exporter.running}.0\n'
                     f'quant_task_running{{task="other"}} 1.0\n'
+                    f'quant_task_info{{task="t"}} 1.0\n'
                     f'quant_task_next_slot_timestamp_seconds{{task="t"}} {exporter.next_slot}\n'
                 ).encode()
                 self.send_response(200)
@@ -43,7 +46,7 @@ class Exporter:
                 """Say nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.01], daemon=True).start()
 
     def release(self) -> Release:
         known = {
@@ -55,7 +58,8 @@ class Exporter:
 
 
 @pytest.fixture
-def exporter() -> Iterator[Exporter]:
+def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Exporter]:
+    monkeypatch.setattr(switch, "_LOOK_EVERY_SECONDS", 0.02)
     one = Exporter()
     yield one
     one.server.shutdown()
@@ -111,3 +115,40 @@ def test_an_exporter_that_is_down(exporter: Exporter) -> None:
     exporter.server.shutdown()
     exporter.server.server_close()
     switch.wait_for_tasks(release)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """Units that run, and those that do not, as systemd would say."""
+    units = {"prometheus.service": True, "prometheus-alertmanager.service": True}
+    monkeypatch.setattr(watch, "is_active", units.__getitem__)
+    monkeypatch.setattr(watch, "_still_up", lambda: None)
+    monkeypatch.setattr(watch, "last_words", lambda unit="": f"the last words of {unit}")
+    return units
+
+
+def test_a_server_that_does_not_run_with_the_new_files(
+    exporter: Exporter, machine: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is told with its last words; the version does not count as good."""
+    monkeypatch.setattr(watch, "_SERVERS_SECONDS", -1.0)
+    machine["prometheus-alertmanager.service"] = False
+    with pytest.raises(ProblemError) as problem:
+        watch.watch(exporter.release(), 0.0, {}, ["prometheus-alertmanager.service"])
+    said = str(problem.value)
+    assert said.startswith("prometheus-alertmanager.service does not run with its files")
+    assert "the last words of prometheus-alertmanager.service" in said
+
+
+def test_a_version_that_nobody_scrapes(
+    exporter: Exporter, machine: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is not good, however well it is."""
+    monkeypatch.setattr(watch, "_SCRAPED_SECONDS", -1.0)
+    with pytest.raises(ProblemError, match="Prometheus does not scrape it"):
+        watch.watch(exporter.release(), 0.0, {}, ["prometheus.service"])
+
+
+def test_a_machine_without_prometheus(exporter: Exporter, machine: dict[str, bool]) -> None:
+    """Is watched without."""
+    watch.watch(exporter.release(), 0.0, {}, [])

@@ -1,0 +1,76 @@
+"""A release's own environment, ``venv``: from the lock file alone, and the exporter in it.
+
+A release with the same lock lends its files as hard links: they are never changed in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+from pathlib import Path
+
+from shell import run
+
+_PACKAGE = ("pyproject.toml", "README.md", "LICENSE")
+_RUNBOOK = "docs/runbook.md"
+"""Where the links of alerts lead: it is installed with the exporter."""
+
+
+def libraries(folder: Path) -> str:
+    """Fingerprint of what the lock file names, for this Python."""
+    lock = (folder / "requirements.lock").read_bytes()
+    return hashlib.sha256(platform.python_version().encode() + lock).hexdigest()[:16]
+
+
+def code(folder: Path) -> str:
+    """Fingerprint of the exporter: of every file that is installed."""
+    told = hashlib.sha256()
+    package = sorted(p for p in (folder / "exporter").rglob("*") if p.is_file())
+    for file in (*package, *(folder / name for name in (*_PACKAGE, _RUNBOOK))):
+        if file.is_file() and file.suffix != ".pyc":
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            told.update(f"{file.relative_to(folder)} {content}\n".encode())
+    return told.hexdigest()[:16]
+
+
+def install(folder: Path) -> None:
+    """Make the environment, hashes checked, and nothing built."""
+    venv = folder / "venv"
+    run("python3", "-m", "venv", venv)
+    run(
+        venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
+        "--require-hashes", "--only-binary=:all:", "-r", folder / "requirements.lock",
+    )  # fmt: skip
+
+
+def lend(theirs: Path, ours: Path) -> None:
+    """Make the environment from that of a release with the same lock."""
+    run("python3", "-m", "venv", "--without-pip", ours / "venv")
+    [packages] = (theirs / "venv/lib").glob("python3*/site-packages")
+    target = ours / packages.relative_to(theirs)
+    shutil.rmtree(target)
+    run("cp", "-al", packages, target)
+
+
+def lend_program(theirs: Path, ours: Path) -> None:
+    """The command, of a release whose exporter is the same and came along with the libraries."""
+    name = "venv/bin/quant-exporter"
+    text = (theirs / name).read_text().replace(f"{theirs}/", f"{ours}/")
+    (ours / name).write_text(text)
+    (ours / name).chmod(0o755)
+
+
+def install_exporter(folder: Path) -> None:
+    """Install this release's exporter in place of what is there."""
+    source = folder / ".source"
+    shutil.copytree(folder / "exporter", source / "exporter")
+    if (folder / _RUNBOOK).is_file():
+        shutil.copy(folder / _RUNBOOK, source / "exporter/alerts")
+    for name in _PACKAGE:
+        shutil.copy(folder / name, source)
+    run(
+        folder / "venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
+        "--force-reinstall", "--no-deps", "--no-index", "--no-build-isolation", source,
+    )  # fmt: skip
+    shutil.rmtree(source)

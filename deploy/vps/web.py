@@ -1,0 +1,90 @@
+"""nginx in front of status page and Grafana: TLS, one login, nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from desired import Enabled, File, Folder, Packages, Step, Thing, bring_about, guarded
+from places import ETC, TOOL, ProblemError
+from shell import attempt, run, say, tail
+
+_TLS = ETC / "tls"
+
+
+def web_things() -> list[Thing]:
+    """Certificate, login, and the site in front of status page and Grafana."""
+    reload = ["systemctl reload-or-restart nginx.service"]
+    certificate, key = _TLS / "fullchain.pem", _TLS / "privkey.pem"
+    enabled, shipped = (
+        Path("/etc/nginx/sites-enabled/quant"),
+        Path("/etc/nginx/sites-enabled/default"),
+    )
+
+    def sign_ourselves() -> None:
+        old_mask = os.umask(0o077)
+        run(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-days", "3650", "-subj", "/CN=quant-exporter", "-keyout", key,
+            "-out", certificate,
+        )  # fmt: skip
+        os.umask(old_mask)
+
+    def enable() -> None:
+        if shipped.is_symlink():  # Debian's page that says that nginx works
+            shipped.unlink()
+        enabled.symlink_to("../sites-available/quant")
+        tried = attempt("nginx", "-t", "-q")
+        if tried.returncode:
+            enabled.unlink()
+            raise ProblemError(
+                "nginx refuses our site beside the ones in /etc/nginx/sites-enabled; it is not "
+                f"enabled:\n{tail(tried)}"
+            )
+        run("systemctl", "reload-or-restart", "nginx.service")
+
+    return [
+        Folder(_TLS, mode=0o700),
+        Folder(Path("/var/www/quant-acme")),
+        Step(
+            lambda: None if certificate.exists() else "make a certificate signed by itself",
+            sign_ourselves,
+        ),
+        # Empty at first: nobody gets in until `password` was run.
+        Step(
+            lambda: None if (ETC / "login").exists() else f"write {ETC / 'login'}, with nobody",
+            lambda: guarded(ETC / "login", "", "www-data"),
+        ),
+        File(
+            Path("/etc/nginx/sites-available/quant"),
+            (TOOL / "files" / "nginx-site.conf").read_text(),
+            then=reload,
+        ),
+        Step(lambda: None if enabled.is_symlink() else "let nginx serve the site", enable),
+        Enabled("nginx.service"),
+    ]
+
+
+def set_login(name: str, password: str) -> None:
+    """The one login of the web pages; the password is hashed by openssl, given on its stdin."""
+    if not password.strip():
+        raise ProblemError("the password is empty; nothing was changed")
+    hashed = run("openssl", "passwd", "-6", "-stdin", stdin=password).strip()
+    guarded(ETC / "login", f"{name}:{hashed}\n", "www-data")
+    say(f"{name} may log in")
+
+
+def use_domain(domain: str, email: str) -> None:
+    """A certificate by Let's Encrypt; certbot's timer renews it from then on."""
+    bring_about([Packages(["certbot"])], dry_run=False)
+    run(
+        "certbot", "certonly", "--webroot", "-w", "/var/www/quant-acme", "-d", domain,
+        "-m", email, "--agree-tos", "--non-interactive", "--keep-until-expiring",
+        "--deploy-hook", "systemctl reload nginx",
+    )  # fmt: skip
+    for name in ("fullchain.pem", "privkey.pem"):
+        link = _TLS / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"/etc/letsencrypt/live/{domain}/{name}")
+    run("systemctl", "reload-or-restart", "nginx.service")
+    say(f"https://{domain}/ has its certificate")

@@ -65,7 +65,7 @@ class FeedState:
     def single_requests_left(self, now: float) -> int:
         """How many symbols may be asked for in requests of their own at this moment."""
         since = now - 0.9 * min(self.feed.poll_seconds, 60.0)
-        used = sum(at > since for at in self.asked_alone.values())
+        used = sum(since < at <= now for at in self.asked_alone.values())
         return max(0, self.share.single_requests - used)
 
     def next_poll(self, now: float) -> float:

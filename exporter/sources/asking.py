@@ -83,7 +83,7 @@ class Asking:
         for attempt in range(1 + self._retries):
             try:
                 async with self._budget.place(urgent=urgent):
-                    if self._clock.now() < self._stopped_until:
+                    if self._clock.monotonic() < self._stopped_until:
                         raise self._stopped()
                     if attempt:
                         self._repeated.labels(self.name, endpoint).inc()
@@ -116,18 +116,19 @@ class Asking:
         if error.reason == "rate_limit" and error.retry_after:
             self._budget.hold_until(self._clock.monotonic() + error.retry_after)
         elif error.reason == "quota":
-            self._stopped_until = self._clock.now() + (error.retry_after or 0.0)
+            # By the clock that nobody sets: a wall clock set back would stop us for hours more.
+            self._stopped_until = self._clock.monotonic() + (error.retry_after or 0.0)
             _log.error(
                 "%s: the quota is used up; nothing is asked before %s",
                 self.name,
-                iso(self._stopped_until),
+                iso(self._clock.now() + (error.retry_after or 0.0)),
                 extra={"event": "source_stopped", "source": self.name},
             )
             self._budget.refuse_waiting(self._stopped)
 
     def _stopped(self) -> SourceError:
-        left = max(0.0, self._stopped_until - self._clock.now())
-        until = iso(self._stopped_until)
+        left = max(0.0, self._stopped_until - self._clock.monotonic())
+        until = iso(self._clock.now() + left)
         return SourceError(
             "quota", f"the quota is used up; asked again after {until}", retry_after=left
         )

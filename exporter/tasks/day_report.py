@@ -34,7 +34,11 @@ async def end_of_day_report(context: Context) -> int:
             await _moves(context, feed_exchange, moves, problems)
     if exchange:
         day = parts.calendars.get(exchange).previous_session(now).day
-    path = _write(parts, day.isoformat(), strategies, moves, problems)
+    name = parts.report_name("end_of_day", context.task)
+    data = {
+        "day": day.isoformat(), "strategies": strategies, "symbols": moves, "problems": problems,
+    }  # fmt: skip
+    path = report.write(parts.reports, f"{name}-{day}", _markdown(data), data)
     earned = _by_currency(strategies)
     context.log.info(
         "%s: %d strategies, P&L %s; %d symbols, %d without today's bar",
@@ -91,14 +95,9 @@ async def _moves(
             )
 
 
-def _write(
-    parts: Parts,
-    day: str,
-    strategies: dict[str, dict[str, Any]],
-    moves: list[dict[str, Any]],
-    problems: dict[str, str],
-) -> Any:
-    text = f"# End of day, {day}\n\n"
+def _markdown(data: dict[str, Any]) -> str:
+    strategies, moves, problems = data["strategies"], data["symbols"], data["problems"]
+    text = f"# End of day, {data['day']}\n\n"
     if strategies:
         rows = [
             (name, s["currency"], report.number(s["equity"]), report.number(s["pnl_today"]),
@@ -119,6 +118,4 @@ def _write(
             for m in sorted(moves, key=lambda m: m["symbol"])
         ]
         text += report.table(("Symbol", "Previous close", "Close", "Move"), rows2)
-    text += "".join(f"\n- {symbol}: {problem}" for symbol, problem in problems.items())
-    data = {"day": day, "strategies": strategies, "symbols": moves, "problems": problems}
-    return report.write(parts.reports, f"end_of_day-{day}", text, data)
+    return text + "".join(f"\n- {symbol}: {problem}" for symbol, problem in problems.items())

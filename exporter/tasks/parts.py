@@ -35,6 +35,15 @@ class Parts:
         """Where reports are written: ``reports`` beside the state file."""
         return self.config.state.parent / "reports"
 
+    def report_name(self, base: str, task: str) -> str:
+        """`base`; with the task's name when an earlier task of the same function has that already.
+
+        So the reports of several exchanges do not overwrite each other.
+        """
+        run = self.config.tasks[task].run
+        first = next(name for name, other in self.config.tasks.items() if other.run == run)
+        return base if task == first else f"{base}-{task}"
+
     @property
     def zone(self) -> ZoneInfo:
         """The config's zone, for people."""

@@ -18,8 +18,9 @@ from exporter.tasks.parts import Parts
 async def pre_market_scan(context: Context) -> int:
     """Scan all symbols of the feeds at the task's exchange, or those in ``params: {symbols: […]}``.
 
-    Returns the number of symbols. Raises NoData when a symbol has no daily bar, and StaleData when
-    the bar of the last session is not there for some, or their bars broke off before its close.
+    Writes ``pre_market_scan-<day>.md`` and ``.json`` under the state folder's ``reports``. Returns
+    the number of symbols. Raises NoData when a symbol has no daily bar, and StaleData when the bar
+    of the last session is not there for some, or their bars broke off before its close.
     """
     parts: Parts = context.parts
     task = parts.config.tasks[context.task]
@@ -120,4 +121,5 @@ def _publish(
     text += "".join(f"\n- stale: {line}" for line in stale)
     text += "".join(f"\n- {symbol}: {problem}" for symbol, problem in problems.items())
     data = {"day": day, "symbols": rows, "problems": problems, "stale": stale}
-    report.write(parts.reports, f"pre_market_scan-{day}", text, data)
+    name = parts.report_name("pre_market_scan", context.task)
+    report.write(parts.reports, f"{name}-{day}", text, data)

@@ -191,6 +191,16 @@ async def test_the_scan_goes_on_without_pre_market_prices(house: House) -> None:
     assert "| – | – |" in text
 
 
+async def test_two_scans_do_not_overwrite_each_other_s_reports(house: House) -> None:
+    """The first task in the config has the plain name, a second one its own in addition."""
+    more = {**house.config.tasks, "asia": house.config.tasks["pre_market_scan"]}
+    house.config = house.config.model_copy(update={"tasks": more})
+    await pre_market_scan(house.context("pre_market_scan"))
+    await pre_market_scan(house.context("asia", symbols=["AAPL.US"]))
+    assert len(house.report("pre_market_scan-2026-11-25")[1]["symbols"]) == 3
+    assert len(house.report("pre_market_scan-asia-2026-11-25")[1]["symbols"]) == 1
+
+
 async def test_the_scan_takes_symbols_of_its_own(house: House) -> None:
     """From its parameters; without any, and without a feed, it says what to do."""
     assert await pre_market_scan(house.context("pre_market_scan", symbols=["AAPL.US"])) == 1

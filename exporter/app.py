@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -39,16 +38,18 @@ from exporter.supply import Supply, SupplyError
 from exporter.tasks.parts import Parts
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
-from exporter.web.guard import Guard, read_or_make_token
+from exporter.web.guard import Guard
 from exporter.web.server import Server
 from exporter.web.status import routes as status_routes
 from exporter.web.status.records import Records
 from exporter.web.status.view_of import ViewOf
 from exporter.web.tasks_view import TasksView
+from exporter.web.token import TokenFile
 
 logger = logging.getLogger(__name__)
 
 STRATEGY_REFRESH = 10.0
+TOKEN_RETRY = 10.0
 KEY_EXPIRIES = 60.0
 
 
@@ -80,6 +81,7 @@ class App:
         self.metrics = Metrics(self.registry)
         ProcessCollector(registry=self.registry)
         self.notifier = Notifier(clock)
+        self.token_file = TokenFile(token_path(config))
         self.supply = Supply(config, self.metrics, clock)
         self.source, self.calendar = self.supply.source, self.supply.calendar
         self.reloading = Reloading(path, clock, self.notifier, lambda: self.config, self._take)
@@ -205,13 +207,7 @@ class App:
             logger.error("%s", self.state.trouble, extra={"event": "state_unhealthy"})
 
     def _token(self) -> str:
-        path = token_path(self.config)
-        try:
-            token = read_or_make_token(path)
-        except (OSError, UnicodeDecodeError) as error:
-            # Without a file nobody can know the token: writes stay shut, /metrics stays up.
-            logger.error("no write token, so nothing can be written over HTTP: %s: %s", path, error)
-            token = secrets.token_urlsafe(32)
+        token = self.token_file.read_or_make()
         self.logging.mask.add(token)
         return token
 
@@ -252,6 +248,7 @@ class App:
             for coroutine in (
                 watch.run(),
                 self._every(STRATEGY_REFRESH, self.strategies.refresh),
+                self._every(TOKEN_RETRY, self.token_file.rescue),
                 self._every(KEY_EXPIRIES, self.supply.learn_expiries),
                 self.desk.run(),
                 self.totals.run(),

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
-import secrets
 from collections.abc import Iterable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -30,30 +27,6 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-def read_or_make_token(path: Path) -> str:
-    """The write token, made at the first start in a file that its owner alone can read.
-
-    Raises :class:`OSError` when it can neither be read nor written.
-    """
-    try:
-        token = path.read_text(encoding="ascii").strip()
-        if token:
-            return token
-    except FileNotFoundError:
-        pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    token = secrets.token_urlsafe(32)
-    # Written aside and renamed: a kill half-way leaves no empty token behind.
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(token + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    return token
 
 
 class Guard:

@@ -20,8 +20,9 @@ from exporter.runner import BusyError
 from exporter.strategies import Strategies
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
-from exporter.web.guard import Guard, read_or_make_token
+from exporter.web.guard import Guard
 from exporter.web.server import Server
+from exporter.web.token import TokenFile
 from tests.unit.clocks import ManualClock
 
 TOKEN = "a-token-for-tests"
@@ -127,10 +128,23 @@ async def house() -> AsyncIterator[House]:
 def test_the_token_is_made_once_and_its_owner_alone_can_read_it(tmp_path: Path) -> None:
     """Mode 0600, the same after a restart."""
     path = tmp_path / "var/token"
-    token = read_or_make_token(path)
+    token = TokenFile(path).read_or_make()
     assert len(token) > 30
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert read_or_make_token(path) == token
+    assert TokenFile(path).read_or_make() == token
+
+
+async def test_a_token_that_no_disk_takes_is_written_once_one_does(tmp_path: Path) -> None:
+    """Until then nobody can know it, so nobody can write; no restart is needed."""
+    folder = tmp_path / "state"
+    folder.write_text("in the way")
+    file = TokenFile(folder / "token")
+    token = file.read_or_make()
+    await file.rescue()
+    folder.unlink()
+    await file.rescue()
+    assert (folder / "token").read_text().strip() == token
+    assert list(folder.iterdir()) == [folder / "token"]
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,8 @@ def digest(
     from exporter.calendars import CalendarError, Calendars
     from exporter.logs.digest import command
     from exporter.logs.digest.facts import Due
-    from exporter.tasks.review import due_between
+    from exporter.state import State, StateError
+    from exporter.tasks.review import due_between, strategies_on
 
     def call(config: Config) -> int:
         clock = SystemClock()
@@ -256,9 +257,17 @@ def digest(
                 return ()
             return due_between(config, calendars.get, start, end)
 
+        def strategies(at: float) -> dict[str, dict[str, Any]]:
+            try:
+                kept = State.open(config.state, clock, writer=False).kept("strategy")
+            except StateError:  # no exporter has run here yet, or its file is not for us to read
+                return {}
+            return strategies_on(config, kept, at)
+
         return command.main(
-            config, day=day, since=since, format=format, keep=keep, due=due, clock=clock
-        )
+            config, day=day, since=since, format=format, keep=keep, due=due,
+            strategies=strategies, clock=clock,
+        )  # fmt: skip
 
     return _with_config(path, call)
 

@@ -210,11 +210,11 @@ class Readable:
         below = str(data.get("stack", "")).splitlines()
         lines = [*text.splitlines(), *below]
         lines = [lines[0], *(f"    {line}" for line in lines[1:])]
-        lines, rest = [_clean(line) for line in lines], _clean(rest)
+        lines, rest = [clean(line) for line in lines], clean(rest)
         if self._style == "journal":
             first = f"{lines[0]}  {rest}" if rest else lines[0]
             return "".join(f"<{_PRIORITIES.get(level, 6)}>{t}\n" for t in [first, *lines[1:]])
-        head = f"{self._local(data)} {_clean(level.upper()):<8}"
+        head = f"{self._local(data)} {clean(level.upper()):<8}"
         if self._style == "colour":
             head = f"\x1b[{_COLOURS.get(level, '0')}m{head}\x1b[0m"
             rest = f"\x1b[2m{rest}\x1b[0m" if rest else ""
@@ -227,10 +227,10 @@ class Readable:
             moment = datetime.fromisoformat(stamp)
             return moment.astimezone(self._zone).strftime(self._time)
         except (ValueError, OverflowError):
-            return _clean(stamp)
+            return clean(stamp)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """What a terminal would obey, as text: log lines tell what others sent."""
     return _CONTROL.sub(lambda c: ascii(c[0])[1:-1], text)
 

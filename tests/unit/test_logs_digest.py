@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import logging
 import random
+import re
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -15,15 +19,27 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from exporter.config import Config, Logs
 from exporter.logs import ask
 from exporter.logs.digest import command
 from exporter.logs.digest.build import build
-from exporter.logs.digest.facts import Digest, Due, Request
+from exporter.logs.digest.facts import (
+    AlertDay,
+    Digest,
+    Due,
+    ErrorGroup,
+    FetchDay,
+    Request,
+    SlowRun,
+    TaskDay,
+)
 from exporter.logs.digest.keeping import latest, save
-from exporter.logs.digest.render import headline, markdown, page
+from exporter.logs.digest.query import COLUMNS, EVENTS
+from exporter.logs.digest.render import chat, headline, markdown, page
 from exporter.logs.files import files_of
 from exporter.logs.keeping import Keeping, tidy
 from exporter.logs.setup import Logging
@@ -256,14 +272,75 @@ class TestWeek:
 class TestRendering:
     def test_a_quiet_day_is_one_line(self, tmp_path: Path) -> None:
         """With what comes next, and nothing to scroll."""
+        (tmp_path / "exporter-2026-03-04.jsonl").write_bytes(TestBrokenFiles.GOOD)
         request = Request(tmp_path, "America/New_York", FIRST.timestamp(),
                           FIRST.timestamp() + 86400, "2026-03-04", tmp_path,
                           (Due("scan", 2, FIRST.timestamp() + 86400 + 7 * 3600),))  # fmt: skip
         text = markdown(build(request))
         assert text == (
-            "2026-03-04: quiet. 0 runs of 0 tasks, all well; 0 log lines, no errors. "
+            "2026-03-04: quiet. 0 runs of 0 tasks, all well; 1 log line, no errors. "
             "Tomorrow: 2 slots, the first is scan at 07:00.\n"
         )
+
+    def test_a_day_without_lines_is_not_called_well(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nobody knows how it went; but where a digest was kept, that one is shown."""
+        config = Config(state=tmp_path / "state.db", logs=Logs(directory=tmp_path / "log"))
+        clock = ManualClock(FIRST.timestamp())
+        assert command.main(config, day="2026-03-01", clock=clock) == 0
+        assert capsys.readouterr().out == "2026-03-01: there are no log lines of that time.\n"
+        request = command.asked(config, day="2026-03-01", now=clock.now())
+        kept = replace(build(request), records=7, tasks=[TaskDay("scan", 7, {}, 0, 0, 1.0, None)])
+        save(kept, request.reports)
+        assert command.main(config, day="2026-03-01", clock=clock) == 0
+        assert capsys.readouterr().out.startswith("2026-03-01: quiet. 7 runs of 1 task")
+
+    def test_every_part_of_a_bad_day_is_in_each_format(self, tmp_path: Path) -> None:
+        """Runs, retries, slow runs, errors, fetches, alerts with their budget, strategies, what is
+        due, and what could not be read."""
+        digest = Digest(
+            "2026-03-04", "America/New_York", FIRST.timestamp(), FIRST.timestamp() + 86400, 1, 1.0,
+            1.0, 9, 3, 4, levels={"info": 5, "error": 4},
+            tasks=[TaskDay("scan", 5, {"timeout": 2}, 1, 6, 12.5, "it hung", {"error": 3})],
+            slow_runs=[SlowRun("report", "run-77", "2026-03-04T20:00:00.000Z", 90.0, 30.0)],
+            errors=[ErrorGroup("f", "error", "lib.http", "KeyError", 4, "2026-03-04T20:00:00.000Z",
+                               "2026-03-04T21:00:00.000Z", "no key", "run-78", True)],
+            fetches=[FetchDay("tickdb", "kline", 5, {"http": 5}, 1000)],
+            alerts=[AlertDay("QuantDataOverdue", "warning", 2, 1, 14)],
+            non_critical_notifications=14,
+            strategies={"momentum": {"equity": 1234.5, "currency": "USD", "pnl_today": -10.0,
+                                     "drawdown": 0.051}},
+            due=[Due("open_scan", 3, FIRST.timestamp() + 86400 + 7 * 3600)],
+        )  # fmt: skip
+        said = ["scan", "2 timeout", "1 (after 3 error)", "6", "12s", "it hung", "report",
+                "1m 30s", "30s", "run-77", "new", "15:00:00 – 16:00:00", "KeyError", "no key",
+                "lib.http, run run-78", "1,000", "0.5%", "5 http", "QuantDataOverdue",
+                "14 of 10 a day: more than anybody reads", "momentum", "1,234.50 USD", "-10.00",
+                "5.1%", "open_scan", "07:00", "4 log lines could not be written",
+                "3 lines could not be read", "4 errors of 1 kind, 1 new"]  # fmt: skip
+        for text in (markdown(digest), html.unescape(page(digest))):
+            assert [part for part in said if part not in text] == []
+        assert Digest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
+
+    def test_what_stands_in_lines_reaches_neither_terminal_nor_markup(self) -> None:
+        """Escape codes, turned directions, links, pictures, line feeds, a chat's calls for all."""
+        hostile = "\x1b[2J\x9b31m\u202e\n# big\n[a](http://h) ![b](http://h) `x` <!channel> <b>"
+        digest = Digest(
+            "d", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 9, 0, 0,
+            tasks=[TaskDay(hostile, 1, {hostile: 1}, 0, 0, None, hostile, {hostile: 1})],
+            errors=[ErrorGroup("f", hostile, hostile, hostile, 1, hostile, hostile, hostile,
+                               hostile, True)],
+            fetches=[FetchDay(hostile, hostile, 1, {hostile: 1}, None)],
+            alerts=[AlertDay(hostile, hostile, 1, 0, 1)],
+            strategies={hostile: {"currency": hostile}}, due=[Due(hostile, 1, 0.0)],
+        )  # fmt: skip
+        for text in (markdown(digest), page(digest), chat(digest), headline(digest)):
+            assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+            assert "\n# big" not in text
+        assert not re.search(r"(?<!\\)\]\(", markdown(digest))
+        assert "<!channel>" not in chat(digest)
+        assert "<b>" not in page(digest) + markdown(digest)
 
     def test_what_stands_in_lines_cannot_break_a_page(self, week: Week) -> None:
         """Markup in an example is shown, not obeyed."""
@@ -288,6 +365,25 @@ class TestRendering:
         assert capsys.readouterr().out.startswith("last 8h: ")
         assert command.main(week.config, day="someday", clock=clock) == 2
         assert "write 2026-11-24" in capsys.readouterr().err
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.just([{"a": [1]}]),
+    st.sampled_from(["nan", "inf", "-1", "1e400", "9" * 40, "", "2026-03-04T99", "\ud83d",
+                     "x" * 9000, 1e308, -5, 10**18, "success", "error", "\0",
+                     "2026-03-04T15:00:00.000Z"]),
+)  # fmt: skip
+LINES = st.fixed_dictionaries(
+    {
+        "timestamp": st.sampled_from(
+            ["2026-03-04T15:00:00.000Z", "2026-03-04T16", "2026-03-05T01?"]
+        )
+        | ODD,
+        "level": st.sampled_from(["info", "error", "critical"]) | ODD,
+        "event": st.sampled_from(EVENTS) | ODD,
+    },
+    optional={name: ODD for name in COLUMNS if name not in ("timestamp", "level", "event")},
+)
 
 
 class TestBrokenFiles:
@@ -330,6 +426,20 @@ class TestBrokenFiles:
         digest = self._digest(tmp_path, packed[:-2000], "exporter-2026-03-04.001.jsonl.gz")
         assert 10_000 < digest.records < 20_000
         assert digest.broken_lines <= 1
+
+    @settings(max_examples=12, deadline=None)
+    @given(lines=st.lists(LINES, min_size=1, max_size=25))
+    def test_no_value_in_a_line_stops_a_digest(self, lines: list[dict[str, Any]]) -> None:
+        """Each event with every field missing, of another type, endless, or out of all bounds;
+        and what comes of it can be shown, kept and read back."""
+        with tempfile.TemporaryDirectory() as folder:
+            content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+            digest = self._digest(Path(folder), content)
+            assert digest.records + digest.broken_lines <= len(lines)
+            for text in (markdown(digest), page(digest), chat(digest)):
+                text.encode()
+            json.loads(json.dumps(digest.to_json(), allow_nan=False))
+            save(digest, Path(folder))
 
     def test_chance_never_stops_a_digest(self, tmp_path: Path) -> None:
         """Bytes of a good file are changed, doubled and removed at random."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from datetime import date, datetime, timedelta
-from itertools import groupby
-from statistics import median
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -18,20 +16,13 @@ from exporter.logs.digest.facts import (
     ErrorGroup,
     FetchDay,
     Request,
-    SlowRun,
-    TaskDay,
 )
-from exporter.logs.digest.query import connect, scan
-from exporter.logs.files import files_of, midnight
+from exporter.logs.digest.query import connect, rows, scan
+from exporter.logs.digest.runs import slow_runs, tasks
 from exporter.logs.reading import files_between
 
-HISTORY_DAYS = 7
 KNOWN_ERRORS_DAYS = 30
 MOST_GROUPS = 25
-SLOW_RATIO = 2.0
-SLOW_SECONDS = 1.0
-"""A run is slow when it took more than twice the usual time, and a second more."""
-MOST_SLOW = 5
 
 
 def build(request: Request) -> Digest:
@@ -41,7 +32,7 @@ def build(request: Request) -> Digest:
         request.directory, "exporter", request.start, request.end, request.zone_info
     )
     size = sum(file.path.stat().st_size for file in files if file.path.exists())
-    with connect() as connection:
+    with connect(request.reports.parent) as connection:
         found = scan(connection, files, (request.start, request.end))
         _remember_known_errors(connection, request)
         levels: Counter[str] = Counter()
@@ -58,12 +49,10 @@ def build(request: Request) -> Digest:
             megabytes=round(size / 1e6, 3),
             records=sum(levels.values()),
             broken_lines=found.broken,
-            lost_lines=_number(
-                connection, "sum(try_cast(lost AS BIGINT))", "event = 'log_lines_lost'"
-            ),
+            lost_lines=_number(connection, "sum(number_of(lost))", "event = 'log_lines_lost'"),
             levels=dict(sorted(levels.items())),
-            tasks=_tasks(connection),
-            slow_runs=_slow_runs(connection, request),
+            tasks=tasks(connection),
+            slow_runs=slow_runs(connection, request),
             errors=errors[:MOST_GROUPS],
             more_errors=max(0, len(errors) - MOST_GROUPS),
             fetches=_fetches(connection),
@@ -77,114 +66,8 @@ def build(request: Request) -> Digest:
         )
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    return connection.execute(query).fetchall()
-
-
 def _number(connection: duckdb.DuckDBPyConnection, what: str, where: str) -> int:
-    return int(_rows(connection, f"SELECT {what} FROM notable WHERE {where}")[0][0] or 0)
-
-
-def _tasks(connection: duckdb.DuckDBPyConnection) -> list[TaskDay]:
-    runs = _rows(
-        connection,
-        """
-        SELECT task, coalesce(outcome, '?'), count(*),
-               count(*) FILTER (try_cast(attempts AS INTEGER) > 1),
-               median(try_cast(duration_seconds AS DOUBLE)),
-               arg_max(coalesce(error_message, message), timestamp)
-        FROM notable WHERE event = 'run_ended' AND task IS NOT NULL
-        GROUP BY 1, 2 ORDER BY 1, 2
-        """,
-    )
-    missed = dict(
-        _rows(
-            connection,
-            """
-            SELECT task, sum(coalesce(try_cast(count AS BIGINT), 1)) FROM notable
-            WHERE event = 'slots_missed' AND task IS NOT NULL GROUP BY 1
-            """,
-        )
-    )
-    days = []
-    by_task = {task: list(rows) for task, rows in groupby(runs, key=lambda row: row[0])}
-    for task in sorted({*by_task, *missed}):
-        rows = by_task.get(task, [])
-        failed = [row for row in rows if row[1] != "success"]
-        good = [row[4] for row in rows if row[1] == "success"]
-        days.append(
-            TaskDay(
-                task=task,
-                runs=sum(row[2] for row in rows),
-                failures={row[1]: row[2] for row in failed},
-                retried=sum(row[3] for row in rows),
-                missed=int(missed.get(task, 0)),
-                median_seconds=good[0] if good else None,
-                last_error=failed[-1][5] if failed else None,
-            )
-        )
-    return sorted(days, key=lambda d: (-sum(d.failures.values()), -d.missed, d.task))
-
-
-def _slow_runs(connection: duckdb.DuckDBPyConnection, request: Request) -> list[SlowRun]:
-    candidates = _rows(
-        connection,
-        f"""
-        SELECT task, coalesce(run_id, ''), timestamp,
-               try_cast(duration_seconds AS DOUBLE) AS seconds
-        FROM notable
-        WHERE event = 'run_ended' AND task IS NOT NULL AND seconds > {SLOW_SECONDS}
-        ORDER BY seconds DESC
-        """,
-    )
-    if not candidates:
-        return []
-    usual = {task: median(days) for task, days in _history(connection, request).items()}
-    slow = [
-        SlowRun(task, run_id, at, seconds, usual[task])
-        for task, run_id, at, seconds in candidates
-        if task in usual and seconds > max(usual[task] * SLOW_RATIO, usual[task] + SLOW_SECONDS)
-    ]
-    slow.sort(key=lambda run: run.seconds / max(run.usual_seconds, 1e-3), reverse=True)
-    return slow[:MOST_SLOW]
-
-
-def _history(connection: duckdb.DuckDBPyConnection, request: Request) -> dict[str, list[float]]:
-    """Task to its daily medians, seconds: from kept digests, else from the days' own lines."""
-    zone = request.zone_info
-    today = datetime.fromtimestamp(request.start, zone).date()
-    history: dict[str, list[float]] = defaultdict(list)
-    for back in range(1, HISTORY_DAYS + 1):
-        day = today - timedelta(days=back)
-        medians = _kept_medians(request, day)
-        if medians is None:
-            files = [f for f in files_of(request.directory, "exporter") if f.day == day]
-            start, end = midnight(day, zone), midnight(day + timedelta(days=1), zone)
-            scan(connection, files, (start, end), table="earlier", events_alone=("run_ended",))
-            medians = dict(
-                _rows(
-                    connection,
-                    """
-                    SELECT task, median(try_cast(duration_seconds AS DOUBLE)) AS usual FROM earlier
-                    WHERE outcome = 'success' AND task IS NOT NULL
-                    GROUP BY 1 HAVING usual IS NOT NULL
-                    """,
-                )
-            )
-        for task, seconds in medians.items():
-            history[task].append(seconds)
-    return history
-
-
-def _kept_medians(request: Request, day: date) -> dict[str, float] | None:
-    try:
-        text = (request.reports / f"digest-{day}.json").read_text(encoding="utf-8")
-        kept = Digest.from_json(json.loads(text))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if kept.made_at < kept.end:
-        return None  # made before the day was over
-    return {t.task: t.median_seconds for t in kept.tasks if t.median_seconds is not None}
+    return int(rows(connection, f"SELECT {what} FROM notable WHERE {where}")[0][0] or 0)
 
 
 _GROUPED = """
@@ -209,7 +92,7 @@ def _remember_known_errors(connection: duckdb.DuckDBPyConnection, request: Reque
 
 
 def _errors(connection: duckdb.DuckDBPyConnection) -> list[ErrorGroup]:
-    known = {row[0] for row in _rows(connection, "SELECT print FROM known_prints")}
+    known = {row[0] for row in rows(connection, "SELECT print FROM known_prints")}
     return [
         ErrorGroup(
             fingerprint=print_,
@@ -223,7 +106,7 @@ def _errors(connection: duckdb.DuckDBPyConnection) -> list[ErrorGroup]:
             run_id=run_id,
             new=print_ not in known,
         )
-        for print_, level, logger, kind, count, first, last, message, error, run_id in _rows(
+        for print_, level, logger, kind, count, first, last, message, error, run_id in rows(
             connection, _GROUPED
         )
     ]
@@ -231,7 +114,7 @@ def _errors(connection: duckdb.DuckDBPyConnection) -> list[ErrorGroup]:
 
 def _fetches(connection: duckdb.DuckDBPyConnection) -> list[FetchDay]:
     failed: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for source, endpoint, reason, count in _rows(
+    for source, endpoint, reason, count in rows(
         connection,
         """
         SELECT coalesce(source, '?'), coalesce(endpoint, '?'), coalesce(reason, '?'), count(*)
@@ -241,12 +124,12 @@ def _fetches(connection: duckdb.DuckDBPyConnection) -> list[FetchDay]:
         failed[source, endpoint][reason] = count
     totals = {
         (source, endpoint): (int(requests), int(count))
-        for source, endpoint, requests, count in _rows(
+        for source, endpoint, requests, count in rows(
             connection,
             """
             SELECT coalesce(source, '?'), coalesce(endpoint, '?'),
-                   coalesce(sum(try_cast(requests AS BIGINT)), 0),
-                   coalesce(sum(try_cast(failed AS BIGINT)), 0)
+                   coalesce(sum(number_of(requests)), 0),
+                   coalesce(sum(number_of(failed)), 0)
             FROM notable WHERE event = 'fetch_totals' GROUP BY ALL
             """,
         )
@@ -261,7 +144,7 @@ def _fetches(connection: duckdb.DuckDBPyConnection) -> list[FetchDay]:
 
 
 def _alerts(connection: duckdb.DuckDBPyConnection) -> tuple[list[AlertDay], int]:
-    rows = _rows(
+    found = rows(
         connection,
         """
         SELECT coalesce(alertname, '?'), coalesce(severity, '?'),
@@ -276,16 +159,18 @@ def _alerts(connection: duckdb.DuckDBPyConnection) -> tuple[list[AlertDay], int]
         GROUP BY ALL ORDER BY 3 DESC, 1, 2
         """,
     )
-    alerts = [AlertDay(*row) for row in rows]
+    alerts = [AlertDay(*row) for row in found]
     return alerts, sum(alert.notifications for alert in alerts if alert.severity == "warning")
 
 
 def _strategies(request: Request) -> dict[str, dict[str, Any]]:
-    """The strategies' day as the end-of-day report has it."""
+    """The strategies' day, from the end-of-day report and, newer, from the state."""
     day = datetime.fromtimestamp(request.start, request.zone_info).date()
     try:
         text = (request.reports / f"end_of_day-{day}.json").read_text(encoding="utf-8")
         found = json.loads(text)["strategies"]
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        found = {}
+    reported = found if isinstance(found, dict) else {}
+    known = {name: dict(said) for name, said in reported.items() if isinstance(said, dict)}
+    return known | {name: dict(said) for name, said in request.strategies.items()}

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from exporter.clock import Clock, SystemClock
 from exporter.config import Config
-from exporter.logs.digest.facts import ALERT_BUDGET, Due, Request
-from exporter.logs.digest.keeping import save
+from exporter.logs.digest.facts import ALERT_BUDGET, Digest, Due, Request
+from exporter.logs.digest.keeping import load, save
+from exporter.logs.digest.process import DigestError
 from exporter.logs.digest.render import markdown, page
 from exporter.logs.files import midnight
 from exporter.units import parse_duration
 
 Format = Literal["md", "html", "json"]
+
+
+StrategiesOn = Callable[[float], Mapping[str, Mapping[str, Any]]]
+"""The strategies' day as the state knows it, of the day in which a moment lies."""
 
 
 class WrongUse(ValueError):  # noqa: N818 - the sentence is for the user
@@ -33,25 +38,32 @@ def main(
     format: Format = "md",  # noqa: A002 - as the option is called
     keep: bool = False,
     due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
+    strategies: StrategiesOn = lambda at: {},
     clock: Clock | None = None,
 ) -> int:
     """Print the digest of `day` (``2026-11-24``, ``yesterday``; default: today so far) or of the
-    time `since` a duration ago; with `keep`, write it under the reports folder too.
+    time `since` a duration ago; with `keep`, write it under the reports folder too. A day whose
+    lines are gone is told by the digest that was kept of it.
 
-    `due` lists what lies ahead between two moments. Exit status: 0, 1 when a report cannot be
-    written, 2 for wrong use.
+    `due` lists what lies ahead between two moments. Exit status: 0, 1 when it cannot be made or
+    kept, 2 for wrong use.
     """
-    from exporter.logs.digest.build import build
-
+    now = (clock or SystemClock()).now()
     try:
-        request = asked(config, day=day, since=since, due=due, now=(clock or SystemClock()).now())
+        request = asked(config, day=day, since=since, due=due, strategies=strategies, now=now)
     except WrongUse as error:
         print(error, file=sys.stderr)
         return 2
-    digest = build(request)
+    try:
+        digest = _made(request)
+    except DigestError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not digest.records and since is None:
+        digest = load(request.reports / f"digest-{request.title}.json") or digest
     match format:
-        case "json":
-            print(json.dumps(digest.to_json(), indent=2, ensure_ascii=False))
+        case "json":  # in ASCII: what stands in log lines must not reach a terminal
+            print(json.dumps(digest.to_json(), indent=2))
         case "html":
             print(page(digest), end="")
         case _:
@@ -65,6 +77,18 @@ def main(
     return 0
 
 
+def _made(request: Request) -> Digest:
+    import duckdb
+
+    from exporter.logs.digest.build import build
+
+    try:
+        return build(request)
+    except (duckdb.Error, OSError) as error:
+        # Files cannot do this to us, a full disk can.
+        raise DigestError(f"the digest cannot be made: {error}") from error
+
+
 def reports_folder(config: Config) -> Path:
     """Where reports are: ``reports`` beside the state file."""
     return config.state.parent / "reports"
@@ -76,6 +100,7 @@ def asked(
     day: str | None = None,
     since: str | None = None,
     due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
+    strategies: StrategiesOn = lambda at: {},
     now: float,
 ) -> Request:
     """What the words mean; raises :class:`WrongUse`."""
@@ -104,6 +129,7 @@ def asked(
         due=due(*tomorrow),
         budget=ALERT_BUDGET,
         now=now,
+        strategies=strategies(min(now, end - 1.0)),
     )
 
 

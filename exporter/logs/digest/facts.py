@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ class Request:
     budget: int = ALERT_BUDGET
     now: float = 0.0
     """When this is asked, Unix seconds."""
+    strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The strategies' day as the state has it; what is not there is taken from the end-of-day
+    report."""
 
     def to_json(self) -> dict[str, Any]:
         """For another process."""
@@ -72,6 +76,8 @@ class TaskDay:
     median_seconds: float | None
     """Of successful runs."""
     last_error: str | None
+    retry_reasons: dict[str, int] = field(default_factory=dict)
+    """How the attempts ended that were followed by another one, outcome to count."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +174,10 @@ class Digest:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing happened that a person should read."""
+        """Whether nothing happened that a person should read. Without a line nobody knows."""
         return not (
-            self.failures
+            not self.records
+            or self.failures
             or self.errors
             or self.slow_runs
             or self.lost_lines

@@ -18,11 +18,11 @@ def save(digest: Digest, reports: Path) -> Path:
         "md": markdown(digest),
     }
     for suffix, text in texts.items():
-        path = reports / f"digest-{digest.title}.{suffix}"
+        path = reports / f"digest-{digest.title.replace(' ', '-')}.{suffix}"
         half = path.with_name(f".{path.name}.part")
         half.write_text(text, encoding="utf-8")
         half.replace(path)
-    return reports / f"digest-{digest.title}.md"
+    return path
 
 
 def load(path: Path) -> Digest | None:

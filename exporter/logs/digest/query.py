@@ -8,11 +8,14 @@ cleaned line by line first, so no content of a file can stop a digest.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -20,6 +23,8 @@ from exporter.logs.files import LogFile
 from exporter.logs.reading import LONGEST_LINE, parse, raw_lines, stamp
 
 MEMORY_LIMIT = "180MB"
+LEFT_SECONDS = 6 * 3600.0
+_PREFIX = "quant-digest-"
 EVENTS = ("run_ended", "run_retry", "slots_missed", "fetch_failed", "fetch_totals",
           "alert_notification", "log_lines_lost")  # fmt: skip
 """Events whose lines a digest reads, beside warnings and errors."""
@@ -29,13 +34,17 @@ COLUMNS = (
     "reason", "requests", "failed", "alertname", "severity", "status", "fingerprint", "starts_at",
 )  # fmt: skip
 
-_FINGERPRINT = r"""
+_MACROS = r"""
 CREATE MACRO wording(t) AS
   regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(t, 500),
     '''[^'']*''|"[^"]*"', '“”', 'g'),
     '\b[A-Z0-9]{1,12}\.(US|HK|SH|SZ|CN|L)\b', 'SYMBOL', 'g'),
     '\b[0-9a-f]{8,}(-[0-9a-f]+)*\b', '#', 'g'),
     '[0-9]+([.,:][0-9]+)*', '#', 'g');
+CREATE MACRO seconds_of(t) AS
+  CASE WHEN try_cast(t AS DOUBLE) BETWEEN 0 AND 1e9 THEN try_cast(t AS DOUBLE) END;
+CREATE MACRO number_of(t) AS
+  CASE WHEN try_cast(t AS BIGINT) BETWEEN 0 AND 1000000000000 THEN try_cast(t AS BIGINT) END;
 CREATE MACRO fingerprint(level, logger, kind, t) AS
   left(md5(concat_ws('|', level, logger, coalesce(kind, ''), wording(t))), 10);
 """
@@ -61,9 +70,10 @@ class Scan:
 
 
 @contextmanager
-def connect(threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of its own, which goes to disk rather than over its memory limit."""
-    with tempfile.TemporaryDirectory(prefix="quant-digest-") as folder:
+def connect(beside: Path, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database of its own, which goes to disk rather than over its memory limit: into the folder
+    `beside`, where there is one, because /tmp is often small or memory itself."""
+    with _folder(beside) as folder:
         connection = duckdb.connect(str(Path(folder) / "digest.db"))
         try:
             for setting in (
@@ -75,10 +85,26 @@ def connect(threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
                 "autoload_known_extensions = false",
             ):
                 connection.execute(f"SET {setting}")
-            connection.execute(_FINGERPRINT)
+            connection.execute(_MACROS)
             yield connection
         finally:
             connection.close()
+
+
+def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """What `query` finds."""
+    return connection.execute(query).fetchall()
+
+
+@contextmanager
+def _folder(beside: Path) -> Iterator[str]:
+    place = beside if beside.is_dir() and os.access(beside, os.W_OK) else None
+    if place is not None:
+        for left in place.glob(f"{_PREFIX}*"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place) as folder:
+        yield folder
 
 
 def scan(
@@ -99,23 +125,36 @@ def scan(
     if not paths:
         return Scan([], 0)
     start, end = between
-    values: dict[str, object] = {"paths": paths, "start": stamp(start), "end": stamp(end)}
-    values["longest"] = LONGEST_LINE
+    values = _objects_of(paths) | {"start": stamp(start), "end": stamp(end)}
     try:
         return _scan(connection, values, table, wanted)
     except duckdb.Error:
         # Damaged beyond what DuckDB skips (a cut archive, an endless line), or vanished.
-        with tempfile.TemporaryDirectory(prefix="quant-digest-") as folder:
-            cleaned, broken = [], 0
-            for number, path in enumerate(paths):
-                target = Path(folder) / f"{number}.jsonl"
-                broken += _clean(Path(path), target)
-                cleaned += [str(target)] if _size(target) else []
-            if not cleaned:
+        database = Path(connection.execute("PRAGMA database_list").fetchall()[0][2])
+        with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+            readable, broken = _made_readable(connection, paths, Path(folder))
+            if not readable:
                 return Scan([], broken)
             connection.execute(f"DELETE FROM {table}")
-            found = _scan(connection, values | {"paths": cleaned}, table, wanted)
+            found = _scan(connection, values | {"paths": readable}, table, wanted)
             return Scan(found.counted, found.broken + broken)
+
+
+def _made_readable(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], folder: Path
+) -> tuple[list[str], int]:
+    """The same files, those that DuckDB refuses as cleaned copies, and how many lines that cost."""
+    readable, broken = [], 0
+    for number, path in enumerate(paths):
+        try:
+            connection.execute(f"SELECT count(*) FROM ({_OBJECTS})", _objects_of([path])).fetchall()
+        except duckdb.Error:
+            target = folder / f"{number}.jsonl"
+            broken += _clean(Path(path), target)
+            readable += [str(target)] if _size(target) else []
+        else:
+            readable.append(path)
+    return readable, broken
 
 
 def _size(path: Path) -> int:
@@ -137,15 +176,23 @@ def _clean(source: Path, target: Path) -> int:
     return broken
 
 
+def _objects_of(paths: Sequence[str]) -> dict[str, object]:
+    return {"paths": list(paths), "longest": LONGEST_LINE}
+
+
+_OBJECTS = (
+    "SELECT json FROM"
+    " read_ndjson_objects($paths, ignore_errors = true, maximum_object_size = $longest)"
+)
 # No WHERE here: it would be pushed below the projection and every line be parsed twice.
-_LINES = """
+_LINES = f"""
   SELECT json, found[1] AS level, found[2] AS logger, found[3] AS event,
          CASE WHEN found[4] IS NULL THEN 'broken'
               WHEN found[4] >= $start AND found[4] < $end THEN 'in' ELSE 'out' END AS place
   FROM (
     SELECT json, json_extract_string(
       json, ['$.level', '$.logger', '$.event', '$.timestamp']) AS found
-    FROM read_ndjson_objects($paths, ignore_errors = true, maximum_object_size = $longest)
+    FROM ({_OBJECTS})
   )
 """
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from exporter.logs.digest.facts import Digest, ErrorGroup
+from exporter.logs.digest.facts import Digest, ErrorGroup, TaskDay
 from exporter.logs.reading import moment
+from exporter.logs.records import clean
 from exporter.units import format_duration
 
 LONGEST_CHAT = 12_000
@@ -29,6 +31,12 @@ class Section:
 
 def headline(digest: Digest) -> str:
     """The digest in one sentence."""
+    return clean(" ".join(_headline(digest).split()))
+
+
+def _headline(digest: Digest) -> str:
+    if not digest.records:
+        return f"{digest.title}: there are no log lines of that time.{_tomorrow(digest)}"
     if digest.quiet:
         return (
             f"{digest.title}: quiet. {_count(digest.runs, 'run')} of "
@@ -50,19 +58,24 @@ def headline(digest: Digest) -> str:
 
 
 def sections(digest: Digest) -> list[Section]:
-    """What there is to say, the worst first; empty on a quiet day."""
-    if digest.quiet:
+    """What there is to say, the worst first; empty on a quiet day. Texts come from log lines: each
+    cell is one line that no terminal obeys."""
+    if digest.quiet or not (digest.records or digest.broken_lines):
         return []
     found = [
         _errors(digest), _tasks(digest), _slow(digest), _fetches(digest), _alerts(digest),
         _strategies(digest), _due(digest), _reading(digest),
     ]  # fmt: skip
-    return [section for section in found if section.rows or section.note]
+    return [
+        replace(section, rows=[[_one_line(cell) for cell in row] for row in section.rows])
+        for section in found
+        if section.rows or section.note
+    ]
 
 
 def markdown(digest: Digest) -> str:
     """With tables; one line on a quiet day."""
-    lines = [headline(digest)]
+    lines = [_cell(headline(digest))]
     for section in sections(digest):
         lines += ["", f"## {section.title}", ""]
         if section.rows:
@@ -115,16 +128,15 @@ def body(digest: Digest) -> str:
 
 
 def _errors(digest: Digest) -> Section:
-    zone = ZoneInfo(digest.zone)
     rows = [
         (
             "new" if group.new else "",
             f"{group.count}",
-            f"{_clock(group.first, zone)} – {_clock(group.last, zone)}"
+            f"{_clock(group.first, digest)} – {_clock(group.last, digest)}"
             if group.count > 1
-            else _clock(group.first, zone),
+            else _clock(group.first, digest),
             group.error_type or group.level,
-            _one_line(group.example),
+            group.example,
             _where(group),
         )
         for group in sorted(digest.errors, key=lambda g: (not g.new, -g.count))
@@ -145,10 +157,10 @@ def _tasks(digest: Digest) -> Section:
             task.task,
             f"{task.runs}",
             ", ".join(f"{count} {outcome}" for outcome, count in task.failures.items()) or "–",
-            f"{task.retried or '–'}",
+            _retried(task),
             f"{task.missed or '–'}",
             _seconds(task.median_seconds),
-            _one_line(task.last_error or ""),
+            task.last_error or "",
         )
         for task in digest.tasks
     ]
@@ -156,10 +168,14 @@ def _tasks(digest: Digest) -> Section:
     return Section("Tasks", head, rows)
 
 
+def _retried(task: TaskDay) -> str:
+    why = ", ".join(f"{count} {outcome}" for outcome, count in task.retry_reasons.items())
+    return f"{task.retried or '–'}" + (f" (after {why})" if why else "")
+
+
 def _slow(digest: Digest) -> Section:
-    zone = ZoneInfo(digest.zone)
     rows = [
-        (r.task, _clock(r.at, zone), _seconds(r.seconds), _seconds(r.usual_seconds), r.run_id)
+        (r.task, _clock(r.at, digest), _seconds(r.seconds), _seconds(r.usual_seconds), r.run_id)
         for r in digest.slow_runs
     ]
     return Section("Slow runs", ("Task", "Ended", "Took", "Usually", "Run"), rows)
@@ -239,9 +255,13 @@ def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
-def _clock(text: str, zone: ZoneInfo) -> str:
+def _clock(text: str, digest: Digest) -> str:
+    """Time of day; with the date where the digest tells of more than one day."""
     at = moment(text)
-    return datetime.fromtimestamp(at, zone).strftime("%H:%M:%S") if at == at else text  # noqa: PLR0124
+    if at != at:  # noqa: PLR0124 - NaN: no time at all
+        return text
+    form = "%H:%M:%S" if digest.end - digest.start <= 26 * 3600 else "%m-%d %H:%M:%S"
+    return datetime.fromtimestamp(at, ZoneInfo(digest.zone)).strftime(form)
 
 
 def _seconds(value: float | None) -> str:
@@ -261,12 +281,13 @@ def _percent(value: Any) -> str:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
+    line = clean(" ".join(text.split()))
     return line if len(line) <= 200 else line[:199] + "…"
 
 
 def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """Nothing of Markdown's own: no cell's end, no markup, no link, no picture."""
+    return re.sub(r"[\\|\[\]`*]", r"\\\g<0>", text).replace("<", "&lt;")
 
 
 def _row(cells: Iterable[str], tag: str) -> str:

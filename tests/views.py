@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
+from exporter.state import Tally
+from exporter.web.status import week
 from exporter.web.status.view import (
     AlertRow,
     DigestRow,
@@ -15,6 +20,7 @@ from exporter.web.status.view import (
     StatusView,
     StrategyRow,
     TaskRow,
+    Week,
 )
 
 NOW = 1795532400.0
@@ -38,6 +44,21 @@ def runs(
         )
         for place in range(count)
     ]
+
+
+def week_of(ran: Iterable[RunRow]) -> Week:
+    """What the state file would count."""
+    ran = sorted(ran, key=lambda run: run.started)
+    counted = []
+    for day, (begin, end) in week.spans(NOW, ZoneInfo("America/New_York")).items():
+        that_day = [run for run in ran if begin <= run.started < end and run.outcome]
+        count = Counter((run.task, str(run.outcome)) for run in that_day)
+        newest = {(run.task, str(run.outcome)): run for run in that_day}
+        counted.append((day, [
+            Tally(task, outcome, count[task, outcome], run.started, run.run_id, run.error or None)
+            for (task, outcome), run in newest.items()
+        ]))  # fmt: skip
+    return week.put_together(counted)
 
 
 def _tasks() -> tuple[TaskRow, ...]:
@@ -67,7 +88,6 @@ def _tasks() -> tuple[TaskRow, ...]:
 def well() -> StatusView:
     """A quiet morning."""
     tasks = _tasks()
-    ran = sorted((r for t in tasks for r in t.runs), key=lambda r: -r.started)
     return StatusView(
         NOW,
         "America/New_York",
@@ -82,8 +102,8 @@ def well() -> StatusView:
             StrategyRow("momentum_001", "USD", 104_250.5, 0.012, -310.25, NOW - 900, DAY,
                         limits=(("warning", 0.05), ("critical", 0.1))),
         ),
-        runs=tuple(ran),
-        links=(("Metrics", "/metrics"), ("Grafana", "http://localhost:3000")),
+        week=week_of(run for task in tasks for run in task.runs),
+        links=(("Metrics", "metrics"), ("Tasks as JSON", "api/v1/tasks")),
         digest=DigestRow("2026-11-23", "2026-11-23: quiet. 61 runs of 4 tasks, all well; 1,204 "
                          "log lines, no errors. Tomorrow: 55 slots, the first is health_check at "
                          "00:00.",
@@ -149,7 +169,7 @@ def failing() -> StatusView:
                      acknowledged=True, description="broker_sync is past its deadline.",
                      subject="broker_sync"),
         ),
-        runs=(*broken.runs[::-1], *calm.runs),
+        week=week_of(run for task in (*calm.tasks, broken) for run in task.runs),
         digest=DigestRow("2026-11-23", "2026-11-23: 2 of 64 runs failed; 9 errors of 2 kinds, 1 "
                          "new; 1 alert.", quiet=False),
     )  # fmt: skip
@@ -161,7 +181,8 @@ def overdue() -> StatusView:
     return replace(
         calm,
         feeds=(
-            replace(calm.feeds[0], overdue=3 * HOUR, worst="TSLA.US", missing=180,
+            replace(calm.feeds[0], overdue=3 * HOUR, missing=240, late_count=2,
+                    late=(("TSLA.US", 3 * HOUR), ("NVDA.US", HOUR)),
                     newest=NOW - 3 * HOUR, problem="tickdb does not answer: connect timed out"),
             calm.feeds[1],
         ),
@@ -190,7 +211,7 @@ def unhealthy() -> StatusView:
             "one was begun.",
             "Last week's runs cannot be read: disk I/O error",
         ),
-        runs=(),
+        week=Week(),
     )
 
 
@@ -216,7 +237,7 @@ def hostile() -> StatusView:
                 ack="alertname=%3Cscript%3E",
             ),
         ),
-        runs=(RunRow("signals", "r1", NOW - HOUR, 1.0, "error", HOSTILE),),
+        week=week_of([RunRow("signals", "r1", NOW - HOUR, 1.0, "error", HOSTILE)]),
         simulated=(HOSTILE,),
         digest=DigestRow("2026-11-23", HOSTILE, quiet=False),
         troubles=(HOSTILE,),
@@ -234,8 +255,8 @@ def many(tasks: int = 200) -> StatusView:
         )
         for n in range(tasks)
     )  # fmt: skip
-    ran = tuple(sorted((r for t in rows for r in t.runs), key=lambda r: -r.started))
-    return replace(well(), tasks=rows, runs=ran)
+    ran = week_of(run for task in rows for run in task.runs)
+    return replace(well(), tasks=rows, week=ran)
 
 
 VIEWS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -10,8 +11,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from exporter.config.values import NAME, Model, Severity, Url, Variable
+from exporter.config.values import NAME, Model, Severity, Url, Variable, here
 from exporter.units import Duration, Ratio, Size
+
+DASHBOARDS_VARIABLE = "QUANT_DASHBOARDS_URL"
 
 
 class Followed(Model):
@@ -128,5 +131,10 @@ class Alerts(Model):
     """What messages need to know. Who hears of what is Alertmanager's business, not ours."""
 
     learning_until: date | None = None
-    dashboards_url: Url = "http://localhost:3000"
+    dashboards_url: Url = here(DASHBOARDS_VARIABLE, "http://localhost:3000")
     runbook_url: Url | None = None
+
+    @property
+    def dashboards_are_named(self) -> bool:
+        """Whether somebody said where Grafana is; else the address is only the usual one."""
+        return "dashboards_url" in self.model_fields_set or DASHBOARDS_VARIABLE in os.environ

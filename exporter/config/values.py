@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from itertools import pairwise
@@ -14,6 +15,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     ValidationError,
 )
 
@@ -98,3 +100,9 @@ def in_order(limits: Mapping[Severity, float]) -> Mapping[Severity, float]:
 _Limit = TypeVar("_Limit", bound=float)
 Limits = Annotated[Mapping[Severity, _Limit], AfterValidator(in_order)]
 """By severity, the graver the larger; none that is not given."""
+
+
+def here(variable: str, usual: str) -> Any:
+    """A default that depends on where the exporter runs: in a container the environment names it.
+    What the file says wins."""
+    return Field(default_factory=lambda: os.environ.get(variable, usual), validate_default=True)

@@ -6,13 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, field_validator
 
 from exporter.config.data import Feed, Overrides, Source
 from exporter.config.reports import Alerts, Digest, Logs
-from exporter.config.values import Exchange, Model, Url, Zone
+from exporter.config.values import Exchange, Model, Url, Zone, here
 from exporter.config.work import Strategy, Task
 from exporter.units import Duration, Size
 
@@ -35,12 +34,6 @@ class Programs(Model):
         return write
 
 
-def _here(variable: str, usual: str) -> Any:
-    """A default that depends on where the exporter runs: in a container the environment names it.
-    What the file says wins."""
-    return Field(default_factory=lambda: os.environ.get(variable, usual), validate_default=True)
-
-
 def _hosts_here() -> tuple[str, ...]:
     return tuple(os.environ.get("QUANT_ALLOWED_HOSTS", "").replace(",", " ").split())
 
@@ -48,22 +41,22 @@ def _hosts_here() -> tuple[str, ...]:
 class Config(Model):
     """The whole of ``exporter.yml``."""
 
-    listen: str = _here("QUANT_LISTEN", "127.0.0.1:10077")
-    public_url: Url = _here("QUANT_PUBLIC_URL", "http://localhost:10077")
+    listen: str = here("QUANT_LISTEN", "127.0.0.1:10077")
+    public_url: Url = here("QUANT_PUBLIC_URL", "http://localhost:10077")
     timezone: Zone = "America/New_York"
     state: Path = Path("var/state.db")
     code: tuple[Path, ...] = ()
     allowed_hosts: tuple[str, ...] = Field(default_factory=_hosts_here)
     stop_timeout: Duration = 30.0
-    prometheus_url: Url = _here("QUANT_PROMETHEUS_URL", "http://localhost:9090")
-    alertmanager_url: Url = _here("QUANT_ALERTMANAGER_URL", "http://localhost:9093")
+    prometheus_url: Url = here("QUANT_PROMETHEUS_URL", "http://localhost:9090")
+    alertmanager_url: Url = here("QUANT_ALERTMANAGER_URL", "http://localhost:9093")
     sources: Mapping[str, Source] = {}
     feeds: Mapping[str, Feed] = {}
     tasks: Mapping[str, Task] = {}
     strategies: Mapping[str, Strategy] = {}
     calendar_overrides: Mapping[Exchange, Overrides] = {}
     logs: Logs = Logs()
-    alerts: Alerts = Alerts()
+    alerts: Alerts = Field(default_factory=Alerts)
     digest: Digest = Digest()
     programs: Programs = Programs()
 

@@ -9,6 +9,7 @@ from exporter.state.records import (
     Run,
     RunEnd,
     StateError,
+    Tally,
     TaskState,
     Trigger,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "RunEnd",
     "State",
     "StateError",
+    "Tally",
     "TaskState",
     "Trigger",
 ]

@@ -4,21 +4,59 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from exporter.state import database, rows
-from exporter.state.records import JournalRow, Run
+from exporter.state.records import JournalRow, Run, Tally
 
 
-def runs(path: Path, since: float, task: str | None, limit: int) -> list[Run]:
+def runs(path: Path, since: float, limit: int) -> list[Run]:
     """Runs claimed since then, newest first."""
     question = (
         f"SELECT {rows.RUN_COLUMNS} FROM runs "  # noqa: S608 - our own names
-        "WHERE claimed_at >= ? AND (? IS NULL OR task = ?) ORDER BY claimed_at DESC LIMIT ?"
+        "WHERE claimed_at >= ? ORDER BY claimed_at DESC LIMIT ?"
     )
     with closing(database.read_only(path)) as db:
-        return [rows.to_run(values) for values in db.execute(question, (since, task, task, limit))]
+        return [rows.to_run(values) for values in db.execute(question, (since, limit))]
+
+
+def runs_of(path: Path, tasks: Sequence[str], since: float, limit: int) -> list[Run]:
+    """The newest runs of each of the tasks, `limit` of one at the most, newest first.
+
+    Slots are looked up by (task, slot), so that the runs of a task that seldom runs are found
+    without reading those of all others; runs that have no slot are few.
+    """
+    columns = f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE task = ? AND claimed_at >= ? "  # noqa: S608
+    questions = (
+        columns + "AND slot IS NOT NULL ORDER BY slot DESC LIMIT ?",
+        columns + "AND slot IS NULL ORDER BY claimed_at DESC LIMIT ?",
+    )
+    found: list[Run] = []
+    with closing(database.read_only(path)) as db:
+        for task in tasks:
+            own = [
+                rows.to_run(values)
+                for question in questions
+                for values in db.execute(question, (task, since, limit))
+            ]
+            own.sort(key=lambda run: run.claimed_at, reverse=True)
+            found += own[:limit]
+    found.sort(key=lambda run: run.claimed_at, reverse=True)
+    return found
+
+
+def tally(path: Path, begin: float, end: float) -> list[Tally]:
+    """What became of the runs that were claimed from `begin` until before `end`: a row for each
+    task and outcome. SQLite counts, as a busy day has tens of thousands of runs, and takes bare
+    columns from the row of the max: https://sqlite.org/lang_select.html#bareagg."""
+    question = (
+        "SELECT task, outcome, count(*), max(claimed_at), run_id, error FROM runs "
+        "WHERE claimed_at >= ? AND claimed_at < ? AND outcome IS NOT NULL GROUP BY task, outcome"
+    )
+    with closing(database.read_only(path)) as db:
+        return [Tally(*values) for values in db.execute(question, (begin, end))]
 
 
 def run(path: Path, run_id: str) -> Run | None:

@@ -101,6 +101,20 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Runs of one task that ended alike; the newest of them was claimed at `newest`."""
+
+    task: str
+    outcome: str
+    count: int
+    newest: float
+    run_id: str
+    """Of the newest."""
+    error: str | None
+    """Of the newest."""
+
+
+@dataclass(frozen=True, slots=True)
 class JournalRow:
     """Something that happened: a notification, a silence, a resolution, …"""
 

@@ -15,7 +15,16 @@ from typing import TypeVar
 from exporter.clock import Clock
 from exporter.state import contents, database, history, rows, trouble
 from exporter.state.contents import Contents, Kept
-from exporter.state.records import JSON, Claim, JournalRow, Run, RunEnd, StateError, TaskState
+from exporter.state.records import (
+    JSON,
+    Claim,
+    JournalRow,
+    Run,
+    RunEnd,
+    StateError,
+    Tally,
+    TaskState,
+)
 from exporter.state.schema import MIGRATIONS, Migration
 from exporter.state.writer import Step, Writer
 
@@ -142,7 +151,18 @@ class State:
 
     async def runs(self, since: float, task: str | None = None, limit: int = 1000) -> list[Run]:
         """Runs claimed since then, newest first. Raises :class:`StateError`."""
-        return await self._in_thread(lambda: history.runs(self.path, since, task, limit))
+        if task is None:
+            return await self._in_thread(lambda: history.runs(self.path, since, limit))
+        return await self.runs_of([task], since, limit)
+
+    async def runs_of(self, tasks: Sequence[str], since: float, limit: int) -> list[Run]:
+        """The newest runs of each task, `limit` of one at the most, newest first. Raises
+        :class:`StateError`."""
+        return await self._in_thread(lambda: history.runs_of(self.path, tasks, since, limit))
+
+    async def tally(self, begin: float, end: float) -> list[Tally]:
+        """What became of the runs claimed in [begin, end), counted. Raises :class:`StateError`."""
+        return await self._in_thread(lambda: history.tally(self.path, begin, end))
 
     async def run(self, run_id: str) -> Run | None:
         """One run; None when it is not known (any more). Raises :class:`StateError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
+from exporter.web.status.view import LogLine
 from tests import views
 from tests.browser.chromium import LAPTOP, PHONE, chromium, needs_chromium
 from tests.browser.pictures import SHOTS, take
@@ -163,6 +165,68 @@ async def test_page_refreshes_itself_and_keeps_what_was_opened(
     await page.close()
 
 
+async def test_refresh_moves_nothing_that_is_looked_at(browser: Browser, site: Site) -> None:
+    """Not the page, when rows appear above; not a log nor a table that was scrolled."""
+    log = tuple(LogLine(views.NOW, "info", f"line {n}") for n in range(60))
+    broken, late = views.failing().tasks[-2:]
+    assert broken.failure
+    broken = replace(broken, failure=replace(broken.failure, lines=log))
+    site.view = replace(views.failing(), tasks=(broken, late, *views.many(40).tasks))
+    page = await browser.new_page(viewport=PHONE)
+    await page.clock.install()
+    await page.goto(site.url)
+    await page.evaluate("document.getElementById('log-signals').scrollTop = 30")
+    await page.evaluate("document.getElementById('week-table').scrollLeft = 90")
+    await page.evaluate(
+        "document.getElementById('task-task_020').scrollIntoView({behavior: 'instant'})"
+    )
+    where = "document.getElementById('task-task_020').getBoundingClientRect().top"
+    before = await page.evaluate(where)
+    old = site.view
+    site.view = replace(old, troubles=("The disk is full.",) * 4)
+    await page.clock.run_for(16_000)
+    await expect(page.locator("#troubles")).to_contain_text("The disk is full.")
+    assert abs(await page.evaluate(where) - before) < 2
+    assert await page.evaluate("document.getElementById('log-signals').scrollTop") == 30
+    assert await page.evaluate("document.getElementById('week-table').scrollLeft") == 90
+    await page.close()
+
+
+async def test_who_reads_the_headline_keeps_seeing_it(browser: Browser, site: Site) -> None:
+    """At the top of the page, new trouble pushes the rest down."""
+    page = await browser.new_page(viewport=PHONE)
+    await page.clock.install()
+    await page.goto(site.url)
+    site.view = views.failing()
+    await page.clock.run_for(16_000)
+    await expect(page.locator("h1")).to_contain_text("1 thing is wrong")
+    assert await page.evaluate("scrollY") == 0
+    await page.close()
+
+
+async def test_marked_text_holds_the_page_back_but_not_for_ever(
+    browser: Browser, site: Site
+) -> None:
+    """Somebody copies an error; somebody else left text marked and went home."""
+    site.view = views.failing()
+    page = await browser.new_page(viewport=LAPTOP)
+    await page.clock.install()
+    await page.goto(site.url)
+    await page.evaluate("getSelection().selectAllChildren(document.querySelector('pre'))")
+    site.view = views.overdue()
+    headline = page.locator("h1")
+    while "3 things are wrong" not in await headline.inner_text():
+        asked = site.asked
+        await page.clock.run_for(15_000)
+        async with asyncio.timeout(30):
+            while site.asked == asked:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)  # an answer that the fast clock overtakes does not count
+        assert asked < 40
+    assert site.asked >= 10, "a few refreshes were held back"
+    await page.close()
+
+
 async def test_page_says_when_the_exporter_is_gone(browser: Browser, site: Site) -> None:
     """An old page never looks like good news; the notice goes away by itself."""
     page = await browser.new_page(viewport=LAPTOP)
@@ -170,10 +234,22 @@ async def test_page_says_when_the_exporter_is_gone(browser: Browser, site: Site)
     await page.goto(site.url)
     site.view = None
     await page.clock.run_for(16_000)
-    await expect(page.locator("#lost")).to_contain_text("has not answered since")
+    await expect(page.locator("#lost")).to_contain_text("has not answered since 10:00:")
     site.view = views.well()
     await page.clock.run_for(16_000)
     await expect(page.locator("#lost")).to_be_hidden()
+    await page.close()
+
+
+async def test_page_of_somebody_else_is_no_answer(browser: Browser, site: Site) -> None:
+    """A proxy's login page in its place is not shown as if all were well."""
+    page = await browser.new_page(viewport=LAPTOP)
+    await page.clock.install()
+    await page.goto(site.url)
+    await page.route(site.url, lambda route: route.fulfill(body="<h1>Who are you?</h1>"))
+    await page.clock.run_for(16_000)
+    await expect(page.locator("#lost")).to_be_visible()
+    await expect(page.locator("h1")).to_contain_text("All is well")
     await page.close()
 
 
@@ -185,7 +261,7 @@ async def test_page_works_without_javascript(browser: Browser, site: Site) -> No
     await page.locator("#why-signals summary").click()
     await expect(page.locator("#why-signals pre")).to_be_hidden()
     refresh = page.locator("meta[http-equiv=refresh]")
-    assert await refresh.get_attribute("content") == "15"
+    assert await refresh.get_attribute("content") == "60", "time to read what was opened"
     await page.close()
 
 

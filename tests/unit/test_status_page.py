@@ -6,6 +6,8 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
@@ -15,7 +17,7 @@ from exporter.web.status import render, routes
 from exporter.web.status.spark import MOST, draw
 from exporter.web.status.verdict import judge
 from exporter.web.status.view import AlertRow, StatusView, TaskRow
-from exporter.web.status.week import count
+from exporter.web.status.week import spans
 from exporter.web.status.words import Words
 from tests import views
 
@@ -107,7 +109,9 @@ def test_broken_state_store_and_silent_alertmanager_are_said() -> None:
     verdict = judge(views.overdue())
     assert verdict.matters[0].text.startswith("State is not durable")
     assert "Alertmanager does not answer" in [m.text for m in verdict.matters]
-    assert "Feed us_minute: TSLA.US is overdue by 3h" in [m.text for m in verdict.matters]
+    assert "Feed us_minute: 2 symbols are overdue, TSLA.US by 3h" in [
+        m.text for m in verdict.matters
+    ]
     assert "Strategy momentum_001 is 11.2% below its peak" in [m.text for m in verdict.matters]
 
 
@@ -167,11 +171,31 @@ def test_week_counts_by_the_users_days() -> None:
     """Seven days up to today; a run at 23:00 New York is that day's, not UTC's next."""
     late = views.NOW - 11 * views.HOUR  # Monday 23:00 in New York
     run = replace(views.runs("t", 1)[0], started=late)
-    week = count(replace(views.well(), runs=(run,)))
+    week = views.week_of([run])
     assert [d.isoformat() for d in week.days][:2] == ["2026-11-24", "2026-11-23"]
     ((name, days),) = week.rows
     assert name == "t"
     assert [d.succeeded for d in days] == [0, 1, 0, 0, 0, 0, 0]
+
+
+def test_week_has_the_hours_that_its_days_have() -> None:
+    """Days end at local midnight, also when one has 25 hours and when midnight does not exist."""
+    fall = spans(1793700000.0, ZoneInfo("America/New_York"))  # 2026-11-03
+    assert [(end - begin) / 3600 for begin, end in fall.values()] == [24, 24, 25, 24, 24, 24, 24]
+    spring = list(spans(1777100000.0, ZoneInfo("Africa/Cairo")).values())  # 2026-04-25
+    assert all(begin == end for (begin, _), (_, end) in pairwise(spring))
+    assert [(end - begin) / 3600 for begin, end in spring][:2] == [24, 23]
+
+
+def test_week_shows_what_failed_first_and_alike_once() -> None:
+    """A task that fails every minute does not fill the list of failures."""
+    ran = [*views.runs("a", 9), *views.runs("b", 9, fail=(2, 5, 8)), *views.runs("c", 3)]
+    week = views.week_of(ran)
+    assert [name for name, _ in week.rows] == ["b", "a", "c"]
+    (failure,) = week.failures
+    assert (failure.task, failure.count, failure.run_id) == ("b", 3, "b0008")
+    assert sum(day.failed for day in week.totals) == 3
+    assert sum(day.succeeded for day in week.totals) == 18
 
 
 def test_alert_about_a_thing_in_trouble_is_the_same_matter() -> None:

@@ -65,7 +65,13 @@ def _row(alert: Mapping[str, Any]) -> AlertRow:
         acknowledged=bool(alert["status"]["silencedBy"]),
         description=notes.get("description", ""),
         subject=next((labels[name] for name in SUBJECTS if labels.get(name)), ""),
+        runbook=_address(notes.get("runbook_url", "")),
         ack=urlencode(
             {name: labels[name] for name in ("alertname", *SUBJECTS) if labels.get(name)}
         ),
     )
+
+
+def _address(text: str) -> str:
+    """A web address, or nothing: a link must not run what a label brings along."""
+    return text if text.startswith(("http://", "https://")) else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from exporter.web.status import verdict, week
+from exporter.web.status import verdict
 from exporter.web.status.frame import SECURITY, answer, fill
 from exporter.web.status.view import StatusView, TaskRow
 
@@ -21,7 +21,7 @@ ASSETS = {
     "bad.svg": "image/svg+xml",
 }
 REFRESH_SECONDS = 15
-_ORDER = {"bad": 0, "warn": 1, "fine": 2, "idle": 2}
+_ORDER = {"bad": 0, "warn": 1, "fine": 3, "idle": 3}
 Viewer = Callable[[], StatusView | Awaitable[StatusView]]
 
 
@@ -35,15 +35,14 @@ def render(view: StatusView) -> str:
         verdict=verdict.judge(view),
         facts=verdict.facts(view),
         tasks=sorted(view.tasks, key=_by_trouble),
-        week=week.count(view),
-        failures=week.failures(view.runs),
         refresh=REFRESH_SECONDS,
     )
 
 
 def _by_trouble(task: TaskRow) -> tuple[int, str]:
-    """What needs a look first, then by name."""
-    return _ORDER[task.level], task.name
+    """What needs a look first, then what fails without mattering, then by name."""
+    unwell = task.state in ("failing", "late")
+    return min(_ORDER[task.level], 2 if unwell else 3), task.name
 
 
 def routes(view: Viewer) -> list[web.RouteDef]:

@@ -24,7 +24,7 @@ from exporter.logs.digest.keeping import load
 from exporter.logs.digest.render import headline, sections
 from exporter.state import Run, State, StateError
 from exporter.web.status.frame import answer, fill
-from exporter.web.status.view_of import run_row
+from exporter.web.status.rows import run_row
 
 PATIENCE_SECONDS = 10.0
 MOST_RUNS = 200

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from exporter.units import format_duration
-from exporter.web.status.view import Level, StatusView, TaskRow
+from exporter.web.status.view import FeedRow, Level, StatusView, TaskRow
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ def judge(view: StatusView) -> Verdict:
     found = [m for m in found if not (m.anchor == "alerts" and m.subject in in_trouble)]
     found.sort(key=lambda matter: matter.level != "bad")
     if not found:
-        young = view.tasks and not view.runs and all(t.state == "new" for t in view.tasks)
-        return Verdict("fine", "All is well; nothing ran yet" if young else "All is well", ())
+        return Verdict("fine", "All is well" + _but(view), ())
     bad = sum(matter.level == "bad" for matter in found)
     if bad:
         headline = "1 thing is wrong" if bad == 1 else f"{bad} things are wrong"
@@ -56,6 +55,13 @@ def judge(view: StatusView) -> Verdict:
         return Verdict("bad", headline, tuple(found))
     headline = "1 thing wants a look" if len(found) == 1 else f"{len(found)} things want a look"
     return Verdict("warn", headline, tuple(found))
+
+
+def _but(view: StatusView) -> str:
+    states = {task.state for task in view.tasks}
+    if states == {"paused"}:
+        return ", but every task is paused"
+    return "; nothing ran yet" if states == {"new"} and not view.week.rows else ""
 
 
 def facts(view: StatusView) -> Facts:
@@ -91,16 +97,23 @@ def _matters(view: StatusView) -> list[Matter]:
         text = f"Task {task.name} {why}"
         found.append(Matter(task.level, text, f"task-{task.name}", task.name))
     for feed in view.feeds:
-        text = f"Feed {feed.name}: " + (
-            f"{feed.worst} is overdue by {format_duration(round(feed.overdue))}"
-            if feed.overdue > 0
-            else feed.problem
-        )
+        text = f"Feed {feed.name}: " + (_late(feed) if feed.late else feed.problem)
         found.append(Matter(feed.level, text, f"feed-{feed.name}", feed.name))
     for strategy in view.strategies:
         level = strategy.level(view.now)
-        over = strategy.drawdown >= strategy.limit
-        text = f"is {strategy.drawdown:.1%} below its peak" if over else "has old equity"
+        text = {
+            "limit": f"is {strategy.drawdown:.1%} below its peak",
+            "unread": f"has equity that cannot be read: {strategy.problem}",
+            "old": "has old equity",
+        }.get(strategy.word(view.now), "")
         anchor = f"strategy-{strategy.name}"
         found.append(Matter(level, f"Strategy {strategy.name} {text}", anchor, strategy.name))
     return found
+
+
+def _late(feed: FeedRow) -> str:
+    worst, seconds = feed.late[0]
+    by = format_duration(round(seconds))
+    if feed.late_count == 1:
+        return f"{worst} is overdue by {by}"
+    return f"{feed.late_count} symbols are overdue, {worst} by {by}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 NAN = math.nan
@@ -85,11 +86,17 @@ class TaskRow:
             return _worse(self.severity)
         return "idle" if self.state in ("paused", "new") else "fine"
 
+    @property
+    def took(self) -> float:
+        """How long the newest ended run took, in seconds."""
+        ended = (run.duration for run in reversed(self.runs) if not math.isnan(run.duration))
+        return next(ended, NAN)
+
 
 @dataclass(frozen=True)
 class FeedRow:
-    """One feed. `limits` are its overdue limits by severity, in seconds; `worst` is the symbol
-    that is overdue longest."""
+    """One feed. `limits` are its overdue limits by severity, in seconds; `late` are the symbols
+    that are overdue, the longest first, of which there are `late_count`."""
 
     name: str
     source: str
@@ -99,8 +106,9 @@ class FeedRow:
     symbols: int
     newest: float = NAN
     overdue: float = 0.0
-    worst: str = ""
     missing: int = 0
+    late: tuple[tuple[str, float], ...] = ()
+    late_count: int = 0
     limits: tuple[tuple[str, float], ...] = ()
     problem: str = ""
 
@@ -136,6 +144,9 @@ class StrategyRow:
     updated: float = NAN
     max_age: float = NAN
     limits: tuple[tuple[str, float], ...] = ()
+    severity: str = "warning"
+    problem: str = ""
+    """Why its equity cannot be read."""
 
     @property
     def limit(self) -> float:
@@ -143,11 +154,25 @@ class StrategyRow:
         return min((limit for _, limit in self.limits), default=NAN)
 
     def level(self, now: float) -> Level:
-        """Beyond a limit it is as bad as the limit's severity; old equity wants a look."""
-        passed = {severity for severity, limit in self.limits if self.drawdown >= limit}
-        if "critical" in passed:
-            return "bad"
-        return "warn" if passed or now - self.updated > self.max_age else "fine"
+        """Beyond a limit it is as bad as the limit's severity, old equity as the strategy's;
+        equity that cannot be read wants a look."""
+        passed = [_worse(severity) for severity, limit in self.limits if self.drawdown >= limit]
+        if now - self.updated > self.max_age:
+            passed.append(_worse(self.severity))
+        if self.problem:
+            passed.append("warn")
+        quiet: Level = "idle" if math.isnan(self.updated) else "fine"
+        return next((level for level in ("bad", "warn") if level in passed), quiet)
+
+    def word(self, now: float) -> str:
+        """Its state in one word; before the first equity it only waits."""
+        if self.drawdown >= self.limit:
+            return "limit"
+        if self.problem:
+            return "unread"
+        if math.isnan(self.updated):
+            return "waiting"
+        return "old" if now - self.updated > self.max_age else "well"
 
 
 @dataclass(frozen=True)
@@ -164,11 +189,52 @@ class AlertRow:
     """The task, feed or strategy that it is about."""
     ack: str = ""
     """The query of the page that acknowledges it."""
+    runbook: str = ""
+    """The address of what to do about it."""
 
     @property
     def level(self) -> Level:
         """As its severity; an acknowledged one is in somebody's hands."""
         return "idle" if self.acknowledged else _worse(self.severity)
+
+
+@dataclass(frozen=True)
+class Day:
+    """How many runs of one task, or of all, ended well and badly on one day."""
+
+    succeeded: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """Runs of one task that failed alike within the week; the rest is about the newest of them."""
+
+    task: str
+    outcome: str
+    error: str
+    count: int
+    newest: float
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Week:
+    """`days` are the headings, newest first (a phone shows the first ones); a row is a task's name
+    and a cell a day. `failures` are the newest."""
+
+    days: tuple[date, ...] = ()
+    rows: tuple[tuple[str, tuple[Day, ...]], ...] = ()
+    failures: tuple[FailureRow, ...] = ()
+
+    @property
+    def totals(self) -> tuple[Day, ...]:
+        """All tasks together, a cell a day."""
+        columns = zip(*(days for _, days in self.rows), strict=True)
+        return tuple(
+            Day(sum(day.succeeded for day in column), sum(day.failed for day in column))
+            for column in columns
+        )
 
 
 @dataclass(frozen=True)
@@ -185,7 +251,7 @@ class StatusView:
     """The whole page at one moment. `zone` is the user's (IANA name); `simulated` names sources
     whose prices are made up; `troubles` are sentences about the exporter itself; `alerts` is None
     when Alertmanager cannot be asked, which is a matter only once it was
-    seen; `runs` are last week's, newest first."""
+    seen."""
 
     now: float
     zone: str
@@ -195,7 +261,7 @@ class StatusView:
     strategies: tuple[StrategyRow, ...] = ()
     alerts: tuple[AlertRow, ...] | None = ()
     alertmanager_seen: bool = True
-    runs: tuple[RunRow, ...] = ()
+    week: Week = Week()
     simulated: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()

@@ -1,56 +1,85 @@
-"""Last week's runs: how many of each task succeeded and failed on each day."""
+"""Last week's runs: how many of each task succeeded and failed on each of the user's days."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from exporter.web.status.view import RunRow, StatusView
+from exporter.clock import Clock
+from exporter.state import State, Tally
+from exporter.web.status.view import Day, FailureRow, Week
 
 DAYS = 7
+MOST_FAILURES = 20
+OLDER_HOLDS_SECONDS = 600.0
+"""Of a day that is over nothing changes but runs that were under way at its end."""
+_Span = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Day:
-    """What happened on one day."""
+class Weeks:
+    """Counts a week day by day; days that are over are counted seldom."""
 
-    succeeded: int
-    failed: int
+    def __init__(self, state: State, clock: Clock) -> None:
+        self._state, self._clock = state, clock
+        self._known: dict[_Span, tuple[float, list[Tally]]] = {}
 
+    async def read(self, zone: ZoneInfo) -> Week:
+        """The week up to now. Raises :class:`exporter.state.StateError`."""
+        days = spans(self._clock.now(), zone)
+        self._known = {span: known for span, known in self._known.items() if span in days.values()}
+        today = next(iter(days))
+        counted = [(day, await self._day(span, day == today)) for day, span in days.items()]
+        return put_together(counted)
 
-@dataclass(frozen=True)
-class Week:
-    """`days` are the headings, newest first (a phone shows the first ones); a row is a task's name
-    and a cell a day."""
-
-    days: tuple[date, ...]
-    rows: tuple[tuple[str, tuple[Day, ...]], ...]
-
-
-def count(view: StatusView) -> Week:
-    """In the user's zone; tasks that did not run have no row."""
-    zone = ZoneInfo(view.zone)
-    today = datetime.fromtimestamp(view.now, zone).date()
-    days = tuple(today - timedelta(days=n) for n in range(DAYS))
-    counts: Counter[tuple[str, date, str]] = Counter(
-        (run.task, datetime.fromtimestamp(run.started, zone).date(), run.level) for run in view.runs
-    )
-    tasks = sorted({run.task for run in view.runs})
-    return Week(
-        days,
-        tuple(
-            (
-                name,
-                tuple(Day(counts[name, d, "fine"], counts[name, d, "bad"]) for d in days),
-            )
-            for name in tasks
-        ),
-    )
+    async def _day(self, span: _Span, today: bool) -> list[Tally]:
+        now = self._clock.monotonic()
+        at, found = self._known.get(span, (-OLDER_HOLDS_SECONDS, []))
+        if today or now - at >= OLDER_HOLDS_SECONDS:
+            found = await self._state.tally(*span)
+            self._known[span] = now, found
+        return found
 
 
-def failures(runs: Sequence[RunRow], most: int = 20) -> tuple[RunRow, ...]:
-    """The newest runs that failed."""
-    return tuple(run for run in runs if run.level == "bad")[:most]
+def spans(now: float, zone: ZoneInfo) -> dict[date, _Span]:
+    """Seven days up to today, newest first, each from midnight to midnight (Unix seconds)."""
+    today = datetime.fromtimestamp(now, zone).date()
+    ends = [
+        datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
+        for day in (today + timedelta(days=1 - n) for n in range(DAYS + 1))
+    ]
+    return {today - timedelta(days=n): (ends[n + 1], ends[n]) for n in range(DAYS)}
+
+
+def put_together(counted: Sequence[tuple[date, Sequence[Tally]]]) -> Week:
+    """Tasks with failures first; a task that did not run has no row."""
+    names = sorted({tally.task for _, tallies in counted for tally in tallies})
+    rows = [(name, tuple(_of(name, tallies) for _, tallies in counted)) for name in names]
+    rows.sort(key=lambda row: not any(day.failed for day in row[1]))
+    return Week(tuple(day for day, _ in counted), tuple(rows), _failures(counted))
+
+
+def _of(name: str, tallies: Sequence[Tally]) -> Day:
+    own = [tally for tally in tallies if tally.task == name]
+    succeeded = sum(tally.count for tally in own if tally.outcome == "success")
+    return Day(succeeded, sum(tally.count for tally in own) - succeeded)
+
+
+def _failures(counted: Sequence[tuple[date, Sequence[Tally]]]) -> tuple[FailureRow, ...]:
+    """What failed alike is one row with its newest run, the newest first."""
+    found: dict[tuple[str, str], FailureRow] = {}
+    for _, tallies in counted:  # the newest day first
+        for tally in tallies:
+            if tally.outcome == "success":
+                continue
+            key = tally.task, tally.outcome
+            if known := found.get(key):
+                found[key] = replace(known, count=known.count + tally.count)
+            else:
+                found[key] = FailureRow(
+                    tally.task, tally.outcome, tally.error or "", tally.count, tally.newest,
+                    tally.run_id,
+                )  # fmt: skip
+    newest = sorted(found.values(), key=lambda row: -row.newest)
+    return tuple(newest[:MOST_FAILURES])

@@ -3,41 +3,63 @@
 "use strict";
 (() => {
   const seconds = Number(document.body.dataset.refresh) || 15;
+  const patience = 8; // refreshes that a selection may hold back
   const lost = document.getElementById("lost");
-  let answered = new Date();
+  let held = 0;
 
   const refresh = async () => {
     try {
       const answer = await fetch(location.pathname, {cache: "no-store", signal: AbortSignal.timeout(10000)});
       if (!answer.ok) throw new Error(`it answered ${answer.status}`);
-      show(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      answered = new Date();
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!fresh.getElementById("page")) throw new Error("somebody else answered");
+      show(fresh);
       lost.hidden = true;
     } catch (error) {
-      lost.textContent = `The exporter has not answered since ${answered.toLocaleTimeString()}: ` +
-        "what stands below is old.";
+      const answered = document.querySelector("#when time").textContent;
+      lost.textContent = `The exporter has not answered since ${answered}: what stands below is old.`;
       lost.hidden = false;
     }
   };
 
-  const show = (fresh) => {
-    const selected = String(getSelection()) !== "";
-    if (selected) return; // somebody copies something: do not take it away
-    const open = new Map([...document.querySelectorAll("details[id]")].map((d) => [d.id, d.open]));
+  // What somebody looks at must not move or close because a row above it came or went.
+  const keep = () => {
+    const open = [...document.querySelectorAll("details[id]")].map((d) => [d.id, d.open]);
+    const scrolled = [...document.querySelectorAll("[tabindex][id]")]
+      .map((part) => [part.id, part.scrollTop, part.scrollLeft]);
+    const top = (element) => element.getBoundingClientRect().top;
+    const seen = scrollY > 0 && [...document.querySelectorAll("#page [id]")].find((e) => top(e) >= 0);
+    const [anchor, height] = seen ? [seen.id, top(seen)] : [null, 0];
     const focus = document.activeElement;
-    const held = focus && focus.closest("[id]") ? focus.closest("[id]").id : null;
-    const tag = focus ? focus.tagName : null;
+    const near = focus && focus.closest("#page [id]");
+    const same = near && [...near.querySelectorAll(focus.tagName)].indexOf(focus);
+    return () => {
+      for (const [id, was] of open) {
+        const details = document.getElementById(id);
+        if (details) details.open = was;
+      }
+      for (const [id, down, right] of scrolled) {
+        const part = document.getElementById(id);
+        if (part) [part.scrollTop, part.scrollLeft] = [down, right];
+      }
+      const place = near && document.getElementById(near.id);
+      const target = place && (near === focus ? place : place.querySelectorAll(focus.tagName)[same]);
+      if (target) target.focus({preventScroll: true});
+      const there = anchor && document.getElementById(anchor);
+      if (there) scrollBy({top: top(there) - height, behavior: "instant"});
+    };
+  };
+
+  const show = (fresh) => {
+    // Somebody copies something: do not take it away. Nobody copies for minutes.
+    if (String(getSelection()) !== "" && held++ < patience) return;
+    held = 0;
+    const restore = keep();
     document.getElementById("page").replaceWith(fresh.getElementById("page"));
     document.getElementById("when").replaceWith(fresh.getElementById("when"));
     document.title = fresh.title;
     document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
-    for (const [id, was] of open) {
-      const details = document.getElementById(id);
-      if (details) details.open = was;
-    }
-    const place = held && held !== "page" ? document.getElementById(held) : null;
-    const target = place && (place.tagName === tag ? place : place.querySelector(tag));
-    if (target) target.focus({preventScroll: true});
+    restore();
   };
 
   setInterval(() => { if (!document.hidden) refresh(); }, seconds * 1000);

@@ -1,0 +1,118 @@
+"""What the parts know, as rows of the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.config import Strategy
+from exporter.feeds import FeedState
+from exporter.state import Run
+from exporter.web.status.view import (
+    NAN,
+    Failure,
+    FeedRow,
+    LogLine,
+    RunRow,
+    StrategyRow,
+    TaskRow,
+)
+
+_LINES = 40
+_LATE = 20
+
+
+def _number(value: float | None) -> float:
+    return NAN if value is None else float(value)
+
+
+def run_row(run: Run) -> RunRow:
+    """A run as the page shows it."""
+    started = run.started_at if run.started_at is not None else run.claimed_at
+    return RunRow(
+        run.task,
+        run.run_id,
+        started,
+        NAN if run.ended_at is None else max(0.0, run.ended_at - started),
+        run.outcome,
+        run.error or "",
+        _number(run.slot),
+        run.attempts,
+        _number(run.items),
+    )
+
+
+def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
+    """One task with its runs, newest first. The newest failure is shown until a success follows."""
+    failed = next((r for r in runs if r.outcome not in ("success", None)), None)
+    shown = failed if failed and task["consecutive_failures"] else None
+    return TaskRow(
+        task["name"],
+        task["state"],
+        task["severity"],
+        task["schedule"],
+        next_run=_number(task["next_slot"]),
+        last_success=_number(task["last_success"]),
+        last_failure=_number(task["last_failure"]),
+        deadline=_number(task["deadline"]),
+        paused_until=_number(task["paused_until"]),
+        failures=task["consecutive_failures"],
+        items=_number(task["items"]),
+        runs=tuple(run_row(run) for run in reversed(runs)),
+        failure=_failure(shown) if shown else None,
+    )
+
+
+def _failure(run: Run) -> Failure:
+    lines = (run.tail or "").splitlines()[-_LINES:]
+    return Failure(
+        _number(run.ended_at),
+        run.outcome or "",
+        run.error or "no reason was given",
+        run.run_id,
+        tuple(LogLine(NAN, "", line) for line in lines),
+    )
+
+
+def feed_row(state: FeedState, now: float) -> FeedRow:
+    """One feed with its worst symbol."""
+    feed = state.feed
+    overdue = ((symbol, state.overdue(known, now)) for symbol, known in state.known.items())
+    late = sorted((each for each in overdue if each[1] > 0), key=lambda each: (-each[1], each[0]))
+    missing = sum(
+        state.calendar.expected_bars(feed.interval, state.known[symbol].from_when, now - feed.delay)
+        for symbol, _ in late
+    )
+    ends = [known.end for known in state.known.values() if not math.isnan(known.end)]
+    return FeedRow(
+        state.name,
+        feed.source,
+        feed.interval,
+        feed.exchange,
+        open=state.calendar.is_open(now),
+        symbols=len(feed.symbols),
+        newest=max(ends, default=NAN),
+        overdue=late[0][1] if late else 0.0,
+        missing=missing,
+        late=tuple(late[:_LATE]),
+        late_count=len(late),
+        limits=tuple(feed.max_overdue.items()),
+        problem=state.problem or "",
+    )
+
+
+def strategy_row(name: str, strategy: Strategy, known: Mapping[str, Any]) -> StrategyRow:
+    """One strategy; `known` is its summary."""
+    return StrategyRow(
+        name,
+        strategy.currency,
+        known["equity"],
+        known["drawdown"],
+        known["pnl_today"],
+        known["last_update"],
+        strategy.max_age or NAN,
+        tuple(strategy.max_drawdown.items()),
+        strategy.severity,
+        known["problem"] or "",
+    )

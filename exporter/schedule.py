@@ -254,8 +254,7 @@ class Scheduler:
             jump = now - wall - passed
             wall, steady = now, steady + passed
             try:
-                if not self._state.durable:
-                    await self._state.probe()
+                await self._state.probe()
                 healed = self._state.durable and not durable
                 durable = self._state.durable
                 await self._after_pulse(jump, healed)

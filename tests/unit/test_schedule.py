@@ -301,6 +301,41 @@ async def test_the_pulse_notices_a_jump_and_a_healed_state(
     assert h.state.probes > 0
 
 
+async def test_the_pulse_looks_after_a_state_that_is_well(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody else deletes old rows, or sees that a damaged file was moved away."""
+    monkeypatch.setattr("exporter.schedule.PULSE_SECONDS", 0.02)
+    path = tmp_path / "state.db"
+    path.write_text("no database")
+    clock = ManualClock(at("2026-11-24T06:59"))
+    state = State.open(path, clock)
+    await state.journal("old", clock.now() - 91 * 86400, {})
+    await state.journal("new", clock.now(), {})
+    scheduler = Scheduler(
+        state,
+        FakeRunner(FakeState()),
+        Calendars(tmp_path, {}, clock),
+        clock,
+        Metrics(CollectorRegistry()),
+    )
+    await scheduler.apply(Config())
+    await scheduler.start()
+    try:
+        assert not state.healthy
+        for aside in tmp_path.glob("*.corrupt-*"):
+            aside.unlink()
+        for _ in range(200):
+            if state.healthy and len(await state.journal_rows(0.0)) == 1:
+                break
+            await asyncio.sleep(0.02)
+    finally:
+        await scheduler.stop()
+    assert state.healthy
+    assert [row.kind for row in await state.journal_rows(0.0)] == ["new"]
+    await state.close()
+
+
 async def test_the_real_state_keeps_the_place_over_a_restart(tmp_path: Path) -> None:
     """Missed slots are counted by the process that finds them and by no later one."""
     clock = ManualClock(at("2026-11-24T06:59"))

@@ -19,6 +19,8 @@ from exporter.sources.envelope import Redact, timestamp_seconds
 _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _EARLIEST_MS = 315_532_800_000
 """1980: what lies before was meant in seconds."""
+_ROUNDING = Decimal("0.001")
+"""Prices of a bar may be rounded and adjusted apart: its close may lie a trifle above its high."""
 _AHEAD_SECONDS = 60.0
 """A server's clock may be ahead of ours by this much."""
 
@@ -72,9 +74,10 @@ def _bar(row: Any, symbol: str, place: int, now: float) -> Bar:
     start = _moment(row, "time", where, now)
     low, high = _price(row, "low", where), _price(row, "high", where)
     opened, closed = _price(row, "open", where), _price(row, "close", where)
-    if high < low:
+    slack = high * _ROUNDING
+    if high + slack < low:
         raise malformed(f"{where}: high lies below low")
-    if not (low <= opened <= high and low <= closed <= high):
+    if min(opened, closed) < low - slack or max(opened, closed) > high + slack:
         raise malformed(f"{where}: open or close lies outside low and high")
     volume = _number(row, "volume", where)
     return Bar(symbol, start, float(opened), float(high), float(low), float(closed), float(volume))
@@ -175,7 +178,7 @@ def _moment(row: dict[str, Any], key: str, where: str, now: float) -> float:
     if value < _EARLIEST_MS:
         raise malformed(f"{where}: `{key}` lies before 1980")
     if value / 1000 > now + _AHEAD_SECONDS:
-        raise malformed(f"{where}: `{key}` lies in the future")
+        raise malformed(f"{where}: `{key}` lies in the future; is this machine's clock right?")
     return value / 1000
 
 

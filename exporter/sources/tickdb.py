@@ -118,10 +118,7 @@ class TickDB:
                     f"{symbol}: the source ignores start_time and end_time; does the plan "
                     "include history?",
                 )
-            # A server may cap a page silently below what was asked; all documented caps are
-            # multiples of 100.
-            cut = len(bars) % 100 == 0
-            return [bar for bar in bars if low <= bar.start < high], cut
+            return [bar for bar in bars if low <= bar.start < high], _may_be_cut(len(bars))
 
         return await all_pages(page, start, end, length) if start < end else []
 
@@ -234,6 +231,12 @@ class TickDB:
             return SourceError("api", text, code=2002)
         self._unknown.pop(symbol, None)
         return None
+
+
+def _may_be_cut(count: int) -> bool:
+    # A server may cap a page silently below what was asked. Caps are round numbers, or powers of 2;
+    # a page that has such a size by chance costs a request more.
+    return count > 0 and (count % 10 == 0 or (count >= 64 and count & (count - 1) == 0))
 
 
 def _bars_in(data: Any) -> int:

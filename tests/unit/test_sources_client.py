@@ -166,7 +166,7 @@ class History:
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-@pytest.mark.parametrize("cap", [1000, 500, 100])
+@pytest.mark.parametrize("cap", [1000, 512, 250, 100])
 @pytest.mark.parametrize("count", [0, 1, 99, 1000, 1001, 2345])
 async def test_history_is_paged_whole(newest_first: bool, cap: int, count: int) -> None:
     """Whichever end a cut page holds, whatever the server's own cap: every bar, once, sorted."""
@@ -176,7 +176,7 @@ async def test_history_is_paged_whole(newest_first: bool, cap: int, count: int) 
     async with bench.client() as source:
         bars = await source.history("AAPL.US", "1m", NOW - 3000 * MINUTE, NOW + MINUTE)
     assert [bar.start for bar in bars] == server.starts
-    assert len(server.asked) <= count // cap + 3
+    assert len(server.asked) <= count // cap + 4
 
 
 async def test_history_is_half_open() -> None:
@@ -210,6 +210,16 @@ async def test_a_broken_page_fails_the_history() -> None:
             await source.history("AAPL.US", "1m", NOW - 600, NOW)
     assert raised.value.reason == "malformed"
     assert bench.failures("/market/kline") == {"malformed": 1}
+
+
+async def test_prices_that_were_rounded_apart_are_no_fault() -> None:
+    """A close a hundredth above the high is nothing to lose a symbol for."""
+    bench = Bench()
+    rows = [row(NOW - 60, high="100.49", close="100.50")]
+    bench.server.script = [lambda r: good([series("AAPL.US", rows)])]
+    async with bench.client() as source:
+        answer = await source.latest(["AAPL.US"], "1m")
+    assert answer.good["AAPL.US"][0].close == 100.5
 
 
 async def test_recent_bars_of_one_symbol() -> None:

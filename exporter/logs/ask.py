@@ -28,6 +28,8 @@ FOLLOW_SECONDS = 0.25
 MOST_OF_RUN = 2000
 """Lines of one run that are handed to a page: the first tenth and the last."""
 RUN_SLACK_SECONDS = 120.0
+FARTHEST_SECONDS = 3650 * 86400.0
+"""Farther back there are no log files."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,9 @@ def main(
     line was found; 2 for wrong use.
     """
     clock, out = clock or SystemClock(), out or sys.stdout
-    if level is not None and level not in LOG_LEVELS:
-        print(f"{level!r} is no level; write one of {', '.join(LOG_LEVELS)}", file=sys.stderr)
-        return 2
     try:
-        back = parse_duration(since) if since else (3650 * 86400.0 if run else 86400.0)
+        back = _how_far_back(since, run)
+        _check(config, task=task, run=run, level=level)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -105,8 +105,6 @@ def main(
             show(record)
             if follow:
                 last.append(_line(record).encode())
-    if broken:
-        print(f"({broken} broken lines were left out)", file=sys.stderr)
     if tail is not None:
         known = set(last)
 
@@ -114,8 +112,42 @@ def main(
             if wanted(record) and _line(record).encode() not in known:
                 show(record)
 
-        _follow(tail, show_new, out, stop)
+        _follow(tail, show_new, count_broken, out, stop)
+    if broken:
+        print(f"({broken} broken lines were left out)", file=sys.stderr)
+    if not found and not follow:
+        print(_nothing(config, wanted, since), file=sys.stderr)
     return 0 if found or follow else 1
+
+
+def _how_far_back(since: str | None, run: str | None) -> float:
+    """Seconds; a day when nothing is said, all there is for a run. Raises :class:`ValueError`."""
+    if since is None:
+        return FARTHEST_SECONDS if run else 86400.0
+    return min(parse_duration(since), FARTHEST_SECONDS)
+
+
+def _check(config: Config, *, task: str | None, run: str | None, level: str | None) -> None:
+    """Raises :class:`ValueError` with what to write instead."""
+    if level is not None and level not in LOG_LEVELS:
+        raise ValueError(f"{level!r} is no level; write one of {', '.join(LOG_LEVELS)}")
+    if run is not None and not run.strip():
+        raise ValueError("--run needs a run's id, or its beginning; `quant-exporter logs` has them")
+    if task is not None and not task.strip():
+        raise ValueError(f"--task needs a name: {', '.join(config.tasks) or 'none is configured'}")
+
+
+def _nothing(config: Config, wanted: Wanted, since: str | None) -> str:
+    """Why there may be nothing to show, and where was looked."""
+    what = [f"of run {wanted.run}"] if wanted.run else []
+    what += [f"of task {wanted.task}"] if wanted.task else []
+    what += [f"of level {wanted.level} or above"] if wanted.level else []
+    if not wanted.run or since:
+        what.append(f"in the last {since or '24h'}")
+    text = f"no line {' '.join(what)} in {config.logs.directory}".rstrip()
+    if wanted.task and wanted.task not in config.tasks:
+        text += f"; the tasks are {', '.join(config.tasks) or 'none yet'}"
+    return text
 
 
 def _line(record: Record) -> str:
@@ -128,13 +160,19 @@ def _open_file(directory: Path) -> Path | None:
 
 
 def _follow(
-    tail: Tail, show: Callable[[Record], None], out: TextIO, stop: Callable[[], bool]
+    tail: Tail,
+    show: Callable[[Record], None],
+    on_broken: Callable[[], None],
+    out: TextIO,
+    stop: Callable[[], bool],
 ) -> None:
     while not stop():
         for line in tail.lines():
             record = parse(line)
             if record is not None:
                 show(record)
+            elif line:
+                on_broken()
         out.flush()
         time.sleep(FOLLOW_SECONDS)
 

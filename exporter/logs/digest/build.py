@@ -73,7 +73,7 @@ def _number(connection: duckdb.DuckDBPyConnection, what: str, where: str) -> int
 _GROUPED = """
   SELECT fingerprint(level, logger, error_type, message) AS print, any_value(level),
          any_value(logger), any_value(error_type), count(*), min(timestamp), max(timestamp),
-         arg_max(coalesce(message, ''), timestamp), arg_max(coalesce(error_message, ''), timestamp),
+         arg_max(first_line(message), timestamp), arg_max(coalesce(error_message, ''), timestamp),
          arg_max(run_id, timestamp)
   FROM notable WHERE level IN ('error', 'critical')
   GROUP BY 1 ORDER BY 5 DESC, 6, 1
@@ -164,13 +164,13 @@ def _alerts(connection: duckdb.DuckDBPyConnection) -> tuple[list[AlertDay], int]
 
 
 def _strategies(request: Request) -> dict[str, dict[str, Any]]:
-    """The strategies' day, from the end-of-day report and, newer, from the state."""
+    """The strategies' day, from the end-of-day reports (one an exchange) and, newer, the state."""
     day = datetime.fromtimestamp(request.start, request.zone_info).date()
-    try:
-        text = (request.reports / f"end_of_day-{day}.json").read_text(encoding="utf-8")
-        found = json.loads(text)["strategies"]
-    except (OSError, ValueError, KeyError, TypeError):
-        found = {}
-    reported = found if isinstance(found, dict) else {}
-    known = {name: dict(said) for name, said in reported.items() if isinstance(said, dict)}
+    known: dict[str, dict[str, Any]] = {}
+    for path in sorted(request.reports.glob(f"end_of_day*-{day}.json")):
+        try:
+            reported = json.loads(path.read_text(encoding="utf-8"))["strategies"]
+            known |= {name: dict(said) for name, said in reported.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
     return known | {name: dict(said) for name, said in request.strategies.items()}

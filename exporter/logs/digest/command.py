@@ -19,6 +19,8 @@ from exporter.logs.digest.render import markdown, page
 from exporter.logs.files import midnight
 from exporter.units import parse_duration
 
+FARTHEST_SECONDS = 3650 * 86400.0
+"""Farther back there are no log files."""
 Format = Literal["md", "html", "json"]
 
 
@@ -110,7 +112,8 @@ def asked(
         if day is not None:
             raise WrongUse("say either --day or --since")
         try:
-            start, end, title = now - parse_duration(since), now, f"last {since}"
+            back = min(parse_duration(since), FARTHEST_SECONDS)
+            start, end, title = now - back, now, f"last {since}"
         except ValueError as error:
             raise WrongUse(str(error)) from error
         ahead = today + timedelta(days=1)
@@ -126,7 +129,7 @@ def asked(
         end=end,
         title=title,
         reports=reports_folder(config),
-        due=due(*tomorrow),
+        due=due(*tomorrow) if tomorrow[1] > now else (),  # of a day long ago nothing is due
         budget=ALERT_BUDGET,
         now=now,
         strategies=strategies(min(now, end - 1.0)),

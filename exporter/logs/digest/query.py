@@ -45,6 +45,7 @@ CREATE MACRO seconds_of(t) AS
   CASE WHEN try_cast(t AS DOUBLE) BETWEEN 0 AND 1e9 THEN try_cast(t AS DOUBLE) END;
 CREATE MACRO number_of(t) AS
   CASE WHEN try_cast(t AS BIGINT) BETWEEN 0 AND 1000000000000 THEN try_cast(t AS BIGINT) END;
+CREATE MACRO first_line(t) AS split_part(coalesce(t, ''), chr(10), 1);
 CREATE MACRO fingerprint(level, logger, kind, t) AS
   left(md5(concat_ws('|', level, logger, coalesce(kind, ''), wording(t))), 10);
 """

@@ -287,7 +287,7 @@ def _one_line(text: str) -> str:
 
 def _cell(text: str) -> str:
     """Nothing of Markdown's own: no cell's end, no markup, no link, no picture."""
-    return re.sub(r"[\\|\[\]`*]", r"\\\g<0>", text).replace("<", "&lt;")
+    return re.sub(r"[\\|\[\]`]", r"\\\g<0>", text).replace("<", "&lt;")
 
 
 def _row(cells: Iterable[str], tag: str) -> str:

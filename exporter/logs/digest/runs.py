@@ -29,7 +29,7 @@ def tasks(connection: duckdb.DuckDBPyConnection) -> list[TaskDay]:
         SELECT task, coalesce(outcome, '?'), count(*),
                count(*) FILTER (number_of(attempts) > 1),
                median(seconds_of(duration_seconds)),
-               arg_max(coalesce(error_message, message), timestamp), max(timestamp)
+               arg_max(coalesce(error_message, first_line(message)), timestamp), max(timestamp)
         FROM notable WHERE event = 'run_ended' AND task IS NOT NULL
         GROUP BY 1, 2 ORDER BY 1, 2
         """,

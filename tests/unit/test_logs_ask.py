@@ -1,0 +1,169 @@
+"""Lines are found, shown once each, and followed through whatever becomes of their files."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from exporter.config import Config, Logs
+from exporter.logs import ask
+from exporter.logs.files import DayFiles, Limits, files_of
+from exporter.logs.reading import stamp
+from exporter.logs.writing import Line
+from tests.unit.clocks import ManualClock
+
+ZONE = ZoneInfo("America/New_York")
+NOON = 1_790_000_000.0 - 3600
+
+
+class Program:
+    """Writes log files as the exporter does, while a test asks for their lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ManualClock(NOON)
+        self.config = Config(state=folder / "state.db", logs=Logs(directory=folder / "log"))
+        self.folder = folder / "log"
+        self._files = DayFiles("exporter", Limits(self.folder, ZONE, 1000))
+
+    def log(self, message: str, **fields: object) -> None:
+        data = {"timestamp": stamp(self.clock.now()), "level": "info", "logger": "a"}
+        content = json.dumps({**data, "message": message, **fields}).encode() + b"\n"
+        assert self._files.write([Line(self.clock.now(), "info", "a", None, content)]) == 1
+
+    def ask(self, **asked: object) -> tuple[int, list[str]]:
+        """Exit status and what is printed, the time left out."""
+        out = io.StringIO()
+        given = {"clock": self.clock, "out": out} | asked
+        status = ask.main(self.config, **given)  # type: ignore[arg-type]
+        return status, [line[29:] for line in out.getvalue().splitlines()]
+
+    def follow(self, *steps: Callable[[], object], **asked: object) -> list[str]:
+        """What is printed while `steps` happen, one between two looks."""
+        left = [lambda: None, *steps, lambda: None]
+
+        def stop() -> bool:
+            if not left:
+                return True
+            left.pop(0)()
+            return False
+
+        return self.ask(follow=True, stop=stop, **asked)[1]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    monkeypatch.setattr(ask, "FOLLOW_SECONDS", 0.0)
+    return Program(tmp_path)
+
+
+def test_following_goes_on_through_rotations_midnight_and_restarts(program: Program) -> None:
+    """Each line once, in its order, whatever file it is in by then."""
+
+    def burst(start: int) -> None:
+        for number in range(start, start + 40):  # several parts between two looks
+            program.log(f"line {number:03d}")
+
+    def midnight() -> None:
+        program.clock.advance(43_200)
+        program.log("line 080")
+
+    def restart() -> None:
+        program._files.close()
+        program._files = DayFiles("exporter", Limits(program.folder, ZONE, 1000))
+        program.log("line 081")
+
+    def compress() -> None:
+        for file in files_of(program.folder, "exporter"):
+            if not file.open:
+                packed = file.path.with_name(file.path.name + ".gz")
+                packed.write_bytes(gzip.compress(file.path.read_bytes()))
+                file.path.unlink()
+        program.log("line 082")
+
+    program.log("line")
+    shown = program.follow(
+        lambda: burst(0), lambda: burst(40), midnight, restart, compress,
+        lambda: program.log("line 083"),
+    )  # fmt: skip
+    assert shown == ["a: line", *(f"a: line {number:03d}" for number in range(84))]
+
+
+def test_following_shows_what_was_there_first_and_nothing_twice(program: Program) -> None:
+    """With the same choice of lines."""
+    program.log("old", task="scan")
+    program.log("other", task="report")
+    shown = program.follow(
+        lambda: program.log("new", task="scan"), lambda: program.log("other", task="report"),
+        task="scan", since="8h",
+    )  # fmt: skip
+    assert shown == ["a [scan]: old", "a [scan]: new"]
+
+
+def test_following_may_begin_before_there_is_a_file(program: Program) -> None:
+    """Nothing is there yet; then the first line is shown."""
+    assert program.follow(lambda: program.log("first")) == ["a: first"]
+
+
+def test_broken_lines_are_left_out_and_counted(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are there, and those that come."""
+    program.log("good")
+    (path,) = program.folder.iterdir()
+    path.write_bytes(path.read_bytes() + b'{"half\n')
+
+    def tear() -> None:
+        with path.open("ab") as file:
+            file.write(b"\xff\xfe\n[1]\n\n")
+
+    assert program.follow(tear, lambda: program.log("after")) == ["a: good", "a: after"]
+    assert capsys.readouterr().err == "(3 broken lines were left out)\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"level": "loud"}, "'loud' is no level; write one of debug, info, warning, error"),
+        ({"since": "8"}, "'8' is no duration"),
+        ({"since": ""}, "'' is no duration"),
+        ({"run": ""}, "--run needs a run's id"),
+        ({"task": " "}, "--task needs a name: none is configured"),
+    ],
+)
+def test_wrong_use_is_said_with_what_to_write(
+    program: Program, asked: dict[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the exit status tells it from finding nothing."""
+    assert program.ask(**asked) == (2, [])
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_finding_nothing_says_where_was_looked(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With all that was asked for; also when there is no folder, and for times before all time."""
+    assert program.ask(task="scan", level="error", since="99999999d") == (1, [])
+    assert capsys.readouterr().err == (
+        f"no line of task scan of level error or above in the last 99999999d in {program.folder}; "
+        "the tasks are none yet\n"
+    )
+
+
+def test_what_others_sent_does_not_command_the_terminal(program: Program) -> None:
+    """Escape codes, the one-byte kind, turned directions and forged lines, in every field."""
+    evil = "\x1b[2J\x9b31m\u202e\u2066 \r\x07\x00"
+    program.log(evil, logger=evil, level=evil, task=evil, timestamp=stamp(NOON - 9) + evil,
+                note=evil, stack=evil, symbol=[evil], event=evil)  # fmt: skip
+    out = io.StringIO()
+    assert ask.main(program.config, clock=program.clock, out=out) == 0
+    program.follow(lambda: program.log(evil, timestamp="0001-01-01T00:00:00Z", level=[evil]))
+    shown = program.follow(lambda: program.log(evil, stack=evil), since="10m")
+    text = out.getvalue() + "\n".join(shown)
+    assert "\\x1b[2J\\x9b31m\\u202e\\u2066" in text
+    assert not set("\x1b\x9b\u202e\u2066\r\x07\x00") & set(text)

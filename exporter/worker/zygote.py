@@ -46,7 +46,10 @@ class _Daemon:
                 os.read(wake_read, 4096)
                 self._reap()
             if self.sock.fileno() in ready:
-                message, fds, _, _ = socket.recv_fds(self.sock, 4096, 2)
+                try:
+                    message, fds, _, _ = socket.recv_fds(self.sock, 4096, 2)
+                except ConnectionResetError:
+                    message = b""  # it was killed before it had read all that we said
                 if not message:
                     self._end()
                     return None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.integration.processes import ROOT, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -56,7 +60,29 @@ def test_nothing_outlives_a_daemon_that_is_killed(tmp_path: Path) -> None:
     finally:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
-    end = time.monotonic() + 10
-    while any(is_alive(pid) for pid in pids):
-        assert time.monotonic() < end, "something outlived its daemon"
-        time.sleep(0.02)
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "all to be gone", 10)
+
+
+def test_nothing_outlives_a_daemon_that_did_not_listen(tmp_path: Path) -> None:
+    """Killed with words of the forkserver unread, its end looks like a broken connection."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control, far = socket.socketpair()
+    job = {
+        "env": {"PATH": "/usr/bin:/bin"}, "folder": str(tmp_path), "code": [], "level": "info",
+        "command": ["sh", "-c", SCRIPT], "run": None, "about": {},
+    }  # fmt: skip
+    with (tmp_path / "said").open("w") as said:
+        forkserver = subprocess.Popen(
+            [sys.executable, "-m", "exporter.worker.zygote", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()], stderr=said, env={"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        theirs.close()
+        socket.send_fds(ours, [json.dumps({"fork": 1}).encode()], [far.fileno(), said.fileno()])
+        far.close()
+        control.sendall(json.dumps(job).encode() + b"\n")
+        wait_for((tmp_path / "pids").exists, "the command to start", 20)
+        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        ours.close()
+        assert forkserver.wait(10) == 0
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "all to be gone", 10)
+    assert (tmp_path / "said").read_text() == ""

@@ -15,6 +15,7 @@ from exporter.callables import NotFoundError, find_kind
 from exporter.clock import Clock
 from exporter.config import Config, Task
 from exporter.runner.coroutines import CANCEL_SECONDS, HELD_SECONDS, Loader, call
+from exporter.sources.base import SourceError
 from exporter.tasks.context import About, Context, Permanent, Services
 from exporter.tasks.outcome import Outcome, of_exception
 from exporter.units import format_duration
@@ -135,6 +136,14 @@ class Attempts:
             return {"result": await self._fetch(method, arguments)}
         except Permanent as error:
             return {"error": str(error), "permanent": True}
+        except SourceError as error:  # raised again there, as a coroutine gets it
+            return {
+                "error": error.message,
+                "reason": error.reason,
+                "code": error.code,
+                "retryable": error.retryable,
+                "retry_after": error.retry_after,
+            }
         except Exception as error:  # noqa: BLE001  goes on to the task, which decides
             said = of_exception(error)
             return {

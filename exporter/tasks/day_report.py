@@ -101,7 +101,7 @@ def _markdown(data: dict[str, Any]) -> str:
     if strategies:
         rows = [
             (name, s["currency"], report.number(s["equity"]), report.number(s["pnl_today"]),
-             report.percent(-s["drawdown"]))
+             report.percent(s["drawdown"]).removeprefix("+"))
             for name, s in strategies.items()
         ]  # fmt: skip
         text += (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from exporter.clock import iso
@@ -54,7 +53,7 @@ async def pre_market_scan(context: Context) -> int:
                 {"symbol": symbol, "previous_close": close, "price": price,
                  "move": price / close - 1}
             )  # fmt: skip
-    _publish(context, parts, rows, problems, stale)
+    _publish(context, calendar.day_of(now).isoformat(), rows, problems, stale)
     if stale:
         raise StaleData(
             f"the bar of the session of {session.day} is not there for {', '.join(stale[:5])}"
@@ -92,7 +91,7 @@ async def _last_prices(context: Context, source: str, symbols: list[str]) -> dic
 
 def _publish(
     context: Context,
-    parts: Parts,
+    day: str,
     rows: list[dict[str, Any]],
     problems: dict[str, str],
     stale: list[str],
@@ -105,7 +104,6 @@ def _publish(
         )  # fmt: skip
     rows = sorted(rows, key=lambda row: abs(row["move"]) if row["move"] == row["move"] else 0.0)
     rows.reverse()
-    day = datetime.fromtimestamp(context.clock.now(), parts.zone).date().isoformat()
     lines = [
         (
             row["symbol"],
@@ -121,5 +119,6 @@ def _publish(
     text += "".join(f"\n- stale: {line}" for line in stale)
     text += "".join(f"\n- {symbol}: {problem}" for symbol, problem in problems.items())
     data = {"day": day, "symbols": rows, "problems": problems, "stale": stale}
+    parts: Parts = context.parts
     name = parts.report_name("pre_market_scan", context.task)
     report.write(parts.reports, f"{name}-{day}", text, data)

@@ -76,6 +76,16 @@ class _Line:
             raise Stopped
         if answer.get("permanent"):
             raise Permanent(answer["error"])
+        if "reason" in answer:
+            from exporter.sources.base import SourceError
+
+            raise SourceError(
+                answer["reason"],
+                answer["error"],
+                retryable=answer["retryable"],
+                retry_after=answer["retry_after"],
+                code=answer["code"],
+            )
         if "error" in answer:
             raise RefusedError(answer["error"], answer["retryable"], answer["retry_after"])
         return answer["result"]

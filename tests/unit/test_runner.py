@@ -89,6 +89,12 @@ def bars(context):
     assert found["NVDA.US"][0].close == 2.5
     return found["NVDA.US"]
 def bad_symbol(context): context.latest(["NOPE.US"], "1d")
+def catches(context):
+    from exporter.sources import SourceError
+    try:
+        context.latest(["NOPE.US"], "1d")
+    except SourceError as error:
+        return len(error.reason)
 def logs(context):
     context.log.warning("hello %s", "there", extra={"event": "greeting"})
 
@@ -197,7 +203,8 @@ def is_alive(pid: int) -> bool:
         ("forks", "success", 1, None),
         ("prints_much", "success", 1, None),
         ("bars", "success", 1, None),
-        ("bad_symbol", "error", None, "2002 no such symbol"),
+        ("bad_symbol", "error", None, "SourceError: 2002 no such symbol"),
+        ("catches", "success", 3, None),
         ("co", "success", 3, None),
         ("co_raises", "error", None, "KeyError: 'x'"),
         ("co_exits", "error", None, "called sys.exit(3)"),

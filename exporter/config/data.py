@@ -50,6 +50,9 @@ class Source(Model):
         return self
 
 
+_SPREAD_SECONDS = 300.0
+
+
 class Feed(Model):
     """The symbols of one source at one interval that must stay fresh."""
 
@@ -79,8 +82,15 @@ class Feed(Model):
 
     @property
     def poll_seconds(self) -> float:
-        """How often the source is asked, in seconds; the interval unless said otherwise."""
-        return self.poll or INTERVAL_SECONDS[self.interval]
+        """How often the source is asked, in seconds; the interval unless said otherwise.
+
+        A spread that is watched is asked for every five minutes: one sample at the open, where
+        spreads are wide, must not stand for the day.
+        """
+        if self.poll:
+            return self.poll
+        interval = INTERVAL_SECONDS[self.interval]
+        return min(interval, _SPREAD_SECONDS) if self.max_spread else interval
 
 
 class Overrides(Model):

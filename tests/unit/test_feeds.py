@@ -249,6 +249,19 @@ async def test_a_spread_that_nobody_renews_is_no_spread() -> None:
     assert math.isnan(house.value("quant_data_spread_ratio", symbol="A.US"))
 
 
+async def test_a_spread_that_is_watched_is_asked_for_all_day() -> None:
+    """Also by a feed of daily bars: the wide one at the open does not stand until the close."""
+    house = House("2026-11-24T09:30:02", "1d", max_spread={"warning": "0.5%"})
+    await house.poll()
+    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T09:35:02")
+    house.clock.set(at("2026-11-24T09:35:02"))
+    await house.poll()
+    assert house.feed.last_full == house.clock.now()
+    unwatched = House("2026-11-24T09:30:02", "1d")
+    await unwatched.poll()
+    assert unwatched.feed.next_poll(unwatched.clock.now()) == at("2026-11-24T16:00:02")
+
+
 async def test_a_feed_is_polled_when_it_matters() -> None:
     """At each bar's end while open; not at night; at the open; often while a bar is missing."""
     house = House("2026-11-24T10:00:30")

@@ -62,11 +62,12 @@ def board(
     )
     source = parts.DatasourceVariable("datasource").label("Data source").type("prometheus")
     made.with_variable(source)
-    made.with_variable(_variable("job", "quant_exporter_build_info", "Job"))
-    instances = 'quant_exporter_build_info{job=~"$job"}'
-    made.with_variable(_variable("instance", instances, "Instance"))
+    # "All" are the exporters: other programs have `up` and `process_…`, too.
+    made.with_variable(_variable("job", "quant_exporter_build_info"))
+    made.with_variable(_variable("instance", 'quant_exporter_build_info{job=~"$job"}'))
     for label, metric in variables:
-        made.with_variable(_variable(label, promql(metric + "{@}"), label.capitalize()))
+        # Whatever there is: 500 symbols in each query would be long.
+        made.with_variable(_variable(label, promql(metric + "{@}")).all_value(".+"))
     for annotation in _annotations():
         made.annotation(annotation)
     x = y = row = 0
@@ -79,10 +80,10 @@ def board(
     return made.build()
 
 
-def _variable(label: str, known_by: str, title: str) -> parts.QueryVariable:
+def _variable(label: str, known_by: str) -> parts.QueryVariable:
     return (
         parts.QueryVariable(label)
-        .label(title)
+        .label(label.capitalize())
         .datasource(SOURCE)
         .query({"query": f"label_values({known_by}, {label})", "refId": label})
         .definition(f"label_values({known_by}, {label})")
@@ -90,7 +91,6 @@ def _variable(label: str, known_by: str, title: str) -> parts.QueryVariable:
         .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(".+")
         .current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
     )
 
@@ -100,7 +100,7 @@ def _annotations() -> list[parts.AnnotationQuery]:
         "process_start_time_seconds{@}"
         " * on (job, instance) group_left (version) quant_exporter_build_info{@} * 1000"
     )
-    reloaded = "quant_exporter_config_last_reload_success_timestamp_seconds{@} * 1000"
+    reloaded = "(quant_exporter_config_last_reload_success_timestamp_seconds{@} > 0) * 1000"
     firing = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
     return [
         _annotation("Deploys and starts", started, NOTE, "started {{version}}", moment=True),

@@ -40,6 +40,12 @@ def rows(expr: str, *, name: str | None = None) -> prometheus.Dataquery:
     return now(expr, name=name).format(PromQueryFormat.TABLE)
 
 
+def moments(metric: str, by: str, *, chosen: str = "{@}", name: str) -> prometheus.Dataquery:
+    """The newest moment of each thing as rows, in the milliseconds that Grafana counts in. One that
+    never was is NaN, which Grafana would call an invalid date: its cell stays empty."""
+    return rows(f"max by ({by}) ({metric}{chosen} > 0) * 1000", name=name)
+
+
 def cells(expr: str) -> prometheus.Dataquery:
     """Counts by bucket for a heat map."""
     return series(expr, "{{le}}").format(PromQueryFormat.HEATMAP)

@@ -53,8 +53,11 @@ def queries() -> list[Query]:
 
 
 def filled(expr: str, *, rate: str = "2m", whole: str = "1d", chosen: str = ".+") -> str:
-    """The expression as Grafana would send it, with every variable at All."""
+    """The expression as Grafana would send it, with every variable at All: the exporters that there
+    are, and anything else."""
     expr = expr.replace("$__rate_interval", rate).replace("$__range", whole)
+    if chosen == ".+":
+        expr = expr.replace("$job", "quant-exporter").replace("$instance", "localhost:10077")
     return re.sub(r"\$\w+", chosen, expr)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
-from grafana.boards.overview import BUDGET, NO_EXPORTER
+from grafana.boards.overview import BUDGET, FIRING_ROWS, NO_EXPORTER
 from grafana.colours import BAD, FINE, NOTE, WARN
 from grafana.panels import figure, graph, sheet, steps, timeline
-from grafana.query import now, rows, series, some_or_zero
+from grafana.query import now, series, some_or_zero
 
 FIRING = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
 # A silence, however made, is the acknowledgement.
@@ -51,12 +51,12 @@ def build() -> Dashboard:
                 series(f"max by (alertname, severity) ({FIRING})", "{{alertname}} ({{severity}})"),
                 states={1: ("firing", BAD)}, nothing="nothing fired")),
             (24, 7, sheet(
-                "Firing now", "Every alert that fires now.",
-                rows(FIRING),
+                "Firing now", "Every alert that fires now, the worst first.",
+                FIRING_ROWS,
                 columns={"severity": "Severity", "alertname": "Alert", "task": "Task",
                          "feed": "Feed", "strategy": "Strategy", "exchange": "Exchange",
                          "source": "Source"},
-                sort="Severity", nothing="nothing fires")),
+                nothing="nothing fires")),
             (12, 8, graph(
                 "Notifications by tier", "What Alertmanager handed to the journal.",
                 series("sum by (severity, status) (increase(quant_alert_notifications_total{@}"

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana.board import board
 from grafana.colours import IDLE, NOTE
 from grafana.panels import graph, sheet, timeline
-from grafana.query import rows, series
+from grafana.query import moments, rows, series
 
 FEED = '{@, feed=~"$feed"}'
 BOTH = '{@, feed=~"$feed", symbol=~"$symbol"}'
@@ -35,9 +35,9 @@ def build() -> Dashboard:
                 "Worst symbols", "The 20 symbols with the longest overdue bars.",
                 rows(f"topk(20, max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))",
                      name="A"),
-                rows(f"max by (feed, symbol) (quant_data_last_bar_timestamp_seconds{BOTH} * 1000)"
-                     " and topk(20, max by (feed, symbol) "
-                     f"(quant_data_overdue_seconds{BOTH}))", name="B"),
+                rows("max by (feed, symbol) "
+                     f"(quant_data_last_bar_timestamp_seconds{BOTH} > 0) * 1000 and topk(20, "
+                     f"max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))", name="B"),
                 rows(f"max by (feed, symbol) (quant_data_close_price{BOTH}) and topk(20, "
                      f"max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))", name="C"),
                 columns={"feed": "Feed", "symbol": "Symbol", "Value #A": "Overdue",
@@ -72,27 +72,24 @@ def build() -> Dashboard:
                        "[$__rate_interval]))", "{{source}} {{reason}}"),
                 zero=True, bars=True, calcs=("sum",), nothing="no failure is known")),
             (12, 8, graph(
-                "Requests", "Requests a minute, retries included, against the source's own budget.",
+                "Requests", "Requests a minute, retries included. A source's budget stands in "
+                "exporter.yml.",
                 series("60 * sum by (source, endpoint) (rate(quant_fetch_requests_total{@}"
                        "[$__rate_interval]))", "{{source}} {{endpoint}}"),
                 unit="reqpm", zero=True, calcs=("mean", "max"), nothing="no request yet")),
             (12, 6, sheet(
                 "Sources", "Whether prices are made up, and when the key expires.",
                 rows("max by (source) (quant_source_simulated{@})", name="A"),
-                rows("max by (source) (quant_source_key_expiry_timestamp_seconds{@} * 1000)",
-                     name="B"),
+                moments("quant_source_key_expiry_timestamp_seconds", "source", name="B"),
                 columns={"source": "Source", "Value #A": "Prices", "Value #B": "Key expires"},
                 units={"Key expires": "dateTimeFromNow"},
                 states={"Prices": {0: ("real", NOTE), 1: ("simulated", IDLE)}},
                 nothing="no source is configured")),
             (12, 6, sheet(
                 "Calendars", "Next open and close, and where the known sessions end.",
-                rows("max by (exchange) (quant_market_next_open_timestamp_seconds{@} * 1000)",
-                     name="A"),
-                rows("max by (exchange) (quant_market_next_close_timestamp_seconds{@} * 1000)",
-                     name="B"),
-                rows("max by (exchange) (quant_calendar_end_timestamp_seconds{@} * 1000)",
-                     name="C"),
+                moments("quant_market_next_open_timestamp_seconds", "exchange", name="A"),
+                moments("quant_market_next_close_timestamp_seconds", "exchange", name="B"),
+                moments("quant_calendar_end_timestamp_seconds", "exchange", name="C"),
                 columns={"exchange": "Exchange", "Value #A": "Next open", "Value #B": "Next close",
                          "Value #C": "Sessions known until"},
                 units={"Next open": "dateTimeFromNow", "Next close": "dateTimeFromNow",

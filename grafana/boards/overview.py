@@ -22,6 +22,12 @@ LATE = (
 BUDGET = (
     'sum(increase(quant_alert_notifications_total{@, severity!="critical", status="firing"}[1d]))'
 )
+FIRING_ROWS = rows("""
+  ALERTS{alertstate="firing", severity="critical"}
+  or ALERTS{alertstate="firing", severity="warning"}
+  or ALERTS{alertstate="firing", severity!~"critical|warning", alertname!="QuantWatchdog"}
+""")
+"""What fires, the worst first: `or` keeps the order of its sides; names have another."""
 FIRING = 'count(ALERTS{{alertstate="firing", severity="{}", alertname!="QuantWatchdog"}})'
 
 
@@ -79,14 +85,14 @@ def _top() -> list[tuple[int, int, object]]:
 def _middle() -> list[tuple[int, int, object]]:
     task_link = link("tasks", task=cell("Task"))
     return [
-        (12, 7, sheet(
+        (12, 6, sheet(
             "Firing now", "Every alert that fires, the worst first. The watchdog always fires and "
             "is left out.",
-            rows('sort_desc(ALERTS{alertstate="firing", alertname!="QuantWatchdog"})'),
+            FIRING_ROWS,
             columns={"severity": "Severity", "alertname": "Alert", "task": "Task", "feed": "Feed",
                      "strategy": "Strategy"},
-            links={"Alert": link("alerts")}, sort="Severity", nothing="nothing fires")),
-        (12, 7, sheet(
+            links={"Alert": link("alerts")}, nothing="nothing fires")),
+        (12, 6, sheet(
             "Next runs", "The tasks that run next; paused ones have no next slot.",
             rows("bottomk(10, quant_task_next_slot_timestamp_seconds{@} * 1000 > 0)"),
             columns={"task": "Task", "Value": "Next run"},
@@ -97,14 +103,14 @@ def _middle() -> list[tuple[int, int, object]]:
 
 def _bottom() -> list[tuple[int, int, object]]:
     return [
-        (12, 8, graph(
+        (12, 7, graph(
             "Data overdue", "Time since the oldest missing bar fell due, the worst symbol of each "
             "feed; dashed lines are the limits. 0 is well, nights and weekends included.",
             series("max by (feed) (quant_data_overdue_seconds{@})", "{{feed}}"),
             series("max by (feed, severity) (quant_feed_overdue_limit_seconds{@})",
                    "limit {{feed}} {{severity}}"),
             unit="s", zero=True, limits="^limit .*", nothing="no feed is configured")),
-        (12, 8, graph(
+        (12, 7, graph(
             "Drawdown", "How far each strategy is below its peak, deposits and withdrawals taken "
             "out; dashed lines are the limits.",
             series("max by (strategy) (quant_strategy_drawdown_ratio{@})", "{{strategy}}"),
@@ -112,7 +118,7 @@ def _bottom() -> list[tuple[int, int, object]]:
                    "limit {{strategy}} {{severity}}"),
             unit="percentunit", zero=True, limits="^limit .*",
             nothing="no strategy is configured")),
-        (24, 5, timeline(
+        (24, 4, timeline(
             "Markets", "When each exchange is in session.",
             series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
             states={1: ("open", NOTE), 0: ("closed", IDLE)}, nothing="no exchange is configured")),

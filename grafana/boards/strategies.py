@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
 from grafana.panels import graph, sheet
-from grafana.query import rows, series
+from grafana.query import moments, rows, series
 
 CHOSEN = '{@, strategy=~"$strategy"}'
 
@@ -50,8 +50,8 @@ def build() -> Dashboard:
                 unit="s", zero=True, limits="^limit .*", nothing="no equity was reported")),
             (12, 8, sheet(
                 "Newest fills", "The newest fill of each strategy, symbol and side.",
-                rows("max by (strategy, symbol, side) "
-                     f"(quant_strategy_last_fill_timestamp_seconds{CHOSEN} * 1000)", name="A"),
+                moments("quant_strategy_last_fill_timestamp_seconds", "strategy, symbol, side",
+                        chosen=CHOSEN, name="A"),
                 rows("max by (strategy, symbol, side) "
                      f"(quant_strategy_last_fill_price{CHOSEN})", name="B"),
                 columns={"strategy": "Strategy", "symbol": "Symbol", "side": "Side",
@@ -64,8 +64,8 @@ def build() -> Dashboard:
                 rows(f"max by (strategy, symbol) (quant_backtest_sharpe_ratio{CHOSEN})", name="B"),
                 rows(f"max by (strategy, symbol) (quant_backtest_worst_drawdown_ratio{CHOSEN})",
                      name="C"),
-                rows("max by (strategy, symbol) "
-                     f"(quant_backtest_last_success_timestamp_seconds{CHOSEN} * 1000)", name="D"),
+                moments("quant_backtest_last_success_timestamp_seconds", "strategy, symbol",
+                        chosen=CHOSEN, name="D"),
                 columns={"strategy": "Strategy", "symbol": "Symbol", "Value #A": "Return",
                          "Value #B": "Sharpe", "Value #C": "Worst drawdown", "Value #D": "When"},
                 units={"Return": "percentunit", "Worst drawdown": "percentunit",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import graph, heat, sheet, timeline
-from grafana.query import cells, rows, series
+from grafana.query import cells, moments, rows, series
 
 STATES = {
     0: ("well", FINE),
@@ -16,18 +17,22 @@ STATES = {
     3: ("failing", BAD),
     4: ("late", WARN),
 }
-# One value a task: what stands first wins.
+# One value a task of each exporter: what stands first wins. Then the worst of all exporters.
 STATE = """
   max by (task) (
-       quant_task_paused{@, task=~"$task"} == 1) * 0 + 2
-  or max by (task) (
-       quant_task_consecutive_failures{@, task=~"$task"}
-       >= quant_task_failures_limit{@, task=~"$task"}) * 0 + 3
-  or max by (task) (time() > quant_task_deadline_timestamp_seconds{@, task=~"$task"}) * 0 + 4
-  or max by (task) (quant_task_running{@, task=~"$task"} == 1)
-  or max by (task) (quant_task_info{@, task=~"$task"}) * 0
+    (quant_task_paused{@, task=~"$task"} == 1) * 0 + 2
+    or (quant_task_consecutive_failures{@, task=~"$task"}
+        >= quant_task_failures_limit{@, task=~"$task"}) * 0 + 3
+    or (time() > quant_task_deadline_timestamp_seconds{@, task=~"$task"}) * 0 + 4
+    or (quant_task_running{@, task=~"$task"} == 1)
+    or max by (job, instance, task) (quant_task_info{@, task=~"$task"}) * 0
+  )
 """
 CHOSEN = '{@, task=~"$task"}'
+
+
+def _moments(what: str, *, name: str) -> Dataquery:
+    return moments(f"quant_task_{what}_timestamp_seconds", "task", chosen=CHOSEN, name=name)
 
 
 def build() -> Dashboard:
@@ -43,17 +48,13 @@ def build() -> Dashboard:
                 series(STATE, "{{task}}"), states=STATES, nothing="no task is configured")),
             (24, 9, sheet(
                 "Tasks", "The newest of each task. A task that never ran has no last success.",
-                rows(f"max by (task) ({STATE})", name="A"),
-                rows(f"max by (task) (quant_task_last_success_timestamp_seconds{CHOSEN} * 1000)",
-                     name="B"),
-                rows(f"max by (task) (quant_task_last_failure_timestamp_seconds{CHOSEN} * 1000)",
-                     name="C"),
+                rows(STATE, name="A"),
+                _moments("last_success", name="B"),
+                _moments("last_failure", name="C"),
                 rows(f"max by (task) (quant_task_consecutive_failures{CHOSEN})", name="D"),
                 rows(f"max by (task) (quant_task_items{CHOSEN})", name="E"),
-                rows(f"max by (task) (quant_task_next_slot_timestamp_seconds{CHOSEN} * 1000)",
-                     name="F"),
-                rows(f"max by (task) (quant_task_deadline_timestamp_seconds{CHOSEN} * 1000)",
-                     name="G"),
+                _moments("next_slot", name="F"),
+                _moments("deadline", name="G"),
                 columns={"task": "Task", "Value #A": "State", "Value #B": "Last success",
                          "Value #C": "Last failure", "Value #D": "Failures in a row",
                          "Value #E": "Items", "Value #F": "Next run", "Value #G": "Deadline"},

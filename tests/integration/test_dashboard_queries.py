@@ -15,6 +15,7 @@ import urllib.error
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,6 +211,52 @@ def test_state_of_a_task_follows_its_day(servers: Servers) -> None:
         return str(value)
 
     assert (state(day.at(10, 30)), state(day.at(14, 30))) == ("0", "3")
+
+
+def test_what_another_program_does_is_not_the_exporters(servers: Servers) -> None:
+    """Prometheus and Alertmanager are scraped, too: their `up` and memory are not shown."""
+    assert len(servers.ask("query", query="up")["result"]) > 1
+    for title in ("Memory", "Processor", "Scrape", "Open files"):
+        for query in queries():
+            if query.panel == title and query.board == "quant-exporter":
+                found = servers.ask("query", query=filled(query.expr))["result"]
+                instances = {series["metric"].get("instance") for series in found}
+                assert instances <= {"localhost:10077"}
+
+
+def test_state_of_a_task_is_the_worst_of_two_exporters(tmp_path: Path) -> None:
+    """Both have a task of that name: paused at one, failing at the other. A task that was removed
+    has no state."""
+    need("promtool")
+    (query,) = [q for q in queries() if (q.board, q.panel) == ("quant-tasks", "State")]
+
+    def exporter(instance: str, paused: int, failures: int) -> Iterator[dict[str, str]]:
+        labels = f'{{job="quant-exporter", instance="{instance}", task="scan"}}'
+        for name, value in {
+            "quant_task_paused": paused, "quant_task_consecutive_failures": failures,
+            "quant_task_failures_limit": 2, "quant_task_running": 0, "quant_task_info": 1,
+            "quant_task_deadline_timestamp_seconds": 1e9,
+        }.items():  # fmt: skip
+            yield {"series": name + labels, "values": f"{value}+0x9"}
+
+    gone = 'quant_task_info{job="quant-exporter", instance="a", task="removed"}'
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({
+        "tests": [{
+            "interval": "1m",
+            "input_series": [
+                *exporter("a", 1, 0), *exporter("b", 0, 3), {"series": gone, "values": "1 stale"}
+            ],
+            "promql_expr_test": [{
+                "expr": re.sub(r"\$\w+", ".+", query.expr), "eval_time": "4m",
+                "exp_samples": [{"labels": '{task="scan"}', "value": 3}],
+            }],
+        }],
+    }))  # fmt: skip
+    done = subprocess.run(
+        ["promtool", "test", "rules", "test.yml"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_alerts_lead_to_boards_that_exist(servers: Servers) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from exporter.metrics import TABLE
@@ -50,8 +53,13 @@ def test_committed_json_is_what_the_code_builds() -> None:
 
 @each_board
 def test_model_reads_its_own_json(board: dict[str, Any]) -> None:
-    """The SDK's model loads every file, and knows it by the same uid."""
-    assert Dashboard.from_json(board).uid == board["uid"]
+    """The SDK's model loads every file and writes the same again: a key that it does not know, in
+    whatever depth of a panel or a query, would be lost. What the build leaves out is listed."""
+    register_default_plugins()
+    back = json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
+    (link,) = back["links"]
+    assert link.pop("placement")
+    assert {"id": None, **back} == board
 
 
 def test_uids_are_fixed() -> None:
@@ -81,8 +89,17 @@ def test_board_lets_choose_source_job_and_instance(board: dict[str, Any]) -> Non
     assert variables["datasource"]["type"] == "datasource"
     for name in ("job", "instance"):
         assert variables[name]["multi"] is True
-        assert variables[name]["allValue"] == ".+"
         assert variables[name]["label"] == name.capitalize()
+
+
+@each_board
+def test_all_exporters_are_exporters_alone(board: dict[str, Any]) -> None:
+    """Prometheus and Alertmanager have `up` and `process_…`, too: All is the list of exporters, not
+    whatever there is. Of tasks and symbols it is whatever there is, which keeps queries short."""
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            exporters = variable["name"] in ("job", "instance")
+            assert variable.get("allValue") == (None if exporters else ".+")
 
 
 @each_board
@@ -153,9 +170,27 @@ def test_board_has_few_panels(board: dict[str, Any]) -> None:
 
 
 def test_overview_fits_one_screen() -> None:
-    """A laptop shows about 30 rows of the grid (38 pixels each at 1200)."""
+    """A row of the grid is 38 pixels high: 21 are 800, which a browser on a screen of 1080 has
+    left below Grafana's own bars."""
     bottoms = [p["gridPos"]["y"] + p["gridPos"]["h"] for p in BOARDS["quant-overview"]["panels"]]
-    assert max(bottoms) <= 24
+    assert max(bottoms) <= 21
+
+
+@each_panel
+def test_moments_that_never_were_are_left_out(panel: dict[str, Any]) -> None:
+    """They are NaN, and Grafana would write "Invalid date" into the cell."""
+    units = {
+        override["matcher"]["options"]
+        for override in panel["fieldConfig"]["overrides"]
+        if {"id": "unit", "value": "dateTimeFromNow"} in override["properties"]
+    }
+    if not units:
+        return
+    names = {s["id"]: s["options"] for s in panel["transformations"]}["organize"]["renameByName"]
+    for target in panel["targets"]:
+        name = names.get(f"Value #{target['refId']}", names.get("Value"))
+        if name in units and "process_start_time" not in target["expr"]:
+            assert re.search(r"_timestamp_seconds\{[^}]*\}( \* 1000)? > 0", target["expr"]), name
 
 
 @each_panel

@@ -98,9 +98,8 @@ class Answers:
         entries = []
         for symbol in _symbols(query):
             calendar, now = await self._calendar(symbol), self._now(symbol, faults)
-            bars = self._newest(
-                symbol, calendar, interval, end=now + 1, limit=self._latest_bars, now=now
-            )
+            shown = 1 if _hit(faults, "forming_only", symbol) else self._latest_bars
+            bars = self._newest(symbol, calendar, interval, end=now + 1, limit=shown, now=now)
             if not _hit(faults, "missing_symbol", symbol):
                 entries.append(self._series(symbol, interval, bars, faults))
             await asyncio.sleep(0)

@@ -28,6 +28,7 @@ FAULTS: Mapping[str, str] = {
     "server_error": "5000",
     "no_history": "1004 for requests with start_time or end_time, as on the free plan",
     "frozen": "no bar or ticker newer than the moment at which the fault was set",
+    "forming_only": "kline/latest shows the newest bar alone, which is forming while it is open",
     "missing_symbol": "the symbol is left out of the answer",
     "wrong_types": "prices are lists and times are words",
     "missing_fields": "bars lack their close, tickers their price",

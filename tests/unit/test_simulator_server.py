@@ -184,6 +184,7 @@ EXPECTED = {
     "auth": "auth", "server_error": "api", "missing_symbol": "api", "disconnect": "connect",
     "hang": "timeout", "drip": "timeout",
     "latency": None, "descending": None, "frozen": None, "outlier": None, "no_history": None,
+    "forming_only": None,
 }  # fmt: skip
 
 
@@ -223,6 +224,15 @@ async def test_frozen_bars_stay_where_they_were() -> None:
         assert await control(w, "DELETE") == (200, {"removed": 1})
         after = (await w.source.latest(["AAPL.US"], "1m")).good["AAPL.US"]
         assert after[-1].start == before[-1].start + 600
+
+
+async def test_the_forming_bar_alone_as_some_versions_show_it() -> None:
+    """For the newest bars; a symbol's own series has what came before."""
+    async with world() as w:
+        await control(w, "POST", fault="forming_only")
+        (bar,) = (await w.source.latest(["AAPL.US"], "1m")).good["AAPL.US"]
+        assert bar.start <= w.clock.now() < bar.start + 60
+        assert len(await w.source.recent("AAPL.US", "1m", 3)) == 3
 
 
 async def test_no_history_as_on_the_free_plan() -> None:

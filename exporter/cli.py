@@ -154,8 +154,8 @@ def _replay(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        default=sorted(Path("prometheus/rules").glob("*.yml")),
-        help="default: prometheus/rules/*.yml",
+        default=sorted((Path(__file__).parents[1] / "prometheus/rules").glob("*.yml")),
+        help="default: the shipped prometheus/rules/*.yml",
     )
     parser.add_argument("--since", default="30d", metavar="DURATION", help="default: %(default)s")
     parser.add_argument(
@@ -165,6 +165,9 @@ def _replay(parser: argparse.ArgumentParser) -> None:
         "--set", dest="changes", action="append", default=[], metavar="LIMIT=VALUE",
         help="as strategies.momentum_001.max_drawdown=4%%; may be given again",
     )  # fmt: skip
+    parser.add_argument(
+        "--recorded", action="store_true", help="limits as they were then, not as they are today"
+    )
     parser.add_argument("--json", action="store_true", help="every alert, for programs")
 
     def call(arguments: argparse.Namespace) -> int:
@@ -176,6 +179,7 @@ def _replay(parser: argparse.ArgumentParser) -> None:
             since=arguments.since,
             step=arguments.step,
             changes=arguments.changes,
+            recorded=arguments.recorded,
             as_json=arguments.json,
         )
 

@@ -20,6 +20,8 @@ import aiohttp
 from exporter import client
 from exporter.alerts import limits
 from exporter.alerts import replay as replaying
+from exporter.alerts.nights import longest_gap, nights
+from exporter.alerts.rules import Rule, read_rules, with_limits
 from exporter.alerts.servers import ServerError, Servers
 from exporter.alerts.stories import Story, tell
 from exporter.clock import Clock, SystemClock
@@ -138,12 +140,19 @@ def ack(path: Path, alert: str, pairs: list[str], *, duration: str, message: str
 
 
 def replay(
-    path: Path, files: list[Path], *, since: str, step: str, changes: list[str], as_json: bool
+    path: Path,
+    files: list[Path],
+    *,
+    since: str,
+    step: str,
+    changes: list[str],
+    recorded: bool,
+    as_json: bool,
 ) -> int:
     """What the rules would have fired, with today's or other limits, beside what really did."""
     try:
         wanted = [limits.parse(change) for change in changes]
-        rules = replaying.with_limits(replaying.read_rules(files), wanted)
+        rules = with_limits(read_rules(files), wanted)
         seconds, every = parse_duration(since), parse_duration(step)
         if not rules or every <= 0:
             raise ValueError("no alert rule in these files" if not rules else "--step is above 0")
@@ -153,7 +162,8 @@ def replay(
 
     def ask(config: Config) -> int:
         end = SystemClock().now()
-        return asyncio.run(_replay(config, rules, (end - seconds, end), every, as_json))
+        span = (end - seconds, end)
+        return asyncio.run(_replay(config, rules, span, every, recorded=recorded, as_json=as_json))
 
     try:
         return _with_config(path, ask)
@@ -164,13 +174,17 @@ def replay(
 
 async def _replay(
     config: Config,
-    rules: list[replaying.Rule],
+    rules: list[Rule],
     span: tuple[float, float],
     step: float,
+    *,
+    recorded: bool,
     as_json: bool,
 ) -> int:
     async with aiohttp.ClientSession() as session:
         servers = Servers(session, lambda: config.alertmanager_url, lambda: config.prometheus_url)
+        if not recorded and await replaying.limits_are_known(servers, span[1]):
+            rules = with_limits(rules, [limits.Today(span[1])])
         fired = await replaying.replay(servers, rules, *span, step)
         really = await replaying.really(servers, [rule.name for rule in rules], *span, step)
     zone = ZoneInfo(config.timezone)
@@ -183,7 +197,8 @@ async def _replay(
         would = sum((one.name, one.severity) == (name, tier) for one in fired)
         did = sum((one.name, one.severity) == (name, tier) for one in really)
         print(f"{name:28}{tier:10}{would / weeks:>8.1f}{would:>8}{did:>6}")
-    gap = format_duration(replaying.longest_gap(fired, *span))
-    print(f"nights with a page: {replaying.nights(fired, zone)}; longest gap: {gap}")
+    disturbed, false = nights(fired, zone)
+    print(f"nights with a page: {disturbed}, false nights (over by itself by 07:00): {false}")
+    print(f"longest gap: {format_duration(longest_gap(fired, *span))}")
     print("Muting by inhibition, silences and quiet hours comes after this and is not counted.")
     return 0

@@ -37,6 +37,7 @@ class Desk:
             self.journal,
             state,
             clock,
+            lambda: self._config().alerts,
         )
 
     def routes(self, is_token: Callable[[str], bool]) -> list[web.RouteDef]:

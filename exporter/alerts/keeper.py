@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from exporter.alerts.journal import Journal
 from exporter.alerts.servers import Labels, ServerError, Servers, Silence
-from exporter.clock import Clock
+from exporter.clock import Clock, iso
+from exporter.config import Alerts
 from exporter.state import State, StateError
 
 logger = logging.getLogger(__name__)
@@ -27,20 +28,12 @@ ACK = "alert_ack"
 BY = "quant-exporter ack"
 GIVE_UP = 7 * 86400.0
 
+Present = set[frozenset[tuple[str, str]]]
+"""The labels of everything that fires or is pending."""
+
 
 class NothingFires(Exception):  # noqa: N818 - says what is the case
     """There is no such alert to acknowledge; the text says what there is."""
-
-
-@dataclass(frozen=True)
-class Times:
-    """In seconds. Tests shorten them."""
-
-    sweep: float = 15.0
-    silence: float = 300.0
-    """How far ahead an acknowledgement's silence reaches: so long it outlives the exporter."""
-    settle: float = 60.0
-    """How long an alert must be gone before it counts as over: servers restart and forget."""
 
 
 class Keeper:
@@ -52,10 +45,10 @@ class Keeper:
         journal: Journal,
         state: State,
         clock: Clock,
-        times: Times | None = None,
+        times: Callable[[], Alerts] = Alerts,
     ) -> None:
         self._servers, self._journal, self._state, self._clock = servers, journal, state, clock
-        self.times = times or Times()
+        self._times = times
         self._gone_since: dict[str, float] = {}
         self._seen: dict[str, Silence] | None = None
         self._failed: dict[str, float] | None = None
@@ -72,7 +65,7 @@ class Keeper:
                 if str(error) != self._trouble:  # once, not every 15 seconds
                     logger.info("alerts are not watched: %s", error, extra={"event": "keeper"})
                 self._trouble = str(error)
-            await asyncio.sleep(self.times.sweep)
+            await asyncio.sleep(self._times().check_every)
 
     async def acknowledge(
         self, wanted: Labels, until: float, by: str, comment: str
@@ -98,7 +91,7 @@ class Keeper:
 
     async def _silence(self, name: str, ack: Mapping[str, Any], silence: str | None = None) -> None:
         now = self._clock.now()
-        end = min(ack["until"], now + self.times.silence)
+        end = min(ack["until"], now + self._times().silence)
         comment = f"{ack['by']}: {ack['comment']}".strip(": ")
         made = await self._servers.silence(
             ack["labels"], start=now, end=end, by=BY, comment=comment, replaces=silence
@@ -108,25 +101,31 @@ class Keeper:
     async def sweep(self) -> None:
         """One look. Raises :class:`ServerError`; what it did not get to, the next one does."""
         async with self._turn:
-            there = await self._servers.firing() + await self._servers.alerts()
             silences = await self._servers.silences()
-            present = {frozenset(labels.items()) for labels in there}
+            try:
+                present = await self._present()
+            except ServerError:
+                # Without Prometheus nothing is known to be over; acknowledgements go on.
+                await self._keep_acks(None, silences)
+                raise
             await self._keep_acks(present, silences)
             await self._watch_silences()
             await self._pass_on_good_news(present)
             await self._watch_failures()
 
-    def _over(self, labels: Labels, present: set[frozenset[tuple[str, str]]]) -> bool:
+    async def _present(self) -> Present:
+        there = await self._servers.firing() + await self._servers.alerts()
+        return {frozenset(labels.items()) for labels in there}
+
+    def _over(self, labels: Labels, present: Present | None) -> bool:
         key = _text(labels)
-        if frozenset(labels.items()) in present:
+        if present is None or frozenset(labels.items()) in present:
             self._gone_since.pop(key, None)
             return False
         now = self._clock.monotonic()
-        return now - self._gone_since.setdefault(key, now) >= self.times.settle
+        return now - self._gone_since.setdefault(key, now) >= self._times().settle
 
-    async def _keep_acks(
-        self, present: set[frozenset[tuple[str, str]]], silences: list[Silence]
-    ) -> None:
+    async def _keep_acks(self, present: Present | None, silences: list[Silence]) -> None:
         active = {silence.id: silence for silence in silences}
         now = self._clock.now()
         for name, ack in self._state.kept(ACK).items():
@@ -140,7 +139,7 @@ class Keeper:
                 await self._state.forget(ACK, name)
                 kind = "ack_cleared" if over else "ack_ended"
                 await self._journal.write(kind, ack)
-            elif silence is None or silence.ends_at - now < self.times.silence / 2:
+            elif silence is None or silence.ends_at - now < self._times().silence / 2:
                 if silence is not None and silence.ends_at >= ack["until"] - 1:
                     continue
                 await self._silence(name, ack, silence.id if silence else None)
@@ -162,9 +161,10 @@ class Keeper:
                     }
                     await self._journal.write(kind, fields)
 
-    async def _pass_on_good_news(self, present: set[frozenset[tuple[str, str]]]) -> None:
+    async def _pass_on_good_news(self, present: Present) -> None:
         muting = await self._servers.silences()
         late = []
+        now = self._clock.now()
         keys = set()
         for key, alert in self._journal.told():
             labels = alert["labels"]
@@ -177,7 +177,7 @@ class Keeper:
             if gone > GIVE_UP:
                 await self._journal.forget(key)
             else:
-                late.append(alert)
+                late.append({**alert, "ends_at": iso(math.ceil(now - gone))})
         self._gone_since = {
             text: since
             for text, since in self._gone_since.items()
@@ -185,7 +185,10 @@ class Keeper:
             or any(_text(a["labels"]) == text for a in self._state.kept(ACK).values())
         }
         if late:
-            await self._servers.say_resolved(late, self._clock.now())
+            # Asked anew at the last moment: what fires again since then is no good news.
+            present = await self._present()
+            late = [one for one in late if frozenset(one["labels"].items()) not in present]
+            await self._servers.say_resolved(late)
 
     async def _watch_failures(self) -> None:
         now = await self._servers.failed_attempts()

@@ -23,6 +23,7 @@ _LIMITS: dict[tuple[str, str], tuple[str, Callable[[str], float], bool]] = {
     ("feeds", "max_spread"): ("quant_feed_spread_limit_ratio", parse_ratio, True),
     ("tasks", "alert_after"): ("quant_task_failures_limit", _count, False),
 }
+METRICS = tuple(metric for metric, _, _ in _LIMITS.values())
 _LABEL = {"strategies": "strategy", "feeds": "feed", "tasks": "task"}
 
 
@@ -50,6 +51,23 @@ class Change:
             one += f',severity="{self.severity}"'
         whole = f"({metric} unless {metric}{{{one}}} or {new})"
         return re.sub(rf"\b{metric}\b(?!\s*{{)", lambda _: whole, expression)
+
+
+@dataclass(frozen=True)
+class Today:
+    """Every limit as it is at `at` (Unix seconds), at all times."""
+
+    at: float
+
+    def apply(self, expression: str) -> str:
+        """The expression with every limit taken from that moment."""
+        for metric in METRICS:
+            expression = re.sub(
+                rf"\b{metric}\b({{[^}}]*}})?",
+                lambda found: f"last_over_time({found[0]}[1d] @ {self.at:.3f})",
+                expression,
+            )
+        return expression
 
 
 def parse(text: str) -> Change:

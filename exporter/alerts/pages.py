@@ -172,7 +172,7 @@ def _form(labels: Mapping[str, str], known: bool) -> str:
     )
     return (
         f'<form method="post" action="/ack"><p>{html.escape(_title(labels))}</p>{hidden}{token}'
-        '<p><label>For <select name="for"><option>30m</option><option selected>2h</option>'
+        '<p><label>For <select name="for"><option>1h</option><option selected>2h</option>'
         "<option>8h</option><option>1d</option></select></label></p>"
         '<p><label>Note<br><input name="comment" maxlength="500"></label></p>'
         "<p><button>Acknowledge</button></p></form>"

@@ -3,45 +3,31 @@
 Each expression is asked over the whole time at the interval of rule evaluation, and the answer goes
 through the same states as in Prometheus (``for``, ``keep_firing_for``; rules/alerting.go). Rules
 hold what fired while their exporter cannot be read by looking at ``ALERTS``; that is history's,
-not the replay's, so it is taken out and done here.
+not the replay's, so it is taken out and done here. Where Prometheus itself was not there, before
+its first scrape or while it was down, no rule was evaluated: every state begins anew after it.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass
 
-import yaml
+from exporter.alerts.limits import METRICS
+from exporter.alerts.rules import Rule
+from exporter.alerts.servers import ServerError, Servers
 
-from exporter.alerts.limits import Change
-from exporter.alerts.servers import Servers
-from exporter.units import parse_duration
-
-MAX_POINTS = 10_000
-"""Prometheus answers 11 000 points a series at the most."""
+MAX_POINTS = 5_000
+"""In one answer. Prometheus gives 11 000 a series at the most, and 50 million in all."""
 GONE = "up unless on (job, instance) quant_exporter_build_info"
-NIGHT = (22, 7)
-_LATCH = re.compile(r"ALERTS\{")
+AWAKE = 'count(ALERTS{alertname="QuantWatchdog"} or up)'
+"""Prometheus evaluated rules: the watchdog always fires, and something is always scraped."""
+LEARNING = "max_over_time(quant_alert_learning_until_timestamp_seconds[1d]) > time()"
+RESTORED = 600.0
+"""Prometheus remembers over a restart what a rule with so long a `for` has seen
+(--rules.alert.for-grace-period)."""
 
 Labels = frozenset[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """An alert rule; times in seconds."""
-
-    name: str
-    expression: str
-    pending: float
-    hold: float
-    severity: str | None
-    latches: bool
 
 
 @dataclass(frozen=True)
@@ -57,42 +43,6 @@ class Fired:
     def severity(self) -> str:
         """Its tier."""
         return self.labels.get("severity", "none")
-
-
-def read_rules(files: Iterable[Path]) -> list[Rule]:
-    """All alert rules but the watchdog. Raises :class:`ValueError`, :class:`OSError`."""
-    rules = []
-    for file in files:
-        try:
-            groups = yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
-            rules += [_rule(r) for group in groups for r in group["rules"] if "alert" in r]
-        except (yaml.YAMLError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} is no rule file: {error}") from error
-    return [rule for rule in rules if rule.name != "QuantWatchdog"]
-
-
-def _rule(rule: Mapping[str, Any]) -> Rule:
-    # A severity that is a template says the tier after the quiet first week last.
-    words = re.sub(r"\{\{.*?\}\}", " ", rule.get("labels", {}).get("severity", ""), flags=re.DOTALL)
-    return Rule(
-        rule["alert"],
-        _LATCH.sub('ALERTS{replay="takes this out",', rule["expr"]),
-        parse_duration(rule.get("for", "0s")),
-        parse_duration(rule.get("keep_firing_for", "0s")),
-        words.split()[-1] if words.split() else None,
-        "ALERTS{" in rule["expr"],
-    )
-
-
-def with_limits(rules: Iterable[Rule], changes: Sequence[Change]) -> list[Rule]:
-    """The rules as they would be with other limits."""
-    changed = []
-    for rule in rules:
-        expression = rule.expression
-        for change in changes:
-            expression = change.apply(expression)
-        changed.append(replace(rule, expression=expression))
-    return changed
 
 
 async def history(
@@ -111,12 +61,20 @@ async def history(
     return found
 
 
-def run_states(rule: Rule, true: set[int], gone: set[int], steps: int, step: float) -> list[range]:
-    """The steps at which one alert fires, as Prometheus would have it."""
+def run_states(
+    rule: Rule, true: set[int], gone: set[int], awake: Sequence[bool], step: float
+) -> list[range]:
+    """The steps at which one alert fires, as Prometheus would have it. `awake` says for each step
+    whether rules were evaluated; `gone`, at which ones the alert's exporter could not be read."""
     fired = []
     pending_since = firing_since = quiet_since = None
-    for now in range(steps):
-        if now in true:
+    for now, evaluated in enumerate(awake):
+        if not evaluated:
+            if firing_since is not None:
+                fired.append(range(firing_since, now))
+            firing_since = quiet_since = None
+            pending_since = pending_since if rule.pending >= RESTORED else None
+        elif now in true:
             quiet_since = None
             pending_since = now if pending_since is None else pending_since
             if firing_since is None and (now - pending_since) * step >= rule.pending:
@@ -131,31 +89,72 @@ def run_states(rule: Rule, true: set[int], gone: set[int], steps: int, step: flo
                 fired.append(range(firing_since, now))
                 pending_since = firing_since = quiet_since = None
     if firing_since is not None:
-        fired.append(range(firing_since, steps))
+        fired.append(range(firing_since, len(awake)))
     return fired
 
 
 async def replay(
-    servers: Servers, rules: Iterable[Rule], start: float, end: float, step: float
+    servers: Servers, rules: Sequence[Rule], start: float, end: float, step: float
 ) -> list[Fired]:
     """What would have fired, oldest first. Raises :class:`..servers.ServerError`."""
-    steps = int((end - start) // step) + 1
-    gone = await history(servers, GONE, start, end, step)
+    # What fires at `start` began before it.
+    before = max((rule.pending + rule.hold for rule in rules), default=0.0) + 60.0
+    first = start - math.ceil(before / step) * step
+    steps = int((end - first) // step) + 1
+    seen = set().union(*(await history(servers, AWAKE, first, end, step)).values())
+    if not seen:
+        raise ServerError(
+            f"{servers.prometheus} has no history of that time: nothing was scraped. "
+            "Is it the right `prometheus_url`, and is its retention long enough?"
+        )
+    awake = [now in seen for now in range(steps)]
+    gone = await history(servers, GONE, first, end, step)
+    learning = await history(servers, LEARNING, first, end, step)
     fired = []
     for rule in rules:
-        answer = await history(servers, rule.expression, start, end, step)
+        answer = await history(servers, rule.expression, first, end, step)
         for labels, true in answer.items():
-            whole = dict(labels) | ({"severity": rule.severity} if rule.severity else {})
-            away = {s for other, at in gone.items() if _same_exporter(other, whole) for s in at}
-            fired += [
-                Fired(rule.name, whole, start + r.start * step, start + r.stop * step)
-                for r in run_states(rule, true, away, steps, step)
-            ]
+            away = _of_exporter(gone, labels)
+            for severity, at in _by_tier(rule, labels, true, learning):
+                whole = dict(labels) | ({"severity": severity} if severity else {})
+                fired += [
+                    Fired(
+                        rule.name, whole, max(first + r.start * step, start), first + r.stop * step
+                    )
+                    for r in run_states(rule, at, away, awake, step)
+                    if first + r.stop * step > start
+                ]
     return sorted(fired, key=lambda one: one.start)
 
 
-def _same_exporter(one: Labels, labels: Mapping[str, str]) -> bool:
-    return all(dict(one).get(n) == labels.get(n) for n in ("job", "instance"))
+def _of_exporter(found: Mapping[Labels, set[int]], labels: Labels) -> set[int]:
+    """The steps of all series that come from the exporter with these labels."""
+
+    def exporter(of: Labels) -> list[str | None]:
+        return [dict(of).get(name) for name in ("job", "instance")]
+
+    return set().union(*(at for other, at in found.items() if exporter(other) == exporter(labels)))
+
+
+def _by_tier(
+    rule: Rule, labels: Labels, true: set[int], learning: Mapping[Labels, set[int]]
+) -> list[tuple[str | None, set[int]]]:
+    """An alert of another tier is another alert to Prometheus."""
+    if rule.learning_severity is None:
+        return [(rule.severity, true)]
+    lower = set().union(*learning.values())
+    if rule.learns_alone:
+        lower = _of_exporter(learning, labels)
+    tiers = ((rule.learning_severity, true & lower), (rule.severity, true - lower))
+    return [(severity, at) for severity, at in tiers if at]
+
+
+async def limits_are_known(servers: Servers, at: float) -> bool:
+    """Whether the history has any limit of the day before `at`."""
+    for metric in METRICS:
+        if await servers.query_range(f"count(last_over_time({metric}[1d]))", at, at, 1.0):
+            return True
+    return False
 
 
 async def really(
@@ -174,19 +173,3 @@ async def really(
                 fired.append(Fired(name, whole, start + begun * step, start + (now + 1) * step))
                 begun = None
     return sorted(fired, key=lambda one: one.start)
-
-
-def nights(fired: Iterable[Fired], zone: ZoneInfo) -> int:
-    """Nights (22 to 7 in `zone`) in which a critical alert began."""
-    found = set()
-    for one in fired:
-        at = datetime.fromtimestamp(one.start, zone)
-        if one.severity == "critical" and (at.hour >= NIGHT[0] or at.hour < NIGHT[1]):
-            found.add((at - timedelta(hours=12)).date())
-    return len(found)
-
-
-def longest_gap(fired: Sequence[Fired], start: float, end: float) -> float:
-    """The longest time without a new alert, in seconds."""
-    moments = [start, *(one.start for one in fired), end]
-    return max(b - a for a, b in itertools.pairwise(moments))

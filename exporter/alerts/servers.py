@@ -13,6 +13,8 @@ import aiohttp
 from exporter.clock import iso
 
 TIMEOUT = aiohttp.ClientTimeout(total=10)
+HISTORY_TIMEOUT = aiohttp.ClientTimeout(total=150)
+"""Prometheus itself gives up a query after 2 minutes."""
 Labels = Mapping[str, str]
 
 
@@ -68,9 +70,11 @@ class Servers:
         """Its address now."""
         return self._prometheus()
 
-    async def _ask(self, method: str, url: str, **what: Any) -> Any:
+    async def _ask(
+        self, method: str, url: str, timeout: aiohttp.ClientTimeout = TIMEOUT, **what: Any
+    ) -> Any:
         try:
-            async with self._session.request(method, url, timeout=TIMEOUT, **what) as answer:
+            async with self._session.request(method, url, timeout=timeout, **what) as answer:
                 text = await answer.text()
                 if answer.status >= 300:
                     raise ServerError(f"{url} answered {answer.status}: {text[:200]}")
@@ -133,14 +137,15 @@ class Servers:
         """Now."""
         await self._ask("DELETE", f"{self.alertmanager}/api/v2/silence/{silence}")
 
-    async def say_resolved(self, alerts: Sequence[Mapping[str, Any]], now: float) -> None:
-        """Tell Alertmanager once more that these are over: `labels`, `annotations`, `starts_at`."""
+    async def say_resolved(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Tell Alertmanager once more that these are over: `labels`, `annotations`, `starts_at`
+        and `ends_at`, which is past."""
         body = [
             {
                 "labels": alert["labels"],
                 "annotations": alert["annotations"],
                 "startsAt": alert["starts_at"],
-                "endsAt": iso(now),
+                "endsAt": alert["ends_at"],
             }
             for alert in alerts
         ]
@@ -161,5 +166,6 @@ class Servers:
     ) -> list[dict[str, Any]]:
         """Prometheus' matrix: ``{"metric": labels, "values": [[time, text], …]}``."""
         form = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        answer = await self._ask("POST", f"{self.prometheus}/api/v1/query_range", data=form)
+        url = f"{self.prometheus}/api/v1/query_range"
+        answer = await self._ask("POST", url, HISTORY_TIMEOUT, data=form)
         return list(answer["data"]["result"])

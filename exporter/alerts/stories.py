@@ -10,7 +10,7 @@ from exporter.alerts.servers import moment
 from exporter.state import JournalRow
 
 SECOND_CHANNEL = "email"
-ESCALATES_AFTER = 30.0
+ESCALATES_AFTER = 5.0
 """The second channel heard of it so much later than the first one, in seconds: an escalation. News
 of a broken channel goes to both at once."""
 
@@ -34,12 +34,8 @@ class Story:
     def escalated_at(self) -> float | None:
         """When the second channel was called in, if it was."""
         first = min((at for at, _ in self.told), default=self.started_at)
-        late = [
-            at
-            for at, receiver in self.told
-            if receiver == SECOND_CHANNEL and at - first >= ESCALATES_AFTER
-        ]
-        return min(late, default=None)
+        second = min((at for at, who in self.told if who == SECOND_CHANNEL), default=None)
+        return second if second is not None and second - first >= ESCALATES_AFTER else None
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""

@@ -133,6 +133,12 @@ class Alerts(Model):
     learning_until: date | None = None
     dashboards_url: Url = here(DASHBOARDS_VARIABLE, "http://localhost:3000")
     runbook_url: Url | None = None
+    check_every: Duration = 15.0
+    """How often acknowledgements and good news are looked after."""
+    silence: Duration = 300.0
+    """How far ahead the silence of an acknowledgement reaches: so long it outlives the exporter."""
+    settle: Duration = 60.0
+    """How long an alert must be gone before it counts as over: servers restart and forget."""
 
     @property
     def dashboards_are_named(self) -> bool:

@@ -2,7 +2,7 @@
 
 Writes into FOLDER the shipped Prometheus and Alertmanager files with shortened times, a config that
 is CONFIG with its own state, and a Procfile for honcho. With ``--fault`` a task is added that fails
-for its first 75 seconds, so that the whole story passes: page, escalation, good news.
+for its first 90 seconds, so that the whole story passes: page, escalation, good news.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from exporter import yaml_file
 from exporter.config import load
 from exporter.simulator import stack
 
-FAULT_SECONDS = 75
+FAULT_SECONDS = 90
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "sinks": 10079, "smtp": 10025}
+QUICK = {"check_every": "2s", "silence": "20s", "settle": "6s"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,17 +34,22 @@ def prepare(folder: Path, config: Path, *, fault: bool, now: float) -> Path:
     ours.write_text(yaml.safe_dump(_config(config, folder, fault, now), sort_keys=False))
     load(ours)
     here = shlex.quote(str(folder))
-    python = f"{shlex.quote(sys.executable)} -m exporter.cli"
+    python = f"exec {shlex.quote(sys.executable)} -m exporter.cli"
+    # Not before there is something to scrape: `for` is too short here for a process that starts.
+    ready = f"http://127.0.0.1:{ports.exporter}/-/ready"
+    looks = f"import urllib.request as u; u.urlopen('{ready}')"
+    wait = f'until {shlex.quote(sys.executable)} -c "{looks}" 2>/dev/null; do sleep 0.3; done'
     lines = {
         "exporter": f"{python} run --config {here}/exporter.yml",
         "sinks": f"{python} sinks --listen 127.0.0.1:{ports.sinks} --smtp-port {ports.smtp}",
         "prometheus": (
-            f"prometheus --config.file={here}/prometheus.yml --storage.tsdb.path={here}/tsdb"
+            f"{wait}; exec prometheus --config.file={here}/prometheus.yml"
+            f" --storage.tsdb.path={here}/tsdb"
             f" --web.listen-address=127.0.0.1:{ports.prometheus} --log.level=warn"
-            " --rules.alert.resend-delay=5s --rules.alert.for-grace-period=1s"
+            " --rules.alert.resend-delay=5s"
         ),
         "alertmanager": (
-            f"prometheus-alertmanager --config.file={here}/alertmanager.yml"
+            f"exec prometheus-alertmanager --config.file={here}/alertmanager.yml"
             f" --storage.path={here}/alertmanager --cluster.listen-address="
             f" --web.listen-address=127.0.0.1:{ports.alertmanager} --log.level=warn"
         ),
@@ -61,6 +67,9 @@ def _config(config: Path, folder: Path, fault: bool, now: float) -> dict[str, An
         if strategy.get("equity_file"):
             strategy["equity_file"] = str(base / strategy["equity_file"])
     data["state"] = str(folder / "state/state.db")
+    for server in ("prometheus", "alertmanager"):
+        data[f"{server}_url"] = f"http://localhost:{PORTS[server]}"
+    data["alerts"] = {**(data.get("alerts") or {}), **QUICK}
     data["logs"] = {**(data.get("logs") or {}), "directory": str(folder / "log")}
     if fault:
         wait = f"test $(date +%s) -ge {int(now) + FAULT_SECONDS}"
@@ -81,11 +90,13 @@ def main(arguments: list[str]) -> int:
     fault = "--fault" in arguments
     folder, config = (Path(a) for a in arguments if a != "--fault")
     prepare(folder, config, fault=fault, now=time.time())
+    command = Path(sys.executable).with_name("quant-exporter")
     sys.stdout.write(
         f"what arrives   http://localhost:{PORTS['sinks']}/\n"
         f"alerts         http://localhost:{PORTS['prometheus']}/alerts\n"
         f"alertmanager   http://localhost:{PORTS['alertmanager']}/\n"
-        f"acknowledge    quant-exporter ack QuantTaskFailing --config {folder}/exporter.yml\n"
+        f"acknowledge    {command} ack QuantTaskFailing --config {folder}/exporter.yml\n"
+        f"what happened  {command} alerts --config {folder}/exporter.yml\n"
         + (f"A task fails for {FAULT_SECONDS} s: page, escalation, good news.\n" if fault else "")
     )
     return 0

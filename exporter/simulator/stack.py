@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from exporter.units import parse_duration
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -83,7 +85,12 @@ def _secrets(folder: Path, ports: Ports) -> None:
 
 
 def _quick_rules(text: str, speed: Speed) -> str:
-    text = re.sub(r"^( +for:) (?!0s)\w+$", rf"\1 {speed.pending}", text, flags=re.MULTILINE)
+    def quick(found: re.Match[str]) -> str:
+        # What waits longer than the others still does: Prometheus scrapes nothing in its first 5 s.
+        seconds = parse_duration(speed.pending)
+        return f"{found[1]} {seconds * (4 if parse_duration(found[2]) > 60 else 1):.0f}s"
+
+    text = re.sub(r"^( +for:) (?!0s)(\w+)$", quick, text, flags=re.MULTILINE)
     return re.sub(r"^( +keep_firing_for:) \w+$", rf"\1 {speed.hold}", text, flags=re.MULTILINE)
 
 

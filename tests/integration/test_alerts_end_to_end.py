@@ -1,148 +1,183 @@
-"""From a failing task to a phone, over real Prometheus and Alertmanager with shortened times."""
+"""From a failing task to a phone, over the real exporter, Prometheus and Alertmanager.
+
+Three houses stand side by side and all stories happen at once; each test waits for its own. What
+was measured is printed, and replay is held against what Prometheus says did fire.
+"""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
 
-import aiohttp
 import pytest
+import pytest_asyncio
 
-from exporter.alerts.stories import tell
-from tests.integration.servers import FAILING, MISSING, House, house, until
+from exporter.alerts.limits import Today, parse
+from exporter.alerts.replay import really, replay
+from exporter.alerts.rules import read_rules, with_limits
+from tests.integration.alert_stories import channels, disturbances, people
+from tests.integration.servers import FAILING, MISSING, House, house
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(400),
 ]
-TITLE = "CRITICAL signals: A task fails or is late"
-GOOD = "OK signals: A task fails or is late"
+SLACK = 6.0
+"""Seconds that two busy cores may add to what the intervals add up to."""
+PEOPLE = ("page_then_escalation", "ack_then_none_and_the_good_news", "ack_runs_out_and_it_is_back",
+          "any_silence_stops_the_escalation", "tiers_go_their_own_ways",
+          "flapping_multiplies_nothing")  # fmt: skip
 
 
-@pytest.fixture
-async def all_of_it(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as running:
-        yield running
+@dataclass
+class Town:
+    """The houses, what happens in them, and what was measured."""
+
+    houses: dict[str, House] = field(default_factory=dict)
+    began: float = field(default_factory=time.time)
+    happening: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    def happens(self, name: str, story: Coroutine[Any, Any, Any]) -> None:
+        """From now on."""
+        self.happening[name] = asyncio.create_task(story, name=name)
+
+    async def settled(self) -> None:
+        """Everything has happened; what went wrong fails the tests of its own."""
+        await asyncio.wait([self.happening["people"]])
+        await asyncio.wait(self.happening.values())
+
+    async def people(self, house: House) -> None:
+        """First nothing, then everything at once."""
+        await people.nothing_at_first(house)
+        for name in PEOPLE:
+            more = (self.measured,) if name == "page_then_escalation" else ()
+            self.happens(name, getattr(people, name)(house, *more))
+        for task in people.RACES:
+            self.happens(
+                task, people.race_of_acknowledging_and_clearing(house, task, self.measured)
+            )
 
 
-async def ack(house: House, duration: str) -> None:
-    url = f"http://127.0.0.1:{house.ports.exporter}/api/v1/ack"
-    body = {"labels": {"alertname": FAILING}, "for": duration, "by": "me", "comment": "on it"}
-    async with aiohttp.ClientSession() as client, client.post(url, json=body) as answer:
-        assert answer.status == 200, await answer.text()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    found = Town()
+    async with contextlib.AsyncExitStack() as parts:
+        for name, tasks in (
+            ("people", people.TASKS),
+            ("disturbances", disturbances.TASKS),
+            ("channels", channels.TASKS),
+        ):
+            folder = tmp_path_factory.mktemp(name)
+            found.houses[name] = await parts.enter_async_context(house(folder, tasks))
+        found.happens("people", found.people(found.houses["people"]))
+        found.happens(
+            "disturbances",
+            disturbances.everything(found.houses["disturbances"], found.measured),
+        )
+        found.happens(
+            "channels", channels.a_channel_that_refuses_gets_it_later(found.houses["channels"])
+        )
+        try:
+            yield found
+        finally:
+            for task in found.happening.values():
+                task.cancel()
+            await asyncio.gather(*found.happening.values(), return_exceptions=True)
 
 
-async def test_a_page_at_once_then_the_second_channel(all_of_it: House) -> None:
-    """One page, one chat message, and one mail when nobody reacted; then one piece of good news.
-    The time to the first message stays within the sum of the intervals."""
-    house = all_of_it
-    await until(lambda: house.sinks.beats)
-    began = time.monotonic()
-    house.fake.failures = 1
-    await until(lambda: house.got("pagerduty", TITLE))
-    took = time.monotonic() - began
-    await until(lambda: house.got("slack", TITLE))
-    assert not house.got("email", TITLE)
-    # scrape 1 s, evaluation 1 s, pending 2 s, evaluation 1 s, group_wait 1 s; and two busy cores
-    assert took < 6 + 6, took
-    print(f"fault to first message: {took:.1f} s; the intervals add up to 6 s")
-    await until(lambda: house.got("email", TITLE))
-    assert (len(house.got("pagerduty", TITLE)), len(house.got("slack", TITLE))) == (1, 1)
-    event = house.got("pagerduty", TITLE)[0].body
-    assert event["payload"]["severity"] == "critical"
-    assert "1 failed in a row (limit 1)" in event["payload"]["custom_details"]["description"]
-    assert [link["text"] for link in event["links"]] == ["Dashboard", "Runbook", "Acknowledge"]
-    house.fake.failures = 0
-    await until(lambda: house.got("slack", GOOD) and house.got("email", GOOD))
-    await until(lambda: not house.sinks.open_incidents)
-    house.nothing_wrong_on_the_wire()
-    stories = tell(await house.fake.state.journal_rows(0))
-    (story,) = [s for s in stories if s.labels["alertname"] == FAILING]
-    assert {receiver for _, receiver in story.told} == {"pagerduty", "slack", "email"}
-    assert {receiver for _, receiver in story.good_news} == {"pagerduty", "slack", "email"}
-    assert story.resolved_at
+async def test_a_first_start_is_no_alarm(town: Town) -> None:
+    """The watchdog barks, nobody else does."""
+    await town.happening["people"]
 
 
-async def test_an_acknowledgement_stops_the_escalation_and_the_good_news_comes(
-    all_of_it: House,
+@pytest.mark.parametrize("story", PEOPLE)
+async def test_people(town: Town, story: str) -> None:
+    """Told, escalated, acknowledged, told the good news: see the story's own words."""
+    await town.happening["people"]
+    await town.happening[story]
+
+
+@pytest.mark.parametrize("task", people.RACES)
+async def test_the_race_of_acknowledging_and_clearing(town: Town, task: str) -> None:
+    """Whoever wins, the good news comes and comes once."""
+    await town.happening["people"]
+    await town.happening[task]
+
+
+async def test_a_channel_refuses(town: Town) -> None:
+    """It gets the message later; the others hear that it fails."""
+    await town.happening["channels"]
+
+
+async def test_servers_go_and_come_back(town: Town) -> None:
+    """Restarts are silent; an exporter that is killed, hangs or shows nothing is one page each."""
+    await town.happening["disturbances"]
+
+
+async def test_the_first_message_comes_within_the_intervals(
+    town: Town, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Acknowledged, no mail; over while silenced, and still chat and PagerDuty hear of it."""
-    house = all_of_it
-    house.fake.failures = 1
-    await until(lambda: house.got("pagerduty", TITLE) and house.got("slack", TITLE))
-    await ack(house, "1h")
-    await asyncio.sleep(12)  # past the escalation, and past one short silence: it is renewed
-    assert not house.got("email", TITLE)
-    house.fake.failures = 0
-    await until(lambda: house.got("slack", GOOD))
-    await until(lambda: not house.sinks.open_incidents)
-    assert len(house.got("pagerduty", "trigger")) == 1
-    kinds = [row.kind for row in await house.fake.state.journal_rows(0)]
-    assert "acknowledged" in kinds
-    assert "ack_cleared" in kinds
+    """Measured from the fault to the first message."""
+    await town.settled()
+    sums = {
+        "fault to page": people.INTERVALS,
+        "exporter killed to page": disturbances.DOWN_INTERVALS,
+    }
+    with capsys.disabled():
+        print()
+        for name, took in town.measured.items():
+            times = took if isinstance(took, list) else [took]
+            limit = (
+                f"; the intervals add up to {sum(sums[name].values())} s" if name in sums else ""
+            )
+            print(f"  {name}: {', '.join(f'{one:.1f} s' for one in sorted(times))}{limit}")
+    for name, intervals in sums.items():
+        assert town.measured[name] <= sum(intervals.values()) + SLACK
 
 
-async def test_it_comes_back_when_the_acknowledgement_ends(all_of_it: House) -> None:
-    """It still fires: the second channel is called."""
-    house = all_of_it
-    house.fake.failures = 1
-    await until(lambda: house.got("pagerduty", TITLE))
-    now = time.time()
-    labels = {"alertname": FAILING}
-    await house.keeper.acknowledge(labels, now + 12, "me", "")
-    await asyncio.sleep(10)
-    assert not house.got("email", TITLE)
-    await until(lambda: house.got("email", TITLE))
+@pytest.mark.parametrize("name", ["people", "disturbances", "channels"])
+async def test_every_message_is_what_the_service_takes(town: Town, name: str) -> None:
+    """Slack, PagerDuty and mail, in every house."""
+    await town.settled()
+    town.houses[name].nothing_wrong_on_the_wire()
 
 
-async def test_restarts_page_nobody_twice(all_of_it: House) -> None:
-    """Alertmanager, then Prometheus, then the exporter, while it fires: one page, no good news."""
-    house = all_of_it
-    house.fake.failures = 1
-    await until(lambda: house.got("pagerduty", TITLE) and house.got("email", TITLE))
-    for name in ("alertmanager", "prometheus"):
-        await house.stop(name)
-        await house.start(name)
-        await house.ready(name)
-        await asyncio.sleep(5)
-    await house.fake.stop()
-    await asyncio.sleep(1)
-    await house.fake.start(house.keeper, house.journal, house.ports.exporter)
-    await asyncio.sleep(6)
-    for sink in ("pagerduty", "slack", "email"):
-        assert len(house.got(sink, TITLE)) == 1
-        assert not house.got(sink, GOOD)
-    assert not house.got("slack", "The exporter cannot be read")
+@pytest.mark.parametrize("name", ["people", "disturbances", "channels"])
+async def test_replay_agrees_with_what_fired(town: Town, name: str) -> None:
+    """On the same history, from before its first scrape on: the same alerts with the same labels, a
+    few evaluations apart at the most."""
+    await town.settled()
+    house = town.houses[name]
+    rules = read_rules(sorted((house.folder / "rules").glob("*.yml")))
+    start, end = town.began - 30, time.time()
+    would = await replay(house.servers, with_limits(rules, [Today(end)]), start, end, 1.0)
+    did = await really(house.servers, [rule.name for rule in rules], start, end, 1.0)
+    assert {one.name for one in did} >= {FAILING}
+
+    def told(fired: list[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+        return sorted((one.name, sorted(one.labels.items())) for one in fired)
+
+    assert told(would) == told(did)
+    by_labels = [
+        sorted(fired, key=lambda one: (one.name, sorted(one.labels.items()), one.start))
+        for fired in (would, did)
+    ]
+    for one, other in zip(*by_labels, strict=True):
+        assert abs(one.start - other.start) <= 4, (one, other)
+        assert abs(one.end - other.end) <= 4, (one, other)
 
 
-async def test_an_exporter_that_dies_or_shows_an_empty_page_is_one_page(all_of_it: House) -> None:
-    """Killed while its task fails: one more page, about the exporter; its end brings the rest."""
-    house = all_of_it
-    words = "CRITICAL 127.0.0.1"
-    house.fake.failures = 1
-    await until(lambda: house.got("pagerduty", TITLE))
-    house.fake.empty = True
-    await until(lambda: house.got("pagerduty", words))
-    await asyncio.sleep(8)
-    assert not house.got("slack", GOOD)
-    assert len(house.got("pagerduty", "trigger")) == 2
-    house.fake.failures, house.fake.empty = 0, False
-    await until(lambda: not house.sinks.open_incidents)
-    assert house.got("slack", GOOD)
-
-
-async def test_a_channel_that_refuses_gets_it_later_and_others_hear_of_it(
-    all_of_it: House,
-) -> None:
-    """Slack says 429, then 500: PagerDuty hears that Slack fails; Slack gets the message later."""
-    house = all_of_it
-    house.sinks.refuse("slack", 429, 3, retry_after=1)
-    house.fake.failures = 1
-    await until(lambda: house.got("pagerduty", TITLE))
-    await until(lambda: [m for m in house.sinks.received if m.status == 429])
-    house.sinks.refuse("slack", 500, 1000)
-    await until(lambda: house.got("pagerduty", "slack: Notifications do not get through"))
-    assert house.got("email", "slack: Notifications do not get through")
-    assert not house.got("slack", TITLE)
-    house.sinks.refuse("slack", 200, 0)
-    await until(lambda: house.got("slack", TITLE), 60)
+async def test_replay_with_another_limit(town: Town) -> None:
+    """One that was never reached: nothing of that task, everything of the others."""
+    await town.settled()
+    house = town.houses["people"]
+    rules = read_rules(sorted((house.folder / "rules").glob("*.yml")))
+    changed = with_limits(rules, [parse("tasks.escalates.alert_after=5"), Today(time.time())])
+    fired = await replay(house.servers, changed, town.began, time.time(), 1.0)
+    tasks = {one.labels["task"] for one in fired if one.name == FAILING}
+    assert tasks == {*people.TASKS} - {"escalates", "announced"}

@@ -24,8 +24,8 @@ import yaml
 from exporter.simulator import stack
 from tests.boards import BOARDS, Query, filled, label_values, queries
 from tests.integration import day
-from tests.integration.processes import Program, answers, free_port, get, need, wait_for
-from tests.integration.servers import QUICK, ROOT
+from tests.integration.processes import ROOT, Program, answers, free_port, get, need, wait_for
+from tests.integration.servers import QUICK
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from exporter.alerts.journal import Journal
-from exporter.alerts.keeper import Keeper, NothingFires, Times
+from exporter.alerts.keeper import Keeper, NothingFires
 from exporter.alerts.pages import routes
 from exporter.alerts.servers import ServerError, Silence
 from exporter.alerts.stories import tell
@@ -41,6 +41,8 @@ class FakeServers:
         self.resolved: list[Any] = []
         self.failures = {"slack": 0.0}
         self.answers = True
+        self.prometheus_answers = True
+        self.fires_again: list[list[dict[str, str]]] = []
 
     def _ask(self) -> None:
         if not self.answers:
@@ -48,7 +50,9 @@ class FakeServers:
 
     async def firing(self) -> list[dict[str, str]]:
         self._ask()
-        return self.there
+        if not self.prometheus_answers:
+            raise ServerError("Prometheus is away")
+        return self.there + (self.fires_again.pop(0) if self.fires_again else [])
 
     async def alerts(self) -> list[dict[str, str]]:
         self._ask()
@@ -68,8 +72,10 @@ class FakeServers:
     async def end_silence(self, silence: str) -> None:
         del self.kept[silence]
 
-    async def say_resolved(self, alerts: Any, now: float) -> None:
-        self.resolved.append([alert["labels"] for alert in alerts])
+    async def say_resolved(self, alerts: Any) -> None:
+        if alerts:
+            self.resolved.append([alert["labels"] for alert in alerts])
+            self.ended_at = alerts[0]["ends_at"]
 
     async def failed_attempts(self) -> dict[str, float]:
         return dict(self.failures)
@@ -82,8 +88,7 @@ class Scene:
         self.metrics = Metrics(CollectorRegistry())
         self.journal = Journal(self.state, self.metrics, self.clock)
         self.servers = FakeServers()
-        times = Times(sweep=15, silence=300, settle=60)
-        self.keeper = Keeper(self.servers, self.journal, self.state, self.clock, times)  # type: ignore[arg-type]
+        self.keeper = Keeper(self.servers, self.journal, self.state, self.clock)  # type: ignore[arg-type]
 
     async def pass_time(self, seconds: int) -> None:
         """Sweep every 15 s; silences end by themselves."""
@@ -136,6 +141,7 @@ async def test_what_clears_while_silenced_is_told_to_all_who_heard_of_it(scene: 
     await scene.pass_time(15)
     assert not scene.servers.kept
     assert scene.servers.resolved == [[LABELS, LABELS]]
+    assert scene.servers.ended_at == iso(scene.clock.now() - 60)  # when it was first seen gone
     over = {**ALERT, "status": "resolved", "endsAt": iso(scene.clock.now())}
     for receiver in ("pagerduty", "slack"):
         await scene.journal.take(receiver, {"alerts": [over]})
@@ -171,6 +177,32 @@ async def test_servers_that_are_away_end_nothing(scene: Scene) -> None:
     with pytest.raises(ServerError):
         await scene.keeper.sweep()
     assert not scene.servers.resolved
+
+
+async def test_an_acknowledgement_goes_on_without_prometheus(scene: Scene) -> None:
+    """Alertmanager alone is needed for a silence, and nothing is known to be over."""
+    scene.servers.there = [LABELS]
+    await scene.keeper.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
+    scene.servers.prometheus_answers = False
+    for _ in range(60):
+        scene.clock.advance(15)
+        with pytest.raises(ServerError):
+            await scene.keeper.sweep()
+    (silence,) = scene.servers.kept.values()
+    assert silence.ends_at > scene.clock.now() + 60
+
+
+async def test_what_fires_again_at_the_last_moment_is_no_good_news(scene: Scene) -> None:
+    """The race that can be seen is seen: between the look and the word that it is over."""
+    scene.servers.there = [LABELS]
+    await scene.journal.take("slack", {"alerts": [ALERT]})
+    scene.servers.there = []
+    await scene.pass_time(60)
+    scene.servers.fires_again = [[], [LABELS]]  # the first look of a sweep, and the second one
+    await scene.pass_time(15)
+    assert not scene.servers.resolved
+    await scene.pass_time(90)
+    assert scene.servers.resolved
 
 
 async def test_a_silence_that_somebody_lifts_ends_the_acknowledgement(scene: Scene) -> None:

@@ -1,20 +1,17 @@
 """Replay goes through the states that Prometheus goes through."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from exporter.alerts import limits
-from exporter.alerts.replay import (
-    Fired,
-    Rule,
-    longest_gap,
-    nights,
-    read_rules,
-    run_states,
-    with_limits,
-)
+from exporter.alerts.nights import longest_gap, nights
+from exporter.alerts.replay import AWAKE, LEARNING, Fired, replay, run_states
+from exporter.alerts.rules import Rule, read_rules, with_limits
+from exporter.alerts.servers import ServerError
 
 RULE = Rule("A", "x", pending=30.0, hold=60.0, severity=None, latches=True)
 ROOT = Path(__file__).parents[2]
@@ -35,8 +32,102 @@ ROOT = Path(__file__).parents[2]
 )
 def test_pending_firing_held(true: range, gone: range, fires: list[tuple[int, int]]) -> None:
     """Steps of 15 s: 30 s pending, 60 s held; what fired stays while its exporter is gone."""
-    found = run_states(RULE, set(true), set(gone), 20, 15.0)
+    found = run_states(RULE, set(true), set(gone), [True] * 20, 15.0)
     assert [(one.start, one.stop) for one in found] == fires
+
+
+@pytest.mark.parametrize(
+    ("pending", "fires"),
+    [(30.0, [(2, 5), (12, 20)]), (600.0, [])],
+    ids=["begins anew", "too long a `for`"],
+)
+def test_where_prometheus_was_away_no_rule_was_evaluated(
+    pending: float, fires: list[tuple[int, int]]
+) -> None:
+    """True all the time; Prometheus is down from step 5 to 9."""
+    awake = [not 5 <= now < 10 for now in range(20)]
+    found = run_states(replace(RULE, pending=pending), set(range(20)), set(), awake, 15.0)
+    assert [(one.start, one.stop) for one in found] == fires
+
+
+def test_a_long_for_outlives_a_restart_of_prometheus() -> None:
+    """Prometheus restores it, so what had fired fires at once."""
+    awake = [not 50 <= now < 60 for now in range(100)]
+    found = run_states(replace(RULE, pending=600.0), set(range(100)), set(), awake, 15.0)
+    assert [(one.start, one.stop) for one in found] == [(40, 50), (60, 100)]
+
+
+class Past:
+    """Prometheus' answers: what each query has, as steps from `start`."""
+
+    prometheus = "http://prometheus"
+
+    def __init__(self, start: float, answers: dict[str, list[tuple[dict[str, str], range]]]):
+        self.start, self.answers = start, answers
+
+    async def query_range(
+        self, query: str, start: float, end: float, step: float
+    ) -> list[dict[str, object]]:
+        found = []
+        for labels, steps in self.answers.get(query, ()):
+            moments = [self.start + one * step for one in steps]
+            values = [[at, "1"] for at in moments if start - 0.1 <= at <= end + 0.1]
+            if values:
+                found.append({"metric": labels, "values": values})
+        return found
+
+
+ANY: dict[str, str] = {}
+EXPORTER = {"job": "quant-exporter", "instance": "a:1"}
+
+
+async def test_before_the_first_scrape_nothing_fires() -> None:
+    """`absent(up)` is true before there was a Prometheus; no rule looked at it."""
+    rule = Rule("A", "absent(up)", 30.0, 0.0, "critical", latches=False)
+    past: Any = Past(0, {"absent(up)": [(ANY, range(40))], AWAKE: [(ANY, range(40, 100))]})
+    assert await replay(past, [rule], 0.0, 1485.0, 15.0) == []
+
+
+async def test_what_fires_at_the_beginning_began_before() -> None:
+    """The replay looks back as far as `for` and `keep_firing_for` reach."""
+    rule = Rule("A", "x", 30.0, 60.0, "critical", latches=False)
+    past: Any = Past(-6000, {"x": [(ANY, range(410))], AWAKE: [(ANY, range(1000))]})
+    (one,) = await replay(past, [rule], 0.0, 1500.0, 15.0)
+    assert (one.start, one.end) == (0.0, 210.0)
+
+
+async def test_in_the_quiet_first_week_it_is_an_alert_of_a_lower_tier() -> None:
+    """Of that exporter alone: the tier of a rule that writes it stands in a template."""
+    rules = {rule.name: rule for rule in read_rules((ROOT / "prometheus/rules").glob("*.yml"))}
+    rule = replace(rules["QuantExporterDown"], expression="x")
+    other = {**EXPORTER, "instance": "b:1"}
+    answers = {
+        "x": [(EXPORTER, range(100)), (other, range(100))],
+        AWAKE: [(ANY, range(100))],
+        LEARNING: [(EXPORTER, range(50))],
+    }
+    past: Any = Past(-300, answers)
+    fired = await replay(past, [rule], 0.0, 1000.0, 15.0)
+    tiers = sorted((one.labels["instance"], one.severity) for one in fired)
+    assert tiers == [("a:1", "critical"), ("a:1", "warning"), ("b:1", "critical")]
+
+
+async def test_no_history_is_said() -> None:
+    """Silence would look like a quiet month."""
+    past: Any = Past(0, {})
+    with pytest.raises(ServerError, match="nothing was scraped"):
+        await replay(past, [RULE], 0.0, 100.0, 15.0)
+
+
+def test_todays_limits_are_taken_at_all_times() -> None:
+    """Also inside of what a change put there, and nowhere else."""
+    rules = read_rules([ROOT / "prometheus/rules/quant.yml"])
+    change = limits.parse("strategies.m.max_drawdown=4%")
+    changed = with_limits(rules, [change, limits.Today(100.0)])
+    (rule,) = [r for r in changed if r.name == "QuantDrawdown"]
+    assert "last_over_time(quant_strategy_drawdown_limit_ratio[1d] @ 100.000)" in rule.expression
+    assert 'quant_strategy_drawdown_limit_ratio{strategy="m"}[1d] @ 100.000' in rule.expression
+    assert "last_over_time(quant_strategy_drawdown_ratio" not in rule.expression
 
 
 def test_the_shipped_rules_are_read() -> None:
@@ -84,9 +175,12 @@ def test_a_limit_that_is_none_is_refused(text: str, why: str) -> None:
 
 
 def test_nights_and_gaps() -> None:
-    """23:30 and 03:00 are one night; a warning at night is no page."""
+    """23:30 and 03:00 are one night; a warning at night is no page; what still fires in the morning
+    was worth waking up for."""
     zone = ZoneInfo("UTC")
-    at = [Fired("A", {"severity": s}, t * 3600.0, 0.0) for t, s in (
-        (23.5, "critical"), (27, "critical"), (36, "critical"), (50, "warning"))]  # fmt: skip
-    assert nights(at, zone) == 1
-    assert longest_gap(at, 0.0, 60 * 3600.0) == 23.5 * 3600
+    at = [Fired("A", {"severity": severity}, begins * 3600.0, ends * 3600.0)
+          for severity, begins, ends in (
+              ("critical", 23.5, 24), ("critical", 27, 28), ("critical", 36, 90),
+              ("warning", 50, 51), ("critical", 72, 80))]  # fmt: skip
+    assert nights(at, zone) == (2, 1)
+    assert longest_gap(at, 0.0, 75 * 3600.0) == 23.5 * 3600

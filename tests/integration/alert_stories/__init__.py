@@ -1,0 +1,1 @@
+"""What happens from a fault to a phone, as stories that run side by side."""

@@ -1,0 +1,194 @@
+"""A week in which nothing is wrong, Thanksgiving and the half day after it included, is a week in
+which nobody hears anything.
+
+The real exporter lives it in seconds on a clock that the test moves, with a deploy in the middle;
+what each scrape would have seen goes into a real Prometheus, and replay asks what the rules would
+have fired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+from zoneinfo import ZoneInfo
+
+import aiohttp
+import pytest
+
+from exporter.alerts.replay import Fired, replay
+from exporter.alerts.rules import read_rules
+from exporter.alerts.servers import Servers
+from exporter.app import App
+from exporter.config import load
+from exporter.strategies.equity import EquityPoint
+from tests.integration.day import LABELS
+from tests.integration.processes import ROOT, Program, answers, free_port, need, wait_for
+from tests.unit.clocks import ManualClock
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+ZONE = ZoneInfo("America/New_York")
+RULES = sorted((ROOT / "prometheus/rules").glob("*.yml"))
+USED = set(re.findall(r"\bquant_[a-z_]+", "".join(file.read_text() for file in RULES)))
+USED |= {"process_start_time_seconds"}
+OPEN_STEP, CLOSED_STEP = 120, 300
+"""Seconds between scrapes while New York trades, and while it does not."""
+CONFIG = """
+listen: 127.0.0.1:0
+alertmanager_url: http://127.0.0.1:9
+prometheus_url: http://127.0.0.1:9
+timezone: America/New_York
+sources:
+  market: {type: simulated, requests_per_minute: 6000}
+feeds:
+  us_minute:
+    {source: market, symbols: [NVDA.US, TSLA.US, SPY.US], interval: 1m, exchange: XNYS, poll: 2m,
+     max_overdue: {warning: 10m, critical: 2h}, max_spread: {warning: 0.5%}}
+  us_day:
+    {source: market, symbols: [SPY.US], interval: 1d, exchange: XNYS, poll: 10m,
+     max_overdue: {warning: 1h, critical: 4h}}
+  euro: {source: market, symbols: [EURUSD], interval: 1h, exchange: FX, poll: 10m,
+         max_overdue: {critical: 2h}}
+tasks:
+  pre_market_scan:
+    {run: "exporter.tasks:pre_market_scan", schedule: "mon-fri 07:00", exchange: XNYS, grace: 1h}
+  end_of_day_report:
+    {run: "exporter.tasks:end_of_day_report", schedule: "close + 30m", exchange: XNYS, grace: 1h,
+     announce: true}
+  health_check: {run: "exporter.tasks:health_check", schedule: "every 30m"}
+  key_check: {run: "exporter.tasks:key_check", schedule: "06:00"}
+  rebalance: {command: ["true"], schedule: "close - 16m", exchange: XNYS, severity: critical}
+  afternoon: {command: ["true"], schedule: "mon-fri 15:00", exchange: XNYS, severity: critical}
+  signals:
+    {command: ["true"], schedule: "every 30m while open", exchange: XNYS, severity: critical}
+strategies:
+  momentum_001: {currency: USD, max_age: 3d, max_drawdown: {warning: 5%, critical: 10%}}
+"""
+
+
+def at(day: int, hour: int, minute: int = 0) -> float:
+    """A moment of that November, Unix seconds; Thursday the 27th is the holiday."""
+    return datetime(2025, 11, day, hour, minute, tzinfo=ZONE).timestamp()
+
+
+BEGIN, DEPLOY, END = at(23, 18), at(26, 20), at(30, 18)
+
+
+class Week:
+    """One exporter's life, from one moment to another, on the state that it finds."""
+
+    def __init__(self, config: Path, out: IO[str], begin: float, end: float) -> None:
+        self.out, self.end = out, end
+        self.clock = ManualClock(begin - CLOSED_STEP)
+        self.app = App(config, load(config), self.clock)
+        self.began = begin
+        self.equity = 100_000.0
+
+    async def live(self) -> Counter[str]:
+        """Until the end; how often each task ran well."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self.app.start(stack)
+            # From here on nobody but the clock says what happens next.
+            await self.app.scheduler.stop()
+            await self.app.feeds.stop()
+            while self.clock.now() < self.end:
+                open_now = self.app.calendar("XNYS").is_open(self.clock.now())
+                self.clock.advance(OPEN_STEP if open_now else CLOSED_STEP)
+                await self._minute(self.clock.now())
+                self._scrape()
+            runs = await self.app.state.runs(0.0, limit=100_000)
+            return Counter(run.task for run in runs if run.outcome == "success")
+
+    async def _minute(self, now: float) -> None:
+        if now % 86400 == 0:
+            self.equity *= 1.002 if now % 172_800 == 0 else 0.995
+            point = EquityPoint(now, self.equity)
+            await self.app.strategies.post_equity("momentum_001", point)
+        await self.app.scheduler.sweep()
+        for state in self.app.feeds.feeds.values():
+            if state.next_poll(now) <= now:
+                await self.app.feeds.poll(state)
+        # Writes end before time goes on; five minutes in one go would be a disk that hangs.
+        while self._busy():
+            await asyncio.sleep(0.002)
+
+    def _busy(self) -> bool:
+        app = self.app
+        under_way = app.scheduler._background or app.runner.running or app.state.open_runs()
+        return bool(under_way) or not app.state.healthy
+
+    def _scrape(self) -> None:
+        for name, labels, value in self._samples():
+            told = ",".join(f'{k}="{v}"' for k, v in {**labels, **LABELS}.items())
+            text = "NaN" if math.isnan(value) else repr(value)
+            self.out.write(f"{name}{{{told}}} {text} {self.clock.now():.3f}\n")
+
+    def _samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        for family in self.app.registry.collect():
+            for sample in family.samples:
+                if sample.name == "process_start_time_seconds":
+                    yield sample.name, {}, self.began
+                elif sample.name in USED:
+                    yield sample.name, sample.labels, sample.value
+        yield "up", {}, 1.0
+
+
+def live(folder: Path) -> tuple[Path, Counter[str]]:
+    """Both lives, between them a new version is started."""
+    config, path = folder / "exporter.yml", folder / "week.om"
+    config.write_text(CONFIG)
+    with path.open("w") as out:
+        asyncio.run(Week(config, out, BEGIN, DEPLOY).live())
+        labels = ",".join(f'{k}="{v}"' for k, v in LABELS.items())
+        out.write(f"up{{{labels}}} 0.0 {DEPLOY + 200:.3f}\n")
+        runs = asyncio.run(Week(config, out, DEPLOY + CLOSED_STEP, END).live())
+        out.write("# EOF\n")
+    return path, runs
+
+
+def test_nobody_hears_anything(tmp_path: Path) -> None:
+    """Seven days: five alerts for the journal, and none for a person."""
+    for program in ("prometheus", "promtool"):
+        need(program)
+    path, runs = live(tmp_path)
+    sessions = 4
+    assert runs["end_of_day_report"] == runs["rebalance"] == runs["pre_market_scan"] == sessions
+    assert runs["afternoon"] == sessions - 1  # 15:00 lies after the half day's close
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", path, tmp_path / "tsdb"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    port = free_port()
+    (tmp_path / "prometheus.yml").write_text("{}")
+    prometheus = [
+        "prometheus", f"--config.file={tmp_path}/prometheus.yml",
+        f"--storage.tsdb.path={tmp_path}/tsdb", "--storage.tsdb.retention.time=50y",
+        f"--query.lookback-delta={2 * CLOSED_STEP}s",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    with Program(prometheus, tmp_path / "prometheus.log"):
+        wait_for(lambda: answers(f"{url}/-/ready"), "Prometheus to be ready")
+        fired = asyncio.run(asked(url))
+    loud = [
+        f"{one.name} {dict(one.labels)} {datetime.fromtimestamp(one.start, ZONE)}"
+        for one in fired
+        if one.severity != "info"
+    ]
+    assert not loud, "\n".join(loud)
+    assert len(fired) == sessions
+
+
+async def asked(url: str) -> list[Fired]:
+    """What the rules would have fired in that week."""
+    async with aiohttp.ClientSession() as client:
+        servers = Servers(client, lambda: "", lambda: url)
+        return list(await replay(servers, read_rules(RULES), BEGIN, END, 60.0))

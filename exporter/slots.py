@@ -5,9 +5,9 @@
 - ``every`` counts elapsed time from local midnight, so a day of 25 hours has 25 hourly slots; what
   would then lie less than an interval before the next midnight is left out.
 - ``while open`` counts from the open, and anew after a lunch break.
-- With an exchange, wall-clock and ``every`` slots on a day without a session are skipped, and so
-  are those in the regular session but outside today's shortened one. Offsets from open and close
-  belong to their session, whatever date they fall on.
+- With an exchange, wall-clock and ``every`` slots on a day without a session are skipped, unless
+  they lie in the next day's session; so are those in the regular session but outside today's
+  shortened one. Offsets from open and close belong to their session, whatever date they fall on.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def _while_open(session: Session, step: float, after: float) -> Iterator[float]:
 def _skip(calendar: Calendar, at: float) -> Literal["exchange_closed", "early_close"] | None:
     session = calendar.session_on(calendar.day_of(at))
     if session is None:
-        return "exchange_closed"
+        # FX opens on Sunday evening: that is Monday's trading already.
+        return None if calendar.session_at(at) else "exchange_closed"
     if session.regular_open <= at < session.regular_close and not (
         session.open <= at < session.close
     ):

@@ -106,6 +106,39 @@ def test_offsets_belong_to_their_session() -> None:
         "24 07:00", "28 07:00"]  # fmt: skip
 
 
+def test_an_evening_on_which_a_session_opens_counts_as_trading() -> None:
+    """FX trades from Sunday 17:00: before that slots are skipped, from then on they run."""
+    rows = found("every 30m", "2026-11-29T16:00", "2026-11-29T18:00", "FX")
+    assert times(rows) == ["29 16:30 exchange_closed", "29 17:00", "29 17:30", "29 18:00"]
+    assert times(found("sat 12:00", "2026-11-28T00:00", "2026-11-29T00:00", "FX")) == [
+        "28 12:00 exchange_closed"
+    ]
+
+
+def test_the_zone_of_a_schedule_need_not_be_the_exchange_s() -> None:
+    """The date that counts is the exchange's: Saturday morning in Tokyo is Friday in New York."""
+    tokyo = "Asia/Tokyo"
+    rows = found("sat 06:00 Asia/Tokyo", "2026-11-20T00:00", "2026-11-29T00:00", "XNYS")
+    assert times(rows, tokyo) == ["21 06:00", "28 06:00"]
+    rows = found("22:00 Asia/Tokyo", "2026-11-25T00:00", "2026-11-28T00:00", "XNYS")
+    assert times(rows, tokyo) == ["25 22:00", "26 22:00 exchange_closed", "27 22:00"]
+
+
+def test_the_day_after_thanksgiving() -> None:
+    """Everything by the real close at 13:00; 13:00 itself is outside of the session."""
+
+    def friday(schedule: str) -> list[str]:
+        return times(found(schedule, "2026-11-26T00:00", "2026-11-28T00:00", "XNYS"))
+
+    assert friday("close - 15m") == ["27 12:45"]
+    assert friday("close + 30m") == ["27 13:30"]
+    assert friday("open - 2h30m") == ["27 07:00"]
+    assert friday("fri 12:59") == ["27 12:59"]
+    assert friday("fri 13:00") == ["27 13:00 early_close"]
+    assert friday("fri 16:30") == ["27 16:30"]
+    assert friday("every 30m while open")[-1] == "27 12:30"
+
+
 def test_while_open_starts_anew_after_lunch() -> None:
     """From the open, not at the close, not in the break."""
     rows = found("every 50m while open", "2026-11-24T00:00", "2026-11-24T23:00", "XHKG", HK)

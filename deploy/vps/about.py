@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from places import LOGS, RELEASES, STATE, USER, ProblemError
-from shell import as_service, attempt, tail
+from places import LOGS, RELEASES, STATE, UNIT, USER, ProblemError
+from shell import as_service, attempt, credentials, tail
 
 _HIDDEN = ("/home/", "/root/", "/tmp/", "/var/tmp/", "/run/user/")  # noqa: S108  not used, refused
 _ABOUT = """
@@ -19,22 +19,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from exporter import config
 
-def paths(value, place):
-    if isinstance(value, Path):
-        yield place, str(value)
-    elif isinstance(value, Mapping):
+def leaves(value, place=""):
+    if isinstance(value, Mapping):
         for key, one in value.items():
-            yield from paths(one, f"{place}.{key}".lstrip("."))
+            yield from leaves(one, f"{place}.{key}".lstrip("."))
     elif isinstance(value, (list, tuple)):
         for one in value:
-            yield from paths(one, place)
+            yield from leaves(one, place)
+    else:
+        yield place, value
 
 from exporter.state import schema
 c = config.load(Path(sys.argv[1]))
+named = sorted({(p, str(v), isinstance(v, Path)) for p, v in leaves(c.model_dump())})
 print(json.dumps({
     "listen": list(c.address), "state": str(c.state), "logs": str(c.logs.directory),
     "simulated": sorted(n for n, s in c.sources.items() if s.type == "simulated"),
-    "public_url": str(c.public_url), "paths": sorted(set(paths(c.model_dump(), ""))),
+    "public_url": str(c.public_url), "paths": [(p, v) for p, v, is_path in named if is_path],
+    "secrets": [(p, v) for p, v, _ in named if p.endswith("_env") and v != "None"],
     "tasks": sorted(c.tasks), "schema": len(schema.MIGRATIONS),
     "uninterruptible": sorted(n for n, t in c.tasks.items() if not t.may_be_interrupted),
     "punctual": sorted(
@@ -66,6 +68,8 @@ class About:
     public_url: str = ""
     paths: list[list[str]] = field(default_factory=list)
     """Every file or folder that the config names, after its place there."""
+    secrets: list[list[str]] = field(default_factory=list)
+    """Every secret that it names (`…_env`), after its place."""
 
     @classmethod
     def of(cls, known: dict[str, Any]) -> About:
@@ -94,6 +98,7 @@ def about_of(folder: Path) -> About:
     known = json.loads(told.stdout.splitlines()[-1])
     about = About.of(known)
     _must_be_within_reach(folder, about)
+    _need_secrets(about)
     _other_configs(folder, about)
     return about
 
@@ -122,6 +127,19 @@ def _must_be_within_reach(folder: Path, about: About) -> None:
         raise ProblemError(
             f"exporter.yml: programs.write: {missing[0]} is no folder on the VPS; make it there "
             f"first, and let the user {USER} write in it"
+        )
+
+
+def _need_secrets(about: About) -> None:
+    """What the unit gets by a credential, or by the user's own drop-in."""
+    there = {credential.name for credential in credentials()}
+    given = attempt("systemctl", "show", UNIT, "--property=Environment", "--value").stdout
+    there |= {word.partition("=")[0] for word in given.split()}
+    if missing := [(place, name) for place, name in about.secrets if name not in there]:
+        place, name = missing[0]
+        raise ProblemError(
+            f"exporter.yml: {place}: {name} is not on this machine yet; store it first: make "
+            f"secret HOST=… NAME={name}"
         )
 
 

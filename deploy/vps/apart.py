@@ -10,6 +10,7 @@ from places import TOOL, ProblemError
 from shell import attempt, say, tail
 
 _UNIT = "quant-deploy.service"
+_FORGET_SECONDS = 15.0
 
 
 def follow(command: list[str]) -> int:
@@ -32,9 +33,10 @@ def follow(command: list[str]) -> int:
 
 
 def _begin(command: list[str], log: Path, result: Path) -> None:
-    said = False
+    said, until = False, time.monotonic() + _FORGET_SECONDS
     while True:
         while _is_at_work():
+            until = time.monotonic() + _FORGET_SECONDS
             if command[0] == "rollback":
                 say("ending what is at work on the machine")
                 attempt("systemctl", "stop", _UNIT)
@@ -51,9 +53,11 @@ def _begin(command: list[str], log: Path, result: Path) -> None:
         if begun.returncode == 0:
             return
         # Somebody was faster, or systemd has not yet forgotten the one that has just ended.
-        if "already" not in begun.stderr:
+        if "already" not in begun.stderr or time.monotonic() > until:
             raise ProblemError(f"systemd does not run it:\n{tail(begun)}")
-        time.sleep(0.1)
+        if not _is_at_work():
+            attempt("systemctl", "reset-failed", _UNIT)
+            time.sleep(0.2)
 
 
 def _is_at_work() -> bool:

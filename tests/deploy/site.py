@@ -172,10 +172,9 @@ print(json.dumps(db.execute({sql!r}).fetchall()))
             self.let_go()
 
     def let_go(self, after: float = 0.0) -> None:
-        """Let the slow run end, that many seconds from now."""
-        self.laptop.ssh(
-            f"systemd-run --quiet --collect sh -c 'sleep {after}; rm -f /srv/data/hold'"
-        )
+        """Let the slow run end, that many seconds from now, also when the machine goes down."""
+        then = f'trap "" TERM; sleep {after}; rm -f /srv/data/hold'
+        self.laptop.ssh(f"systemd-run --quiet --collect sh -c '{then}'")
 
     def outcome(self, run_id: str) -> tuple[str, str | None]:
         """How a run ended, and its error; waits for its end."""

@@ -116,7 +116,7 @@ def test_a_bad_config_is_refused_before_anything_is_touched(site: Site) -> None:
 
 def test_a_config_that_names_what_the_vps_does_not_have_is_refused(site: Site) -> None:
     """A file in somebody's home, which is hidden from the exporter there; a port where neither
-    Prometheus nor nginx looks."""
+    Prometheus nor nginx looks; a secret that nobody stored."""
     before = site.main_pid()
     equity = "\nstrategies: {s: {equity_file: /home/me/s.csv, currency: USD}}\n"
     site.laptop.write("exporter.yml", CONFIG + equity)
@@ -125,6 +125,10 @@ def test_a_config_that_names_what_the_vps_does_not_have_is_refused(site: Site) -
     site.laptop.write("exporter.yml", CONFIG.replace(":10077", ":10078"))
     said = site.deploy_badly("another port")
     assert "exporter.yml: listen: the exporter would listen on port 10078, where" in said
+    source = "{type: tickdb, url: https://api.tickdb.ai/v1, api_key_env: TICKDB_API_KEY}"
+    site.laptop.write("exporter.yml", CONFIG.replace("{type: simulated}", source))
+    said = site.deploy_badly("a key that is not there")
+    assert "exporter.yml: sources.market.api_key_env: TICKDB_API_KEY is not on this" in said
     assert site.main_pid() == before
 
 

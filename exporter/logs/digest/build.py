@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
@@ -35,9 +35,6 @@ def build(request: Request) -> Digest:
     with connect(request.reports.parent) as connection:
         found = scan(connection, files, (request.start, request.end))
         _remember_known_errors(connection, request)
-        levels: Counter[str] = Counter()
-        for counted in found.counted:
-            levels[counted.level] += counted.count
         errors = _errors(connection)
         alerts, non_critical = _alerts(connection)
         return Digest(
@@ -47,10 +44,10 @@ def build(request: Request) -> Digest:
             end=request.end,
             files=len(files),
             megabytes=round(size / 1e6, 3),
-            records=sum(levels.values()),
+            records=sum(found.levels.values()),
             broken_lines=found.broken,
             lost_lines=_number(connection, "sum(number_of(lost))", "event = 'log_lines_lost'"),
-            levels=dict(sorted(levels.items())),
+            levels=dict(sorted(found.levels.items())),
             tasks=tasks(connection),
             slow_runs=slow_runs(connection, request),
             errors=errors[:MOST_GROUPS],
@@ -85,7 +82,7 @@ def _remember_known_errors(connection: duckdb.DuckDBPyConnection, request: Reque
     files = files_between(request.directory, "errors", start, request.start, request.zone_info)
     scan(connection, files, (start, request.start), table="known")
     connection.execute(
-        "CREATE OR REPLACE TABLE known_prints AS SELECT DISTINCT "
+        "CREATE OR REPLACE TEMP TABLE known_prints AS SELECT DISTINCT "
         "fingerprint(level, logger, error_type, message) AS print FROM known"
     )
     connection.execute("DROP TABLE known")

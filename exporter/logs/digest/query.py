@@ -1,6 +1,6 @@
 """DuckDB over the JSON files. Never imported in the daemon: the library alone is 40 MB.
 
-One pass reads every line once: it counts by level, logger and event, and puts aside the lines that
+One pass reads every line once: it counts by level, and puts aside the lines that
 matter (warnings, errors, and the events that digests tell of). Files that DuckDB refuses are
 cleaned line by line first, so no content of a file can stop a digest.
 """
@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,20 +53,11 @@ _NOTABLE = f"(level IN ('warning', 'error', 'critical') OR event IN {EVENTS})"
 
 
 @dataclass(frozen=True)
-class Counted:
-    """How many lines of one kind."""
-
-    level: str
-    logger: str
-    event: str | None
-    count: int
-
-
-@dataclass(frozen=True)
 class Scan:
     """What one pass over files found; the lines that matter are in the table ``notable``."""
 
-    counted: list[Counted]
+    levels: Mapping[str, int]
+    """How many records of each level."""
     broken: int
 
 
@@ -121,10 +112,10 @@ def scan(
     wanted = f"event IN {(*events_alone, '')}" if events_alone else _NOTABLE
     paths = [str(file.path) for file in files if _size(file.path)]
     connection.execute(
-        f"CREATE OR REPLACE TABLE {table} ({', '.join(f'{c} VARCHAR' for c in COLUMNS)})"
+        f"CREATE OR REPLACE TEMP TABLE {table} ({', '.join(f'{c} VARCHAR' for c in COLUMNS)})"
     )
     if not paths:
-        return Scan([], 0)
+        return Scan({}, 0)
     start, end = between
     values = _objects_of(paths) | {"start": stamp(start), "end": stamp(end)}
     try:
@@ -135,10 +126,10 @@ def scan(
         with tempfile.TemporaryDirectory(dir=database.parent) as folder:
             readable, broken = _made_readable(connection, paths, Path(folder))
             if not readable:
-                return Scan([], broken)
+                return Scan({}, broken)
             connection.execute(f"DELETE FROM {table}")
             found = _scan(connection, values | {"paths": readable}, table, wanted)
-            return Scan(found.counted, found.broken + broken)
+            return Scan(found.levels, found.broken + broken)
 
 
 def _made_readable(
@@ -187,12 +178,11 @@ _OBJECTS = (
 )
 # No WHERE here: it would be pushed below the projection and every line be parsed twice.
 _LINES = f"""
-  SELECT json, found[1] AS level, found[2] AS logger, found[3] AS event,
-         CASE WHEN found[4] IS NULL THEN 'broken'
-              WHEN found[4] >= $start AND found[4] < $end THEN 'in' ELSE 'out' END AS place
+  SELECT json, found[1] AS level, found[2] AS event,
+         CASE WHEN found[3] IS NULL THEN 'broken'
+              WHEN found[3] >= $start AND found[3] < $end THEN 'in' ELSE 'out' END AS place
   FROM (
-    SELECT json, json_extract_string(
-      json, ['$.level', '$.logger', '$.event', '$.timestamp']) AS found
+    SELECT json, json_extract_string(json, ['$.level', '$.event', '$.timestamp']) AS found
     FROM ({_OBJECTS})
   )
 """
@@ -203,7 +193,7 @@ def _scan(
 ) -> Scan:
     fields = ", ".join(f"'$.{column}'" for column in COLUMNS)
     row = ", ".join(f"found[{n}]" for n in range(1, len(COLUMNS) + 1))
-    counts = "SELECT level, logger, event, place, count(*) AS count"
+    counts = "SELECT level, place, count(*) AS count"
     try:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE scanned AS {counts},"
@@ -215,9 +205,7 @@ def _scan(
             f"INSERT INTO {table} SELECT {row} FROM (SELECT json_extract_string(json, [{fields}])"
             " AS found FROM (SELECT unnest(lines) AS json FROM scanned))"
         )
-        counted = connection.execute(
-            "SELECT level, logger, event, place, count FROM scanned"
-        ).fetchall()
+        counted = rows(connection, "SELECT level, place, count FROM scanned")
         connection.execute("DROP TABLE scanned")
     except duckdb.OutOfMemoryException:
         # So many lines matter that they do not fit: a second pass, straight to the disk.
@@ -229,6 +217,6 @@ def _scan(
         )
         counted = connection.execute(f"{counts} FROM ({_LINES}) GROUP BY ALL", values).fetchall()
     return Scan(
-        [Counted(str(row[0]), str(row[1]), row[2], row[4]) for row in counted if row[3] == "in"],
-        sum(row[4] for row in counted if row[3] == "broken"),
+        {str(level): count for level, place, count in counted if place == "in"},
+        sum(count for _, place, count in counted if place == "broken"),
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -71,6 +72,7 @@ def next_slot(
     return None
 
 
+@lru_cache(maxsize=4096)
 def wall_time(day: date, hour: int, minute: int, zone: ZoneInfo) -> float:
     """A local time as Unix seconds: its first occurrence, or the first moment after a gap."""
     moment = datetime.combine(day, time(hour, minute), tzinfo=zone)

@@ -29,6 +29,7 @@ class Loader:
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, int]] = {}
+        self._found: tuple[object, dict[str, str]] | None = None
         self._lock = threading.Lock()
 
     def load(self, target: str, code: tuple[Path, ...]) -> Callable[..., Awaitable[object]]:
@@ -59,10 +60,14 @@ class Loader:
                 del sys.modules[name]
                 self._seen.pop(file, None)
             importlib.invalidate_caches()
+            self._found = None
 
-    @staticmethod
-    def _files(folders: list[str]) -> dict[str, str]:
-        found = {}
+    def _files(self, folders: list[str]) -> dict[str, str]:
+        # Every run comes here: thousands of modules are gone through when there are new ones.
+        known = (len(sys.modules), tuple(folders))
+        if self._found and self._found[0] == known:
+            return self._found[1]
+        found: dict[str, str] = {}
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
             # The folder may hold our own house, or the environment with all its libraries.
@@ -70,6 +75,7 @@ class Loader:
                 continue
             if isinstance(file, str) and any(file.startswith(f"{each}/") for each in folders):
                 found[name] = file
+        self._found = (known, found)
         return found
 
 

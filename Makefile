@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack up down setup setup-dev lock test lint unit dashboards pictures
+.PHONY: help run stack up down setup setup-dev lock test bench lint unit dashboards pictures
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,10 @@ test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest
+
+bench: setup  ## measure, beside others that do the same (ONLY=digest,slots for some; QUICK=1 for seconds)
+	@tools/install-test-packages jq
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 # --- the VPS: make provision HOST=vps (a name of your ~/.ssh/config); ARGS="--now" and so on;
 # make secret HOST=vps NAME=TICKDB_API_KEY; make restore HOST=vps FILE=backups/….tar.gz;

@@ -1,0 +1,102 @@
+"""``python -m benchmarks.children.log_calls WHO FOLDER CALLS PER_SECOND``: calls on an event loop.
+
+WHO is ``ours``; ``file``: the standard library's FileHandler with python-json-logger; or ``queue``:
+the same behind its QueueHandler. With 0 per second: as fast as it goes. Prints JSON: the seconds of
+all calls, and of each call in µs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import logging.handlers
+import os
+import queue
+import sys
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from pythonjsonlogger.json import JsonFormatter
+
+from exporter import interpreter
+from exporter.clock import SystemClock
+from exporter.config import Logs
+from exporter.logs.context import fields
+from exporter.logs.setup import Logging
+from exporter.metrics import Metrics
+
+_BURST = 20
+"""Calls one after the other, as a task makes them."""
+
+log = logging.getLogger("my_signals")
+
+
+def main(who: str, folder: Path, calls: int, per_second: float) -> None:
+    """Set up, call, stop, tell."""
+    lost: Callable[[], float] = lambda: 0.0  # noqa: E731 - the library does not count
+    if who == "ours":
+        registry = CollectorRegistry()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        ours = Logging(
+            Logs(directory=folder), "UTC", SystemClock(), Metrics(registry), terminal_fd=nowhere
+        )
+        ours.start()
+        stop: Callable[[], None] = lambda: ours.stop(60)  # noqa: E731
+        lost = lambda: registry.get_sample_value("quant_log_lost_total") or 0.0  # noqa: E731
+    else:
+        stop = _library(folder / "library.jsonl", queued=who == "queue")
+    interpreter.settle()
+    took = array("d")
+    began = time.perf_counter()
+    asyncio.run(_call(took, calls, per_second))
+    called = time.perf_counter() - began
+    stop()
+    written = time.perf_counter() - began
+    json.dump(
+        {"called": called, "written": written, "lost": lost(), "each": sorted(took)}, sys.stdout
+    )
+
+
+def _library(path: Path, *, queued: bool) -> Callable[[], None]:
+    handler: logging.Handler = logging.FileHandler(path)
+    handler.setFormatter(
+        JsonFormatter(
+            "{asctime}{levelname}{name}{message}", style="{",
+            rename_fields={"asctime": "timestamp", "levelname": "level", "name": "logger"},
+        )
+    )  # fmt: skip
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    if not queued:
+        root.addHandler(handler)
+        return handler.close
+    waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    root.addHandler(logging.handlers.QueueHandler(waiting))
+    listener = logging.handlers.QueueListener(waiting, handler)
+    listener.start()
+    return listener.stop
+
+
+async def _call(took: array[float], calls: int, per_second: float) -> None:
+    loop = asyncio.get_running_loop()
+    clock = time.perf_counter
+    began = loop.time()
+    with fields(task="signals", run_id="01a210d89d4d-b960d9ee"):
+        for number in range(0, calls, _BURST):
+            for each in range(number, number + _BURST):
+                before = clock()
+                log.info(
+                    "took %d bars, newest at %.2f", each, 181.53,
+                    extra={"event": "bars_taken", "symbol": "NVDA.US", "duration_seconds": 0.0123},
+                )  # fmt: skip
+                took.append((clock() - before) * 1e6)
+            ahead = number / per_second - (loop.time() - began) if per_second else 0.0
+            await asyncio.sleep(max(ahead, 0.0))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))

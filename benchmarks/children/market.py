@@ -1,0 +1,74 @@
+"""``python -m benchmarks.children.market PORT LATENCY_SECONDS``: a TickDB that costs nothing.
+
+Every symbol trades round the clock at the same price, so that what a figure shows is the client and
+not a simulation. ``/requests`` tells how many requests came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from aiohttp import web
+
+_BAR = (
+    '{{"time":{},"open":"100.1","high":"100.9","low":"99.8","close":"100.4",'
+    '"volume":"1000","quote_volume":"100400"}}'
+)
+_SERIES = '{{"symbol":"{}","interval":"1m","klines":[{}]}}'
+_TICKER = (
+    '{{"symbol":"{}","last_price":"100.4","bid_price":"100.3","ask_price":"100.5","timestamp":{}}}'
+)
+
+
+class Market:
+    """Answers after a latency."""
+
+    def __init__(self, latency_seconds: float) -> None:
+        self._latency = latency_seconds
+        self._requests = 0
+
+    def app(self) -> web.Application:
+        """The endpoints that the exporter asks."""
+        app = web.Application()
+        app.router.add_get("/requests", self._count)
+        app.router.add_get("/v1/market/kline", self._series)
+        app.router.add_get("/v1/market/kline/latest", self._latest)
+        app.router.add_get("/v1/market/ticker", self._tickers)
+        return app
+
+    async def _count(self, request: web.Request) -> web.Response:
+        return web.Response(text=str(self._requests))
+
+    async def _latest(self, request: web.Request) -> web.Response:
+        symbols, bars = request.query["symbols"].split(","), _bars()
+        return await self._answer("[" + ",".join(_SERIES.format(s, bars) for s in symbols) + "]")
+
+    async def _series(self, request: web.Request) -> web.Response:
+        return await self._answer(_SERIES.format(request.query["symbol"], _bars()))
+
+    async def _tickers(self, request: web.Request) -> web.Response:
+        now = int(time.time() * 1000)
+        symbols = request.query["symbols"].split(",")
+        return await self._answer("[" + ",".join(_TICKER.format(s, now) for s in symbols) + "]")
+
+    async def _answer(self, data: str) -> web.Response:
+        self._requests += 1
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        text = f'{{"code":0,"message":"success","data":{data}}}'
+        return web.Response(text=text, content_type="application/json")
+
+
+def _bars() -> str:
+    """The newest closed bar of a minute, and the forming one."""
+    minute = int(time.time()) // 60 * 60_000
+    return ",".join(_BAR.format(start) for start in (minute - 60_000, minute))
+
+
+if __name__ == "__main__":
+    web.run_app(
+        Market(float(sys.argv[2])).app(), host="127.0.0.1", port=int(sys.argv[1]),
+        access_log=None, print=None, handle_signals=True,
+    )  # fmt: skip

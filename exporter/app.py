@@ -184,6 +184,7 @@ class App:
         self.missing = None
         self.notifier.ready(f"{len(config.tasks)} tasks")
         host, port = self.address
+        host = f"[{host}]" if ":" in host else host
         logger.info(
             "ready: page http://%s:%d/ and metrics http://%s:%d/metrics", host, port, host, port,
             extra={"event": "ready", "tasks": len(config.tasks), "version": __version__},
@@ -281,7 +282,8 @@ class App:
     def _apply(self, config: Config) -> None:
         self.config = config
         self.logging.apply(config.logs, config.timezone)
-        for note in checking.notes(config, self.folder):
+        calendars, now = self.supply.calendars, self.clock.now()
+        for note in checking.notes(config, self.folder, calendars, now):
             logger.warning("%s: %s", note.place, note.text, extra={"event": "config_note"})
         self.guard.apply(_hosts(config))
         self.strategies.apply(config)

@@ -7,38 +7,61 @@ environment, may well have what this one lacks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from exporter.calendars import CalendarError, Calendars
-from exporter.clock import Clock
+from exporter.clock import Clock, iso
 from exporter.config import Config, Mistake
+from exporter.slots import next_slot
 from exporter.sources.keys import KeyMissingError, read_key
 from exporter.supply import cache_folder
 
+_NEAR_END_SECONDS = 60 * 86400.0
 
-def mistakes(config: Config, clock: Clock) -> list[Mistake]:
-    """Why the exporter could not start with this file."""
+
+def mistakes(config: Config, calendars: Calendars) -> list[Mistake]:
+    """Why the exporter could not start with this file. Loads the calendars that it names."""
     found = []
     if config.state.is_dir():
         found.append(Mistake("state", f"{config.state} is a folder; name a file, as var/state.db"))
-    cache = cache_folder(config)
-    with tempfile.TemporaryDirectory() as scratch:
-        calendars = Calendars(cache if cache.is_dir() else Path(scratch), {}, clock)
-        for exchange in config.exchanges:
-            try:
-                asyncio.run(calendars.load([exchange]))
-            except CalendarError as error:
-                found += [Mistake(place, str(error)) for place in _places_of(config, exchange)]
+    for exchange in config.exchanges:
+        try:
+            asyncio.run(calendars.load([exchange]))
+        except CalendarError as error:
+            found += [Mistake(place, str(error)) for place in _places_of(config, exchange)]
     return found
 
 
-def notes(config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> list[Mistake]:
-    """What this machine lacks: keys of sources, and programs of tasks, which start in `folder`."""
-    return [*_keys(config, environ), *_programs(config, folder, environ)]
+def notes(
+    config: Config,
+    folder: Path,
+    calendars: Calendars,
+    now: float,
+    environ: Mapping[str, str] = os.environ,
+) -> list[Mistake]:
+    """What this machine lacks: keys of sources, and programs of tasks, which start in `folder`;
+    tasks that will never run; and calendars that end soon. They are loaded already."""
+    return [
+        *_keys(config, environ),
+        *_programs(config, folder, environ),
+        *_schedules(config, calendars, now),
+        *_ends(config, calendars, now),
+    ]
+
+
+@contextlib.contextmanager
+def scratch_calendars(config: Config, clock: Clock) -> Iterator[Calendars]:
+    """Calendars that leave nothing behind; what the exporter has built already is used."""
+    cache = cache_folder(config)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = cache if cache.is_dir() else Path(scratch)
+        yield Calendars(folder, config.calendar_overrides, clock)
 
 
 def _places_of(config: Config, exchange: str) -> Iterator[str]:
@@ -73,3 +96,26 @@ def _programs(config: Config, folder: Path, environ: Mapping[str, str]) -> Itera
             yield Mistake(place, f"there is no file {path}; create it or correct the path")
         elif not os.access(path, os.X_OK):
             yield Mistake(place, f"{path} may not be executed; chmod +x {path}")
+
+
+def _schedules(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:
+    for name, task in config.tasks.items():
+        calendar = calendars.get(task.exchange) if task.exchange else None
+        if next_slot(task.timetable, ZoneInfo(config.timezone), calendar, now) is None:
+            yield Mistake(
+                f"tasks.{name}.schedule",
+                f"`{task.schedule}` never meets a trading day of {task.exchange}, so it will not "
+                "run; leave out `exchange`, or choose another time",
+            )
+
+
+def _ends(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:
+    for exchange in config.exchanges:
+        end = calendars.get(exchange).end
+        if end - now < _NEAR_END_SECONDS:
+            place = next(_places_of(config, exchange))
+            yield Mistake(
+                place,
+                f"the calendar of {exchange} ends {iso(end)[:10]}: weekdays count as trading days "
+                f"from there; name holidays in calendar_overrides.{exchange}.closed",
+            )

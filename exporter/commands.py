@@ -48,12 +48,15 @@ def check(path: Path) -> int:
 
     try:
         config = load(path)
-        if found := checking.mistakes(config, SystemClock()):
-            raise ConfigError(str(path), found)
+        clock = SystemClock()
+        with checking.scratch_calendars(config, clock) as calendars:
+            if found := checking.mistakes(config, calendars):
+                raise ConfigError(str(path), found)
+            notes = checking.notes(config, path.parent.resolve(), calendars, clock.now())
     except ConfigError as error:
         print(error)
         return 2
-    for note in checking.notes(config, path.parent.resolve()):
+    for note in notes:
         print(f"{path}: note: {note.place}: {note.text}")
     counts = [
         f"{len(entries)} {word}"

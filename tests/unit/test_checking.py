@@ -8,9 +8,11 @@ import pytest
 
 from exporter import checking, commands
 from exporter.calendars import CalendarError, Calendars
-from exporter.clock import SystemClock
-from exporter.config import load
+from tests.unit.clocks import ManualClock
+from tests.unit.simulation import Shelf
 
+NOVEMBER = 1_795_600_000.0
+"""2026-11-25 in the morning, New York."""
 CONFIG = """\
 sources:
   t: {type: tickdb, url: "https://api.tickdb.ai/v1", api_key_env: NO_SUCH_KEY}
@@ -32,15 +34,22 @@ def written(tmp_path: Path, text: str) -> Path:
     return file
 
 
+def checked(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, list[str]]:
+    """``check`` with real calendars that need no subprocess: exit code and lines."""
+    monkeypatch.setattr(checking, "Calendars", lambda *_: Shelf())
+    monkeypatch.setattr(commands, "SystemClock", lambda: ManualClock(NOVEMBER))
+    code = commands.check(file)
+    return code, capsys.readouterr().out.splitlines()
+
+
 def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service may have what the shell lacks, so they do not fail the check."""
-    monkeypatch.setattr(Calendars, "load", _nothing)
     file = written(tmp_path, CONFIG)
-    assert commands.check(file) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said == [
+    assert checked(file, capsys, monkeypatch) == (0, [
         f"{file}: note: sources.t.api_key_env: NO_SUCH_KEY is not set; export NO_SUCH_KEY=… before "
         "starting, or give it to the unit with LoadCredential=NO_SUCH_KEY:FILE",
         f"{file}: note: tasks.nowhere.command: there is no program 'no-such-program' on the PATH; "
@@ -50,7 +59,26 @@ def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
         f"{file}: note: tasks.plain.command: {tmp_path}/plain.txt may not be executed; "
         f"chmod +x {tmp_path}/plain.txt",
         f"{file}: well: 4 tasks, 1 feeds, 0 strategies",
-    ]
+    ])  # fmt: skip
+
+
+def test_a_task_that_never_runs_and_a_calendar_that_ends_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New York does not trade on Sundays; Shanghai's holidays are known until the year's end."""
+    file = written(
+        tmp_path,
+        "tasks:\n"
+        '  weekend: {command: [sh], schedule: "sun 09:00", exchange: XNYS}\n'
+        '  week: {command: [sh], schedule: "09:00", exchange: XSHG}\n',
+    )
+    assert checked(file, capsys, monkeypatch) == (0, [
+        f"{file}: note: tasks.weekend.schedule: `sun 09:00` never meets a trading day of XNYS, so "
+        "it will not run; leave out `exchange`, or choose another time",
+        f"{file}: note: tasks.week.exchange: the calendar of XSHG ends 2026-12-31: weekdays count "
+        "as trading days from there; name holidays in calendar_overrides.XSHG.closed",
+        f"{file}: well: 2 tasks, 0 feeds, 0 strategies",
+    ])  # fmt: skip
 
 
 def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(
@@ -66,25 +94,24 @@ def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(
     ]
 
 
-def test_a_state_that_is_a_folder_is_a_mistake(tmp_path: Path) -> None:
+def test_a_state_that_is_a_folder_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing could be kept in it."""
-    config = load(written(tmp_path, "state: .\n"))
-    assert [m.line("exporter.yml") for m in checking.mistakes(config, SystemClock())] == [
-        f"exporter.yml: state: {tmp_path} is a folder; name a file, as var/state.db"
-    ]
+    file = written(tmp_path, "state: .\n")
+    assert checked(file, capsys, monkeypatch) == (
+        2, [f"{file}: state: {tmp_path} is a folder; name a file, as var/state.db"],
+    )  # fmt: skip
 
 
-def test_checking_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checking_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It only looks."""
-    monkeypatch.setattr(Calendars, "load", _nothing)
     file = written(tmp_path, CONFIG)
     before = sorted(tmp_path.rglob("*"))
-    commands.check(file)
+    checked(file, capsys, monkeypatch)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-async def _nothing(*_: object) -> None:
-    pass
 
 
 async def _no_calendar(_: Calendars, names: list[str]) -> None:

@@ -82,10 +82,16 @@ def reload(path: Path) -> int:
 
 
 def tasks(path: Path, *, as_json: bool) -> int:
-    """A table of all tasks, from the running exporter."""
+    """A table of all tasks: from the running exporter, or else from its state file."""
 
     def show(config: Config) -> int:
-        found = client.call(config, "GET", "/api/v1/tasks")["tasks"]
+        try:
+            found = client.call(config, "GET", "/api/v1/tasks")["tasks"]
+        except client.NotRunningError as error:
+            found = _at_rest(config)
+            if found is None:
+                raise
+            _complain(f"{error}. Until then, what its state file knows:")
         if as_json:
             print(json.dumps(found, indent=2))
             return 0
@@ -106,6 +112,17 @@ def tasks(path: Path, *, as_json: bool) -> int:
         return 0
 
     return _with_config(path, show)
+
+
+def _at_rest(config: Config) -> list[dict[str, Any]] | None:
+    from exporter.at_rest import tasks_at_rest
+    from exporter.calendars import CalendarError
+    from exporter.state import StateError
+
+    try:
+        return tasks_at_rest(config, SystemClock())
+    except (CalendarError, StateError, OSError):
+        return None
 
 
 def _moment(at: float | None, zone: ZoneInfo) -> str:

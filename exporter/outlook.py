@@ -45,6 +45,12 @@ class Plan:
     upcoming: tuple[Any, float] | None = None
     deadline: tuple[Any, float] | None = None
 
+    @classmethod
+    def of(cls, name: str, task: configuration.Task, zone: str) -> Plan:
+        """A task's plan, in the zone of schedules that name none."""
+        key = "|".join((task.schedule, zone, task.exchange or ""))
+        return cls(name, task, task.timetable, ZoneInfo(zone), key, asyncio.Lock())
+
 
 class Outlook:
     """Answers about the future of every planned task."""

@@ -14,7 +14,6 @@ import math
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
-from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -96,11 +95,8 @@ class Scheduler:
         """Take a config. Tasks whose schedule stayed the same keep their place."""
         plans = {}
         for name, task in config.tasks.items():
-            zone = config.timezone
-            key = "|".join((task.schedule, zone, task.exchange or ""))
-            old = self._plans.get(name)
-            plan = Plan(name, task, task.timetable, ZoneInfo(zone), key, asyncio.Lock())
-            if old and old.key == key:
+            plan, old = Plan.of(name, task, config.timezone), self._plans.get(name)
+            if old and old.key == plan.key:
                 plan.seen, plan.lock = old.seen, old.lock
             plans[name] = plan
             self._metrics.counter("quant_task_missed_total").labels(name)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from exporter.clock import Clock
+from exporter.config import Task
 from exporter.runner import BusyError, Runner
 from exporter.schedule import Scheduler
 from exporter.state import State, TaskState
@@ -22,47 +23,20 @@ class TasksView:
 
     def list(self) -> list[dict[str, Any]]:
         """Every configured task, in the config's order."""
-        return [self._one(name) for name in self._runner.tasks]
-
-    def _one(self, name: str) -> dict[str, Any]:
-        task = self._runner.tasks[name]
-        known = self._state.tasks.get(name) or TaskState()
-        deadline = self._scheduler.deadline(name)
-        paused = self.paused_until(name)
-        success, failure = known.last_success, known.last_failure
-        ended = [at for at in (success, failure) if at is not None]
-        return {
-            "name": name,
-            "kind": task.kind,
-            "state": self._word(name, known, deadline, paused),
-            "schedule": task.schedule,
-            "exchange": task.exchange,
-            "severity": task.severity,
-            "next_slot": self._scheduler.next_slot(name),
-            "deadline": deadline,
-            "paused_until": paused,
-            "last_start": known.last_start,
-            "last_end": max(ended, default=None),
-            "last_outcome": _last_outcome(success, failure),
-            "last_success": success,
-            "last_failure": failure,
-            "consecutive_failures": known.consecutive_failures,
-            "items": known.items,
-        }
-
-    def _word(
-        self, name: str, known: TaskState, deadline: float | None, paused: float | None
-    ) -> str:
-        """The one word that matters most."""
-        late = deadline is not None and not math.isnan(deadline) and deadline < self._clock.now()
-        ways = {
-            "running": name in self._runner.running,
-            "paused": paused is not None,
-            "failing": known.consecutive_failures >= self._runner.tasks[name].alert_after,
-            "late": late,
-            "new": known.last_success is None,
-        }
-        return next((word for word, holds in ways.items() if holds), "well")
+        now = self._clock.now()
+        return [
+            row(
+                name,
+                task,
+                self._state.tasks.get(name) or TaskState(),
+                next_slot=self._scheduler.next_slot(name),
+                deadline=self._scheduler.deadline(name),
+                paused_until=self.paused_until(name),
+                running=name in self._runner.running,
+                now=now,
+            )
+            for name, task in self._runner.tasks.items()
+        ]
 
     def kind(self, name: str) -> str | None:
         """run, command or external; None for a name that is not configured."""
@@ -97,6 +71,51 @@ class TasksView:
     async def resume(self, name: str | None) -> None:
         """End a pause."""
         await self._state.resume(name)
+
+
+def row(
+    name: str,
+    task: Task,
+    known: TaskState,
+    *,
+    next_slot: float,
+    deadline: float,
+    paused_until: float | None,
+    running: bool,
+    now: float,
+) -> dict[str, Any]:
+    """One task as `GET /api/v1/tasks` tells of it. Times are Unix seconds; None: there is none."""
+    success, failure = known.last_success, known.last_failure
+    ways = {
+        "running": running,
+        "paused": paused_until is not None,
+        "failing": known.consecutive_failures >= task.alert_after,
+        "late": deadline < now,
+        "new": success is None,
+    }
+    return {
+        "name": name,
+        "kind": task.kind,
+        # The one word that matters most.
+        "state": next((word for word, holds in ways.items() if holds), "well"),
+        "schedule": task.schedule,
+        "exchange": task.exchange,
+        "severity": task.severity,
+        "next_slot": _or_none(next_slot),
+        "deadline": _or_none(deadline),
+        "paused_until": paused_until,
+        "last_start": known.last_start,
+        "last_end": max((at for at in (success, failure) if at is not None), default=None),
+        "last_outcome": _last_outcome(success, failure),
+        "last_success": success,
+        "last_failure": failure,
+        "consecutive_failures": known.consecutive_failures,
+        "items": known.items,
+    }
+
+
+def _or_none(moment: float) -> float | None:
+    return None if math.isnan(moment) else moment
 
 
 def _last_outcome(success: float | None, failure: float | None) -> str | None:

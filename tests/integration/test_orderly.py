@@ -154,6 +154,14 @@ def test_a_run_by_hand_has_an_outcome_and_an_exit_code(house: House) -> None:
     assert [line.split()[:3] for line in table[2:4]] == [
         ["slow", "running", "success"], ["fails", "failing", "failure"],
     ]  # fmt: skip
+    house.exporter.kill()
+    at_rest = house.command("tasks")
+    assert at_rest.returncode == 0
+    assert "no exporter answers" in at_rest.stderr
+    table = at_rest.stdout.splitlines()
+    assert [line.split()[:3] for line in table[2:4]] == [
+        ["slow", "well", "success"], ["fails", "failing", "failure"],
+    ]  # fmt: skip
 
 
 def test_a_pause_skips_counts_survives_a_kill_and_ends_by_itself(house: House) -> None:

@@ -18,7 +18,8 @@ SETTLE = 2.0
 _MISSING_RETRY = 60.0
 _EARLY = 5.0
 _AUCTION = 60.0
-"""Seconds after the close by which a closing auction is in the day's last bar, at the least."""
+"""Seconds after a bar's end by which it is whole, at the least."""
+_SHORT = 300.0
 
 
 @dataclass
@@ -83,12 +84,23 @@ class FeedState:
             due += [] if seldom else [self.last_poll + feed.poll_seconds]
         else:
             due.append(calendar.next_open(now) + SETTLE)
-            settled = calendar.previous_session(now).close + max(feed.delay, _AUCTION)
-            if self.last_poll < settled:
-                due.append(settled)
+        due += self._second_look(now)
         if self.missing(looked_for):
             due.append(self.last_poll + self._retry_pause(now))
         return max(min(due), self.last_poll + 1.0)
+
+    def _second_look(self, now: float) -> list[float]:
+        """When to ask again for the newest bar, which may have come before all its trades were in.
+
+        After the close the auction is still missing, and a source may be late by a minute. Minutes
+        while it is open are let be: the next one is about to take its place.
+        """
+        interval = self.feed.interval
+        if INTERVAL_SECONDS[interval] < _SHORT and self.calendar.is_open(now):
+            return []
+        newest = self.calendar.last_bar_end_before(interval, now)
+        settled = newest + max(self.feed.delay, _AUCTION)
+        return [settled] if self.last_poll < settled else []
 
     def _retry_pause(self, now: float) -> float:
         poll = self.feed.poll_seconds

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.calendars import Calendar
 from exporter.config import Config, Feed
-from exporter.feeds import SETTLE, Feeds, FeedState, spread_ratio
+from exporter.feeds import SETTLE, Feeds, FeedState, Known, spread_ratio
 from exporter.metrics import Metrics
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from tests.unit.clocks import ManualClock
@@ -315,6 +315,12 @@ async def test_an_hourly_feed_is_asked_right_after_its_bars_end() -> None:
     house = House("2026-11-24T10:05:00", "1h")
     await house.poll()
     assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:30:00") + SETTLE
+    house.feed.last_poll = house.feed.last_full = at("2026-11-24T10:30:02")
+    house.feed.known = {s: Known(0.0, at("2026-11-24T10:30:00")) for s in house.feed.known}
+    # And once more for the same bar, when all its trades are in.
+    assert house.feed.next_poll(at("2026-11-24T10:30:03")) == at("2026-11-24T10:31:30")
+    house.feed.last_poll = at("2026-11-24T10:31:30")
+    assert house.feed.next_poll(at("2026-11-24T10:31:31")) == at("2026-11-24T11:30:00") + SETTLE
 
 
 async def test_missing_symbols_alone_are_asked_for_between_polls() -> None:

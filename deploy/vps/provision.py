@@ -98,6 +98,7 @@ def _things() -> list[Thing]:
         *_grafana(),
         User(USER, STATE),
         *_folders(),
+        File(Path("/usr/local/bin/quant-exporter"), (_FILES / "quant-exporter").read_text(), 0o755),
         Enabled("quant-programs.socket"),
         Enabled(UNIT, now=False),
         _credentials_drop_in(),

@@ -36,6 +36,15 @@ def test_a_good_version_serves(site: Site) -> None:
     assert re.search(r"firing +\S", said.text)
 
 
+def test_the_command_is_at_hand_on_the_machine(site: Site) -> None:
+    """As the runbook has it, for root and without a path; it acts as the exporter's own user."""
+    assert re.search(r"(?m)^minute ", site.laptop.ssh("quant-exporter tasks"))
+    site.laptop.ssh("quant-exporter pause lazy --for 1h")
+    assert re.search(r"(?m)^lazy +paused", site.laptop.ssh("quant-exporter tasks"))
+    site.laptop.ssh("quant-exporter resume lazy")
+    assert site.laptop.ssh("find /var/lib/quant-exporter -user root ! -name log") == ""
+
+
 def test_the_same_version_again_does_nothing(site: Site) -> None:
     """The exporter is not even restarted."""
     before = site.main_pid()
@@ -181,8 +190,8 @@ def test_an_event_loop_that_hangs_is_restarted(site: Site) -> None:
     """By systemd's watchdog, long after the deploy is over."""
     override = "/run/systemd/system/quant-exporter.service.d"
     site.laptop.ssh(f"mkdir -p {override} && printf '[Service]\\nWatchdogSec=2\\n"
-                    f"TimeoutAbortSec=1\\n' > {override}/test.conf && systemctl daemon-reload "
-                    "&& systemctl restart quant-exporter")  # fmt: skip
+                    f"TimeoutAbortSec=1\\nExecStartPre=\\n' > {override}/test.conf && "
+                    "systemctl daemon-reload && systemctl restart quant-exporter")  # fmt: skip
     try:
         before = site.main_pid()
         site.laptop.ssh(f"kill -STOP {before}")

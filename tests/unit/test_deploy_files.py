@@ -16,6 +16,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 DEPLOY = PROJECT / "deploy"
 sys.path.append(str(DEPLOY / "vps"))
 
+import backoff  # type: ignore[import-not-found]  # noqa: E402
 from places import ProblemError  # type: ignore[import-not-found]  # noqa: E402
 from systems import need_a_system_we_know  # type: ignore[import-not-found]  # noqa: E402
 
@@ -61,6 +62,19 @@ def test_a_system_that_will_not_do_is_refused_with_a_sentence(release: str) -> N
 def test_an_old_python_can_read_what_runs_on_the_machine(name: str) -> None:
     """Debian 11's 3.9 gets as far as saying that it is too old."""
     ast.parse((DEPLOY / "vps" / name).read_text(), feature_version=(3, 9))
+
+
+def test_each_start_within_ten_minutes_waits_longer() -> None:
+    """And the start limit comes after the longest wait."""
+    now = 10_000.0
+    starts = [now - 590 + 100 * n for n in range(5)]
+    waits = [backoff.wait_before(starts[:count], now) for count in range(6)]
+    assert waits == [0, 2, 5, 15, 45, 45]
+    assert backoff.wait_before([now - 601], now) == 0
+    assert sum(waits[:5]) < backoff.WINDOW_SECONDS
+    unit = (DEPLOY / "systemd/quant-exporter.service").read_text()
+    assert f"StartLimitIntervalSec={backoff.WINDOW_SECONDS / 60:.0f}min" in unit
+    assert f"StartLimitBurst={len(backoff.WAITS)}" in unit
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")

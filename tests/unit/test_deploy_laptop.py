@@ -5,7 +5,10 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import paramiko
 import pytest
@@ -117,3 +120,44 @@ def test_a_machine_that_does_not_listen() -> None:
         port = closed.getsockname()[1]
     nowhere = Connection("127.0.0.1", user="me", port=port)
     assert "does not answer" in refusal(lambda: machine._open(nowhere))
+
+
+DEBIAN = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
+
+
+def seen(*found: str, system: str = DEBIAN, ahead: float = 0.0, user: str = "me") -> Any:
+    """A connection to a machine that answers like that."""
+    out = "\n".join([system, f"now={time.time() + ahead:.0f}", *found])
+    return SimpleNamespace(
+        user=user, host="vps", run=lambda *_, **__: SimpleNamespace(stdout=f"{out}\n")
+    )
+
+
+def test_a_machine_that_will_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is said."""
+    machine._look_around(seen("python", "root"))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("connection", "said"),
+    [
+        (seen("python"), "refused: me may not use sudo without a password on vps"),
+        (seen("root"), "refused: vps has no python3"),
+        (seen("python", "root", system="ID=alpine\n"), "refused: this machine runs alpine; "),
+    ],
+)
+def test_a_machine_that_will_not_do(connection: Any, said: str) -> None:
+    """Before anything is sent."""
+    assert said in refusal(lambda: machine._look_around(connection))
+
+
+@pytest.mark.parametrize(("ahead", "word"), [(300, " s ahead of this"), (-60, " s behind this")])
+def test_a_clock_that_is_wrong_is_said(
+    ahead: float, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The machine's, or this computer's: tasks run by the machine's."""
+    machine._look_around(seen("python", "root", ahead=ahead))
+    said = capsys.readouterr().out
+    assert "the clock of vps is" in said
+    assert word in said

@@ -7,6 +7,7 @@ to fails, lines wait in the queue, and the writer tries again every second.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -115,7 +116,7 @@ class Writer:
             self._work.wait()
             if self._closing.is_set():
                 return
-            self._closing.wait(LINGER_SECONDS)
+            time.sleep(LINGER_SECONDS)  # a timed wait on a lock never ends under libfaketime
             with self._lock:
                 self._work.clear()
                 batch = list(self._lines)

@@ -21,9 +21,10 @@ from apscheduler.triggers.base import BaseTrigger
 from exporter import config as configuration
 from exporter.calendars import Calendars
 from exporter.clock import Clock, iso
+from exporter.due import Due, count
 from exporter.metrics import SKIP_REASONS, Metrics
 from exporter.outlook import Outlook, Plan
-from exporter.slots import Slot, slots
+from exporter.slots import slots
 from exporter.state import StateError, TaskState
 
 log = logging.getLogger(__name__)
@@ -178,65 +179,55 @@ class Scheduler:
                 plan.seen = -math.inf
                 await self._state.lower(plan.name, now)
             return
-        calendar = self._outlook.calendar(plan)
+        calendar, paused_until = self._outlook.calendar(plan), self._outlook.paused_until(plan.name)
 
-        def between() -> list[Slot]:
-            return list(slots(plan.timetable, plan.zone, calendar, cursor, now))
+        def look() -> Due:
+            found = slots(plan.timetable, plan.zone, calendar, cursor, now)
+            return count(found, paused_until)
 
         # A year of `every 1s` takes a while to count; the loop turns meanwhile.
         away = now - cursor > _LONG_AWAY_SECONDS
-        due = await asyncio.to_thread(between) if away else between()
-        if not due:
+        due = await asyncio.to_thread(look) if away else look()
+        if due.last is None:
             return
-        plan.seen = due[-1].at
+        plan.seen = due.last
         chosen = self._judge(plan, due, now)
         if chosen is None:
-            await self._state.advance(plan.name, due[-1].at)
+            await self._state.advance(plan.name, due.last)
             return
         # The claim moves the durable cursor. Moving it here could come first, and a crash in
         # between would lose the slot.
         on_time = now - chosen <= ON_TIME_SECONDS
         self._runner.submit(plan.name, chosen, "schedule" if on_time else "catch_up")
 
-    def _judge(self, plan: Plan, due: list[Slot], now: float) -> float | None:
+    def _judge(self, plan: Plan, due: Due, now: float) -> float | None:
         """Count what is skipped and missed; the slot to start, if any."""
-        paused_until = self._outlook.paused_until(plan.name)
-        skipped: dict[str, int] = {}
-        runnable: list[float] = []
-        for slot in due:
-            reason: str | None = slot.skip
-            if reason is None and slot.at < paused_until:
-                reason = "paused"
-            if reason:
-                skipped[reason] = skipped.get(reason, 0) + 1
-            else:
-                runnable.append(slot.at)
-        for reason, count in skipped.items():
-            self._metrics.counter("quant_task_skipped_total").labels(plan.name, reason).inc(count)
-        if plan.task.external:
-            return None  # it runs elsewhere; that it did not is told by its deadline
-        chosen = None
+        for reason, number in due.skipped.items():
+            self._metrics.counter("quant_task_skipped_total").labels(plan.name, reason).inc(number)
+        if plan.task.external or due.newest is None:
+            return None  # one that runs elsewhere: that it did not is told by its deadline
         # A grace of nothing still allows for the time it takes to wake up.
         grace = max(plan.task.grace, _WAKE_SECONDS)
         if not plan.task.catches_up:
             grace = min(grace, ON_TIME_SECONDS)
-        if runnable and now - runnable[-1] <= grace:
-            chosen = runnable.pop()
-        if runnable:
-            self._metrics.counter("quant_task_missed_total").labels(plan.name).inc(len(runnable))
+        chosen = due.newest if now - due.newest <= grace else None
+        missed = due.runnable - (chosen is not None)
+        if missed:
+            self._metrics.counter("quant_task_missed_total").labels(plan.name).inc(missed)
+            first, last = iso(due.first or 0.0), iso((due.before if chosen else due.newest) or 0.0)
             log.warning(
                 "%s missed %d slot%s, %s to %s",
                 plan.name,
-                len(runnable),
-                "" if len(runnable) == 1 else "s",
-                iso(runnable[0]),
-                iso(runnable[-1]),
+                missed,
+                "" if missed == 1 else "s",
+                first,
+                last,
                 extra={
                     "event": "slots_missed",
                     "task": plan.name,
-                    "count": len(runnable),
-                    "first_slot": iso(runnable[0]),
-                    "last_slot": iso(runnable[-1]),
+                    "count": missed,
+                    "first_slot": first,
+                    "last_slot": last,
                 },
             )
         return chosen

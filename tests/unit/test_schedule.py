@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import logging
 import math
+import tracemalloc
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -157,6 +158,19 @@ async def test_beyond_grace_all_are_missed_and_the_cursor_moves() -> None:
     await again.apply(t=task("07:00", grace="5m"))
     await again.scheduler.sweep()
     assert again.missed() == 0
+
+
+async def test_many_slots_are_counted_without_being_held() -> None:
+    """A day of seconds: the newest starts, the others are missed, none is kept in a list."""
+    h, clock = await house("2026-11-24T07:00", t=task("every 1s"))
+    clock.set(at("2026-11-25T09:00"))
+    tracemalloc.start()
+    await h.scheduler.sweep()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert h.runner.submitted == [("t", at("2026-11-25T09:00"), "schedule")]
+    assert h.missed() == 26 * 3600 - 1
+    assert peak < 1_000_000
 
 
 @pytest.mark.parametrize(("late", "starts"), [(5, True), (60, False)])

@@ -82,7 +82,9 @@ class _Output(asyncio.Protocol):
             bytes(self.bytes).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
         )
         if self.cut:
-            said = "[…] " + said.partition("\n")[2] if "\n" in said[:2000] else "[…] " + said
+            # Not from within a line, nor from within a word: half a secret would not be known.
+            end = "\n" if "\n" in said[:2000] else None
+            said = "[…] " + (said.split(end, 1)[1:] or [""])[0]
         return said.rstrip()
 
 

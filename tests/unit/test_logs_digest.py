@@ -106,6 +106,10 @@ class Week:
                     self._say(log.info, "ended well", extra)
                 else:
                     self._say(log.error, f"{outcome} of AAPL.US after {seconds} s", extra)
+            case 3 if number % 3 == 0:
+                extra = {"event": "run_retry", "task": task, "attempt": 1,
+                         "outcome": self._random.choice(["error", "timeout"])}  # fmt: skip
+                self._say(log.warning, "again", extra)
             case 3:
                 extra = {"event": "fetch_failed", "source": "tickdb", "endpoint": "kline",
                          "reason": self._random.choice(["timeout", "http"])}  # fmt: skip
@@ -125,6 +129,9 @@ class Week:
                          "fingerprint": self._random.choice("ab"),
                          "starts_at": str(number // 100)}  # fmt: skip
                 self._say(log.info, "notified", extra)
+            case 7 if number % 70 == 7:
+                extra = {"event": "log_lines_lost", "lost": number}
+                self._say(log.error, f"lost {number} log lines", extra)
             case _:
                 self._say(log.info, f"line {number}", {})
 
@@ -164,7 +171,14 @@ class TestWeek:
         """Counted while writing, without any of the code that reads."""
         digest, wrote = build(week.request(day)), week.of(day)
         assert digest.records == len(wrote)
-        assert (digest.broken_lines, digest.lost_lines) == (0, 0)
+        lost = sum(w["lost"] for w in wrote if w.get("event") == "log_lines_lost")
+        assert (digest.broken_lines, digest.lost_lines) == (0, lost)
+        paths = [f.path for f in files_of(week.config.logs.directory, "exporter")
+                 if f.day == day.date()]  # fmt: skip
+        assert digest.files == len(paths) > 1
+        assert digest.megabytes == pytest.approx(
+            sum(p.stat().st_size for p in paths) / 1e6, abs=1e-3
+        )
         assert digest.levels == dict(Counter(w["level"] for w in wrote))
         ended = [w for w in wrote if w.get("event") == "run_ended"]
         for task in digest.tasks:
@@ -177,6 +191,10 @@ class TestWeek:
             assert task.retried == sum(w["attempts"] > 1 for w in runs)
             assert task.missed == missed
             assert task.median_seconds == pytest.approx(median(good))
+            failures = [w["message"] for w in runs if w["outcome"] != "success"]
+            assert task.last_error == (failures[-1] if failures else None)
+            again = [w for w in wrote if w.get("event") == "run_retry" and w["task"] == task.task]
+            assert task.retry_reasons == dict(Counter(w["outcome"] for w in again))
         assert digest.runs == len(ended)
         (fetch,) = digest.fetches
         failed = [w for w in wrote if w.get("event") == "fetch_failed"]

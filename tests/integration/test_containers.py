@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 import json
 import os
@@ -9,14 +11,18 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from string import ascii_uppercase
 from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from exporter.app import App
+from exporter.config import load
 from tests.boards import queries, selectors
 from tests.compose import LASTING, ROOT
+from tests.unit.clocks import ManualClock
 
 pytestmark = pytest.mark.integration
 needs_checkers = pytest.mark.skipif(
@@ -132,6 +138,32 @@ def test_remote_write_keeps_what_the_boards_show(tmp_path: Path) -> None:
     asked = {selector.name for query in queries() for selector in selectors(query.expr)}
     lost = {name for name in asked if not re.fullmatch(keep, name)}
     assert all(name.startswith("alertmanager_") for name in lost), lost
+
+
+def test_remote_write_keeps_within_ten_thousand_series(tmp_path: Path) -> None:
+    """What it sends of an exporter with 200 tasks and 500 symbols; a plan may hold no more."""
+    names = [f"{a}{b}.US" for a in ascii_uppercase for b in ascii_uppercase][:500]
+    tasks = {f"task_{n}": {"command": ["true"], "schedule": "every 5m"} for n in range(200)}
+    limits = {"max_overdue": {"warning": "10m", "critical": "2h"}, "max_spread": {"warning": "1%"}}
+    feed = {"source": "market", "symbols": names, "interval": "1m", "exchange": "XNYS", **limits}
+    (tmp_path / "exporter.yml").write_text(json.dumps({
+        "listen": "127.0.0.1:0", "prometheus_url": "http://127.0.0.1:9",
+        "sources": {"market": {"type": "simulated"}}, "feeds": {"us": feed}, "tasks": tasks,
+        "strategies": {f"s_{n}": {"max_drawdown": {"warning": "5%"}} for n in range(20)},
+    }))  # fmt: skip
+    rules = yaml.safe_load((ROOT / "prometheus/remote-write.yml").read_text())
+    drop, keep = (re.compile(r["regex"]) for r in rules["remote_write"][0]["write_relabel_configs"])
+
+    async def sent() -> int:
+        app = App(tmp_path / "exporter.yml", load(tmp_path / "exporter.yml"), ManualClock())
+        async with contextlib.AsyncExitStack() as stack:
+            await app.start(stack)
+            samples = [s.name for family in app.registry.collect() for s in family.samples]
+        assert "quant_task_duration_seconds_bucket" in samples
+        return sum(bool(keep.fullmatch(n)) and not drop.fullmatch(n) for n in samples)
+
+    # Every symbol's spread, the reasons of fetches and a hundred alerts come on top.
+    assert 6_000 < asyncio.run(sent()) + 500 + 100 + 100 < 10_000
 
 
 def _why_no_engine() -> str | None:

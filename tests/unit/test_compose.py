@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
+import json
 import re
 import subprocess
 import sys
 import tomllib
+from types import ModuleType
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.compose import COMPOSE, LASTING, ROOT, SERVICES, bytes_of, mounted_files, secret_names
 
@@ -180,7 +186,42 @@ def test_image_runs_as_nobody_in_particular() -> None:
     """A user of its own, by number, in the last stage."""
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert re.search(r"^USER 10077:10077$", last, re.MULTILINE)
-    assert "HEALTHCHECK" in last
+    (check,) = re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", last, re.MULTILINE)
+    assert ["CMD", *json.loads(check)] == SERVICES["exporter"]["healthcheck"]["test"]
+
+
+@each_lasting
+def test_words_of_a_health_check_have_no_spaces_but_for_a_shell(service: dict[str, Any]) -> None:
+    """Podman, asked as Docker, parts them there: a program in `-c` arrives in pieces."""
+    test = service["healthcheck"]["test"]
+    assert "bash" in test or not [word for word in test if " " in word]
+
+
+async def test_health_check_of_the_image_knows_ready_from_not_yet() -> None:
+    """By the status alone."""
+    healthy = _load("healthy")
+    status = 503
+
+    async def ready(request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_get("/-/ready", ready)
+    async with TestServer(app) as server:
+        assert await asyncio.to_thread(healthy.ready, server.port) is False
+        status = 200
+        assert await asyncio.to_thread(healthy.ready, server.port) is True
+    with pytest.raises(OSError, match="refused"):
+        await asyncio.to_thread(healthy.ready, server.port)
+
+
+def _load(name: str) -> ModuleType:
+    place = ROOT / "deploy/containers" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, place)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_image_installs_what_the_lock_says() -> None:

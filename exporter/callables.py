@@ -10,12 +10,15 @@ from __future__ import annotations
 import ast
 import difflib
 import sys
+import threading
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Literal
 
 Kind = Literal["coroutine", "function"]
+
+_parsing = threading.Lock()
 
 
 class NotFoundError(Exception):
@@ -39,6 +42,23 @@ def _source_of(module: str, code: Iterable[Path]) -> Path:
     return Path(spec.origin)
 
 
+def _parse(file: Path) -> ast.Module:
+    """The file's syntax tree. Raises OSError, SyntaxError or ValueError.
+
+    Two threads that parse at the same time make Python 3.11 raise SystemError in one of them
+    (https://github.com/python/cpython/issues/106905). Ours take turns; but a traceback that is
+    formatted elsewhere parses, too, and then once more is enough.
+    """
+    source = file.read_bytes()
+    for _ in range(20):
+        try:
+            with _parsing:
+                return ast.parse(source, filename=str(file))
+        except SystemError:
+            continue
+    raise ValueError("Python could not parse it; try again")
+
+
 def find_kind(target: str, code: Iterable[Path]) -> Kind:
     """Whether ``module:function`` is a coroutine function or a plain one.
 
@@ -50,7 +70,7 @@ def find_kind(target: str, code: Iterable[Path]) -> Kind:
     for _ in range(8):  # re-exports of re-exports; a circle ends here
         file = _source_of(module, folders)
         try:
-            tree = ast.parse(file.read_bytes(), filename=str(file))
+            tree = _parse(file)
         except (OSError, SyntaxError, ValueError) as error:
             line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
             raise NotFoundError(f"{file.name} cannot be read as Python: {error}{line}") from error

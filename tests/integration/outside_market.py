@@ -138,7 +138,7 @@ BAD: dict[str, tuple[str, Callable[[Asked], bytes]]] = {
     "http_502": ("http", lambda r: answer(b"<html>", "502 Bad Gateway", Content_Type="text/html")),
     "truncated": ("malformed", lambda r: answer(envelope(r.data())[:-40])),
     "empty": ("malformed", lambda r: answer(b"")),
-    "no_content": ("malformed", lambda r: b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "no_content": ("malformed", lambda r: b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"),
     "data_null": ("malformed", lambda r: answer(envelope(None))),
     "klines_null": ("malformed", lambda r: answer(envelope(r.data(3, lambda rows: None)))),
     "no_close": ("malformed", lambda r: answer(envelope(r.data(3, each(close="gone"))))),

@@ -30,8 +30,11 @@ def config(port: int, market: int) -> str:
     lines = [f"listen: 127.0.0.1:{port}", "timezone: UTC", "logs: {level: debug}", "sources:"]
     for way, reason in EXPECTED.items():
         url = f"http://127.0.0.1:{market}/{way}/v1"
+        # Only what never answers is given up soon: a busy machine is no fault.
+        patience = "1s" if reason == "timeout" else "60s"
         lines.append(
-            f"  {way}: {{type: tickdb, url: '{url}', api_key_env: KEY, read_timeout: 1s, "
+            f"  {way}: {{type: tickdb, url: '{url}', api_key_env: KEY, "
+            f"connect_timeout: 60s, read_timeout: {patience}, "
             f"requests_per_minute: 600, retries: {0 if reason else 1}}}"
         )
     lines.append("feeds:")
@@ -153,8 +156,8 @@ def test_bad_answers_are_counted_named_and_never_stored(seen: Seen, way: str) ->
 def test_nothing_broke_on_the_way(seen: Seen) -> None:
     """No traceback but those of the runs, and a used-up quota was left alone."""
     told = [r for r in seen.log if r.get("event") != "run_ended"]
-    assert [r for r in told if r["level"] == "error" and r.get("event") != "source_stopped"] == []
     assert [r for r in told if "Traceback" in json.dumps(r)] == []
+    assert {r.get("event") for r in told if r["level"] == "error"} <= {"source_stopped"}
     assert seen.asked["quota"] == 1
 
 

@@ -60,7 +60,10 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
             place = f"{section}.{name}"
             if not isinstance(name, str) or not NAME.fullmatch(name):
                 mistakes.append(
-                    Mistake(place, "a name has lower-case letters, digits and _, letter first")
+                    Mistake(
+                        place,
+                        "a name has lower-case letters, digits and _, letter first, 63 at the most",
+                    )
                 )
             entry, found = validate(model, body, place)
             mistakes += found

@@ -78,7 +78,8 @@ def _top() -> list[tuple[int, int, object]]:
         (3, 4, figure(
             "Prices", "Whether any source makes its prices up.",
             now("max(quant_source_simulated{@})"), unit="none",
-            states={0: ("REAL", NOTE), 1: ("SIMULATED", WARN)}, nothing="no source")),
+            states={0: ("REAL", NOTE), 1: ("SIMULATED", WARN)}, nothing="no source",
+            link=link("data"))),
     ]  # fmt: skip
 
 

@@ -35,8 +35,12 @@ class FeedState:
     saved: dict[str, Known] = field(default_factory=dict)
     """As the state file has it."""
     spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    forming: set[str] = field(default_factory=set)
+    """Symbols of which the newest answer had no closed bar."""
     asked_alone: dict[str, float] = field(default_factory=dict)
     """When each symbol was last asked for in a request of its own."""
+    answered_alone: dict[str, float] = field(default_factory=dict)
+    """When such a request of each symbol was last answered."""
     last_poll: float = NAN
     last_full: float = NAN
     """The newest poll for all symbols."""
@@ -51,6 +55,18 @@ class FeedState:
         """Symbols whose newest closed bar is not there yet, due or not."""
         newest = self.calendar.last_bar_end_before(self.feed.interval, now)
         return [s for s, k in self.known.items() if k.from_when < newest]
+
+    def lacking_closes(self, now: float) -> list[str]:
+        """Symbols whose close takes a request of its own; those that waited longest come first."""
+        newest = self.calendar.last_bar_end_before(self.feed.interval, now)
+        # What a symbol's own series does not have a minute after the bar's end is not there.
+        lacking = [
+            s
+            for s in self.forming
+            if self.known[s].lacks_close(newest)
+            and not newest + _AUCTION <= self.answered_alone.get(s, -math.inf) <= now
+        ]
+        return sorted(lacking, key=lambda symbol: self.asked_alone.get(symbol, -math.inf))
 
     def overdue(self, known: Known, now: float) -> float:
         """Seconds since the oldest missing bar fell due; 0 when none is missing."""
@@ -85,6 +101,8 @@ class FeedState:
         else:
             due.append(calendar.next_open(now) + SETTLE)
         due += self._second_look(now)
+        if self.lacking_closes(now):
+            due.append(self.last_poll + _MISSING_RETRY)
         if self.missing(looked_for):
             due.append(self.last_poll + self._retry_pause(now))
         return max(min(due), self.last_poll + 1.0)

@@ -109,15 +109,24 @@ class Feeds:
         """Ask once for the newest bars, and for tickers while the exchange is open."""
         now = self._clock.now()
         missing = state.missing(now - SETTLE)
-        full = state.is_full_poll_due(now) or not missing
-        symbols = list(state.feed.symbols) if full else missing
+        due = state.is_full_poll_due(now)
         state.last_poll = now
+        if not due and not missing and state.lacking_closes(now):
+            await self._ask_alone(state, {})
+            await self._keep(state)
+            return
+        full = due or not missing
+        symbols = list(state.feed.symbols) if full else missing
         if full:
             state.last_full = now
         answer = await state.source.latest(symbols, state.feed.interval)
         problems = dict(answer.bad)
-        forming = [s for s, bars in answer.good.items() if not self._learn(state, s, bars)]
-        await self._ask_alone(state, forming, problems)
+        for symbol, bars in answer.good.items():
+            if self._learn(state, symbol, bars):
+                state.forming.discard(symbol)
+            else:
+                state.forming.add(symbol)
+        await self._ask_alone(state, problems)
         await self._keep(state)
         if full and state.calendar.is_open(now) and not (set(problems) >= set(symbols)):
             await self._spreads(state, symbols)
@@ -132,27 +141,23 @@ class Feeds:
         )
         return closed
 
-    async def _ask_alone(
-        self, state: FeedState, forming: list[str], problems: dict[str, SourceError]
-    ) -> None:
+    async def _ask_alone(self, state: FeedState, problems: dict[str, SourceError]) -> None:
         """Ask for the closes of symbols of which the source showed the forming bar alone.
 
-        That takes a request a symbol, so as many as the budget allows are asked for at a time,
-        those that waited longest first.
+        That takes a request a symbol, so as many as the budget allows are asked for at a time.
         """
         interval, now = state.feed.interval, self._clock.now()
-        newest = state.calendar.last_bar_end_before(interval, now)
-        lacking = [s for s in forming if state.known[s].lacks_close(newest)]
-        lacking.sort(key=lambda symbol: state.asked_alone.get(symbol, -math.inf))
 
         async def one(symbol: str) -> None:
             state.asked_alone[symbol] = now
             try:
                 self._learn(state, symbol, await state.source.recent(symbol, interval, 3))
+                state.answered_alone[symbol] = self._clock.now()
             except SourceError as error:
                 problems[symbol] = error
 
-        await asyncio.gather(*(one(s) for s in lacking[: state.single_requests_left(now)]))
+        lacking = state.lacking_closes(now)[: state.single_requests_left(now)]
+        await asyncio.gather(*(one(symbol) for symbol in lacking))
 
     async def _keep(self, state: FeedState) -> None:
         series = [state.feed.source, state.feed.interval]

@@ -58,7 +58,8 @@ class Running:
 
     def __init__(self, bench: Bench, source: TickDB, **more: Any) -> None:
         self.bench = bench
-        feed = Feed(source="main", symbols=SYMBOLS, interval="1m", exchange="24/7", **more)
+        more = {"interval": "1m", **more}
+        feed = Feed(source="main", symbols=SYMBOLS, exchange="24/7", **more)
         config = Config(feeds={"f": feed}, sources={"main": bench.settings})
         self.feeds = Feeds(
             FakeState(),  # type: ignore[arg-type]
@@ -110,6 +111,34 @@ async def test_500_symbols_stay_fresh_within_their_budget(shown: int, lag: float
         assert len(priced) == market.alone
         assert 7 * 25 <= market.alone <= 8 * 25
         assert {k.close for k in priced} == {101.5}
+
+
+async def test_closes_of_hours_are_all_known_within_minutes() -> None:
+    """Between two bars there is time for every symbol, and no new poll for all is needed."""
+    bench = Bench(requests_per_minute=60)
+    hour = 3600.0
+    bench.clock.set(NOW - NOW % hour + hour - 30)
+    asked: list[str] = []
+
+    def shown(request: web.Request) -> web.Response:
+        asked.append(request.path.rpartition("/")[2])
+        now, query = bench.clock.now(), request.query
+        newest = math.floor(now / hour) * hour
+        if "symbol" in query:
+            return good(series(query["symbol"], [row(newest - hour), row(newest)], "1h"))
+        if request.path.endswith("ticker"):
+            return good([{"symbol": s, "last_price": "1", "timestamp": int(now * 1000)}
+                         for s in query["symbols"].split(",")])  # fmt: skip
+        return good([series(s, [row(newest)], "1h") for s in query["symbols"].split(",")])
+
+    bench.server.script = [shown]
+    async with bench.client() as source:
+        running = Running(bench, source, interval="1h")
+        assert max(await running.minutes(20)) == 0
+        end = math.floor(bench.clock.now() / hour) * hour
+        assert {k.priced for k in running.feed.known.values()} == {end}
+    assert asked.count("kline") <= 500 + 44
+    assert asked.count("latest") <= 40
 
 
 async def test_few_symbols_have_every_close_although_the_forming_bar_comes_alone() -> None:

@@ -8,8 +8,10 @@
   let held = 0;
 
   const refresh = async () => {
+    const giveUp = new AbortController();
+    const timer = setTimeout(() => giveUp.abort(), 10000);
     try {
-      const answer = await fetch(location.pathname, {cache: "no-store", signal: AbortSignal.timeout(10000)});
+      const answer = await fetch(location.pathname, {cache: "no-store", signal: giveUp.signal});
       if (!answer.ok) throw new Error(`it answered ${answer.status}`);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (!fresh.getElementById("page")) throw new Error("somebody else answered");
@@ -19,6 +21,8 @@
       const answered = document.querySelector("#when time").textContent;
       lost.textContent = `The exporter has not answered since ${answered}: what stands below is old.`;
       lost.hidden = false;
+    } finally {
+      clearTimeout(timer);
     }
   };
 
@@ -28,7 +32,8 @@
     const scrolled = [...document.querySelectorAll("[tabindex][id]")]
       .map((part) => [part.id, part.scrollTop, part.scrollLeft]);
     const top = (element) => element.getBoundingClientRect().top;
-    const seen = scrollY > 0 && [...document.querySelectorAll("#page [id]")].find((e) => top(e) >= 0);
+    const rows = [...document.querySelectorAll("#page li[id], #page section[id]")];
+    const seen = scrollY > 0 && rows.find((row) => top(row) >= 0);
     const [anchor, height] = seen ? [seen.id, top(seen)] : [null, 0];
     const focus = document.activeElement;
     const near = focus && focus.closest("#page [id]");
@@ -46,7 +51,7 @@
       const target = place && (near === focus ? place : place.querySelectorAll(focus.tagName)[same]);
       if (target) target.focus({preventScroll: true});
       const there = anchor && document.getElementById(anchor);
-      if (there) scrollBy({top: top(there) - height, behavior: "instant"});
+      if (there) scrollBy(0, top(there) - height);
     };
   };
 

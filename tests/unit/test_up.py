@@ -108,6 +108,15 @@ def test_a_key_that_the_config_needs_is_asked_for(machine: Machine) -> None:
     assert "secrets/tickdb_key is empty" in machine.up().stdout
 
 
+def test_addresses_that_do_not_fit_containers_are_said(machine: Machine) -> None:
+    """Loopback within a container is reached by nobody outside it."""
+    machine.engine(WORKS)
+    assert "take it out" not in machine.up().stdout
+    config = machine.root / "exporter.yml"
+    config.write_text("listen: 127.0.0.1:10077\n" + config.read_text())
+    assert "exporter.yml says listen: and that does not fit containers" in machine.up().stdout
+
+
 def test_profiles_are_passed_on(machine: Machine) -> None:
     """PROFILES=logs,remote-write."""
     machine.engine(WORKS)

@@ -39,7 +39,7 @@ async def pre_market_scan(context: Context) -> int:
                 continue
             found = closes.closes.get(symbol, {})
             if not found:
-                problems[symbol] = "no daily bar"
+                problems[symbol] = "no closed daily bar was shown"
                 continue
             if session.close not in found:
                 stale.append(f"{symbol} (last bar ended {iso(max(found))})")

@@ -22,11 +22,22 @@ def built() -> dict[str, str]:
 
 
 def _text(board: Dashboard) -> str:
-    content: dict[str, Any] = json.loads(json.dumps(board, cls=JSONEncoder))
-    for link in content["links"]:
-        link.pop("placement")  # the model's default hides the links in a menu
+    content = without_defaults(json.loads(json.dumps(board, cls=JSONEncoder)))
     # A provisioned board has no id of its own; the model leaves it out, Grafana wants null.
     return json.dumps({"id": None, **content}, indent=2, sort_keys=True) + "\n"
+
+
+def without_defaults(content: dict[str, Any]) -> dict[str, Any]:
+    """Take out what the model always writes and Grafana's own types (``@grafana/schema`` 12.4) do
+    not know, and a default that hides the links in a menu. Changes `content`."""
+    for link in content["links"]:
+        del link["placement"]
+    for variable in content["templating"]["list"]:
+        for key in ("auto", "auto_count", "auto_min"):
+            del variable[key]
+    for panel in content["panels"]:
+        panel["options"].pop("footer", None)
+    return content
 
 
 def write(folder: Path = FOLDER) -> None:

@@ -159,6 +159,7 @@ def sheet(
     """A table of the newest values. `columns` maps a label or ``Value #A`` to its heading, in
     order, and leaves out all others; `units`, `links` and `states` go by heading."""
     panel = _base(table.Panel(), title, text, unit="short", nothing=nothing, queries=queries)
+    panel.cell_options(common.TableAutoCellOptions())
     if len(queries) > 1:
         panel.with_transformation(dashboard.DataTransformerConfig("merge", options={}))
     panel.with_transformation(

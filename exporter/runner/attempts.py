@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ _OURS = frozenset(
 class Attempts:
     """Runs single attempts and says how each ended."""
 
-    def __init__(self, clock: Clock, services: Services, folder: Path) -> None:
+    def __init__(
+        self, clock: Clock, services: Services, folder: Path, on_lost: Callable[[int], None]
+    ) -> None:
         self.workers = Workers()
         self.stop = asyncio.Event()
         """Set: whatever still runs is ended."""
@@ -43,6 +45,7 @@ class Attempts:
         self.deaf: dict[str, asyncio.Task[Outcome]] = {}
         """Coroutines, by task, that went on after they were cancelled."""
         self._clock, self._services, self._folder = clock, services, folder
+        self._on_lost = on_lost
         self._loader = Loader()
         self._code: tuple[Path, ...] = ()
         self._level = "info"
@@ -125,8 +128,9 @@ class Attempts:
             "about": {**asdict(about), "params": dict(about.params)},
         }
         ended = await run_process(
-            self.workers, job, limit_seconds=limit, stop=self._stop_of(task), answer=self._answer
-        )
+            self.workers, job, limit_seconds=limit, stop=self._stop_of(task), answer=self._answer,
+            on_lost=self._on_lost,
+        )  # fmt: skip
         outcome = _of_process(ended, limit, is_command=bool(task.command))
         return outcome.with_tail(ended.tail)
 

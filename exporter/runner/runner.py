@@ -48,7 +48,8 @@ class Runner:
         self._rng = rng or random.Random()
         self._mask = mask
         self._record = Recorder(state, metrics, clock, mask)
-        self._attempts = Attempts(clock, services, folder or Path.cwd())
+        lost = metrics.counter("quant_log_lost_total")
+        self._attempts = Attempts(clock, services, folder or Path.cwd(), lost.inc)
         self._external = External(state, clock, self._new_id, self._record)
         self._running: dict[str, RunningRun] = {}
         self._jobs: set[asyncio.Task[RunResult | None]] = set()

@@ -89,8 +89,15 @@ class _Output(asyncio.Protocol):
 
 
 class _Conversation:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer):
-        self._reader, self._writer, self._answer = reader, writer, answer
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        answer: Answer,
+        on_lost: Callable[[int], None],
+    ):
+        self._reader, self._writer = reader, writer
+        self._answer, self._on_lost = answer, on_lost
         self.report: Outcome | None = None
         self.reported = asyncio.Event()
 
@@ -115,6 +122,7 @@ class _Conversation:
             case "log":
                 _replay(said)
             case "lost":
+                self._on_lost(int(said["count"]))
                 log.warning(
                     "%d log records of this run were dropped: it logged too much too fast",
                     said["count"],
@@ -151,9 +159,11 @@ async def run_process(
     limit_seconds: float,
     stop: asyncio.Event,
     answer: Answer,
+    on_lost: Callable[[int], None],
 ) -> Ended:
     """Run one job in a process and wait for its end; nothing of it is alive afterwards.
 
+    `on_lost` hears how many log records it dropped because it logged too much too fast.
     Raises :class:`~exporter.worker.pool.WorkerError` when no process could be started.
     """
     ours, theirs = socket.socketpair()
@@ -171,7 +181,7 @@ async def run_process(
     pipe, output = await asyncio.get_running_loop().connect_read_pipe(
         _Output, os.fdopen(read_end, "rb", 0)
     )
-    talk = _Conversation(reader, writer, answer)
+    talk = _Conversation(reader, writer, answer, on_lost)
     listening = asyncio.create_task(talk.listen())
     try:
         writer.write(json.dumps(job).encode() + b"\n")

@@ -29,7 +29,9 @@ async def main():
         "run": None, "about": {},
     }
     async def answer(method, arguments): return {}
-    await run_process(Workers(), job, limit_seconds=60, stop=asyncio.Event(), answer=answer)
+    await run_process(
+        Workers(), job, limit_seconds=60, stop=asyncio.Event(), answer=answer, on_lost=print
+    )
 
 asyncio.run(main())
 """

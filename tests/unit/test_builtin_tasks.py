@@ -31,6 +31,7 @@ from exporter.tasks import (
     pre_market_scan,
 )
 from exporter.tasks.context import About
+from exporter.tasks.errors import Permanent
 from exporter.tasks.parts import Parts
 from tests.unit.simulation import Shelf, World, world
 from tests.unit.tables import calendar
@@ -342,7 +343,7 @@ class Mute:
 async def test_the_keys_of_all_sources_are_checked(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One that does not tell fails the run, after the others were asked."""
+    """One that does not tell, or ends within three days, fails the run once all were asked."""
     house.sources.clear()
     house.sources |= {"mute": Mute(), "sim": house.world.source}
     with caplog.at_level(logging.INFO), pytest.raises(SourceError, match="1001"):
@@ -351,8 +352,10 @@ async def test_the_keys_of_all_sources_are_checked(
     del house.sources["mute"]
     house.clock.advance(85 * 86400)
     assert await key_check(house.context("key_check")) == 1
-    house.clock.advance(6 * 86400)
-    await key_check(house.context("key_check"))
+    for days in (3, 3):
+        house.clock.advance(days * 86400)
+        with pytest.raises(Permanent, match="the key of sim"):
+            await key_check(house.context("key_check"))
     said = [(r.levelname, r.getMessage()) for r in caplog.records if r.name == "task.key_check"]
     assert said == [
         (
@@ -361,5 +364,6 @@ async def test_the_keys_of_all_sources_are_checked(
         ),
         ("INFO", "the key of sim is good for 90d (until 2027-02-23T12:00:00Z)"),
         ("WARNING", "the key of sim is good for 5d (until 2027-02-23T12:00:00Z)"),
+        ("WARNING", "the key of sim is good for 2d (until 2027-02-23T12:00:00Z)"),
         ("WARNING", "the key of sim has expired (until 2027-02-23T12:00:00Z)"),
     ]

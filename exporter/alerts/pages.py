@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from exporter.alerts import looks
 from exporter.alerts.journal import Journal
 from exporter.alerts.keeper import Keeper, NothingFires
 from exporter.alerts.servers import ServerError
@@ -110,25 +110,29 @@ class Pages:
         """The page behind a message's link. It changes nothing: link previews fetch it too."""
         labels = {n: v for n, v in request.query.items() if n not in _OURS}
         known = self._is_token(request.cookies.get(COOKIE, ""))
-        return _page("Acknowledge?", _form(labels, known))
+        return looks.page("Acknowledge?", looks.form(labels, self._told(labels), known=known))
+
+    def _told(self, labels: Mapping[str, str]) -> list[str]:
+        """What people were last told about alerts with these labels that still fire."""
+        found = (a for _, a in self._journal.told() if labels.items() <= a["labels"].items())
+        return sorted({alert["annotations"].get("description", "") for alert in found} - {""})
 
     async def confirm(self, request: web.Request) -> web.Response:
         """The button was pressed."""
         try:
-            form = {str(n): str(v) for n, v in (await request.post()).items()}
+            given = {str(n): str(v) for n, v in (await request.post()).items()}
         except ValueError as error:
-            return _page("Not acknowledged", f"<p>{html.escape(str(error))}</p>", status=400)
-        token = form.get("token") or request.cookies.get(COOKIE, "")
-        labels = {n: v for n, v in form.items() if n not in _OURS}
+            return looks.refused(str(error), status=400)
+        token = given.get("token") or request.cookies.get(COOKIE, "")
+        labels = {n: v for n, v in given.items() if n not in _OURS}
         if not self._is_token(token):
-            return _page("That is not the token", _form(labels, known=False), status=401)
+            form = looks.form(labels, self._told(labels), known=False)
+            return looks.page("That is not the token", form, status=401)
         try:
-            found, until = await self._acknowledge(labels, {**form, "by": "link"})
+            found, until = await self._acknowledge(labels, {**given, "by": "link"})
         except (ValueError, NothingFires, ServerError) as error:
-            return _page("Not acknowledged", f"<p>{html.escape(str(error))}</p>", status=409)
-        names = "".join(f"<li>{html.escape(_title(alert))}</li>" for alert in found)
-        left = format_duration(until - self._clock.now())
-        answer = _page("Acknowledged", f"<ul>{names}</ul><p>For {left}. Good news still comes.</p>")
+            return looks.refused(str(error), status=409)
+        answer = looks.done(found, until - self._clock.now())
         # Asked once a phone. Lax: a link in a message opens with the cookie, a foreign form posts
         # without it.
         answer.set_cookie(
@@ -141,48 +145,11 @@ class Pages:
         """docs/runbook.md with an anchor at each alert."""
         file = next((path for path in RUNBOOKS if path.is_file()), None)
         if not file:
-            return _page("Runbook", "<p>docs/runbook.md is not installed here.</p>", status=404)
-        text = html.escape(file.read_text(encoding="utf-8"))
-        lines = []
-        for line in text.splitlines():
-            name = line.removeprefix("## ")
-            lines.append(f'<b id="{name.lower()}">{name}</b>' if line != name else line)
-        return _page("Runbook", "<pre>" + "\n".join(lines) + "</pre>")
+            return looks.page(
+                "Runbook", "<p>docs/runbook.md is not installed here.</p>", status=404
+            )
+        return looks.runbook(file.read_text(encoding="utf-8"))
 
 
 def _error(status: int, text: str) -> web.Response:
     return web.json_response({"error": text}, status=status)
-
-
-def _title(labels: Mapping[str, str]) -> str:
-    rest = [f"{n}={v}" for n, v in sorted(labels.items()) if n not in ("alertname", "job")]
-    return " ".join([labels.get("alertname", ""), *rest])
-
-
-def _form(labels: Mapping[str, str], known: bool) -> str:
-    hidden = "".join(
-        f'<input type="hidden" name="{html.escape(n)}" value="{html.escape(v)}">'
-        for n, v in sorted(labels.items())
-    )
-    token = (
-        ""
-        if known
-        else "<p><label>Token (once on this device; it lies beside the state file)<br>"
-        '<input type="password" name="token" autocomplete="current-password" required></label></p>'
-    )
-    return (
-        f'<form method="post" action="/ack"><p>{html.escape(_title(labels))}</p>{hidden}{token}'
-        '<p><label>For <select name="for"><option>1h</option><option selected>2h</option>'
-        "<option>8h</option><option>1d</option></select></label></p>"
-        '<p><label>Note<br><input name="comment" maxlength="500"></label></p>'
-        "<p><button>Acknowledge</button></p></form>"
-    )
-
-
-def _page(title: str, body: str, status: int = 200) -> web.Response:
-    text = (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><h1>{title}</h1>{body}</html>"
-    )
-    return web.Response(text=text, content_type="text/html", status=status)

@@ -8,6 +8,8 @@ for its first 90 seconds, so that the whole story passes: page, escalation, good
 from __future__ import annotations
 
 import shlex
+import shutil
+import socket
 import sys
 import time
 from pathlib import Path
@@ -16,11 +18,14 @@ from typing import Any
 import yaml
 
 from exporter import yaml_file
-from exporter.config import load
+from exporter.config import ConfigError, load
 from exporter.simulator import stack
 
 FAULT_SECONDS = 90
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "sinks": 10079, "smtp": 10025}
+KEPT = ("state", "tsdb", "alertmanager")
+"""What the servers keep in the folder. Each show begins anew: what was missed while none was on
+is no part of its story."""
 QUICK = {"check_every": "2s", "silence": "20s", "settle": "6s"}
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +33,8 @@ ROOT = Path(__file__).parents[2]
 def prepare(folder: Path, config: Path, *, fault: bool, now: float) -> Path:
     """Write everything; the Procfile. Raises :class:`exporter.config.ConfigError`."""
     folder = folder.resolve()
+    for name in KEPT:
+        shutil.rmtree(folder / name, ignore_errors=True)
     ports = stack.Ports(exporter=load(config).address[1], **PORTS)
     stack.write(folder, ROOT, ports, stack.SHOW, folder / "state/token")
     ours = folder / "exporter.yml"
@@ -85,10 +92,33 @@ def _config(config: Path, folder: Path, fault: bool, now: float) -> dict[str, An
     return data
 
 
+def taken(ports: dict[str, int]) -> list[str]:
+    """A sentence for each port that somebody listens on already."""
+    found = []
+    for name, port in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                found.append(
+                    f"port {port}, for {name}, is taken; find out by whom with"
+                    f" `ss -ltnp 'sport = :{port}'` and stop it"
+                )
+    return found
+
+
 def main(arguments: list[str]) -> int:
     """Say where to look; honcho starts the rest."""
     fault = "--fault" in arguments
     folder, config = (Path(a) for a in arguments if a != "--fault")
+    try:
+        problems = taken({"exporter": load(config).address[1], **PORTS})
+    except ConfigError as error:
+        problems = [str(error)]
+    if problems:
+        sys.stderr.write("\n".join(problems) + "\n")
+        return 1
     prepare(folder, config, fault=fault, now=time.time())
     command = Path(sys.executable).with_name("quant-exporter")
     sys.stdout.write(

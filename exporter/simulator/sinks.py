@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import html
 import json
 from collections import deque
 from collections.abc import AsyncIterator
@@ -17,23 +16,12 @@ from typing import Any
 
 from aiohttp import web
 
-from exporter.clock import Clock, iso
-from exporter.simulator import smtp, wire
+from exporter.clock import Clock
+from exporter.simulator import arrived, smtp, wire
+from exporter.simulator.arrived import Message
 
 KEEP = 1000
 NAMES = ("slack", "pagerduty", "email", "deadman")
-
-
-@dataclass(frozen=True)
-class Message:
-    """Something that arrived: `status` is what it was answered, `problems` why not 200."""
-
-    at: float
-    sink: str
-    status: int
-    title: str
-    problems: list[str]
-    body: Any
 
 
 @dataclass
@@ -179,34 +167,10 @@ class Sinks:
         )
 
     async def _page(self, request: web.Request) -> web.Response:
-        rows = "".join(_row(message) for message in reversed(self.received))
-        incidents = "".join(f"<li>{html.escape(t)}</li>" for t in self.open_incidents.values())
-        page = (
-            "<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=2>"
-            "<meta name=viewport content='width=device-width'><title>What arrived</title>"
-            "<style>body{font:16px sans-serif;margin:1em}td{padding:.3em .8em;vertical-align:top}"
-            ".bad{color:#b00}</style><h1>What arrived</h1>"
-            f"<p>Dead-man service called {self.beats} times. Open incidents:"
-            f" {len(self.open_incidents)}</p><ul>{incidents}</ul>"
-            f"<table><tr><th>When<th>Where<th>What</tr>{rows}</table>"
+        return web.Response(
+            text=arrived.page(self.received, self.open_incidents.values(), self.beats),
+            content_type="text/html",
         )
-        return web.Response(text=page, content_type="text/html")
-
-
-def _row(message: Message) -> str:
-    text = html.escape(message.title or "; ".join(message.problems))
-    kind = "" if message.status < 300 else f" class=bad title={message.status}"
-    detail = html.escape(_detail(message))
-    return (
-        f"<tr{kind}><td>{iso(message.at)}<td>{message.sink}<td>{text}"
-        f"<details><summary>all of it</summary><pre>{detail}</pre></details></tr>"
-    )
-
-
-def _detail(message: Message) -> str:
-    if message.sink == "email":
-        return str(message.body["text"])
-    return json.dumps(message.body, indent=1, ensure_ascii=False)
 
 
 @contextlib.asynccontextmanager

@@ -293,6 +293,10 @@ async def test_the_link_asks_and_the_button_acknowledges(
     scene.servers.there = [LABELS]
     page = await (await client.get("/ack", params=LABELS)).text()
     assert 'name="token"' in page
+    assert "it may be over" in page
+    await scene.journal.take("slack", {"alerts": [ALERT]})
+    page = await (await client.get("/ack", params=LABELS)).text()
+    assert "Task signals: 2 failed" in page
     assert scene.servers.kept == {}
     refused = await client.post("/ack", data={**LABELS, "for": "2h", "token": "wrong"})
     assert (refused.status, scene.servers.kept) == (401, {})

@@ -60,6 +60,8 @@ def test_a_rule_is_complete(rule: dict[str, Any]) -> None:
         "summary", "description", "exporter_url", "dashboard_url", "runbook_url"
     }  # fmt: skip
     assert "{{" not in notes["summary"]
+    # "CRITICAL name_of_a_strategy: …" has to fit on a phone's lock screen.
+    assert len(notes["summary"]) <= 50
     assert notes["runbook_url"].endswith(f"#{rule['alert'].lower()}")
 
 

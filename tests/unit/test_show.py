@@ -1,13 +1,14 @@
 """`make stack` shows the shipped files, with other addresses and shorter times only."""
 
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from exporter.config import load
-from exporter.simulator.show import ROOT, prepare
+from exporter.simulator.show import ROOT, prepare, taken
 
 
 def read(path: Path) -> Any:
@@ -48,6 +49,22 @@ def test_nothing_points_outside(tmp_path: Path) -> None:
     hosts = set(re.findall(r"https?://([\w.-]+)", text))
     assert hosts <= {"localhost", "127.0.0.1"}
     assert "/etc/alertmanager" not in text
+
+
+def test_each_show_begins_anew_and_says_what_is_in_its_way(tmp_path: Path) -> None:
+    """What the last one kept is gone; a port that is taken is named, with what to do."""
+    (tmp_path / "exporter.yml").write_text("tasks: {}\n")
+    folder = tmp_path / "show"
+    (folder / "tsdb").mkdir(parents=True)
+    prepare(folder, tmp_path / "exporter.yml", fault=False, now=0.0)
+    assert not (folder / "tsdb").exists()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        (said,) = taken({"prometheus": port})
+    assert said.startswith(f"port {port}, for prometheus, is taken")
+    assert taken({"prometheus": port}) == []
 
 
 def test_the_fault_is_a_task_of_its_own(tmp_path: Path) -> None:

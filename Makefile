@@ -43,7 +43,7 @@ lock:  ## resolve the dependencies anew
 	tools/lock
 
 unit: setup-dev  ## the fast tests alone
-	$(BIN)/pytest tests/unit -q
+	$(BIN)/pytest tests/unit -q -n 2
 
 dashboards: setup-dev  ## write grafana/dashboards/*.json anew from grafana/boards
 	$(BIN)/python -W ignore -m grafana.build
@@ -62,7 +62,7 @@ lint: setup-dev  ## ruff, mypy, the arrows of the house, and the checks of each 
 test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 bench: setup  ## measure, beside others that do the same (ONLY=digest,slots for some; QUICK=1 for seconds)
 	@tools/install-test-packages jq

@@ -3,23 +3,26 @@ together on one worker, and what was measured told in the end."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
-DEPLOY = Path(__file__).parent / "deploy"
+
+class ByFile(LoadFileScheduling):
+    """A file's tests share a worker and its fixtures; all of tests/deploy share one VPS."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = "tests/deploy/"
+        return folder if nodeid.startswith(folder) else super()._split_scope(nodeid)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (`-n 2 --dist loadgroup`) a file's tests share one, and its fixtures;
-    all of tests/deploy share one VPS. What takes longest begins first."""
-    for item in items:
-        group = "deploy" if DEPLOY in item.path.parents else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """How `-n 2` shares the tests out."""
+    return ByFile(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,9 @@ def test_a_config_that_names_what_the_vps_does_not_have_is_refused(site: Site) -
     assert site.main_pid() == before
 
 
-def test_a_version_that_crashes_at_start_is_rolled_back(site: Site) -> None:
+def test_a_version_that_crashes_at_start_is_rolled_back(
+    site: Site, record_property: Callable[[str, object], None]
+) -> None:
     """Within seconds, with its last words."""
     site.laptop.change(
         "exporter/app.py", "        self._start_logs(stack)\n",
@@ -151,7 +154,7 @@ def test_a_version_that_crashes_at_start_is_rolled_back(site: Site) -> None:
     assert "it does not start" in said
     assert "broken at the start" in said
     seconds = rolled_back_in(said.text)
-    print(f"rolled back from a crash in {seconds} s")
+    record_property("measured", f"rolled back from a version that crashes at start: {seconds} s")
     assert seconds < 60
     # Who deploys is told here; nobody is paged.
     assert "QuantExporterGaveUp" not in site.get("/api/v2/alerts", port=9093)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -22,7 +23,12 @@ _MIGRATION = """    (
 def migrate("""
 
 
-def test_a_rollback_takes_seconds_and_waits_for_nothing(site: Site) -> None:
+Measured = Callable[[str, object], None]
+
+
+def test_a_rollback_takes_seconds_and_waits_for_nothing(
+    site: Site, record_property: Measured
+) -> None:
     """Not even for a run that must not be interrupted; without a name, to the last good one."""
     before = site.good
     site.deploy_well("to go back from")
@@ -30,12 +36,14 @@ def test_a_rollback_takes_seconds_and_waits_for_nothing(site: Site) -> None:
     with site.a_slow_run() as run:
         said, seconds = rolled_back(site)
         assert site.outcome(run) == ("error", "stopped at shutdown")
-    print(f"rollback with a run under way: {said} s as printed, {seconds:.1f} s with everything")
+    record_property(
+        "measured", f"rollback with a run under way: {said} s, {seconds:.1f} s as it is felt"
+    )
     assert site.laptop.ssh("basename $(readlink /opt/quant/current)").strip() == before
     site.good = before
     site.serves()
     assert f"release   {newer} (not proved)" in site.laptop.fab("status").well()
-    print("rollback to a named version:", *rolled_back(site, f"--version={newer}"))
+    rolled_back(site, f"--version={newer}")
     site.good = newer
     site.serves()
     assert f"what=rolled_back version={newer} before={before}" in site.laptop.ssh(
@@ -51,7 +59,9 @@ def test_a_version_that_is_not_there_is_said(site: Site) -> None:
     site.serves()
 
 
-def test_a_migration_is_gone_back_from_and_forgets_nothing(site: Site) -> None:
+def test_a_migration_is_gone_back_from_and_forgets_nothing(
+    site: Site, record_property: Measured
+) -> None:
     """Claims that the newer version made stand; what only it knew stays in a copy beside."""
     site.laptop.change("exporter/state/schema.py", ")\n\n\ndef migrate(", _MIGRATION)
     before = site.good
@@ -62,7 +72,7 @@ def test_a_migration_is_gone_back_from_and_forgets_nothing(site: Site) -> None:
     run = site.run("on_the_loop")
     newer = site.outcome(run)
     claimed = site.query("SELECT task, slot FROM runs WHERE slot NOT NULL")
-    print("rollback after a migration:", *rolled_back(site))
+    record_property("measured", f"rollback after a migration: {rolled_back(site)[0]} s")
     site.good, site.good_commit = before, commit
     site.laptop.git("reset", "-q", "--hard", commit)
     site.serves()
@@ -86,7 +96,9 @@ def test_a_version_that_migrates_and_then_crashes_is_rolled_back(site: Site) -> 
     assert site.query("PRAGMA user_version") == [[1]]
 
 
-def test_an_exporter_that_stays_down_is_told_to_the_pager(site: Site) -> None:
+def test_an_exporter_that_stays_down_is_told_to_the_pager(
+    site: Site, record_property: Measured
+) -> None:
     """After the last start that systemd tries; and a rollback gets it up again."""
     override = "/run/systemd/system/quant-exporter.service.d"
     limit = "[Unit]\\nStartLimitBurst=2\\n[Service]\\nExecStartPre=\\nExecStart=\\n"
@@ -103,7 +115,8 @@ def test_an_exporter_that_stays_down_is_told_to_the_pager(site: Site) -> None:
         assert "QuantExporterGaveUp" in site.laptop.ssh("cat /opt/quant/current/docs/runbook.md")
     finally:
         site.laptop.ssh(f"rm -r {override}; systemctl daemon-reload")
-    print("rollback of an exporter that is down:", *rolled_back(site, f"--version={site.good}"))
+    seconds = rolled_back(site, f"--version={site.good}")[0]
+    record_property("measured", f"rollback of an exporter that is down: {seconds} s")
     assert "QuantExporterGaveUp" not in site.get("/api/v2/alerts", port=9093)
     site.serves()
 
@@ -121,7 +134,7 @@ def test_a_rollback_ends_a_deploy_that_waits(site: Site) -> None:
     site.serves()
 
 
-def test_a_full_disk_is_refused_and_gone_back_on(site: Site) -> None:
+def test_a_full_disk_is_refused_and_gone_back_on(site: Site, record_property: Measured) -> None:
     """A deploy says so and changes nothing; a rollback and the exporter do without."""
     if not site.vps.own_disk:
         pytest.skip("no loop device here, so the machine's disk is this machine's")
@@ -140,7 +153,7 @@ def test_a_full_disk_is_refused_and_gone_back_on(site: Site) -> None:
         assert "Traceback" not in said
         assert site.laptop.ssh("basename $(readlink /opt/quant/current)").strip() == newer
         assert site.get("/metrics")
-        print("rollback with a full disk:", *rolled_back(site))
+        record_property("measured", f"rollback with a full disk: {rolled_back(site)[0]} s")
         site.good = site.laptop.ssh("basename $(readlink /opt/quant/current)").strip()
         assert site.good != newer
         assert "ready" in site.laptop.fab("status").text

@@ -53,9 +53,14 @@ class Packages:
 
     names: list[str]
 
-    def _missing(self) -> list[str]:
+    def there(self) -> list[str]:
+        """Those that are installed."""
         asked = attempt("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *self.names)
-        there = {x.split()[0] for x in asked.stdout.splitlines() if x.endswith(" installed")}
+        found = {x.split()[0] for x in asked.stdout.splitlines() if x.endswith(" installed")}
+        return [name for name in self.names if name in found]
+
+    def _missing(self) -> list[str]:
+        there = self.there()
         return [name for name in self.names if name not in there]
 
     def difference(self) -> str | None:

@@ -121,12 +121,17 @@ def _packages() -> list[str]:
         "python3", "python3-venv", "nginx", "openssl", "prometheus",
         "prometheus-alertmanager", "unattended-upgrades", "logrotate",
     ]  # fmt: skip
-    # A machine that keeps its time with chrony goes on with chrony.
-    if not Path("/usr/sbin/chronyd").exists():
-        names.append("systemd-timesyncd")
+    if (keeper := _time_keeper()) == "systemd-timesyncd":
+        names.append(keeper)
     if _has_grafana():
         names.append("grafana")
     return names
+
+
+def _time_keeper() -> str:
+    """What keeps the time here; a machine that has another than systemd's goes on with that."""
+    others = Packages(["chrony", "ntpsec", "ntp", "openntpd"])
+    return next(iter(others.there()), "systemd-timesyncd")
 
 
 def _settings_of_servers() -> list[Thing]:
@@ -235,7 +240,6 @@ def share_secrets(wanted: Iterable[str], token: Path) -> list[str]:
 
 
 def _upkeep() -> list[Thing]:
-    time_sync = "chrony" if Path("/usr/sbin/chronyd").exists() else "systemd-timesyncd"
     needrestart = Path("/etc/needrestart/conf.d")
     return [
         *([File(needrestart / "quant.conf", _NEEDRESTART)] if needrestart.is_dir() else []),
@@ -245,5 +249,5 @@ def _upkeep() -> list[Thing]:
             _JOURNALD,
             then=["systemctl restart systemd-journald.service"],
         ),
-        Enabled(f"{time_sync}.service"),
+        Enabled(f"{_time_keeper()}.service"),
     ]

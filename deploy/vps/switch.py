@@ -192,7 +192,7 @@ def stop(*, gently: bool) -> None:
     elif is_active(UNIT) or not _is_down():
         run("systemctl", "stop", "--no-block", UNIT)
         for signal, seconds in (("TERM", 3.0), ("TERM", 2.0), ("KILL", 10.0)):
-            attempt("systemctl", "kill", "--kill-who=main", f"--signal={signal}", UNIT)
+            attempt("systemctl", "kill", "--kill-whom=main", f"--signal={signal}", UNIT)
             if _is_down(seconds):
                 break
     attempt("systemctl", "kill", "--signal=KILL", "quant-programs@*.service")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import time
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from places import TOOL, ProblemError
 from shell import attempt, say, tail
 
-_UNIT = "quant-deploy.service"
-_FORGET_SECONDS = 15.0
+_UNITS = "quant-deploy*.service"
+_LOCK = Path("/run/quant-deploy.lock")
 
 
 def follow(command: list[str]) -> int:
@@ -20,9 +21,9 @@ def follow(command: list[str]) -> int:
     log, result = base.with_suffix(".log"), base.with_suffix(".result")
     log.write_text("")
     try:
-        _begin(command, log, result)
+        unit = _begin(command, log, result)
         with log.open() as lines:
-            while _is_at_work():
+            while _is_at_work(unit):
                 _show(lines.read())
                 time.sleep(0.1)
             _show(lines.read())
@@ -32,37 +33,38 @@ def follow(command: list[str]) -> int:
             file.unlink(missing_ok=True)
 
 
-def _begin(command: list[str], log: Path, result: Path) -> None:
-    said, until = False, time.monotonic() + _FORGET_SECONDS
+def _begin(command: list[str], log: Path, result: Path) -> str:
+    """Start it as quant-deploy.service, or, while systemd has not forgotten the last one of that
+    name, under another; the unit's name."""
+    said, names = False, ["quant-deploy", f"quant-deploy-{time.time_ns()}"]
     while True:
         while _is_at_work():
-            until = time.monotonic() + _FORGET_SECONDS
             if command[0] == "rollback":
                 say("ending what is at work on the machine")
-                attempt("systemctl", "stop", _UNIT)
+                attempt("systemctl", "stop", _UNITS)
             elif not said:
                 say("another deploy or rollback is at work on the machine; waiting for its end")
                 said = True
             time.sleep(0.5)
-        begun = attempt(
-            "systemd-run", "--quiet", "--collect", f"--unit={_UNIT}",
-            f"--description=quant-deploy {' '.join(command)}",
-            f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}",
-            "python3", "-I", TOOL, "noted", result, *command,
-        )  # fmt: skip
-        if begun.returncode == 0:
-            return
-        # Somebody was faster, or systemd has not yet forgotten the one that has just ended.
-        if "already" not in begun.stderr or time.monotonic() > until:
-            raise ProblemError(f"systemd does not run it:\n{tail(begun)}")
-        if not _is_at_work():
-            attempt("systemctl", "reset-failed", _UNIT)
-            time.sleep(0.2)
+        for name in names:
+            begun = attempt(
+                "systemd-run", "--quiet", "--collect", f"--unit={name}.service",
+                f"--description=quant-deploy {' '.join(command)}",
+                f"--property=StandardOutput=append:{log}",
+                f"--property=StandardError=append:{log}",
+                "python3", "-I", TOOL, "noted", result, *command,
+            )  # fmt: skip
+            if begun.returncode == 0:
+                return f"{name}.service"
+            if "already" not in begun.stderr:
+                raise ProblemError(f"systemd does not run it:\n{tail(begun)}")
+            if _is_at_work():  # somebody was faster
+                break
 
 
-def _is_at_work() -> bool:
-    state = attempt("systemctl", "is-active", _UNIT).stdout.strip()
-    return state in ("active", "activating", "deactivating", "reloading")
+def _is_at_work(units: str = _UNITS) -> bool:
+    states = "--state=active,activating,deactivating,reloading"
+    return bool(attempt("systemctl", "list-units", "--no-legend", states, units).stdout.strip())
 
 
 def _show(text: str) -> None:
@@ -73,6 +75,8 @@ def _show(text: str) -> None:
 def noted(result: str, command: list[str]) -> int:
     """Run a command and leave its exit code where :func:`follow` finds it."""
     code = 1
+    lock = _LOCK.open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time, whatever its unit is called
     try:
         code = subprocess.run(["python3", "-I", str(TOOL), *command], check=False).returncode
     finally:

@@ -23,6 +23,8 @@ PAGER_SECRETS = Path("/etc/alertmanager/secrets")
 """Where alertmanager.yml looks for its secrets: copies of those among ours that it names."""
 PROGRAMS_LIMITS = Path("/etc/systemd/system/quant-programs@.service.d/config.conf")
 GRAFANA_PASSWORD = ETC / "grafana-password"
+RESERVE = Path("/var/lib/quant-deploy/reserve")
+"""Room on the disk that a rollback gives back: systemd cannot start anything on a full one."""
 HISTORY = Path("/var/lib/quant-deploy/history.jsonl")
 
 CONFIG = ("exporter.yml", "alerting", "prometheus")

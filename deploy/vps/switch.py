@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shutil
 import subprocess
 import time
 import urllib.parse
@@ -15,7 +17,7 @@ import probe
 import state
 import watch
 from annotation import annotate
-from places import CREDENTIALS, CURRENT, PROGRAMS_LIMITS, UNIT, ProblemError
+from places import CREDENTIALS, CURRENT, PROGRAMS_LIMITS, RESERVE, UNIT, ProblemError
 from provision import load_credentials, share_secrets
 from releases import Release, build, current, find, point_at, previous, prune, remember
 from shell import attempt, is_active, run, say, shows
@@ -23,6 +25,7 @@ from taken import owner
 
 _GAP_SECONDS = 8.0
 _LOOK_EVERY_SECONDS = 0.5
+_RESERVE_BYTES = 16_000_000
 _WENT_WRONG = (ProblemError, OSError, subprocess.SubprocessError)
 
 
@@ -78,6 +81,7 @@ def deploy(version: str, *, now: bool, allow_simulated: bool, watch_seconds: flo
     gave_up.take_back()
     annotate(f"deployed {version}")
     prune()
+    _keep_room()
     say(f"{version} is deployed")
     _say_what_phones_need(new)
 
@@ -126,6 +130,7 @@ def back_to(target: Release) -> float:
     """Switch to a release at once; seconds it took until that was ready."""
     began = time.monotonic()
     before = current()
+    _make_room()
     stop(gently=False)
     state.make_readable_by(target)
     point_at(target)
@@ -140,6 +145,19 @@ def back_to(target: Release) -> float:
         seconds=round(seconds, 1),
     )
     return seconds
+
+
+def _make_room() -> None:
+    """On a full disk: give back what was kept for this. systemd makes folders for each start."""
+    if shutil.disk_usage(RESERVE.parent).free < _RESERVE_BYTES:
+        RESERVE.unlink(missing_ok=True)
+
+
+def _keep_room() -> None:
+    with contextlib.suppress(OSError):
+        if not RESERVE.exists() or RESERVE.stat().st_size < _RESERVE_BYTES:
+            with RESERVE.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
 
 
 def _switch(new: Release, *, gently: bool) -> None:

@@ -269,8 +269,8 @@ def test_a_connection_that_dies_does_not_stop_a_deploy(site: Site) -> None:
     """The machine goes on by itself; deploying again finds it done."""
     version = site.laptop.commit("while the laptop is closed")
     started = site.laptop.start("deploy", "--allow-simulated", "--watch=4")
-    unit = "systemctl is-active quant-deploy"
-    wait_for(lambda: site.laptop.ssh(unit, check=False).startswith("active"), 30)
+    unit = "systemctl is-active 'quant-deploy*'"
+    wait_for(lambda: "active" in site.laptop.ssh(unit, check=False).split(), 30)
     site.vps.network.cut()
     out, _ = started.communicate(timeout=60)
     assert started.returncode == 1
@@ -289,7 +289,7 @@ def test_a_deploy_that_is_killed_half_way_is_done_again(site: Site) -> None:
     started = site.laptop.start("deploy", "--allow-simulated", "--watch=30")
     link = "readlink /opt/quant/current"
     wait_for(lambda: site.laptop.ssh(link).strip().endswith(version), 60)
-    site.laptop.ssh("systemctl kill --signal=KILL quant-deploy")
+    site.laptop.ssh("systemctl kill --signal=KILL 'quant-deploy*'")
     started.communicate(timeout=60)
     assert started.returncode == 1
     assert f"{version} is deployed" in site.deploy().well()

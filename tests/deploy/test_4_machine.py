@@ -157,7 +157,7 @@ def test_a_secret_shows_nowhere(site: Site) -> None:
     token = site.laptop.ssh("cat /var/lib/quant-exporter/token").strip()
     hidden = [SECRET, PASSWORD, token]
     places = (
-        "systemctl show quant-exporter 'quant-programs@*' quant-deploy",
+        "systemctl show quant-exporter 'quant-programs@*' 'quant-deploy*'",
         "systemctl cat quant-exporter 'quant-programs@*'",
         "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'",
         "journalctl --no-pager",

@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -28,7 +28,7 @@ _NEAR_END_SECONDS = 60 * 86400.0
 def mistakes(config: Config, calendars: Calendars) -> list[Mistake]:
     """Why the exporter could not start with this file. Loads the calendars that it names."""
     found = []
-    if config.state.is_dir():
+    if _seen(config.state.is_dir):
         found.append(Mistake("state", f"{config.state} is a folder; name a file, as var/state.db"))
     for exchange in config.exchanges:
         try:
@@ -60,8 +60,16 @@ def scratch_calendars(config: Config, clock: Clock) -> Iterator[Calendars]:
     """Calendars that leave nothing behind; what the exporter has built already is used."""
     cache = cache_folder(config)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = cache if cache.is_dir() else Path(scratch)
+        folder = cache if _seen(cache.is_dir) else Path(scratch)
         yield Calendars(folder, config.calendar_overrides, clock)
+
+
+def _seen(looks: Callable[[], bool]) -> bool:
+    """What a look at a path says; no, where whoever checks may not look."""
+    try:
+        return looks()
+    except PermissionError:
+        return False
 
 
 def _places_of(config: Config, exchange: str) -> Iterator[str]:
@@ -92,7 +100,7 @@ def _programs(config: Config, folder: Path, environ: Mapping[str, str]) -> Itera
                 yield Mistake(place, f"there is no program {program!r} on the PATH; install it")
             continue
         path = folder / program
-        if not path.is_file():
+        if not _seen(path.is_file):
             yield Mistake(place, f"there is no file {path}; create it or correct the path")
         elif not os.access(path, os.X_OK):
             yield Mistake(place, f"{path} may not be executed; chmod +x {path}")

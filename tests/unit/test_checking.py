@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from exporter import checking, commands
 from exporter.calendars import CalendarError, Calendars
+from exporter.config import load
 from tests.unit.clocks import ManualClock
 from tests.unit.simulation import Shelf
 
@@ -116,3 +118,23 @@ def test_checking_leaves_nothing_behind(
 
 async def _no_calendar(_: Calendars, names: list[str]) -> None:
     raise CalendarError(f"the calendar of {names[0]} cannot be built")
+
+
+def test_a_state_that_whoever_checks_may_not_look_at_is_no_traceback(tmp_path: Path) -> None:
+    """As when a VPS' own user owns it."""
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    config = load(written(tmp_path, f"state: {locked}/state.db\n"))
+    locked.chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError):
+            config.state.is_dir()
+        with checking.scratch_calendars(config, ManualClock(NOVEMBER)) as calendars:
+            assert checking.mistakes(config, calendars) == []
+    finally:
+        if root:
+            os.seteuid(0)
+        locked.chmod(0o700)

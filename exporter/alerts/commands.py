@@ -101,7 +101,7 @@ def as_text(story: Story, zone: ZoneInfo) -> str:
     for at, receiver in story.told:
         first.setdefault(receiver, at)
     told = ", ".join(f"{receiver} {when(at)}" for receiver, at in first.items())
-    lines.append(f"  told: {told or 'nobody'}")
+    lines.append(f"  told: {told or 'nobody' + (f', {story.muted}' if story.muted else '')}")
     for at, by, comment in story.acknowledged:
         lines.append(f"  acknowledged: {when(at)} by {by}" + (f": {comment}" if comment else ""))
     if story.escalated_at:

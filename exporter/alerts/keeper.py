@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from exporter.alerts.held import Held
 from exporter.alerts.journal import Journal
 from exporter.alerts.servers import Labels, ServerError, Servers, Silence
 from exporter.clock import Clock, iso
@@ -48,7 +49,7 @@ class Keeper:
         times: Callable[[], Alerts] = Alerts,
     ) -> None:
         self._servers, self._journal, self._state, self._clock = servers, journal, state, clock
-        self._times = times
+        self._times, self._held = times, Held(state, journal)
         self._gone_since: dict[str, float] = {}
         self._seen: dict[str, Silence] | None = None
         self._failed: dict[str, float] | None = None
@@ -110,6 +111,11 @@ class Keeper:
                 raise
             await self._keep_acks(present, silences)
             await self._watch_silences()
+            await self._held.look(
+                await self._servers.held(),
+                lambda labels: self._over(labels, present),
+                iso(self._clock.now() - self._times().settle),
+            )
             await self._pass_on_good_news(present)
             await self._watch_failures()
 
@@ -165,7 +171,7 @@ class Keeper:
         muting = await self._servers.silences()
         late = []
         now = self._clock.now()
-        keys = set()
+        keys = {_text(labels) for labels in self._held.labels}
         for key, alert in self._journal.told():
             labels = alert["labels"]
             keys.add(_text(labels))

@@ -48,6 +48,12 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
 
 
+def _muted(status: Mapping[str, Any]) -> str:
+    if status.get("silencedBy"):
+        return "silenced"
+    return "muted by another alert" if status.get("inhibitedBy") else ""
+
+
 class Servers:
     """Both of them, over one session. Every call raises :class:`ServerError`."""
 
@@ -90,8 +96,21 @@ class Servers:
 
     async def alerts(self) -> list[dict[str, str]]:
         """Labels of all alerts that Alertmanager holds, silenced and inhibited ones included."""
+        return [alert["labels"] for alert in await self.held()]
+
+    async def held(self) -> list[dict[str, Any]]:
+        """The same with annotations, start, fingerprint, and what mutes it if anything does."""
         found = await self._ask("GET", f"{self.alertmanager}/api/v2/alerts")
-        return [alert["labels"] for alert in found]
+        return [
+            {
+                "labels": alert["labels"],
+                "annotations": alert["annotations"],
+                "starts_at": alert["startsAt"],
+                "fingerprint": alert["fingerprint"],
+                "muted": _muted(alert["status"]),
+            }
+            for alert in found
+        ]
 
     async def silences(self) -> list[Silence]:
         """Those in force."""

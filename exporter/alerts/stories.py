@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,10 @@ class Story:
     acknowledged: list[tuple[float, str, str]] = field(default_factory=list)
     """When, by whom, with which words."""
     resolved_at: float | None = None
+    muted: str = ""
+    """Why nobody was told, as far as Alertmanager said."""
+    seen_over: bool = False
+    """`resolved_at` comes from a look: nobody was told of the end."""
 
     @property
     def escalated_at(self) -> float | None:
@@ -46,6 +50,7 @@ class Story:
             "summary": self.summary,
             "description": self.description,
             "started_at": self.started_at,
+            "muted": self.muted or None,
             "told": [{"at": at, "receiver": receiver} for at, receiver in self.told],
             "acknowledged": [
                 {"at": at, "by": by, "comment": comment} for at, by, comment in self.acknowledged
@@ -59,38 +64,59 @@ class Story:
         }
 
 
+Stories = dict[tuple[str, int], Story]
+"""By fingerprint and start in milliseconds."""
+
+
 def tell(rows: Iterable[JournalRow]) -> list[Story]:
     """The stories in the rows, oldest first."""
-    stories: dict[tuple[str, str], Story] = {}
+    stories: Stories = {}
     for row in sorted(rows, key=lambda row: (row.at, row.id)):
         if row.kind == "notification":
             _notification(stories, row)
+        elif row.kind == "fired":
+            _fired(_story(stories, row.fields), row)
+        elif row.kind == "over":
+            _over(_story(stories, row.fields), row)
         elif row.kind in ("acknowledged", "silenced"):
             _acknowledgement(stories, row)
     return sorted(stories.values(), key=lambda story: story.started_at)
 
 
-def _notification(stories: dict[tuple[str, str], Story], row: JournalRow) -> None:
-    alert = row.fields
+def _story(stories: Stories, alert: Mapping[str, Any]) -> Story:
     notes = alert["annotations"]
-    story = stories.setdefault(
-        (alert["fingerprint"], alert["starts_at"]),
-        Story(
-            alert["labels"],
-            notes.get("summary", ""),
-            notes.get("description", ""),
-            moment(alert["starts_at"]),
-        ),
+    # Posts and the API write the same moment with more digits or fewer.
+    started_at = moment(alert["starts_at"])
+    return stories.setdefault(
+        (alert["fingerprint"], round(started_at * 1000)),
+        Story(alert["labels"], notes.get("summary", ""), notes.get("description", ""), started_at),
     )
+
+
+def _fired(story: Story, row: JournalRow) -> None:
+    story.muted = row.fields["muted"]
+    if story.seen_over:
+        story.resolved_at, story.seen_over = None, False
+
+
+def _over(story: Story, row: JournalRow) -> None:
+    if story.resolved_at is None:
+        story.resolved_at, story.seen_over = moment(row.fields["ends_at"]), True
+
+
+def _notification(stories: Stories, row: JournalRow) -> None:
+    alert = row.fields
+    story = _story(stories, alert)
     if alert["status"] == "firing":
         story.told.append((row.at, alert["receiver"]))
     else:
         story.good_news.append((row.at, alert["receiver"]))
         ended = moment(alert["ends_at"])
-        story.resolved_at = min(ended, story.resolved_at or ended)
+        known = None if story.seen_over else story.resolved_at
+        story.resolved_at, story.seen_over = min(ended, known or ended), False
 
 
-def _acknowledgement(stories: dict[tuple[str, str], Story], row: JournalRow) -> None:
+def _acknowledgement(stories: Stories, row: JournalRow) -> None:
     fields = row.fields
     for story in stories.values():
         if story.resolved_at is not None:

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from exporter.alerts.commands import as_text
 from exporter.alerts.journal import Journal
 from exporter.alerts.keeper import Keeper, NothingFires
 from exporter.alerts.pages import routes
@@ -37,6 +39,7 @@ class FakeServers:
 
     def __init__(self) -> None:
         self.there: list[dict[str, str]] = []
+        self.at_alertmanager: list[dict[str, Any]] = []
         self.kept: dict[str, Silence] = {}
         self.resolved: list[Any] = []
         self.failures = {"slack": 0.0}
@@ -57,6 +60,9 @@ class FakeServers:
     async def alerts(self) -> list[dict[str, str]]:
         self._ask()
         return self.there
+
+    async def held(self) -> list[dict[str, Any]]:
+        return self.at_alertmanager
 
     async def silences(self) -> list[Silence]:
         return list(self.kept.values())
@@ -247,6 +253,36 @@ async def test_a_story_says_who_was_told_and_how_long_it_took(scene: Scene) -> N
     assert told["acknowledged"][0]["by"] == "me"
     assert told["escalated_at"] == story.told[1][0]
     assert told["lasted_seconds"] == 1200
+
+
+async def test_what_nobody_was_told_of_has_a_story_too(scene: Scene) -> None:
+    """Silenced all night: seen at Alertmanager itself, once, from its start to its end. The same
+    alert told of by a channel is the same story, whose end the channel knows better."""
+    alert = {
+        "labels": LABELS, "annotations": ALERT["annotations"],
+        "starts_at": "2026-11-24T02:00:00.123Z", "fingerprint": "f1", "muted": "",
+    }  # fmt: skip
+    watchdog = {**alert, "labels": {"alertname": "QuantWatchdog"}, "fingerprint": "w"}
+    scene.servers.at_alertmanager, scene.servers.there = [alert, watchdog], [LABELS]
+    await scene.pass_time(30)
+    scene.servers.at_alertmanager = [{**alert, "muted": "silenced"}, watchdog]
+    await scene.pass_time(600)
+    (story,) = tell(await scene.state.journal_rows(0))
+    assert (story.told, story.muted, story.resolved_at) == ([], "silenced", None)
+    scene.servers.at_alertmanager, scene.servers.there = [watchdog], []
+    gone = scene.clock.now()
+    await scene.pass_time(120)
+    assert await scene.kinds() == ["fired", "fired", "over"]
+    (story,) = tell(await scene.state.journal_rows(0))
+    assert story.resolved_at is not None
+    assert gone <= story.resolved_at <= gone + 15
+    assert "told: nobody, silenced" in as_text(story, ZoneInfo("UTC"))
+
+    over = {**ALERT, "status": "resolved", "endsAt": "2026-11-24T02:20:00.123456789Z"}
+    await scene.journal.take("slack", {"alerts": [ALERT, over]})
+    (story,) = tell(await scene.state.journal_rows(0))
+    assert len(story.told) == 1
+    assert story.as_json()["lasted_seconds"] == pytest.approx(1200, abs=0.01)
 
 
 async def test_notifications_are_counted_by_rule(scene: Scene) -> None:

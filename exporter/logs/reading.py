@@ -66,6 +66,9 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
+    packed = path.with_name(path.name + ".gz")
+    if not path.exists() and packed.exists():
+        path = packed  # compressed since it was listed
     try:
         with path.open("rb") as file:
             if path.suffix != ".gz":

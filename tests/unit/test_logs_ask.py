@@ -14,7 +14,7 @@ import pytest
 from exporter.config import Config, Logs
 from exporter.logs import ask
 from exporter.logs.files import DayFiles, Limits, files_of
-from exporter.logs.reading import stamp
+from exporter.logs.reading import raw_lines, stamp
 from exporter.logs.writing import Line
 from tests.unit.clocks import ManualClock
 
@@ -153,6 +153,20 @@ def test_finding_nothing_says_where_was_looked(
         f"no line of task scan of level error or above in the last 99999999d in {program.folder}; "
         "the tasks are none yet\n"
     )
+
+
+def test_a_part_that_is_compressed_after_it_was_listed_is_read(program: Program) -> None:
+    """Compression goes on beside whoever reads."""
+    for number in range(30):
+        program.log(f"line {number}")
+    listed = files_of(program.folder, "exporter")
+    for file in listed[:2]:
+        file.path.with_name(f"{file.path.name}.gz").write_bytes(
+            gzip.compress(file.path.read_bytes())
+        )
+        file.path.unlink()
+    lines = [line for file in listed for line in raw_lines(file.path)]
+    assert [json.loads(line)["message"] for line in lines] == [f"line {n}" for n in range(30)]
 
 
 def test_what_others_sent_does_not_command_the_terminal(program: Program) -> None:

@@ -304,6 +304,14 @@ class TestTidy:
         assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_what_is_kept_without_being_asked() -> None:
+    """50 MB and 7 days; errors apart, 20 MB and 30 days; all together bounded."""
+    logs = Logs()
+    assert (logs.rotate_at, logs.keep) == (50_000_000, 7 * 86400)
+    assert (logs.errors_rotate_at, logs.errors_keep) == (20_000_000, 30 * 86400)
+    assert logs.max_total == 2_000_000_000
+
+
 class Slow:
     """A place that takes what the test allows."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +27,8 @@ def main() -> int:
     chosen = [name for name in asked.only.replace(" ", ",").split(",") if name] or list(FIGURES)
     if unknown := set(chosen) - set(FIGURES):
         parser.error(f"no figure is called {', '.join(unknown)}; known: {', '.join(FIGURES)}")
+    # So that what it started ends, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     facts = {**machine(), "quick": asked.quick}
     rows: list[Row] = []
     failed = False

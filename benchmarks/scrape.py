@@ -17,7 +17,7 @@ AIOHTTP, THREAD = "prometheus_client.aiohttp", "start_http_server"
 
 def run(folder: Path, quick: bool) -> Sequence[Row]:
     """Rounds alternate between the three servers, which expose one registry from one process."""
-    rounds, scrapes = (2, 5) if quick else (6, 20)
+    rounds, scrapes = (2, 5) if quick else (4, 20)
     port, aiohttp_port, http_port = free_port(), free_port(), free_port()
     urls = {OURS: port, AIOHTTP: aiohttp_port, THREAD: http_port}
     with building.market(folder) as market:

@@ -13,11 +13,12 @@ settings.load_profile("steady")
 
 
 class ByFile(LoadFileScheduling):
-    """A file's tests share a worker and its fixtures; all of tests/deploy share one VPS."""
+    """A file's tests share a worker and its fixtures; all of tests/deploy share one VPS, and what
+    keeps time with shortened intervals does not run beside it."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = "tests/deploy/"
-        return folder if nodeid.startswith(folder) else super()._split_scope(nodeid)
+        heavy = ("tests/deploy/", "tests/integration/test_alerts_end_to_end")
+        return heavy[0] if nodeid.startswith(heavy) else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:

@@ -125,14 +125,17 @@ async def exporter_shows_an_empty_page(house: House, measured: dict[str, Any]) -
 
 async def and_then_it_is_over(house: House) -> None:
     """After all that, the good news reaches everybody who heard of it, once, and nothing else was
-    said than the three pages about the exporter."""
+    said than the pages about the exporter, each with its end."""
     await house.succeeds("signals")
     await until(lambda: all(house.count("OK signals").values()), "good news everywhere")
     assert not house.sinks.open_incidents
     assert house.count("OK signals") == ONE_EACH
     titles = {m.title for m in house.sinks.accepted("slack")}
     assert all("signals" in title or DOWN in title for title in titles), titles
-    assert len(house.got("slack", f": {DOWN}")) == 2 * 3
+    told = [m.title.partition(" ")[0] for m in house.got("slack", f": {DOWN}")]
+    # A machine that is busy with other things may be down to Prometheus once more.
+    assert len(told) >= 2 * 3, told
+    assert told == ["CRITICAL", "OK"] * (len(told) // 2)
 
 
 async def everything(house: House, measured: dict[str, Any]) -> None:

@@ -60,6 +60,7 @@ async def main(port: int, series: int, intervals: list[float]) -> None:
     scheduler.add_job(burn)
     scheduler.start()
     await stop.wait()
+    os._exit(0)  # the busy thread never ends, and asyncio would wait for it
 
 
 async def _ready() -> web.Response:
@@ -69,4 +70,3 @@ async def _ready() -> web.Response:
 if __name__ == "__main__":
     port, series, *intervals = sys.argv[1:]
     asyncio.run(main(int(port), int(series), [float(each) for each in intervals]))
-    os._exit(0)  # the busy thread never ends

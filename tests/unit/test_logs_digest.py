@@ -38,7 +38,7 @@ from exporter.logs.digest.facts import (
     TaskDay,
 )
 from exporter.logs.digest.keeping import latest, save
-from exporter.logs.digest.query import COLUMNS, EVENTS
+from exporter.logs.digest.query import EVENTS
 from exporter.logs.digest.render import chat, headline, markdown, page
 from exporter.logs.files import files_of
 from exporter.logs.keeping import Keeping, tidy
@@ -400,7 +400,32 @@ LINES = st.fixed_dictionaries(
         "level": st.sampled_from(["info", "error", "critical"]) | ODD,
         "event": st.sampled_from(EVENTS) | ODD,
     },
-    optional={name: ODD for name in COLUMNS if name not in ("timestamp", "level", "event")},
+    optional=dict.fromkeys(
+        (
+            "logger",
+            "message",
+            "task",
+            "run_id",
+            "duration_seconds",
+            "error_type",
+            "error_message",
+            "outcome",
+            "attempts",
+            "count",
+            "lost",
+            "source",
+            "endpoint",
+            "reason",
+            "requests",
+            "failed",
+            "alertname",
+            "severity",
+            "status",
+            "fingerprint",
+            "starts_at",
+        ),
+        ODD,
+    ),
 )
 
 
@@ -435,6 +460,16 @@ class TestBrokenFiles:
         digest = self._digest(tmp_path, self.GOOD + broken + behind)
         assert digest.records == 1 + bool(behind)
         assert digest.broken_lines == lines
+
+    def test_a_flood_of_errors_goes_to_the_disk(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each line matters, and together they are more than the memory that a digest may use."""
+        monkeypatch.setattr("exporter.logs.digest.query.MEMORY_LIMIT", "128MB")
+        line = self.GOOD.replace(b"info", b"error").replace(b'"m"', b'"m %s"' % (b"x" * 200))
+        digest = self._digest(tmp_path, line * 500_000)
+        assert digest.levels == {"error": 500_000}
+        assert [group.count for group in digest.errors] == [500_000]
 
     def test_a_cut_archive_gives_what_it_has(self, tmp_path: Path) -> None:
         """As after a full disk or a copy that stopped."""

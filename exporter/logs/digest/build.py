@@ -17,8 +17,8 @@ from exporter.logs.digest.facts import (
     FetchDay,
     Request,
 )
-from exporter.logs.digest.query import connect, rows, scan
-from exporter.logs.digest.runs import slow_runs, tasks
+from exporter.logs.digest.query import ERRORS, connect, lines, rows, scan
+from exporter.logs.digest.runs import ended, slow_runs, tasks
 from exporter.logs.reading import files_between
 
 KNOWN_ERRORS_DAYS = 30
@@ -27,16 +27,16 @@ MOST_GROUPS = 25
 
 def build(request: Request) -> Digest:
     """Sum up. Raises nothing for whatever stands in the files."""
-    began = time.monotonic()
     files = files_between(
         request.directory, "exporter", request.start, request.end, request.zone_info
     )
     size = sum(file.path.stat().st_size for file in files if file.path.exists())
     with connect(request.reports.parent) as connection:
+        began = time.monotonic()
         found = scan(connection, files, (request.start, request.end))
-        _remember_known_errors(connection, request)
-        errors = _errors(connection)
+        errors = _errors(connection, _known_errors(connection, request))
         alerts, non_critical = _alerts(connection)
+        runs = ended(connection)
         return Digest(
             title=request.title,
             zone=request.zone,
@@ -46,10 +46,10 @@ def build(request: Request) -> Digest:
             megabytes=round(size / 1e6, 3),
             records=sum(found.levels.values()),
             broken_lines=found.broken,
-            lost_lines=_number(connection, "sum(number_of(lost))", "event = 'log_lines_lost'"),
+            lost_lines=_lost(connection),
             levels=dict(sorted(found.levels.items())),
-            tasks=tasks(connection),
-            slow_runs=slow_runs(connection, request),
+            tasks=tasks(connection, runs),
+            slow_runs=slow_runs(connection, request, runs),
             errors=errors[:MOST_GROUPS],
             more_errors=max(0, len(errors) - MOST_GROUPS),
             fetches=_fetches(connection),
@@ -63,33 +63,34 @@ def build(request: Request) -> Digest:
         )
 
 
-def _number(connection: duckdb.DuckDBPyConnection, what: str, where: str) -> int:
-    return int(rows(connection, f"SELECT {what} FROM notable WHERE {where}")[0][0] or 0)
+def _lost(connection: duckdb.DuckDBPyConnection) -> int:
+    told = lines("log_lines_lost", "lost")
+    return int(rows(connection, f"SELECT sum(number_of(lost)) FROM {told}")[0][0] or 0)
 
 
-_GROUPED = """
-  SELECT fingerprint(level, logger, error_type, message) AS print, any_value(level),
+_PRINT = "fingerprint(level, logger, error_type, message)"
+_SAID = "logger error_type message"
+_GROUPED = f"""
+  SELECT {_PRINT} AS print, any_value(level),
          any_value(logger), any_value(error_type), count(*), min(timestamp), max(timestamp),
          arg_max(first_line(message), timestamp), arg_max(coalesce(error_message, ''), timestamp),
          arg_max(run_id, timestamp)
-  FROM notable WHERE level IN ('error', 'critical')
+  FROM {lines(ERRORS, f"{_SAID} timestamp error_message run_id")}
   GROUP BY 1 ORDER BY 5 DESC, 6, 1
 """
 
 
-def _remember_known_errors(connection: duckdb.DuckDBPyConnection, request: Request) -> None:
+def _known_errors(connection: duckdb.DuckDBPyConnection, request: Request) -> set[str]:
     start = request.start - KNOWN_ERRORS_DAYS * 86400.0
     files = files_between(request.directory, "errors", start, request.start, request.zone_info)
-    scan(connection, files, (start, request.start), table="known")
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE known_prints AS SELECT DISTINCT "
-        "fingerprint(level, logger, error_type, message) AS print FROM known"
-    )
-    connection.execute("DROP TABLE known")
+    if not files:
+        return set()
+    scan(connection, files, (start, request.start), table="before")
+    earlier = lines(ERRORS, _SAID, "before")
+    return {row[0] for row in rows(connection, f"SELECT DISTINCT {_PRINT} FROM {earlier}")}
 
 
-def _errors(connection: duckdb.DuckDBPyConnection) -> list[ErrorGroup]:
-    known = {row[0] for row in rows(connection, "SELECT print FROM known_prints")}
+def _errors(connection: duckdb.DuckDBPyConnection, known: set[str]) -> list[ErrorGroup]:
     return [
         ErrorGroup(
             fingerprint=print_,
@@ -113,9 +114,10 @@ def _fetches(connection: duckdb.DuckDBPyConnection) -> list[FetchDay]:
     failed: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for source, endpoint, reason, count in rows(
         connection,
-        """
+        f"""
         SELECT coalesce(source, '?'), coalesce(endpoint, '?'), coalesce(reason, '?'), count(*)
-        FROM notable WHERE event = 'fetch_failed' GROUP BY ALL ORDER BY ALL
+        FROM {lines("fetch_failed", "source endpoint reason")}
+        GROUP BY ALL ORDER BY ALL
         """,
     ):
         failed[source, endpoint][reason] = count
@@ -123,11 +125,12 @@ def _fetches(connection: duckdb.DuckDBPyConnection) -> list[FetchDay]:
         (source, endpoint): (int(requests), int(count))
         for source, endpoint, requests, count in rows(
             connection,
-            """
+            f"""
             SELECT coalesce(source, '?'), coalesce(endpoint, '?'),
                    coalesce(sum(number_of(requests)), 0),
                    coalesce(sum(number_of(failed)), 0)
-            FROM notable WHERE event = 'fetch_totals' GROUP BY ALL
+            FROM {lines("fetch_totals", "source endpoint requests failed")}
+            GROUP BY ALL
             """,
         )
     }
@@ -140,18 +143,22 @@ def _fetches(connection: duckdb.DuckDBPyConnection) -> list[FetchDay]:
     return days
 
 
+NOTIFIED = "alertname severity status fingerprint starts_at"
+"""Fields of ``alert_notification`` that a digest reads."""
+
+
 def _alerts(connection: duckdb.DuckDBPyConnection) -> tuple[list[AlertDay], int]:
     found = rows(
         connection,
-        """
+        f"""
         SELECT coalesce(alertname, '?'), coalesce(severity, '?'),
                count(DISTINCT alert) FILTER (firing), count(DISTINCT alert) FILTER (NOT firing),
                count(*) FILTER (firing)
         FROM (
           SELECT *, status IS DISTINCT FROM 'resolved' AS firing,
                  -- Told by two channels, or told again: still one alert.
-                 coalesce(fingerprint || starts_at, rowid::VARCHAR) AS alert
-          FROM notable WHERE event = 'alert_notification'
+                 coalesce(fingerprint || starts_at, uuid()::VARCHAR) AS alert
+          FROM {lines("alert_notification", NOTIFIED)}
         )
         GROUP BY ALL ORDER BY 3 DESC, 1, 2
         """,

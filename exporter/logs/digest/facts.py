@@ -143,7 +143,7 @@ class Digest:
     files: int
     megabytes: float
     seconds: float
-    """How long the summing up took."""
+    """How long reading and summing up took, once DuckDB had started."""
     records: int
     broken_lines: int
     lost_lines: int

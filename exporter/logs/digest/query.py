@@ -1,12 +1,14 @@
 """DuckDB over the JSON files. Never imported in the daemon: the library alone is 40 MB.
 
-One pass reads every line once: it counts by level, and puts aside the lines that
-matter (warnings, errors, and the events that digests tell of). Files that DuckDB refuses are
-cleaned line by line first, so no content of a file can stop a digest.
+One pass reads every line once: it counts by level, and puts aside the lines that matter
+(warnings, errors, and the events that digests tell of); what asks for them names the fields that
+it wants (:func:`lines`). Files that DuckDB refuses are cleaned line by line first, so no content
+of a file can stop a digest.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -28,11 +30,7 @@ _PREFIX = "quant-digest-"
 EVENTS = ("run_ended", "run_retry", "slots_missed", "fetch_failed", "fetch_totals",
           "alert_notification", "log_lines_lost")  # fmt: skip
 """Events whose lines a digest reads, beside warnings and errors."""
-COLUMNS = (
-    "timestamp", "level", "logger", "event", "message", "task", "run_id", "duration_seconds",
-    "error_type", "error_message", "outcome", "attempts", "count", "lost", "source", "endpoint",
-    "reason", "requests", "failed", "alertname", "severity", "status", "fingerprint", "starts_at",
-)  # fmt: skip
+ERRORS = "level IN ('error', 'critical')"
 
 _MACROS = r"""
 CREATE MACRO wording(t) AS
@@ -49,12 +47,11 @@ CREATE MACRO first_line(t) AS split_part(coalesce(t, ''), chr(10), 1);
 CREATE MACRO fingerprint(level, logger, kind, t) AS
   left(md5(concat_ws('|', level, logger, coalesce(kind, ''), wording(t))), 10);
 """
-_NOTABLE = f"(level IN ('warning', 'error', 'critical') OR event IN {EVENTS})"
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over files found; the lines that matter are in the table ``notable``."""
+    """What one pass over files found, beside the lines that matter (:func:`lines`)."""
 
     levels: Mapping[str, int]
     """How many records of each level."""
@@ -104,32 +101,38 @@ def scan(
     files: Iterable[LogFile],
     between: tuple[float, float],
     *,
-    table: str = "notable",
-    events_alone: Sequence[str] = (),
+    table: str = "scanned",
 ) -> Scan:
-    """Read the lines of [start, end), Unix seconds, and make `table` from those that matter: of
-    ``events_alone``, or, when none is named, warnings, errors and :data:`EVENTS`."""
-    wanted = f"event IN {(*events_alone, '')}" if events_alone else _NOTABLE
+    """Read the lines of [start, end), Unix seconds, and put aside in `table` those that matter:
+    warnings, errors and :data:`EVENTS`."""
     paths = [str(file.path) for file in files if _size(file.path)]
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {table} ({', '.join(f'{c} VARCHAR' for c in COLUMNS)})"
-    )
-    if not paths:
-        return Scan({}, 0)
     start, end = between
-    values = _objects_of(paths) | {"start": stamp(start), "end": stamp(end)}
+    values = {"start": stamp(start), "end": stamp(end)}
+    broken = 0
     try:
-        return _scan(connection, values, table, wanted)
+        _scan(connection, values | _objects_of(paths), table)
     except duckdb.Error:
         # Damaged beyond what DuckDB skips (a cut archive, an endless line), or vanished.
         database = Path(connection.execute("PRAGMA database_list").fetchall()[0][2])
         with tempfile.TemporaryDirectory(dir=database.parent) as folder:
             readable, broken = _made_readable(connection, paths, Path(folder))
-            if not readable:
-                return Scan({}, broken)
-            connection.execute(f"DELETE FROM {table}")
-            found = _scan(connection, values | {"paths": readable}, table, wanted)
-            return Scan(found.levels, found.broken + broken)
+            _scan(connection, values | _objects_of(readable), table)
+    broken += rows(connection, f"SELECT count(*) FROM {table} WHERE broken")[0][0]
+    levels = rows(connection, f"SELECT level, count(*) FROM {table} WHERE within GROUP BY 1")
+    return Scan({str(level): count for level, count in levels}, broken)
+
+
+def lines(of: str, fields: str, table: str = "scanned") -> str:
+    """For a FROM: the lines that were put aside, `of` one of :data:`EVENTS` or of :data:`ERRORS`,
+    with their level and these `fields`, space between them, as text; NULL where there is none.
+
+    A WHERE on them would take every line apart once more: leave out afterwards."""
+    shape = json.dumps(dict.fromkeys(fields.split(), "VARCHAR"))
+    where = ERRORS if of == ERRORS else f"event = {EVENTS.index(of)}"
+    return (
+        f"(SELECT level, unnest(json_transform(json, '{shape}')) FROM {table}"
+        f" WHERE json IS NOT NULL AND {where})"
+    )
 
 
 def _made_readable(
@@ -176,47 +179,27 @@ _OBJECTS = (
     "SELECT json FROM"
     " read_ndjson_objects($paths, ignore_errors = true, maximum_object_size = $longest)"
 )
-# No WHERE here: it would be pushed below the projection and every line be parsed twice.
-_LINES = f"""
-  SELECT json, found[1] AS level, found[2] AS event,
-         CASE WHEN found[3] IS NULL THEN 'broken'
-              WHEN found[3] >= $start AND found[3] < $end THEN 'in' ELSE 'out' END AS place
+_EVENT = " ".join(f"WHEN '{name}' THEN {number}" for number, name in enumerate(EVENTS))
+# No WHERE in here: it would be pushed below the projection, and every line be parsed twice.
+_SCANNED = f"""
+  SELECT level, event, broken, within,
+         CASE WHEN event IS NOT NULL OR within AND level IN ('warning', 'error', 'critical')
+              THEN json END AS json
   FROM (
-    SELECT json, json_extract_string(json, ['$.level', '$.event', '$.timestamp']) AS found
-    FROM ({_OBJECTS})
+    SELECT json, found[1] AS level,
+           found[3] IS NULL AS broken, found[3] >= $start AND found[3] < $end AS within,
+           CASE WHEN within THEN CASE found[2] {_EVENT} END END::TINYINT AS event
+    FROM (
+      SELECT json, json_extract_string(json, ['$.level', '$.event', '$.timestamp']) AS found
+      FROM ({_OBJECTS})
+    )
   )
 """
+_NOTHING = "SELECT '' AS level, 0 AS event, true AS broken, true AS within, '' AS json LIMIT 0"
 
 
-def _scan(
-    connection: duckdb.DuckDBPyConnection, values: dict[str, object], table: str, wanted: str
-) -> Scan:
-    fields = ", ".join(f"'$.{column}'" for column in COLUMNS)
-    row = ", ".join(f"found[{n}]" for n in range(1, len(COLUMNS) + 1))
-    counts = "SELECT level, place, count(*) AS count"
-    try:
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE scanned AS {counts},"
-            f" list(json) FILTER ({wanted} AND place = 'in') AS lines"
-            f" FROM ({_LINES}) GROUP BY ALL",
-            values,
-        )
-        connection.execute(
-            f"INSERT INTO {table} SELECT {row} FROM (SELECT json_extract_string(json, [{fields}])"
-            " AS found FROM (SELECT unnest(lines) AS json FROM scanned))"
-        )
-        counted = rows(connection, "SELECT level, place, count FROM scanned")
-        connection.execute("DROP TABLE scanned")
-    except duckdb.OutOfMemoryException:
-        # So many lines matter that they do not fit: a second pass, straight to the disk.
-        connection.execute(f"DELETE FROM {table}")
-        connection.execute(
-            f"INSERT INTO {table} SELECT {row} FROM (SELECT json_extract_string(json, [{fields}])"
-            f" AS found FROM ({_LINES}) WHERE {wanted} AND place = 'in')",
-            values,
-        )
-        counted = connection.execute(f"{counts} FROM ({_LINES}) GROUP BY ALL", values).fetchall()
-    return Scan(
-        {str(level): count for level, place, count in counted if place == "in"},
-        sum(count for _, place, count in counted if place == "broken"),
+def _scan(connection: duckdb.DuckDBPyConnection, values: dict[str, Any], table: str) -> None:
+    found = _SCANNED if values["paths"] else _NOTHING
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {table} AS {found}", values if values["paths"] else None
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from statistics import median
+from typing import Any
 
 import duckdb
 
 from exporter.logs.digest.facts import Digest, Request, SlowRun, TaskDay
-from exporter.logs.digest.query import rows, scan
+from exporter.logs.digest.query import lines, rows, scan
 from exporter.logs.files import files_of, midnight
 
 HISTORY_DAYS = 7
@@ -21,77 +24,103 @@ SLOW_SECONDS = 1.0
 MOST_SLOW = 5
 
 
-def tasks(connection: duckdb.DuckDBPyConnection) -> list[TaskDay]:
-    """Each task's runs, the worst first."""
-    runs = rows(
+@dataclass(frozen=True)
+class Ended:
+    """The runs of one task that ended with one outcome."""
+
+    task: str
+    outcome: str
+    runs: int
+    retried: int
+    median_seconds: float | None
+    last_error: str | None
+    last: str
+    slowest: Sequence[Mapping[str, Any]]
+    """``run_id``, ``at`` and ``seconds`` of as many as a digest may tell of."""
+
+
+def ended(connection: duckdb.DuckDBPyConnection, table: str = "scanned") -> list[Ended]:
+    """What the lines say of runs that ended, by task and outcome."""
+    told = "timestamp task run_id duration_seconds outcome attempts message error_message"
+    found = rows(
         connection,
-        """
-        SELECT task, coalesce(outcome, '?'), count(*),
-               count(*) FILTER (number_of(attempts) > 1),
-               median(seconds_of(duration_seconds)),
-               arg_max(coalesce(error_message, first_line(message)), timestamp), max(timestamp)
-        FROM notable WHERE event = 'run_ended' AND task IS NOT NULL
+        f"""
+        SELECT task, coalesce(outcome, '?'), count(*), count(*) FILTER (number_of(attempts) > 1),
+               median(seconds),
+               arg_max(coalesce(error_message, first_line(message)), timestamp)
+                 FILTER (outcome IS DISTINCT FROM 'success'),
+               max(timestamp),
+               coalesce(
+                 max_by({{'run_id': coalesce(run_id, ''), 'at': timestamp, 'seconds': seconds}},
+                        seconds, {MOST_SLOW}) FILTER (seconds > {SLOW_SECONDS}), [])
+        FROM (
+          SELECT *, seconds_of(duration_seconds) AS seconds
+          FROM {lines("run_ended", told, table)}
+        )
         GROUP BY 1, 2 ORDER BY 1, 2
         """,
     )
+    return [Ended(*row) for row in found if row[0] is not None]
+
+
+def tasks(connection: duckdb.DuckDBPyConnection, runs: Sequence[Ended]) -> list[TaskDay]:
+    """Each task's `runs`, what it missed and what was retried; the worst first."""
     missed = dict(
         rows(
             connection,
-            """
-            SELECT task, sum(coalesce(number_of(count), 1)) FROM notable
-            WHERE event = 'slots_missed' AND task IS NOT NULL GROUP BY 1
+            f"""
+            SELECT task, sum(coalesce(number_of(count), 1))
+            FROM {lines("slots_missed", "task count")}
+            GROUP BY 1
             """,
         )
     )
+    missed.pop(None, 0)
     retries: dict[str, dict[str, int]] = defaultdict(dict)
     for task, outcome, count in rows(
         connection,
-        """
-        SELECT task, coalesce(outcome, '?'), count(*) FROM notable
-        WHERE event = 'run_retry' AND task IS NOT NULL GROUP BY ALL ORDER BY ALL
+        f"""
+        SELECT task, coalesce(outcome, '?'), count(*)
+        FROM {lines("run_retry", "task outcome")}
+        GROUP BY ALL ORDER BY ALL
         """,
     ):
-        retries[task][outcome] = count
+        if task is not None:
+            retries[task][outcome] = count
     days = []
-    by_task = {task: list(of) for task, of in groupby(runs, key=lambda row: row[0])}
+    by_task = {task: list(of) for task, of in groupby(runs, key=lambda run: run.task)}
     for task in sorted({*by_task, *missed, *retries}):
         of = by_task.get(task, [])
-        failed = [row for row in of if row[1] != "success"]
-        good = [row[4] for row in of if row[1] == "success"]
+        failed = [run for run in of if run.outcome != "success"]
+        good = [run.median_seconds for run in of if run.outcome == "success"]
         days.append(
             TaskDay(
                 task=task,
-                runs=sum(row[2] for row in of),
-                failures={row[1]: row[2] for row in failed},
-                retried=sum(row[3] for row in of),
+                runs=sum(run.runs for run in of),
+                failures={run.outcome: run.runs for run in failed},
+                retried=sum(run.retried for run in of),
                 missed=int(missed.get(task, 0)),
                 median_seconds=good[0] if good else None,
-                last_error=max(failed, key=lambda row: row[6])[5] if failed else None,
+                last_error=max(failed, key=lambda run: run.last).last_error if failed else None,
                 retry_reasons=retries.get(task, {}),
             )
         )
     return sorted(days, key=lambda d: (-sum(d.failures.values()), -d.missed, d.task))
 
 
-def slow_runs(connection: duckdb.DuckDBPyConnection, request: Request) -> list[SlowRun]:
-    """The runs that took much longer than their task's usually do, the worst first."""
-    candidates = rows(
-        connection,
-        f"""
-        SELECT task, coalesce(run_id, ''), timestamp,
-               seconds_of(duration_seconds) AS seconds
-        FROM notable
-        WHERE event = 'run_ended' AND task IS NOT NULL AND seconds > {SLOW_SECONDS}
-        ORDER BY seconds DESC
-        """,
-    )
-    if not candidates:
+def slow_runs(
+    connection: duckdb.DuckDBPyConnection, request: Request, runs: Sequence[Ended]
+) -> list[SlowRun]:
+    """Those of `runs` that took much longer than their task's usually do, the worst first."""
+    if not any(run.slowest for run in runs):
         return []
     usual = {task: median(days) for task, days in _history(connection, request).items()}
     slow = [
-        SlowRun(task, run_id, at, seconds, usual[task])
-        for task, run_id, at, seconds in candidates
-        if task in usual and seconds > max(usual[task] * SLOW_RATIO, usual[task] + SLOW_SECONDS)
+        SlowRun(of.task, run["run_id"], run["at"], run["seconds"], usual[of.task])
+        for of in runs
+        if of.task in usual
+        for run in of.slowest
+        if run["seconds"] > max(usual[of.task] * SLOW_RATIO, usual[of.task] + SLOW_SECONDS)
     ]
     slow.sort(key=lambda run: run.seconds / max(run.usual_seconds, 1e-3), reverse=True)
     return slow[:MOST_SLOW]
@@ -107,18 +136,12 @@ def _history(connection: duckdb.DuckDBPyConnection, request: Request) -> dict[st
         medians = _kept_medians(request, day)
         if medians is None:
             files = [f for f in files_of(request.directory, "exporter") if f.day == day]
+            if not files:
+                continue
             start, end = midnight(day, zone), midnight(day + timedelta(days=1), zone)
-            scan(connection, files, (start, end), table="earlier", events_alone=("run_ended",))
-            medians = dict(
-                rows(
-                    connection,
-                    """
-                    SELECT task, median(seconds_of(duration_seconds)) AS usual FROM earlier
-                    WHERE outcome = 'success' AND task IS NOT NULL
-                    GROUP BY 1 HAVING usual IS NOT NULL
-                    """,
-                )
-            )
+            scan(connection, files, (start, end), table="earlier")
+            good = [run for run in ended(connection, "earlier") if run.outcome == "success"]
+            medians = {r.task: r.median_seconds for r in good if r.median_seconds is not None}
         for task, seconds in medians.items():
             history[task].append(seconds)
     return history

@@ -33,8 +33,8 @@ LONGEST_SECRET = 4_000
 LONGEST_LINE = 128_000
 """Bytes; a line with more loses its extra fields."""
 
-_RESERVED = frozenset([*RESERVED_ATTRS, "taskName"])
-_FIRST = ("event", "task", "run_id", "symbol", "duration_seconds")
+_FIRST = ("task", "run_id", "symbol", "duration_seconds")
+_NOT_EXTRA = frozenset([*RESERVED_ATTRS, "taskName", "event", *_FIRST])
 _LEVELS = {
     logging.DEBUG: "debug",
     logging.INFO: "info",
@@ -91,9 +91,9 @@ class JsonLines(OrjsonFormatter):
             data["message"] = self._cut(str(own.get("message", "")))
         else:
             data["message"] = self._cut(_message(record))
-        for name in _FIRST[1:]:
-            if own.get(name) is not None:
-                data[name] = self._short(own[name])
+        for name in _FIRST:
+            if (value := own.get(name)) is not None:
+                data[name] = self._short(value)
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             data["error_type"] = type(error).__qualname__
@@ -104,7 +104,7 @@ class JsonLines(OrjsonFormatter):
         if record.stack_info:
             data.setdefault("stack", self._cut(str(record.stack_info), 4 * LONGEST_TEXT))
         for name, value in own.items():
-            if name not in _RESERVED and name not in _FIRST and value is not None:
+            if name not in _NOT_EXTRA and value is not None:
                 # A stable field that the record brings itself (a worker's) stands as it is.
                 if name in ("error_type", "error_message", "stack"):
                     data[name] = self._cut(str(value), 4 * LONGEST_TEXT)
@@ -184,8 +184,13 @@ def _utf8(text: str) -> str:
 
 # Control characters, and those that turn the direction of a text around.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_QUOTED = re.compile(r"[\s\"=]")
 _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "1;31"}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+
+_IN_HEAD = frozenset(["timestamp", "level", "logger", "event", "message", "task", "stack"])
+_IN_HEAD_AND_STACK = _IN_HEAD | {"error_message"}
 
 
 class Readable:
@@ -201,9 +206,8 @@ class Readable:
     def text(self, data: Mapping[str, Any]) -> str:
         """One line, and the stack below it, each ending with a line feed."""
         level = str(data.get("level", "info"))
-        known = {"timestamp", "level", "logger", "event", "message", "task", "stack"}
-        known |= {"error_message"} if "stack" in data else set()
-        rest = " ".join(f"{k}={_word(v)}" for k, v in data.items() if k not in known)
+        known = _IN_HEAD_AND_STACK if "stack" in data else _IN_HEAD
+        rest = " ".join([f"{k}={_word(v)}" for k, v in data.items() if k not in known])
         logger = str(data.get("logger", "")).removeprefix("exporter.")
         task = f" [{data['task']}]" if data.get("task") else ""
         text = f"{logger}{task}: {data.get('message', '')}"
@@ -232,12 +236,14 @@ class Readable:
 
 def clean(text: str) -> str:
     """What a terminal would obey, as text: log lines tell what others sent."""
+    if text.isprintable():  # and so without any of them: quicker than the pattern
+        return text
     return _CONTROL.sub(lambda c: ascii(c[0])[1:-1], text)
 
 
 def _word(value: Any) -> str:
     if isinstance(value, str):
-        return value if value and not re.search(r"[\s\"=]", value) else repr(value)
+        return value if value and not _QUOTED.search(value) else repr(value)
     if isinstance(value, float):
         return f"{value:.6g}"
     # As in the JSON line, which was looked through for secrets: an object's str may tell more.

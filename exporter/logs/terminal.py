@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 
 import orjson
@@ -41,7 +42,10 @@ class Terminal:
 
     def write(self, lines: Sequence[Line]) -> int:
         """See :meth:`exporter.logs.writing.Place.write`. What fails is not tried again."""
-        texts = (self._readable.text(orjson.loads(line.content)) for line in lines)
+        texts = []
+        for line in lines:
+            texts.append(self._readable.text(orjson.loads(line.content)))
+            time.sleep(0)  # whoever waits for the interpreter has more to do than we
         blob = "".join(texts).encode("utf-8", "backslashreplace")
         if self.unseen:
             note = f"({self.unseen} lines were not shown here; they are in the log file)\n"

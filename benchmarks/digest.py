@@ -35,7 +35,7 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
     memory: list[float] = []
     for number in range(rounds):
         seconds, out, resident = _timed(
-            ["-m", "exporter.logs.digest.process"], json.dumps(_request(folder).to_json())
+            ["-m", "exporter.logs.digest"], json.dumps(_request(folder).to_json())
         )
         digest = Digest.from_json(json.loads(out))
         if digest.records != count:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
 
 from exporter.logs.digest.facts import Digest, Request
-
-NICE = 10
-"""The exporter's own work goes first."""
 
 
 class DigestError(Exception):
@@ -24,7 +20,7 @@ async def build_apart(request: Request, timeout: float) -> Digest:
     Raises :class:`DigestError`, and :class:`TimeoutError` after `timeout` seconds.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "exporter.logs.digest.process",
+        sys.executable, "-m", "exporter.logs.digest",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
@@ -40,16 +36,3 @@ async def build_apart(request: Request, timeout: float) -> Digest:
         tail = err.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise DigestError(f"the digest's process ended with {process.returncode}: {tail}")
     return Digest.from_json(json.loads(out))
-
-
-def _main() -> None:
-    from exporter.logs.digest.build import build
-
-    with contextlib.suppress(OSError):
-        os.nice(NICE)
-    digest = build(Request.from_json(json.load(sys.stdin)))
-    json.dump(digest.to_json(), sys.stdout)
-
-
-if __name__ == "__main__":
-    _main()

@@ -190,7 +190,7 @@ _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 _IN_HEAD = frozenset(["timestamp", "level", "logger", "event", "message", "task", "stack"])
-_IN_HEAD_AND_STACK = _IN_HEAD | {"error_message"}
+_IN_HEAD_AND_ERROR = _IN_HEAD | {"error_message"}
 
 
 class Readable:
@@ -206,7 +206,8 @@ class Readable:
     def text(self, data: Mapping[str, Any]) -> str:
         """One line, and the stack below it, each ending with a line feed."""
         level = str(data.get("level", "info"))
-        known = _IN_HEAD_AND_STACK if "stack" in data else _IN_HEAD
+        told = "stack" in data or str(data.get("error_message")) in str(data.get("message"))
+        known = _IN_HEAD_AND_ERROR if told else _IN_HEAD
         rest = " ".join([f"{k}={_word(v)}" for k, v in data.items() if k not in known])
         logger = str(data.get("logger", "")).removeprefix("exporter.")
         task = f" [{data['task']}]" if data.get("task") else ""

@@ -111,6 +111,8 @@ def _log_end(result: RunResult, duration: float) -> None:
     if result.outcome == "success":
         log.info("ended well after %.1f s", duration, extra=extra)
     else:
+        if result.error:
+            extra["error_message"] = result.error
         log.error(
             "ended with %s after %.1f s: %s%s",
             result.outcome,

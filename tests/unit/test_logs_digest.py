@@ -227,6 +227,8 @@ class TestWeek:
             times = [w["at"] for w in errors if w["message"].startswith(kind)]
             assert _seconds(group.first) == min(times)
             assert _seconds(group.last) == max(times)
+            befallen = {w.get("task") for w in errors if w["message"].startswith(kind)}
+            assert group.tasks == sorted(befallen - {None})
 
     def test_slow_runs_stand_against_their_own_history(self, week: Week) -> None:
         """Longer than twice the median of the daily medians before, and worst first."""
@@ -287,6 +289,41 @@ class TestWeek:
         assert ask.main(week.config, since="8", clock=clock) == 2
 
 
+class TestGrouping:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("order 8812 refused: price 1.5e-05", "order 9 refused: price 2,500.25"),
+            ("no bar of NVDA.US", "no bar of BRK.B.US"),
+            ("no bar of 700.HK", "no bar of BTCUSDT"),
+            ("KeyError: 'AAPL'", 'KeyError: "close"'),
+            ("run 01a211b7-8e01-c837 hangs", "run 11a2ffb7-8e01-c838 hangs"),
+            ("<Leg object at 0x7f3a4b2c10> is gone", "<Leg object at 0x7f9bdef000> is gone"),
+            ("/data/2026-11-24/NVDA.US.csv is empty", "/data/2026-11-25/SPY.US.csv is empty"),
+            ("ended with error: exit code 3\nline 1 of what it printed", "ended with error: exit "
+             "code 4\nsomething else"),
+        ],
+    )  # fmt: skip
+    def test_lines_that_say_the_same_are_one_kind(
+        self, tmp_path: Path, one: str, other: str
+    ) -> None:
+        """Numbers, ids, addresses, symbols and quoted names aside, and what follows below."""
+        said = [one, other, f"{one} and more"]
+        records = [
+            {"timestamp": f"2026-03-04T15:00:0{n}.000Z", "level": "error", "logger": "a",
+             "message": message}
+            for n, message in enumerate(said)
+        ]  # fmt: skip
+        (tmp_path / "exporter-2026-03-04.jsonl").write_text(
+            "".join(json.dumps(record) + "\n" for record in records)
+        )
+        start = FIRST.timestamp()
+        digest = build(Request(tmp_path, "America/New_York", start, start + 86400, "d", tmp_path))
+        counts = [3] if "\n" in one else [2, 1]
+        assert [group.count for group in digest.errors] == counts
+        assert digest.errors[0].example == said[counts[0] - 1].split("\n")[0]
+
+
 class TestRendering:
     def test_a_quiet_day_is_one_line(self, tmp_path: Path) -> None:
         """With what comes next, and nothing to scroll."""
@@ -340,6 +377,28 @@ class TestRendering:
         for text in (markdown(digest), html.unescape(page(digest))):
             assert [part for part in said if part not in text] == []
         assert Digest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
+
+    def test_of_many_tasks_those_are_listed_that_need_somebody(self) -> None:
+        """The others are counted; whom an error befell is said rather than who logged it."""
+        well = [TaskDay(f"well_{n:02d}", 10, {}, 0, 0, 1.0, None) for n in range(40)]
+        bad = [TaskDay("bad", 3, {"error": 1}, 0, 0, 1.0, "no key")]
+        bad += [TaskDay("late", 1, {}, 0, 2, 1.0, None), TaskDay("again", 2, {}, 1, 0, 1.0, None)]
+        stamp = "2026-03-04T20:00:00.000Z"
+        told = ("error", "exporter.runner.recorder", None, 4, stamp, stamp, "no key", "run-1", True)
+        digest = Digest(
+            "2026-03-04", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 900, 0, 0, tasks=[*bad, *well],
+            errors=[ErrorGroup("f", *told, ["bad"]), ErrorGroup("g", *told, ["bad", "late", "x"])],
+            due=[Due(f"due_{n:02d}", 2, 86400.0 + n) for n in range(30)],
+        )  # fmt: skip
+        text = markdown(digest)
+        for name in ("| bad |", "| late |", "| again |", "| well_16 |", "| due_19 |"):
+            assert name in text
+        assert "well_17" not in text
+        assert "All well: 23 other tasks, 230 runs." in text
+        assert "due_20" not in text
+        assert "Later: 10 other tasks, 20 slots." in text
+        assert "| no key | bad, run run-1 |" in text
+        assert "| no key | bad and 2 other tasks, run run-1 |" in text
 
     def test_what_stands_in_lines_reaches_neither_terminal_nor_markup(self) -> None:
         """Escape codes, turned directions, links, pictures, line feeds, a chat's calls for all."""

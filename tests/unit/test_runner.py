@@ -302,11 +302,14 @@ async def test_log_lines_of_a_worker_keep_their_fields(
     assert record.__dict__["event"] == "greeting"
 
 
-async def test_the_tail_is_kept_and_masked(bench: Bench) -> None:
-    """What a failed run printed is there, without secrets."""
+async def test_the_tail_is_kept_and_masked(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """What a failed run printed is there, without secrets; its line has the error as a field."""
     result = await bench.run(command=["sh", "-c", "echo pass hunter2; exit 3"])
     assert (result.outcome, result.error) == ("error", "exit code 3: pass ***")
     assert bench.store.ends[0].tail == "pass ***"
+    (told,) = [r for r in caplog.records if vars(r).get("event") == "run_ended"]
+    assert vars(told)["error_message"] == "exit code 3: pass ***"
+    assert told.getMessage().endswith("s: exit code 3: pass ***\npass ***")
 
 
 async def test_commands_succeed_by_their_exit_code(bench: Bench) -> None:

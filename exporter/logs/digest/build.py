@@ -74,8 +74,8 @@ _GROUPED = f"""
   SELECT {_PRINT} AS print, any_value(level),
          any_value(logger), any_value(error_type), count(*), min(timestamp), max(timestamp),
          arg_max(first_line(message), timestamp), arg_max(coalesce(error_message, ''), timestamp),
-         arg_max(run_id, timestamp)
-  FROM {lines(ERRORS, f"{_SAID} timestamp error_message run_id")}
+         arg_max(run_id, timestamp), list(DISTINCT task ORDER BY task) FILTER (task IS NOT NULL)
+  FROM {lines(ERRORS, f"{_SAID} timestamp error_message task run_id")}
   GROUP BY 1 ORDER BY 5 DESC, 6, 1
 """
 
@@ -103,8 +103,9 @@ def _errors(connection: duckdb.DuckDBPyConnection, known: set[str]) -> list[Erro
             example=f"{message}: {error}" if error and error not in message else message,
             run_id=run_id,
             new=print_ not in known,
+            tasks=tasks or [],
         )
-        for print_, level, logger, kind, count, first, last, message, error, run_id in rows(
+        for print_, level, logger, kind, count, first, last, message, error, run_id, tasks in rows(
             connection, _GROUPED
         )
     ]

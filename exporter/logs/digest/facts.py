@@ -94,7 +94,7 @@ class SlowRun:
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Lines that say the same but for numbers, names in quotes and symbols."""
+    """Lines whose first lines say the same but for numbers, names in quotes and symbols."""
 
     fingerprint: str
     level: str
@@ -107,6 +107,8 @@ class ErrorGroup:
     run_id: str | None
     new: bool
     """No line of the 30 days before had this fingerprint."""
+    tasks: list[str] = field(default_factory=list)
+    """Whose runs logged it."""
 
 
 @dataclass(frozen=True)

@@ -36,16 +36,16 @@ _MACROS = r"""
 CREATE MACRO wording(t) AS
   regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(t, 500),
     '''[^'']*''|"[^"]*"', '“”', 'g'),
-    '\b[A-Z0-9]{1,12}\.(US|HK|SH|SZ|CN|L)\b', 'SYMBOL', 'g'),
-    '\b[0-9a-f]{8,}(-[0-9a-f]+)*\b', '#', 'g'),
-    '[0-9]+([.,:][0-9]+)*', '#', 'g');
+    '\b[A-Z0-9]{1,12}(\.[A-Z])?\.(US|HK|SH|SZ|CN|L)\b|\b[A-Z0-9]{2,10}USDT?\b', 'SYMBOL', 'g'),
+    '\b(0x[0-9a-f]+|[0-9a-f]{8,}(-[0-9a-f]+)*)\b', '#', 'g'),
+    '[0-9]+([.,:][0-9]+)*([eE][+-]?[0-9]+)?', '#', 'g');
 CREATE MACRO seconds_of(t) AS
   CASE WHEN try_cast(t AS DOUBLE) BETWEEN 0 AND 1e9 THEN try_cast(t AS DOUBLE) END;
 CREATE MACRO number_of(t) AS
   CASE WHEN try_cast(t AS BIGINT) BETWEEN 0 AND 1000000000000 THEN try_cast(t AS BIGINT) END;
 CREATE MACRO first_line(t) AS split_part(coalesce(t, ''), chr(10), 1);
 CREATE MACRO fingerprint(level, logger, kind, t) AS
-  left(md5(concat_ws('|', level, logger, coalesce(kind, ''), wording(t))), 10);
+  left(md5(concat_ws('|', level, logger, coalesce(kind, ''), wording(first_line(t)))), 10);
 """
 
 

@@ -15,6 +15,8 @@ from exporter.logs.reading import moment
 from exporter.logs.records import clean
 from exporter.units import format_duration
 
+MOST_WELL = MOST_DUE = 20
+"""Rows of tasks of which there is nothing to tell, and of what is due; JSON has them all."""
 LONGEST_CHAT = 12_000
 """Characters; Slack cuts messages at 40 000."""
 
@@ -148,10 +150,15 @@ def _errors(digest: Digest) -> Section:
 
 
 def _where(group: ErrorGroup) -> str:
-    return f"{group.logger}, run {group.run_id}" if group.run_id else group.logger
+    """The tasks that it befell, or who logged it; and a run to ask for."""
+    more = f" and {_count(len(group.tasks) - 1, 'other task')}" if len(group.tasks) > 1 else ""
+    where = f"{group.tasks[0]}{more}" if group.tasks else group.logger
+    return f"{where}, run {group.run_id}" if group.run_id else where
 
 
 def _tasks(digest: Digest) -> Section:
+    well = [task for task in digest.tasks if not (task.failures or task.retried or task.missed)]
+    left_out = well[max(0, MOST_WELL - (len(digest.tasks) - len(well))) :]
     rows = [
         (
             task.task,
@@ -163,9 +170,12 @@ def _tasks(digest: Digest) -> Section:
             task.last_error or "",
         )
         for task in digest.tasks
+        if task not in left_out
     ]
+    runs = sum(task.runs for task in left_out)
+    note = f"All well: {_count(len(left_out), 'other task')}, {_count(runs, 'run')}."
     head = ("Task", "Runs", "Failed", "Retried", "Missed", "Median", "Last error")
-    return Section("Tasks", head, rows)
+    return Section("Tasks", head, rows, note if left_out else "")
 
 
 def _retried(task: TaskDay) -> str:
@@ -226,9 +236,12 @@ def _due(digest: Digest) -> Section:
     zone = ZoneInfo(digest.zone)
     rows = [
         (due.task, datetime.fromtimestamp(due.first, zone).strftime("%H:%M"), f"{due.slots}")
-        for due in digest.due
+        for due in digest.due[:MOST_DUE]
     ]
-    return Section("Due tomorrow", ("Task", "First", "Slots"), rows)
+    left = digest.due[MOST_DUE:]
+    slots = sum(due.slots for due in left)
+    note = f"Later: {_count(len(left), 'other task')}, {_count(slots, 'slot')}." if left else ""
+    return Section("Due tomorrow", ("Task", "First", "Slots"), rows, note)
 
 
 def _reading(digest: Digest) -> Section:

@@ -11,6 +11,11 @@ import orjson
 from exporter.logs.records import Readable
 from exporter.logs.writing import Line
 
+AT_ONCE, PAUSE_SECONDS = 10, 0.002
+"""Lines between pauses: 5000 a second are more than anybody reads and than systemd's journal takes,
+and making them readable must not hold up who logs. What waits too long is not shown, but in the
+file."""
+
 
 def style_of(fd: int, environment: Mapping[str, str]) -> str:
     """ "journal" when the journal listens at `fd`, "colour" for a terminal, else "plain".
@@ -42,10 +47,14 @@ class Terminal:
 
     def write(self, lines: Sequence[Line]) -> int:
         """See :meth:`exporter.logs.writing.Place.write`. What fails is not tried again."""
-        texts = []
-        for line in lines:
-            texts.append(self._readable.text(orjson.loads(line.content)))
-            time.sleep(0)  # whoever waits for the interpreter has more to do than we
+        for first in range(0, len(lines), AT_ONCE):
+            if first:
+                time.sleep(PAUSE_SECONDS)
+            self._show(lines[first : first + AT_ONCE])
+        return len(lines)
+
+    def _show(self, lines: Sequence[Line]) -> None:
+        texts = (self._readable.text(orjson.loads(line.content)) for line in lines)
         blob = "".join(texts).encode("utf-8", "backslashreplace")
         if self.unseen:
             note = f"({self.unseen} lines were not shown here; they are in the log file)\n"
@@ -58,7 +67,6 @@ class Terminal:
             self.unseen += len(lines)
         else:
             self.trouble = None
-        return len(lines)
 
     def close(self) -> None:
         """The descriptor belongs to the process."""

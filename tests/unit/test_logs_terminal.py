@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from exporter.config import Logs
 from exporter.logs.records import Readable
 from exporter.logs.setup import Logging
-from exporter.logs.terminal import Terminal, style_of
+from exporter.logs.terminal import PAUSE_SECONDS, Terminal, style_of
 from exporter.logs.writing import Line
 from exporter.metrics import Metrics
 from tests.unit.clocks import ManualClock
@@ -134,3 +134,17 @@ def test_lines_that_nobody_could_be_shown_are_told_of() -> None:
     assert second.endswith("a: text")
     os.close(read)
     os.close(write)
+
+
+def test_many_lines_are_shown_a_few_at_a_time(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whoever logs need not wait; all of them, in their order."""
+    pauses: list[float] = []
+    monkeypatch.setattr("exporter.logs.terminal.time.sleep", pauses.append)
+    place = Terminal(pipe[1], Readable(ZoneInfo("UTC"), "plain"))
+    contents = [b'{"level": "info", "logger": "a", "message": "%d"}\n' % n for n in range(25)]
+    assert place.write([Line(0.0, "info", "a", None, content) for content in contents]) == 25
+    said = os.read(pipe[0], 10_000).decode().splitlines()
+    assert [line.rpartition(" ")[2] for line in said] == [str(n) for n in range(25)]
+    assert pauses == [PAUSE_SECONDS] * 2

@@ -397,8 +397,8 @@ class TestRendering:
         assert "All well: 23 other tasks, 230 runs." in text
         assert "due_20" not in text
         assert "Later: 10 other tasks, 20 slots." in text
-        assert "| no key | bad, run run-1 |" in text
-        assert "| no key | bad and 2 other tasks, run run-1 |" in text
+        assert "| bad, run run-1 |" in text
+        assert "| bad and 2 other tasks, run run-1 |" in text
 
     def test_what_stands_in_lines_reaches_neither_terminal_nor_markup(self) -> None:
         """Escape codes, turned directions, links, pictures, line feeds, a chat's calls for all."""

@@ -126,3 +126,4 @@ async def test_digest_is_shown_whole(client: Client) -> None:
     assert "QuantTaskFailing" in page.text
     assert HOSTILE in page.text
     assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert ("a", {"href": "../runs/bad"}) in page.tags

@@ -29,6 +29,8 @@ class Section:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    runs: Sequence[str | None] = ()
+    """For each row the run that it tells of, by its id in the last cell."""
 
 
 def headline(digest: Digest) -> str:
@@ -130,23 +132,25 @@ def body(digest: Digest) -> str:
 
 
 def _errors(digest: Digest) -> Section:
+    groups = sorted(digest.errors, key=lambda g: (not g.new, -g.count))
     rows = [
         (
             "new" if group.new else "",
             f"{group.count}",
+            group.example,
+            group.error_type or group.level,
             f"{_clock(group.first, digest)} – {_clock(group.last, digest)}"
             if group.count > 1
             else _clock(group.first, digest),
-            group.error_type or group.level,
-            group.example,
             _where(group),
         )
-        for group in sorted(digest.errors, key=lambda g: (not g.new, -g.count))
+        for group in groups
     ]
     note = (
         f"{digest.more_errors} more kinds of errors are not listed." if digest.more_errors else ""
     )
-    return Section("Errors", ("", "Count", "When", "Type", "Example", "Where"), rows, note)
+    head = ("", "Count", "Example", "Type", "When", "Where")
+    return Section("Errors", head, rows, note, [group.run_id for group in groups])
 
 
 def _where(group: ErrorGroup) -> str:
@@ -188,7 +192,8 @@ def _slow(digest: Digest) -> Section:
         (r.task, _clock(r.at, digest), _seconds(r.seconds), _seconds(r.usual_seconds), r.run_id)
         for r in digest.slow_runs
     ]
-    return Section("Slow runs", ("Task", "Ended", "Took", "Usually", "Run"), rows)
+    head = ("Task", "Ended", "Took", "Usually", "Run")
+    return Section("Slow runs", head, rows, runs=[run.run_id for run in digest.slow_runs])
 
 
 def _fetches(digest: Digest) -> Section:

@@ -17,17 +17,20 @@ from zoneinfo import ZoneInfo
 
 from exporter import client
 from exporter.clock import Clock, SystemClock
-from exporter.config import Config, ConfigError, load
+from exporter.config import Config, ConfigError, load, load_what_is_right
 from exporter.units import format_duration
 
 
-def _with_config(path: Path, call: Callable[[Config], int]) -> int:
-    """Run `call` with the config; 2 when it is bad, 1 with a sentence when it fails."""
+def _with_config(path: Path, call: Callable[[Config], int], *, in_need: bool = False) -> int:
+    """Run `call` with the config; 2 when it is bad, 1 with a sentence when it fails. What must also
+    work while the file is being mended takes, `in_need`, what is right in it."""
     try:
-        config = load(path)
+        config, wrong = load_what_is_right(path) if in_need else (load(path), None)
     except ConfigError as error:
         _complain(error)
         return 2
+    if wrong:
+        _complain(f"{wrong}\n{path} has mistakes; going on with what is right in it")
     try:
         return call(config)
     except client.NotRunningError as error:
@@ -59,11 +62,11 @@ def check(path: Path) -> int:
     for note in notes:
         print(f"{path}: note: {note.place}: {note.text}")
     counts = [
-        f"{len(entries)} {word}"
-        for word, entries in (
-            ("tasks", config.tasks),
-            ("feeds", config.feeds),
-            ("strategies", config.strategies),
+        f"{len(entries)} {one if len(entries) == 1 else more}"
+        for one, more, entries in (
+            ("task", "tasks", config.tasks),
+            ("feed", "feeds", config.feeds),
+            ("strategy", "strategies", config.strategies),
         )
     ]
     print(f"{path}: well: {', '.join(counts)}")
@@ -111,7 +114,7 @@ def tasks(path: Path, *, as_json: bool) -> int:
         _print_table(rows)
         return 0
 
-    return _with_config(path, show)
+    return _with_config(path, show, in_need=True)
 
 
 def _at_rest(config: Config) -> list[dict[str, Any]] | None:
@@ -158,7 +161,7 @@ def run_task(path: Path, name: str, *, wait: bool) -> int:
             print(run["error"])
         return 0 if run["outcome"] == "success" else 1
 
-    return _with_config(path, ask)
+    return _with_config(path, ask, in_need=True)
 
 
 def _run_of(config: Config, name: str, run_id: str) -> dict[str, Any] | None:
@@ -180,7 +183,7 @@ def pause(path: Path, task: str | None, *, duration: str | None, until: str | No
         print(f"{task or 'all tasks'}: paused until {_moment(answer['until'], zone)}")
         return 0
 
-    return _with_config(path, ask)
+    return _with_config(path, ask, in_need=True)
 
 
 def resume(path: Path, task: str | None) -> int:
@@ -191,7 +194,7 @@ def resume(path: Path, task: str | None) -> int:
         print(f"{task or 'all tasks'}: no longer paused")
         return 0
 
-    return _with_config(path, ask)
+    return _with_config(path, ask, in_need=True)
 
 
 def simulate(
@@ -310,4 +313,4 @@ def logs(
             config, task=task, run=run, level=level, since=since, follow=follow, as_json=as_json
         )
 
-    return _with_config(path, call)
+    return _with_config(path, call, in_need=True)

@@ -25,14 +25,19 @@ from exporter.alerts.rules import Rule, read_rules, with_limits
 from exporter.alerts.servers import ServerError, Servers
 from exporter.alerts.stories import Story, tell
 from exporter.clock import Clock, SystemClock
-from exporter.config import Config, ConfigError, load
+from exporter.config import Config, ConfigError, load_what_is_right
 from exporter.state import State, StateError
 from exporter.units import format_duration, parse_duration
 
 
 def _with_config(path: Path, call: Callable[[Config], int]) -> int:
     try:
-        return call(load(path))
+        config, wrong = load_what_is_right(path)
+        if wrong:
+            print(
+                f"{wrong}\n{path} has mistakes; going on with what is right in it", file=sys.stderr
+            )
+        return call(config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ them. :func:`load` raises :class:`ConfigError`, which carries all mistakes.
 """
 
 from exporter.config.data import Feed, Overrides, Source
-from exporter.config.loading import load
+from exporter.config.loading import load, load_what_is_right
 from exporter.config.mistakes import ConfigError, Mistake
 from exporter.config.reports import Alerts, Digest, Email, Followed, Logs, Slack
 from exporter.config.values import (
@@ -25,4 +25,5 @@ __all__ = [
     "INTERVAL_SECONDS", "Alerts", "Config", "ConfigError", "Digest", "Email", "Exchange", "Feed",
     "Followed", "Interval", "Logs", "Mistake", "Model", "Overrides", "Programs", "Schedule",
     "Severity", "Slack", "Source", "Strategy", "Task", "Url", "Zone", "backoff_cap", "load",
+    "load_what_is_right",
 ]  # fmt: skip

@@ -46,6 +46,46 @@ def load(path: Path) -> Config:
     return config
 
 
+def load_what_is_right(path: Path) -> tuple[Config, ConfigError | None]:
+    """For whoever must reach a running exporter while its file is being mended: the config without
+    the entries that are wrong, and what is wrong with them.
+
+    Raises :class:`ConfigError` where nothing can be read, or what leads to the exporter is wrong.
+    """
+    try:
+        return load(path), None
+    except ConfigError as error:
+        wrong = error
+    try:
+        data, _ = yaml_file.load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise wrong from None
+    while isinstance(data, dict):
+        config, mistakes = _read(data, path.parent.resolve())
+        if config is not None:
+            return config, wrong
+        left = sum(map(_size, data.values()))
+        for mistake in mistakes:
+            section, _, rest = mistake.place.partition(".")
+            name = rest.partition(".")[0]
+            if section in _LEADS_THERE:
+                raise wrong
+            if section in _SECTIONS and name in (data.get(section) or ()):
+                del data[section][name]
+            else:
+                data.pop(section, None)
+        if sum(map(_size, data.values())) == left:
+            break
+    raise wrong
+
+
+_LEADS_THERE = frozenset(("listen", "state", "timezone", "logs"))
+
+
+def _size(entries: Any) -> int:
+    return 1 + (len(entries) if isinstance(entries, dict) else 0)
+
+
 def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mistake]]:
     mistakes: list[Mistake] = []
     whole = dict(data)

@@ -194,6 +194,13 @@ def test_a_pause_skips_counts_survives_a_kill_and_ends_by_itself(house: House) -
     count = house.value(runs("tick"))
     house.becomes(runs("tick"), lambda now: now > count)
 
+    # The file is being mended: what is right in it leads to the exporter all the same.
+    house.write(more="  odd: {command: [x], schedule: soon}")
+    for said in (house.command("pause", "slow", "--for", "1h"), house.command("resume", "slow")):
+        assert said.returncode == 0
+        assert "tasks.odd.schedule" in said.stderr
+        assert "going on with what is right" in said.stderr
+
 
 def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(house: House) -> None:
     """SIGTERM: not ready, nothing new starts, the run ends well, exit code 0."""

@@ -60,7 +60,7 @@ def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
         "or correct the path",
         f"{file}: note: tasks.plain.command: {tmp_path}/plain.txt may not be executed; "
         f"chmod +x {tmp_path}/plain.txt",
-        f"{file}: well: 4 tasks, 1 feeds, 0 strategies",
+        f"{file}: well: 4 tasks, 1 feed, 0 strategies",
     ])  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import ConfigError, load
+from exporter.config import ConfigError, load, load_what_is_right
 
 MISTAKES = sorted((Path(__file__).parent / "mistakes").glob("*.yml"))
 ROOT = Path(__file__).parents[2]
@@ -106,3 +106,36 @@ def test_environment_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, "timezone: UTC")
     assert [m.place for m in caught.value.mistakes] == ["listen"]
+
+
+@pytest.mark.parametrize("file", MISTAKES, ids=lambda f: f.stem)
+def test_what_is_right_can_be_had_without_what_is_wrong(file: Path) -> None:
+    """With the same mistakes, or they are raised: nothing else ever is."""
+    with pytest.raises(ConfigError) as strict:
+        load(file)
+    try:
+        _, wrong = load_what_is_right(file)
+    except ConfigError as error:
+        wrong = error
+    assert str(wrong) == str(strict.value)
+
+
+def test_one_wrong_entry_takes_no_other_with_it(tmp_path: Path) -> None:
+    """But what refers to it, and keys that do not exist."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(
+        "listen: 127.0.0.1:10099\nstop_timout: 3s\n"
+        "sources: {s: {type: simulated}, odd: {type: what}}\n"
+        "feeds: {f: {source: odd, symbols: [A.US], interval: 5m, exchange: XNYS}}\n"
+        'tasks: {a: {command: [x], schedule: "every 5m"}, b: {command: [x], schedule: "never"}}\n'
+    )
+    config, wrong = load_what_is_right(file)
+    assert wrong is not None
+    assert {mistake.place for mistake in wrong.mistakes} == {
+        "stop_timout", "sources.odd.type", "tasks.b.schedule",
+    }  # fmt: skip
+    assert (config.address[1], list(config.tasks)) == (10099, ["a"])
+    assert (list(config.sources), list(config.feeds)) == (["s"], [])
+    file.write_text("listen: nowhere\n")
+    with pytest.raises(ConfigError, match="no address"):
+        load_what_is_right(file)

@@ -14,9 +14,10 @@ from aiohttp.test_utils import TestServer
 
 from exporter.app import App
 from exporter.config import load
+from exporter.metrics import NAN
 from exporter.state import RunEnd
 from exporter.web.status import render
-from exporter.web.status.view import StatusView
+from exporter.web.status.view import StatusView, StrategyRow
 from exporter.web.status.view_of import ViewOf
 from tests.unit.clocks import ManualClock
 from tests.views import DAY, NOW
@@ -179,3 +180,17 @@ async def test_dashboards_are_linked_where_somebody_said_where_they_are(
     monkeypatch.setenv("QUANT_DASHBOARDS_URL", "https://grafana.example.com/")
     exporter.app.config = load(exporter.app.path)
     assert dict((await exporter.view()).links)["Dashboards"] == "https://grafana.example.com"
+
+
+@pytest.mark.parametrize(
+    ("drawdown", "limit", "word", "level"),
+    [(0.02, 0.05, "well", "fine"), (0.05, 0.10, "limit", "warn"), (0.12, 0.10, "limit", "bad"),
+     (NAN, 0.05, "well", "fine")],
+)  # fmt: skip
+def test_a_drawdown_stands_beside_the_limit_that_comes_next(
+    drawdown: float, limit: float, word: str, level: str
+) -> None:
+    """Or the last one, when all are crossed."""
+    limits = (("warning", 0.05), ("critical", 0.10))
+    row = StrategyRow("s", "USD", 1.0, drawdown, updated=5.0, limits=limits)
+    assert (row.limit, row.word(10.0), row.level(10.0)) == (limit, word, level)

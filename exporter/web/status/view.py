@@ -150,8 +150,11 @@ class StrategyRow:
 
     @property
     def limit(self) -> float:
-        """The first limit, as a ratio; NaN when there is none."""
-        return min((limit for _, limit in self.limits), default=NAN)
+        """The limit that comes next, or the last one when all are crossed, as a ratio; NaN when
+        there is none."""
+        limits = sorted(limit for _, limit in self.limits)
+        ahead = (limit for limit in limits if not self.drawdown >= limit)
+        return next(ahead, limits[-1] if limits else NAN)
 
     def level(self, now: float) -> Level:
         """Beyond a limit it is as bad as the limit's severity, old equity as the strategy's;
@@ -166,7 +169,7 @@ class StrategyRow:
 
     def word(self, now: float) -> str:
         """Its state in one word; before the first equity it only waits."""
-        if self.drawdown >= self.limit:
+        if any(self.drawdown >= limit for _, limit in self.limits):
             return "limit"
         if self.problem:
             return "unread"

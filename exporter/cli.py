@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from exporter import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``quant-exporter``."""
     arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show must not end us
+            stream.reconfigure(errors="backslashreplace")
     try:
         return int(arguments.call(arguments))
     except KeyboardInterrupt:

@@ -63,4 +63,6 @@ def load(text: str) -> tuple[Any, list[tuple[str, str]]]:
         problem = getattr(error, "problem", None) or str(error)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         return None, [(place, f"this is no valid YAML: {problem}")]
+    except RecursionError:
+        return None, [("", "this nests too deeply to be read")]
     return data, _duplicates(node, "", set())

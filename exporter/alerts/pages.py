@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from exporter import json_text
 from exporter.alerts import looks
 from exporter.alerts.journal import Journal
 from exporter.alerts.keeper import Keeper, NothingFires
@@ -62,7 +62,7 @@ class Pages:
     async def take(self, request: web.Request) -> web.Response:
         """Alertmanager's webhook; ``?receiver=`` says for which channel it stands."""
         try:
-            body = json.loads(await request.text())
+            body = json_text.read(await request.text())
             receiver = request.query.get("receiver") or str(body.get("receiver", "unknown"))
             count = await self._journal.take(receiver[:64], body)
         except (ValueError, AttributeError) as error:
@@ -81,7 +81,7 @@ class Pages:
     async def acknowledge(self, request: web.Request) -> web.Response:
         """``{"labels": {...}, "for": "2h", "comment": "…", "by": "…"}``."""
         try:
-            body = json.loads(await request.text())
+            body = json_text.read(await request.text())
             labels = {str(n): str(v) for n, v in body["labels"].items()}
             found, until = await self._acknowledge(labels, body)
         except (KeyError, AttributeError, TypeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,27 +113,32 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
     mistakes += found
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
     code = [folder / p for p in (top.code if isinstance(top, Config) else ())]
-    mistakes += _cross_check(good, named, code)
+    mistakes += _sources_that_are_not_there(named, data)
+    mistakes += _cross_check(good, code)
     mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
     if mistakes or not isinstance(top, Config):
         return None, mistakes
     return _anchored(top.model_copy(update=good), folder), []
 
 
-def _cross_check(
-    good: dict[str, dict[str, Any]], named: dict[str, dict[str, Any]], code: list[Path]
-) -> list[Mistake]:
+def _sources_that_are_not_there(
+    named: dict[str, dict[str, Any]], data: dict[str, Any]
+) -> Iterator[Mistake]:
+    """Also in entries that have other mistakes: each is said at once."""
+    known = ", ".join(named["sources"]) or "none is configured"
+    for section in ("feeds", "tasks"):
+        for name in named[section]:
+            body = data[section].get(name)
+            source = body.get("source") if isinstance(body, dict) else None
+            if isinstance(source, str) and source and source not in named["sources"]:
+                yield Mistake(
+                    f"{section}.{name}.source", f"{source!r} is no source; known: {known}"
+                )
+
+
+def _cross_check(good: dict[str, dict[str, Any]], code: list[Path]) -> list[Mistake]:
     """What one entry says about another."""
     mistakes = []
-    for section in ("feeds", "tasks"):
-        for name, entry in good[section].items():
-            if entry.source and entry.source not in named["sources"]:
-                known = ", ".join(named["sources"]) or "none is configured"
-                mistakes.append(
-                    Mistake(
-                        f"{section}.{name}.source", f"{entry.source!r} is no source; known: {known}"
-                    )
-                )
     for folder in code:
         if not folder.is_dir():
             mistakes.append(

@@ -125,10 +125,19 @@ def may_hold(lowered: bytes) -> bool:
 
 def masked(text: str) -> str:
     """`text` with the value of every shape replaced."""
-    met = set(_SIGNS_IN_TEXT.find_matches_as_strings(text.lower(), overlapping=True))
+    met = set(_SIGNS_IN_TEXT.find_matches_as_strings(_utf8(text.lower()), overlapping=True))
     if not met:
         return text
     for signs, pattern, replacement in _SHAPES:
         if not met.isdisjoint(signs):
             text = pattern.sub(replacement, text)
+    return text
+
+
+def _utf8(text: str) -> str:
+    """`text` as the search takes it: a file's name that is no UTF-8 brings lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
     return text

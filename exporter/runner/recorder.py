@@ -37,8 +37,8 @@ class Recorder:
             self._clock.now(),
             attempts,
             outcome.items,
-            self._mask(outcome.error) if outcome.error else None,
-            self._mask(outcome.tail),
+            _utf8(self._mask(outcome.error)) if outcome.error else None,
+            _utf8(self._mask(outcome.tail)),
         )
         if run.task in self.known:
             self._count(result, duration)
@@ -89,6 +89,11 @@ class Recorder:
             "error": result.error,
         }
         await self._state.journal("run", result.ended_at, fields)
+
+
+def _utf8(text: str) -> str:
+    """As the state can keep it: a file's name that is no UTF-8 brings lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def slot_field(slot: float | None) -> dict[str, str]:

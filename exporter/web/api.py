@@ -5,7 +5,6 @@ Bodies are JSON objects, described in ``docs/openapi.yaml``. Errors are ``{"erro
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from exporter import json_text
 from exporter.clock import Clock
 from exporter.runner import BusyError
 from exporter.state import StateError
@@ -194,7 +194,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object; an empty body is an empty object. Answers 400 otherwise."""
     try:
         text = await request.text()
-        body = json.loads(text) if text.strip() else {}
+        body = json_text.read(text) if text.strip() else {}
     except (ValueError, LookupError) as error:
         raise refuse(400, f"the body is no JSON: {error}") from error
     if not isinstance(body, dict):

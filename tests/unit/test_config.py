@@ -65,6 +65,12 @@ def test_a_file_that_is_not_there_or_empty(tmp_path: Path) -> None:
     assert read(tmp_path, "# nothing yet\n").tasks == {}
 
 
+def test_a_file_that_nests_without_end_is_a_mistake(tmp_path: Path) -> None:
+    """It must not end the command with a traceback."""
+    with pytest.raises(ConfigError, match="nests too deeply"):
+        read(tmp_path, "a: " + "[" * 5000 + "]" * 5000)
+
+
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     """It must not matter from where the exporter is started."""
     config = read(tmp_path, "strategies: {m: {equity_file: var/m.csv}}\nstate: s/state.db\n")

@@ -351,3 +351,8 @@ def test_short_values_are_not_masked_everywhere() -> None:
     mask = Mask()
     mask.add("abc")
     assert mask.text("abc api_key=abc") == "abc api_key=***"
+
+
+def test_text_that_is_no_unicode_is_masked_too() -> None:
+    """Names of files may be any bytes, which Python shows as lone surrogates."""
+    assert Mask().text("\udcff.csv password=hunter2secret") == "\udcff.csv password=***"

@@ -35,6 +35,7 @@ def two(): return ["a", "b"]
 def nothing(): print("said")
 def seven(context): return context.params["n"]
 def raises(): raise ValueError("broken\\nbadly")
+def opens_odd_name(): open(os.fsdecode(b"/\\xff.csv"))
 def no_data(): raise NoData("nothing for NVDA.US")
 def stale(): raise StaleData("NVDA.US is of yesterday")
 def permanent(): raise Permanent("no such account")
@@ -310,6 +311,13 @@ async def test_the_tail_is_kept_and_masked(bench: Bench, caplog: pytest.LogCaptu
     (told,) = [r for r in caplog.records if vars(r).get("event") == "run_ended"]
     assert vars(told)["error_message"] == "exit code 3: pass ***"
     assert told.getMessage().endswith("s: exit code 3: pass ***\npass ***")
+
+
+async def test_an_error_that_is_no_unicode_is_recorded(bench: Bench) -> None:
+    """A file may have any bytes as its name: Python shows lone surrogates, which no disk takes."""
+    result = await bench.run("opens_odd_name")
+    assert result.error == r"FileNotFoundError: [Errno 2] No such file or directory: '/\udcff.csv'"
+    bench.store.ends[0].tail.encode()
 
 
 async def test_commands_succeed_by_their_exit_code(bench: Bench) -> None:

@@ -260,7 +260,8 @@ async def test_equity_and_fills_are_taken_and_bad_ones_named(house: House) -> No
 async def test_hostile_bodies_are_refused(house: House) -> None:
     """No JSON, too large, other encodings."""
     url = "/api/v1/pause"
-    for data in (b"<html>", b"\xff\xfe", b"{", b'{"for": "2h"'):
+    half = b'{"for": "2h", "task": "\\ud800"}'
+    for data in (b"<html>", b"\xff\xfe", b"{", b'{"for": "2h"', half, b"[" * 100_000):
         assert (await house.ask("POST", url, data=data, headers=AUTH))[0] == 400
     assert (await house.ask("POST", url, data=b" " * 2**21, headers=AUTH))[0] == 413
 

@@ -82,7 +82,8 @@ class Attempts:
                 function = await asyncio.to_thread(self._loader.load, str(task.run), self._code)
             except Exception as error:  # noqa: BLE001  the user's module may raise anything
                 return of_exception(error)
-            return await call(function, Context(about, self._clock, self._services))
+            context = Context(about, self._clock, self._services)
+            return await call(function, context, ends - loop.time())
 
         loop = asyncio.get_running_loop()
         ends = loop.time() + limit
@@ -95,7 +96,8 @@ class Attempts:
             if running.done() and not running.cancelled():
                 # One that never let go of the loop could not be cancelled at its limit.
                 late = loop.time() - ends > HELD_SECONDS
-                return _timeout(limit) if late else running.result()
+                outcome = running.result()
+                return _timeout(limit) if late and outcome.kind != "timeout" else outcome
             stopped = stopping.done()
             running.cancel()
             await asyncio.wait({running}, timeout=CANCEL_SECONDS)

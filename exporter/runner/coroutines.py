@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from exporter.runner.holding import HeldLoopError, watch
 from exporter.tasks.context import Context
-from exporter.tasks.outcome import Outcome, of_exception, of_return
+from exporter.tasks.outcome import Outcome, of_exception, of_return, trace
 
 log = logging.getLogger(__name__)
 
@@ -88,21 +89,27 @@ def _mark(file: str) -> tuple[int, int] | None:
 
 
 class _Timed:
-    """Awaits another awaitable and says how long each of its steps kept the loop."""
+    """Awaits another awaitable, says how long each of its steps kept the loop, and ends one that
+    keeps it beyond `limit` seconds from now."""
 
-    def __init__(self, inner: Awaitable[object], held: Callable[[float], None]) -> None:
+    def __init__(
+        self, inner: Awaitable[object], held: Callable[[float], None], limit: float
+    ) -> None:
         self._inner, self._held = inner, held
+        self._ends = time.perf_counter() + limit
 
     def __await__(self) -> Generator[Any, Any, object]:
         steps = self._inner.__await__()
         send: Callable[[], Any] = lambda: next(steps)  # noqa: E731  replaced at each step
         while True:
             began = time.perf_counter()
+            watch.begin(max(self._ends - began, HELD_SECONDS))
             try:
                 waits_for = send()
             except StopIteration as end:
                 return end.value
             finally:
+                watch.end()
                 held = time.perf_counter() - began
                 if held > HELD_SECONDS:
                     self._held(held)
@@ -118,8 +125,11 @@ def _thrower(steps: Generator[Any, Any, Any], error: BaseException) -> Callable[
     return lambda: steps.throw(error)
 
 
-async def call(function: Callable[..., Awaitable[object]], context: Context) -> Outcome:
-    """Run the coroutine function to its end. Raises nothing but its own cancellation."""
+async def call(
+    function: Callable[..., Awaitable[object]], context: Context, limit_seconds: float
+) -> Outcome:
+    """Run the coroutine function to its end; a step that keeps the loop is ended at the limit, or
+    before. Raises nothing but its own cancellation."""
 
     def held(seconds: float) -> None:
         log.warning(
@@ -129,9 +139,21 @@ async def call(function: Callable[..., Awaitable[object]], context: Context) -> 
             extra={"event": "run_held_loop", "duration_seconds": round(seconds, 3)},
         )
 
+    watch.start()
+    began = time.perf_counter()
     try:
         coroutine = function(context) if _takes_context(function) else function()
-        return of_return(await _Timed(coroutine, held))
+        return of_return(await _Timed(coroutine, held, limit_seconds))
+    except HeldLoopError as error:
+        took = time.perf_counter() - began
+        late = took >= limit_seconds
+        return Outcome(
+            "timeout" if late else "error",
+            f"was ended after {took:.0f} s, because it did not let go of the event loop and "
+            "everything else waited; make it a plain function, which runs in a process of its own",
+            retryable=late,
+            tail=trace(error),
+        )
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task and task.cancelling():

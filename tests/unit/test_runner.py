@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.config import Config, Task
 from exporter.metrics import Metrics
-from exporter.runner import BusyError, Runner, RunResult
+from exporter.runner import BusyError, Runner, RunResult, holding
 from exporter.sources.base import Answer, Bar, SourceError
 from exporter.state import Run
 from exporter.worker import attempt
@@ -106,6 +106,14 @@ async def co_hangs():
     import asyncio
     await asyncio.sleep(60)
 async def co_blocks(): time.sleep(0.4)
+async def co_never_lets_go():
+    while True:
+        try: time.sleep(60)
+        except Exception: pass
+async def co_burns():
+    import asyncio
+    await asyncio.sleep(0)
+    while True: pass
 async def co_bars(context): return await context.latest(["NVDA.US"], "1d")
 """
 
@@ -258,6 +266,21 @@ async def test_a_coroutine_that_blocks_is_named(
 async def test_a_coroutine_that_held_the_loop_beyond_its_limit_is_a_timeout(bench: Bench) -> None:
     """It could not be cancelled in time, but in time it was not."""
     assert (await bench.run("co_blocks", timeout="10ms")).outcome == "timeout"
+
+
+@pytest.mark.parametrize("name", ["co_never_lets_go", "co_burns"])
+async def test_a_coroutine_that_never_lets_go_of_the_loop_is_ended(
+    bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its timeout, or before: page, scrape and all other tasks stand still meanwhile."""
+    result = await bench.run(name, timeout="1s", retries=0)
+    assert result.outcome == "timeout"
+    assert f"in {name}" in result.tail
+    monkeypatch.setattr(holding, "HOLD_SECONDS", 0.3)
+    bench.clock.advance(60)
+    result = await bench.run(name)
+    assert result.outcome == "error"
+    assert "did not let go of the event loop" in str(result.error)
 
 
 async def test_what_may_pass_is_tried_again(bench: Bench) -> None:

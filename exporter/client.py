@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -48,10 +49,15 @@ def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None 
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise RefusedError(_message(error), wrong_use=error.code in (400, 404)) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            raise NotRunningError(
+                f"the exporter at {host}:{port} did not answer within {TIMEOUT:.0f} s; it hangs, "
+                "or this machine has no time for it: look at the last lines of its log"
+            ) from error
         raise NotRunningError(
-            f"no exporter answers at {host}:{port} ({getattr(error, 'reason', error)}); "
-            "start it with `quant-exporter run`"
+            f"no exporter answers at {host}:{port} ({reason}); start it with `quant-exporter run`"
         ) from error
 
 

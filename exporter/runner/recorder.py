@@ -9,10 +9,12 @@ from collections.abc import Callable
 from exporter.clock import Clock, iso
 from exporter.metrics import Metrics
 from exporter.runner.results import RunningRun, RunResult, Store
-from exporter.state import RunEnd, StateError
+from exporter.state import Run, RunEnd, StateError
 from exporter.tasks.outcome import Outcome
 
 log = logging.getLogger(__name__)
+
+_REMEMBERED = 100
 
 
 class Recorder:
@@ -23,6 +25,8 @@ class Recorder:
     ) -> None:
         self.known: frozenset[str] = frozenset()
         """The configured tasks; one that is not has no series."""
+        self.newest: dict[str, Run] = {}
+        """The runs that ended last, by id, whether or not the disk took them."""
         self._state, self._metrics, self._clock, self._mask = state, metrics, clock, mask
 
     async def __call__(self, run: RunningRun, outcome: Outcome, *, attempts: int) -> RunResult:
@@ -42,6 +46,7 @@ class Recorder:
         )
         if run.task in self.known:
             self._count(result, duration)
+        self._remember(run, result)
         _log_end(result, duration)
         try:
             await self._write(run, result, duration)
@@ -53,6 +58,24 @@ class Recorder:
                 extra={"event": "run_not_recorded", "task": run.task, "run_id": run.run_id},
             )
         return result
+
+    def _remember(self, run: RunningRun, result: RunResult) -> None:
+        self.newest[run.run_id] = Run(
+            run.run_id,
+            run.task,
+            run.slot,
+            run.trigger,
+            run.started_at,
+            outcome=result.outcome,
+            started_at=result.started_at,
+            ended_at=result.ended_at,
+            attempts=result.attempts,
+            items=None if math.isnan(result.items) else result.items,
+            error=result.error,
+            tail=result.tail or None,
+        )
+        while len(self.newest) > _REMEMBERED:
+            del self.newest[next(iter(self.newest))]
 
     def _count(self, result: RunResult, duration: float) -> None:
         task = result.task

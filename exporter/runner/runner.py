@@ -61,6 +61,16 @@ class Runner:
         """Runs under way, by task; external ones too."""
         return {**self._external.running, **self._running}
 
+    def recall(self, run_id: str) -> Run | None:
+        """A run under way or just ended, also when no disk knows of it; None for older ones."""
+        for run in self.running.values():
+            if run.run_id == run_id:
+                return Run(
+                    run_id, run.task, run.slot, run.trigger, run.started_at,
+                    started_at=run.started_at, attempts=run.attempt,
+                )  # fmt: skip
+        return self._record.newest.get(run_id)
+
     @property
     def helper_pid(self) -> int | None:
         """The process that forks the workers, once it runs."""

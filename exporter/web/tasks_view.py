@@ -10,7 +10,7 @@ from exporter.clock import Clock
 from exporter.config import Task
 from exporter.runner import BusyError, Runner
 from exporter.schedule import Scheduler
-from exporter.state import State, TaskState
+from exporter.state import State, StateError, TaskState
 from exporter.web.api import Ping
 
 
@@ -56,8 +56,17 @@ class TasksView:
         return until if until > self._clock.now() else None
 
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:
-        """One run, from state."""
-        found = await self._state.run(run_id)
+        """One run, from state; from memory while the disk does not know how it went. Raises
+        :class:`StateError`."""
+        recalled = self._runner.recall(run_id)
+        try:
+            found = await self._state.run(run_id)
+        except StateError:
+            if recalled is None:
+                raise
+            found = None
+        if found is None or (found.outcome is None and recalled and recalled.outcome):
+            found = recalled
         return asdict(found) if found and found.task == name else None
 
     async def ping(self, name: str, kind: Ping, items: int | None, message: str | None) -> None:

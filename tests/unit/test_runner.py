@@ -22,7 +22,8 @@ from exporter.config import Config, Task
 from exporter.metrics import Metrics
 from exporter.runner import BusyError, Runner, RunResult, holding
 from exporter.sources.base import Answer, Bar, SourceError
-from exporter.state import Run
+from exporter.state import Run, StateError
+from exporter.web.tasks_view import TasksView
 from exporter.worker import attempt
 from tests.unit.clocks import ManualClock
 from tests.unit.stores import MemoryStore
@@ -123,6 +124,13 @@ class FakeSource:
         if symbols == ["NOPE.US"]:
             return Answer(bad={"NOPE.US": SourceError("api", "2002 no such symbol")})
         return Answer(good={s: [Bar(s, 0.0, 1.0, 3.0, 1.0, 2.5, 10.0)] for s in symbols})
+
+
+class NoDisk:
+    """A state that cannot be read."""
+
+    async def run(self, run_id: str) -> Run | None:
+        raise StateError("the disk does not answer")
 
 
 class Bench:
@@ -412,6 +420,24 @@ async def test_without_a_durable_claim_only_idempotent_tasks_run(bench: Bench) -
     assert bench.value("quant_task_missed_total") == 1
     bench.configure(run="user_code:co", idempotent=True)
     assert await bench.runner.submit("t", 100.0, "schedule")
+
+
+async def test_a_run_that_no_disk_knows_of_can_be_asked_for(bench: Bench) -> None:
+    """Whoever started it by hand waits for its outcome."""
+    bench.store.durable = False
+    bench.configure(run="user_code:co", idempotent=True)
+    run_id = await bench.runner.start_manual("t")
+    under_way = bench.runner.recall(run_id)
+    assert under_way
+    assert (under_way.outcome, under_way.trigger) == (None, "manual")
+    await until(lambda: not bench.runner.running)
+    await until(lambda: (run := bench.runner.recall(run_id)) and run.outcome == "success")
+    view = TasksView(bench.runner, None, NoDisk(), bench.clock)  # type: ignore[arg-type]
+    told = await view.find_run("t", run_id)
+    assert told
+    assert (told["outcome"], told["items"]) == ("success", 3)
+    with pytest.raises(StateError):
+        await view.find_run("t", "another")
 
 
 async def test_the_helper_is_started_again_when_it_dies(bench: Bench) -> None:

@@ -69,14 +69,22 @@ def _lost(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 _PRINT = "fingerprint(level, logger, error_type, message)"
-_SAID = "logger error_type message"
+_SAID = "level logger error_type message"
 _GROUPED = f"""
-  SELECT {_PRINT} AS print, any_value(level),
-         any_value(logger), any_value(error_type), count(*), min(timestamp), max(timestamp),
-         arg_max(first_line(message), timestamp), arg_max(coalesce(error_message, ''), timestamp),
-         arg_max(run_id, timestamp), list(DISTINCT task ORDER BY task) FILTER (task IS NOT NULL)
-  FROM {lines(ERRORS, f"{_SAID} timestamp error_message task run_id")}
-  GROUP BY 1 ORDER BY 5 DESC, 6, 1
+  SELECT print, any_value(level), any_value(logger), any_value(error_type),
+         sum(count)::BIGINT AS lines, min(first) AS first, max(last), arg_max(said, last),
+         arg_max(error, last), arg_max(run, last),
+         coalesce(list(task ORDER BY task) FILTER (task IS NOT NULL), [])
+  FROM (
+    SELECT {_PRINT} AS print, task, any_value(level) AS level, any_value(logger) AS logger,
+           any_value(error_type) AS error_type, count(*) AS count, min(timestamp) AS first,
+           max(timestamp) AS last, arg_max(first_line(message), timestamp) AS said,
+           arg_max(coalesce(error_message, ''), timestamp) AS error,
+           arg_max(run_id, timestamp) AS run
+    FROM {lines(ERRORS, f"{_SAID} timestamp error_message task run_id")}
+    GROUP BY ALL
+  )
+  GROUP BY print ORDER BY lines DESC, first, print
 """
 
 
@@ -103,7 +111,7 @@ def _errors(connection: duckdb.DuckDBPyConnection, known: set[str]) -> list[Erro
             example=f"{message}: {error}" if error and error not in message else message,
             run_id=run_id,
             new=print_ not in known,
-            tasks=tasks or [],
+            tasks=tasks,
         )
         for print_, level, logger, kind, count, first, last, message, error, run_id, tasks in rows(
             connection, _GROUPED

@@ -30,6 +30,7 @@ EVENTS = ("run_ended", "run_retry", "slots_missed", "fetch_failed", "fetch_total
           "alert_notification", "log_lines_lost")  # fmt: skip
 """Events whose lines a digest reads, beside warnings and errors."""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
+_WARNING = _LEVELS.index("warning")
 ERRORS = f"within AND level >= {_LEVELS.index('error')}"
 """Of :func:`lines`: those of level error and above."""
 
@@ -200,7 +201,8 @@ def _number(of: str, names: Sequence[str]) -> str:
 # No WHERE in here: it would be pushed below the projection, and every line be parsed twice.
 _SCANNED = f"""
   SELECT level, event, broken, within,
-         CASE WHEN event IS NOT NULL OR within AND coalesce(level, 9) >= 2 THEN json END AS json
+         CASE WHEN event IS NOT NULL OR within AND coalesce(level, {_WARNING}) >= {_WARNING}
+              THEN json END AS json
   FROM (
     SELECT json, {_number("found[1]", _LEVELS)} AS level,
            found[3] IS NULL AS broken, found[3] >= $start AND found[3] < $end AS within,

@@ -292,7 +292,7 @@ def digest(
             strategies=strategies, clock=clock,
         )  # fmt: skip
 
-    return _with_config(path, call)
+    return _with_config(path, call, in_need=True)
 
 
 def logs(

@@ -114,7 +114,8 @@ def main(
 
         _follow(tail, show_new, count_broken, out, stop)
     if broken:
-        print(f"({broken} broken lines were left out)", file=sys.stderr)
+        lines = "line was" if broken == 1 else "lines were"
+        print(f"({broken} broken {lines} left out)", file=sys.stderr)
     if not found and not follow:
         print(_nothing(config, wanted, since), file=sys.stderr)
     return 0 if found or follow else 1

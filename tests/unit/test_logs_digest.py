@@ -419,6 +419,20 @@ class TestRendering:
         assert "<!channel>" not in chat(digest)
         assert "<b>" not in page(digest) + markdown(digest)
 
+    def test_a_chat_that_is_cut_is_cut_between_characters(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not within what stands for one; a day without runs says so."""
+        monkeypatch.setattr("exporter.logs.digest.render.LONGEST_CHAT", 1001)
+        stamp = "2026-03-04T20:00:00.000Z"
+        group = ErrorGroup("f", "error", "a", None, 1, stamp, stamp, "<" * 190, None, True)
+        digest = Digest("d", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 9, 0, 0, errors=[group] * 10)
+        text = chat(digest)
+        assert text.startswith("d: no run ended; 10 errors of 10 kinds, 10 new.")
+        assert len(html.unescape(text)) == 1001
+        assert text.endswith("&lt;…")
+        assert not re.search("&(?!lt;)", text)
+
     def test_what_stands_in_lines_cannot_break_a_page(self, week: Week) -> None:
         """Markup in an example is shown, not obeyed."""
         digest = build(week.request(DAYS[2]))

@@ -18,7 +18,7 @@ from exporter.units import format_duration
 MOST_WELL = MOST_DUE = 20
 """Rows of tasks of which there is nothing to tell, and of what is due; JSON has them all."""
 LONGEST_CHAT = 12_000
-"""Characters; Slack cuts messages at 40 000."""
+"""Characters, before they are escaped; Slack cuts messages at 40 000."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def _headline(digest: Digest) -> str:
         )
     errors = sum(group.count for group in digest.errors)
     new = sum(group.new for group in digest.errors)
-    parts = [f"{digest.failures} of {_count(digest.runs, 'run')} failed"]
+    runs = _count(digest.runs, "run")
+    parts = [f"{digest.failures} of {runs} failed" if digest.runs else "no run ended"]
     if missed := sum(task.missed for task in digest.tasks):
         parts.append(f"{_count(missed, 'slot')} missed")
     kinds = (
@@ -100,9 +101,10 @@ def chat(digest: Digest) -> str:
         if len(section.rows) > 10:
             lines.append(f"… and {len(section.rows) - 10} more")
         lines += [section.note] if section.note else []
+    text = "\n".join(lines)
+    text = text if len(text) <= LONGEST_CHAT else text[: LONGEST_CHAT - 1] + "…"
     # Slack's own escapes: https://docs.slack.dev/messaging/formatting-message-text
-    text = "\n".join(lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text if len(text) <= LONGEST_CHAT else text[: LONGEST_CHAT - 1] + "…"
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def page(digest: Digest) -> str:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 STRATEGY_REFRESH = 10.0
 TOKEN_RETRY = 10.0
 KEY_EXPIRIES = 60.0
+LEAVE_SECONDS = 5.0
+"""Between the end of an orderly stop and that of the process, whatever still goes on in it."""
 
 
 class StartError(Exception):
@@ -65,10 +68,20 @@ def run(path: Path) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - before there is a log
         return 2
     try:
-        return asyncio.run(App(path, config, SystemClock()).run())
+        return asyncio.run(_run_and_leave(App(path, config, SystemClock())))
     except StartError as error:
         print(f"quant-exporter cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1
+
+
+async def _run_and_leave(app: App) -> int:
+    code = await app.run()
+    # All is closed. A coroutine that ignores its cancellation, or a thread that hangs in a disk,
+    # would keep the process from its end for ever.
+    leaving = threading.Timer(LEAVE_SECONDS, os._exit, [code])
+    leaving.daemon = True
+    leaving.start()
+    return code
 
 
 class App:

@@ -28,7 +28,7 @@ tasks:
 {more}
 """
 CODE = """\
-import time
+import asyncio, time
 
 async def tick(): return 1
 
@@ -37,6 +37,13 @@ def slow(context):
     return 7
 
 def fails(): raise ValueError("no luck")
+
+async def deaf():
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
 """
 FAILED_RELOAD = "quant_exporter_config_last_reload_successful"
 
@@ -130,8 +137,9 @@ def test_a_new_file_is_taken_under_running_tasks_and_a_bad_one_is_not(house: Hou
     assert found[runs("added")] == 0
     assert not any('task="fails"' in series for series in found)
     house.becomes(runs("slow"), lambda count: count == 1)
+    # Counted first, then on its way to the disk.
+    wait_for(lambda: house.outcomes("slow") == ["success"], "the outcome to be on the disk")
     assert house.value('quant_task_items{task="slow"}') == 7
-    assert house.outcomes("slow") == ["success"]
 
 
 def test_a_run_by_hand_has_an_outcome_and_an_exit_code(house: House) -> None:
@@ -215,6 +223,16 @@ def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(house: House) ->
     assert house.exporter.process.wait(30) == 0
     assert house.outcomes("slow") == ["success"]
     assert not any(child.is_running() for child in children)
+
+
+def test_a_coroutine_that_ignores_its_end_does_not_keep_the_exporter(house: House) -> None:
+    """It is said, and an orderly stop comes to its end all the same."""
+    house.write(more="  deaf: {run: 'mine:deaf', schedule: '00:00', timeout: 1s}")
+    assert house.command("reload").returncode == 0
+    assert "timeout" in house.command("run-task", "deaf").stdout
+    assert "goes on although it was cancelled" in house.exporter.output()
+    house.exporter.process.terminate()
+    assert house.exporter.process.wait(60) == 0
 
 
 def test_a_second_signal_does_not_wait(house: House) -> None:

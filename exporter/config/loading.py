@@ -56,6 +56,8 @@ def load_what_is_right(path: Path) -> tuple[Config, ConfigError | None]:
         return load(path), None
     except ConfigError as error:
         wrong = error
+    if any(mistake.place.partition(".")[0] in _LEADS_THERE for mistake in wrong.mistakes):
+        raise wrong
     try:
         data, _ = yaml_file.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
@@ -68,8 +70,6 @@ def load_what_is_right(path: Path) -> tuple[Config, ConfigError | None]:
         for mistake in mistakes:
             section, _, rest = mistake.place.partition(".")
             name = rest.partition(".")[0]
-            if section in _LEADS_THERE:
-                raise wrong
             if section in _SECTIONS and name in (data.get(section) or ()):
                 del data[section][name]
             else:

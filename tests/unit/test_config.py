@@ -142,6 +142,10 @@ def test_one_wrong_entry_takes_no_other_with_it(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (config.address[1], list(config.tasks)) == (10099, ["a"])
     assert (list(config.sources), list(config.feeds)) == (["s"], [])
-    file.write_text("listen: nowhere\n")
-    with pytest.raises(ConfigError, match="no address"):
-        load_what_is_right(file)
+    for text, said in (
+        ("listen: nowhere\n", "no address"),
+        ("listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", "written twice"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=said):
+            load_what_is_right(file)

@@ -113,8 +113,12 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
     )
 )  # fmt: skip
 _SIGNS = tuple({sign: None for signs, _, _ in _SHAPES for sign in signs})
+# re.IGNORECASE takes these for letters that lower() does not make of them: long s, the Kelvin sign,
+# i without and with its dot.
+_ALSO = {"\u017f": "s", "\u212a": "k", "\u0131": "i", "\u0130": "i"}
+_AS_PLAIN = str.maketrans(_ALSO)
 # All of them are looked for in one go: every line comes here.
-_SIGNS_IN_BYTES = BytesAhoCorasick([sign.encode() for sign in _SIGNS])
+_SIGNS_IN_BYTES = BytesAhoCorasick([sign.encode() for sign in (*_SIGNS, *_ALSO)])
 _SIGNS_IN_TEXT = AhoCorasick(_SIGNS)
 
 
@@ -125,7 +129,8 @@ def may_hold(lowered: bytes) -> bool:
 
 def masked(text: str) -> str:
     """`text` with the value of every shape replaced."""
-    met = set(_SIGNS_IN_TEXT.find_matches_as_strings(_utf8(text.lower()), overlapping=True))
+    lowered = text.lower() if text.isascii() else _utf8(text.translate(_AS_PLAIN).lower())
+    met = set(_SIGNS_IN_TEXT.find_matches_as_strings(lowered, overlapping=True))
     if not met:
         return text
     for signs, pattern, replacement in _SHAPES:

@@ -356,3 +356,12 @@ def test_short_values_are_not_masked_everywhere() -> None:
 def test_text_that_is_no_unicode_is_masked_too() -> None:
     """Names of files may be any bytes, which Python shows as lone surrogates."""
     assert Mask().text("\udcff.csv password=hunter2secret") == "\udcff.csv password=***"
+
+
+@pytest.mark.parametrize("name", ["ſecret", "toKen".replace("K", "\u212a"), "COOKıE"])
+def test_letters_that_are_taken_for_others_hide_nothing(name: str) -> None:
+    """What the patterns take for s, k and i, whatever the case, the quick look does, too."""
+    mask = Mask()
+    line = json.dumps({"message": f"{name}=abcdef123456"}, ensure_ascii=False).encode()
+    assert mask.suspects(line)
+    assert "abcdef123456" not in mask.text(f"{name}=abcdef123456")

@@ -9,9 +9,10 @@ from ahocorasick_rs import AhoCorasick, BytesAhoCorasick
 MASKED = "***"
 
 _NAME = (
-    r"(?:[\w-]*(?:api|access|secret|private|routing|integration|service|signing|account|encryption"
-    r"|consumer|session)[_\- ]?keys?(?:[_-]?id)?"
-    r"|[\w-]*(?:password|passwd|passphrase|pwd|secret|token|credential|webhook(?:[_-]?url)?"
+    # Bounded: a long word of many parts would be gone through from each of them to its end.
+    r"(?:[\w-]{{0,60}}(?:api|access|secret|private|routing|integration|service|signing|account"
+    r"|encryption|consumer|session)[_\- ]?keys?(?:[_-]?id)?"
+    r"|[\w-]{{0,60}}(?:password|passwd|passphrase|pwd|secret|token|credential|webhook(?:[_-]?url)?"
     r"|session[_-]?id){plural}"
     r"|(?:proxy-|x-)?authorization|x-auth[\w-]*|cookie|set-cookie)"
 )

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import string
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -365,3 +366,14 @@ def test_letters_that_are_taken_for_others_hide_nothing(name: str) -> None:
     line = json.dumps({"message": f"{name}=abcdef123456"}, ensure_ascii=False).encode()
     assert mask.suspects(line)
     assert "abcdef123456" not in mask.text(f"{name}=abcdef123456")
+
+
+def test_a_long_word_of_many_parts_takes_no_longer_than_its_length() -> None:
+    """As of an encoded blob: with the square of it, one line would hold up everything."""
+    mask = Mask()
+
+    def seconds(parts: int) -> float:
+        text = "a-" * parts + "token"
+        return min(timeit.repeat(lambda: mask.text(text), number=1, repeat=3))
+
+    assert seconds(2000) < 24 * seconds(250)  # eight times as long; the square is 64

@@ -20,6 +20,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from exporter.config import Config
+from exporter.logs import shapes
 from exporter.logs.mask import MASKED, Mask
 from exporter.logs.records import JsonLines, Readable
 from exporter.logs.secrets import _parts, known_secrets
@@ -299,11 +300,39 @@ def test_masking_twice_changes_nothing_more(text: str) -> None:
     assert mask.text(once) == once
 
 
+PIECES = [
+    *shapes._SIGNS, "key", "api", "session", "private", "-", "_", " ", "=", ":", "'", '"', "\\",
+    "/", "https://", "hooks.slack.com/services/", "discord.com/api/", "api.telegram.org/bot",
+    "%3a%2f%2f", "?", "&", "[", "{", ",", "\n", "plain ", "12345678", "0123456789abcdef", "AbC123+",
+    "hunter2",
+]  # fmt: skip
+ALSO = {"s": "\u017f", "k": "\u212a", "i": "\u0131"}
+TELLING = st.lists(
+    st.sampled_from(PIECES)
+    | st.sampled_from(PIECES).map(str.upper)
+    | st.sampled_from(PIECES).map(lambda piece: "".join(ALSO.get(c, c) for c in piece))
+    | st.text(max_size=3),
+    max_size=9,
+).map("".join)
+
+
+@settings(max_examples=300)
+@given(text=TELLING)
+def test_looking_for_signs_first_changes_nothing(text: str) -> None:
+    """Every pattern that would find something is tried, in whatever case its words are written."""
+    all_tried = text
+    for _, pattern, replacement in shapes._SHAPES:
+        all_tried = pattern.sub(replacement, all_tried)
+    assert shapes.masked(text) == all_tried
+    assert shapes.masked(all_tried) == all_tried
+
+
+@settings(max_examples=150)
 @given(
     value=st.recursive(
-        st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        max_leaves=20,
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | TELLING,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TELLING, inner, max_size=3),
+        max_leaves=8,
     )
 )
 def test_the_quick_look_never_misses_what_masking_would_change(value: object) -> None:

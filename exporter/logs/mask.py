@@ -107,7 +107,8 @@ class Mask:
 
     def _entry(self, name: str, value: Any) -> Any:
         value = self.value(value)
-        return _hidden(value) if NAME_IS_SECRET.match(name) else value
+        pair = name == "auth" and isinstance(value, list)  # user and password, as requests has it
+        return _hidden(value) if pair or NAME_IS_SECRET.match(name) else value
 
 
 def _hidden(value: Any) -> Any:

@@ -11,12 +11,13 @@ MASKED = "***"
 _NAME = (
     # Bounded: a long word of many parts would be gone through from each of them to its end.
     r"(?:[\w-]{{0,60}}(?:api|access|secret|private|routing|integration|service|signing|account"
-    r"|encryption|consumer|session)[_\- ]?keys?(?:[_-]?id)?"
-    r"|[\w-]{{0,60}}(?:password|passwd|passphrase|pwd|secret|token|credential|webhook(?:[_-]?url)?"
+    r"|encryption|consumer|session|license|genie)[_\- ]?keys?(?:[_-]?id)?"
+    r"|[\w-]{{0,60}}(?:password|passwd|passphrase|passcode|pwd|secret|token|credential"
+    r"|webhook(?:[_-]?url)?"
     r"|session[_-]?id){plural}"
     r"|(?:proxy-|x-)?authorization|x-auth[\w-]*|cookie|set-cookie)"
 )
-_WORDS = "key token secret passw passphrase pwd auth credential webhook cookie session"
+_WORDS = "key token secret passw passphrase passcode pwd auth credential webhook cookie session"
 """One of them is in each such name."""
 _TELLING_NAME = _NAME.format(plural="(?:(?<=credential)s)?")
 NAME_IS_SECRET = re.compile(rf"(?:b?[\"'])?{_NAME.format(plural='s?')}s?[\"']?\Z", re.IGNORECASE)
@@ -30,7 +31,7 @@ OPTION_IS_SECRET = re.compile(
 # the value. A comma or bracket in the middle of an unquoted value belongs to it.
 _PAIR = (
     rf"(?P<name>(?<![A-Za-z0-9]){_TELLING_NAME})"
-    r"(?P<sign>(?:\\*[\"'])?\s*(?:=>|=|:|%3d|%3a|\\+u003[da]|(?<=[\"']),)\s*"
+    r"(?P<sign>(?:\\*[\"'])?\s*(?:=>|->|:=|=|:|\u2192|%3d|%3a|\\+u003[da]|(?<=[\"']),)\s*"
     r"(?:b?\\*(?P<quote>[\"']))?)"
     r"(?P<value>(?:(?:bearer|basic|token|digest|geniekey|apikey)\s+)?"
     r"(?(quote)(?:(?!(?P=quote))[^\\\r\n]|\\(?!\\*(?P=quote)).)+"
@@ -59,27 +60,38 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
          rf"\g<keep>{MASKED}@"),
         ("%40",
          r"(?P<keep>\b[a-z][a-z0-9+.\-]*%3a%2f%2f)[^\s/?#\"'<>&@]+?%40", rf"\g<keep>{MASKED}%40"),
-        ("key= sig= signature= auth= code= %3d u003d",
-         r"(?P<keep>(?:[?&]|%3f|%26|\\+u0026)(?:key|sig|signature|auth|code|apikey)"
+        ("key= sig= signature= auth= code= pass= pw= %3d u003d",
+         r"(?P<keep>(?:[?&]|%3f|%26|\\+u0026)(?:\w*key|sig|signature|auth|code|pass|pw)"
          r"(?:=|%3d|\\+u003d))[^\s&#\"'<>\\]+",
          rf"\g<keep>{MASKED}"),
         ("hooks.slack",
-         r"(?P<keep>hooks\.slack(?:-gov)?\.com\\*(?:/|%2f)(?:services|workflows|triggers)\\*(?:/|%2f))"
-         r"[^\s\"'<>)\]}]+",
+         r"(?P<keep>hooks\.slack(?:-gov)?\.com(?::\d+)?"
+         r"\\*(?:/|%2f)(?:services|workflows|triggers)\\*(?:/|%2f))[^\s\"'<>)\]}]+",
+         rf"\g<keep>{MASKED}"),
+        # Clients log host and path apart: "POST /services/T…/B…/… HTTP/1.1" 404.
+        ("services",
+         r"(?P<keep>\bservices\\*(?:/|%2f))"
+         r"(?-i:T[0-9A-Z]{6,})\\*(?:/|%2f)(?-i:B[0-9A-Z]{6,})\\*(?:/|%2f)[^\s\"'<>)\]}]+",
+         rf"\g<keep>{MASKED}"),
+        ("webhooks",
+         r"(?P<keep>\bapi\\*(?:/|%2f)(?:v\d+\\*(?:/|%2f))?webhooks\\*(?:/|%2f)\d{10,}\\*(?:/|%2f))"
+         r"[^\s\"'<>)\]}?]+",
          rf"\g<keep>{MASKED}"),
         ("webhooks",
          r"(?P<keep>discord(?:app)?\.com\\*(?:/|%2f)api\\*(?:/|%2f)(?:v\d+\\*(?:/|%2f))?"
          r"webhooks\\*(?:/|%2f))[^\s\"'<>)\]}?]+",
          rf"\g<keep>{MASKED}"),
-        ("webhook.office hc-ping healthchecks deadmanssnitch nosnch events.pagerduty maker.ifttt",
-         r"(?P<keep>(?:webhook\.office\.com|hc-ping\.com|healthchecks\.io\\*/ping"
+        ("office.com hooks.zapier ntfy.sh hc-ping healthchecks deadmanssnitch nosnch"
+         " events.pagerduty maker.ifttt",
+         r"(?P<keep>(?:webhook\.office\.com|office\.com\\*/webhook|hooks\.zapier\.com|ntfy\.sh"
+         r"|hc-ping\.com|healthchecks\.io\\*/ping"
          r"|deadmanssnitch\.com|nosnch\.in|events\.pagerduty\.com\\*/integration"
          r"|maker\.ifttt\.com)\\*(?:/|%2f))[^\s\"'<>)\]}]+",
          rf"\g<keep>{MASKED}"),
         ("api.telegram",
          r"(?P<keep>api\.telegram\.org\\*(?:/|%2f)(?:file\\*/)?bot)[^\s/\"'<>\\]+",
          rf"\g<keep>{MASKED}"),
-        (":aa", r"\b\d{8,10}:AA[\w-]{30,}", MASKED),
+        (":aa", r"(?<!\d)\d{8,10}:AA[\w-]{30,}", MASKED),
         # Headers without their name. Plain words after "bearer" are prose.
         ("bearer",
          r"(?P<keep>\bbearer\s+)"
@@ -93,12 +105,23 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
         (_WORDS,
          rf"(?P<keep>(?<![A-Za-z0-9]){_TELLING_NAME}s?(?:\\*[\"'])?\s*[:=,]\s*[\[({{])[^\])}}]+",
          rf"\g<keep>{MASKED}"),
+        ("auth",
+         r"(?P<keep>\bauth(?:\\*[\"'])?\s*[:=]\s*[\[(])[^\])]+", rf"\g<keep>{MASKED}"),
         # Command lines: --api-key 0123…, and keys in prose: "routing key 0123…".
         (_WORDS,
          rf"(?P<keep>(?<![\w-])--?{_TELLING_NAME}\s+[\"']?)(?![-\s])[^\s\"'<>\\]+",
          rf"\g<keep>{MASKED}"),
+        ("curl",
+         r"(?P<keep>\bcurl\b[^\r\n]*?\s(?:-u|--user)[\s=]*[\"']?[^\s:\"'=]+:)[^\s\"'<>]+",
+         rf"\g<keep>{MASKED}"),
+        (_WORDS, rf"(?P<keep><(?:\w+:)?{_TELLING_NAME}>)[^<]+", rf"\g<keep>{MASKED}"),
+        # "password is x1…", "token x1… expired": what looks like none of the words around it.
+        ("token secret passw passphrase",
+         r"(?P<keep>\b(?:password|passwd|passphrase|token|secret)(?: is| was)? [\"']?)"
+         r"(?=[\w\-]*\d)(?=[\w\-]*[a-z])[\w\-]{12,}(?![\w\-]*=)",
+         rf"\g<keep>{MASKED}"),
         ("key",
-         r"(?P<keep>\b(?:routing|integration|pagerduty|api)[ _\-]key\W{1,4})"
+         r"(?P<keep>\b(?:routing|integration|pagerduty|api)[ _\-]key(?: is| was)?\W{1,4})"
          r"(?=[\w\-]*\d)[\w\-]{12,}",
          rf"\g<keep>{MASKED}"),
         # Tokens that say who made them: JWT, Slack, GitHub, GitLab, Grafana, Stripe, Google, AWS, …

@@ -86,6 +86,21 @@ SHAPES = [
     "glpat-{}",
     "AIzaSyA-0123456789abcdef-{}",
     "SG.0123456789abcdefgh.{}",
+    'https://hooks.slack.com:443 "POST /services/T024BE7LD/B024BE7LD/{} HTTP/1.1" 404 None',
+    "POST /api/webhooks/1234567890123/{}",
+    "https://outlook.office.com/webhook/{}",
+    "https://hooks.zapier.com/hooks/catch/1/{}/",
+    "https://ntfy.sh/{}",
+    'api.telegram.org:443 "POST /bot123456789:AA0123456789abcdef0123456789-{}/sendMessage',
+    "https://api.opsgenie.com/v2/alerts?genieKey={}",
+    "https://h/login?user=me&pass={}",
+    "+ curl -s -u me:{} https://h/",
+    "requests.get(url, auth=('me', '{}'))",
+    "{{'auth': ('me', '{}'), 'timeout': 3}}",
+    "<Password>{}</Password>",
+    "password := '{}'",
+    "api_key -> {}",
+    "passcode={}",
 ]
 
 
@@ -271,6 +286,17 @@ def test_the_process_knows_its_secrets(tmp_path: Path) -> None:
     assert mask.text("POST /services/T1/B1/xyz-slack 404") == "POST *** 404"
 
 
+@given(token=st.text(WORD, min_size=16).filter(lambda t: not t.isdigit() and not t.isalpha()))
+def test_a_key_in_prose_is_masked(token: str) -> None:
+    """Nobody writes a sign between, but nothing else looks like that."""
+    for text in (
+        "password is {}", "Login failed with password '{}'", "the token {} has expired",
+        "integration key is {}", "secret \"{}\" is unknown",
+    ):  # fmt: skip
+        assert token not in Mask().text(text.format(token))
+    assert token not in logged(Mask(), "m", auth=("me", token))
+
+
 @given(token=TOKENS)
 def test_the_text_of_an_exception_is_masked(token: str) -> None:
     """Its own, its cause's, and the line of code in its stack."""
@@ -361,6 +387,15 @@ def test_the_quick_look_never_misses_what_masking_would_change(value: object) ->
         "50% up, 3 sessions and 2 tokens were used; cookies are off",
         "AAPL.US closed at 181.25 (code 0, signal: buy, sigma=2.5)",
         "session: XNYS opens at 09:30, key_check ended well",
+        "GET /services/Trading/Bot/status 200; 12 services are up",
+        "the password has expired; a token was refreshed 20 times; a secret ingredient",
+        "token budget: none",
+        "auth: 3 failures (reason auth), curl -s http://localhost:10077/-/healthy failed",
+        "XHKG -> XNYS, momentum_001 -> flat, AAPL.US key level 181.25 broken",
+        "order 8f3b2a1c-11aa-4f6e-9f3e-000000000001 filled: BUY 100 NVDA.US @ 912.50 on IBKR",
+        "backtest of momentum_001@1d: sharpe=1.32, return=0.18; see https://h.example/r/2026-11-24",
+        "docker run -u 1000:1000 image",
+        "2026-11-24T14:30:00Z NVDA.US bid=181.2 ask=181.3 spread_ratio=0.0005 stale_seconds=7200",
     ],
 )
 def test_ordinary_words_stay_readable(text: str) -> None:

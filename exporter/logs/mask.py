@@ -24,6 +24,9 @@ SHORTEST_KNOWN = 6
 LONGEST_SPELLED = 500
 """Characters. A longer value is known in its common writings, but not in every mixture of them."""
 
+_BACK = r"\\{1,32}"
+"""Backslashes before an escape: bounded, for a text of nothing else is no reason to stand still."""
+
 # Something is written otherwise than it is: %2F, \u002f, \x2f, \/, &#x2F;. Only then are the
 # patterns of all writings tried.
 _ODD = re.compile(r"%[0-9a-f]{2}|\\[^nrt\"]|&(?:#|amp;|lt;|gt;|quot;)", re.IGNORECASE)
@@ -155,26 +158,25 @@ def _any_writing(secret: str) -> re.Pattern[str]:
 
 def _writings_of(character: str) -> str:
     code = ord(character)
-    percent = "".join(f"%(?:25)*{_hex(byte, 2)}" for byte in character.encode("utf-8", "replace"))
-    ways = [re.escape(character), percent, rf"&#x0*{_hex(code, 1)};", rf"&#0*{code};"]
+    in_bytes = character.encode("utf-8", "replace")
+    percent = "".join(f"%(?:25){{0,8}}{_hex(byte, 2)}" for byte in in_bytes)
+    ways = [re.escape(character), percent, rf"&#x0{{0,8}}{_hex(code, 1)};", rf"&#0{{0,8}}{code};"]
     if code > 0xFFFF:
         pair = character.encode("utf-16-be")
-        ways.append("".join(rf"\\+u{_hex(int.from_bytes(pair[n : n + 2]), 4)}" for n in (0, 2)))
-        ways.append(rf"\\+U{_hex(code, 8)}")
+        ways.append("".join(rf"{_BACK}u{_hex(int.from_bytes(pair[n : n + 2]), 4)}" for n in (0, 2)))
+        ways.append(rf"{_BACK}U{_hex(code, 8)}")
     else:
-        ways.append(rf"\\+u{_hex(code, 4)}")
+        ways.append(rf"{_BACK}u{_hex(code, 4)}")
     if code < 0x80:
-        ways.append(rf"\\+x{_hex(code, 2)}")
+        ways.append(rf"{_BACK}x{_hex(code, 2)}")
     else:
-        ways.append(
-            "".join(rf"\\+x{_hex(byte, 2)}" for byte in character.encode("utf-8", "replace"))
-        )
+        ways.append("".join(rf"{_BACK}x{_hex(byte, 2)}" for byte in in_bytes))
         if code <= 0xFF:
-            ways.append(rf"\\+x{_hex(code, 2)}")
+            ways.append(rf"{_BACK}x{_hex(code, 2)}")
     if character in "\"'/\\":
-        ways.append(rf"\\+{re.escape(character)}")
+        ways.append(rf"{_BACK}{re.escape(character)}")
     if letter := {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}.get(character):
-        ways.append(rf"\\+{letter}")
+        ways.append(rf"{_BACK}{letter}")
     if character == " ":
         ways.append(r"\+")
     if (entity := html.escape(character)) != character:

@@ -8,33 +8,35 @@ from ahocorasick_rs import AhoCorasick, BytesAhoCorasick
 
 MASKED = "***"
 
-_NAME = (
-    # Bounded: a long word of many parts would be gone through from each of them to its end.
-    r"(?:[\w-]{{0,60}}(?:api|access|secret|private|routing|integration|service|signing|account"
-    r"|encryption|consumer|session|license|genie)[_\- ]?keys?(?:[_-]?id)?"
-    r"|[\w-]{{0,60}}(?:password|passwd|passphrase|passcode|pwd|secret|token|credential"
-    r"|webhook(?:[_-]?url)?"
-    r"|session[_-]?id){plural}"
-    r"|(?:proxy-|x-)?authorization|x-auth[\w-]*|cookie|set-cookie)"
+# Whatever stands before one of these belongs to the name: smtp_password, X-API-Key.
+_ENDS = (
+    r"(?:(?:api|access|secret|private|routing|integration|service|signing|account|encryption"
+    r"|consumer|session|license|genie)[_\- ]?keys?(?:[_-]?id)?"
+    r"|(?:password|passwd|passphrase|passcode|pwd|secret|token|credential|webhook(?:[_-]?url)?"
+    r"|session[_-]?id){plural})"
 )
+_WHOLE = r"(?:(?:proxy-|x-)?authorization|x-auth[\w-]*|cookie|set-cookie)"
+_NAME = rf"(?:[\w-]*{_ENDS.format(plural='s?')}|{_WHOLE})"
 _WORDS = "key token secret passw passphrase passcode pwd auth credential webhook cookie session"
 """One of them is in each such name."""
-_TELLING_NAME = _NAME.format(plural="(?:(?<=credential)s)?")
-NAME_IS_SECRET = re.compile(rf"(?:b?[\"'])?{_NAME.format(plural='s?')}s?[\"']?\Z", re.IGNORECASE)
+_SOME = _ENDS.format(plural="(?:(?<=credential)s)?")
+# Looked for in a text, a name is found by its end: trying every beginning takes the square of the
+# text's length.
+_TELLING_NAME = rf"(?:{_SOME}|(?<![A-Za-z0-9]){_WHOLE})"
+_TELLING_NAME_FROM_HERE = rf"(?:[\w-]*{_SOME}|{_WHOLE})"
+NAME_IS_SECRET = re.compile(rf"(?:b?[\"'])?{_NAME}s?[\"']?\Z", re.IGNORECASE)
 """Names of fields whose value is a secret, whatever it looks like."""
-OPTION_IS_SECRET = re.compile(
-    rf"(?:b?[\"'])?-{{0,2}}{_NAME.format(plural='s?')}s?[\"']?:?\Z", re.IGNORECASE
-)
+OPTION_IS_SECRET = re.compile(rf"(?:b?[\"'])?-{{0,2}}{_NAME}s?[\"']?:?\Z", re.IGNORECASE)
 """In a row of words (a command line, a pair), what makes the next word a secret."""
 
 # A name, the sign between (also as a tuple or a JSON string in a string, or percent-encoded), and
 # the value. A comma or bracket in the middle of an unquoted value belongs to it.
 _PAIR = (
-    rf"(?P<name>(?<![A-Za-z0-9]){_TELLING_NAME})"
+    rf"(?P<name>{_TELLING_NAME})"
     r"(?P<sign>(?:\\*[\"'])?\s*(?:=>|->|:=|=|:|\u2192|%3d|%3a|\\+u003[da]|(?<=[\"']),)\s*"
     r"(?:b?\\*(?P<quote>[\"']))?)"
     r"(?P<value>(?:(?:bearer|basic|token|digest|geniekey|apikey)\s+)?"
-    r"(?(quote)(?:(?!(?P=quote))[^\\\r\n]|\\(?!\\*(?P=quote)).)+"
+    r"(?(quote)(?:(?!(?P=quote))[^\\\r\n]|\\(?!\\{0,20}(?P=quote)).)+"
     r"|(?:[^\s&,;\"'<>\])}\\]|[,;\])}](?=[^\s&,;\"'<>\])}\\]))+))"
 )
 # What the pattern's text has in it (one of these words), the pattern, what comes in its place.
@@ -43,7 +45,9 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
     (tuple(signs.split()), re.compile(pattern, re.IGNORECASE), replacement)
     for signs, pattern, replacement in (
         ("-----begin",
-         r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", MASKED),
+         r"(?s:-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?"
+         r"(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z))",
+         MASKED),
         # Headers that hold several values: to the end of the line, or of the string they stand in.
         ("authorization",
          r"(?P<keep>\bauthorization\s*:\s*(?:digest|aws4[\w-]*|signature)\s)[^\r\n]+",
@@ -55,13 +59,14 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
         # Addresses: user and password before the host, also with a slash in the password, and
         # percent-encoded or with JSON's \/ .
         ("@",
-         r"(?P<keep>\b[a-z][a-z0-9+.\-]*:(?://|\\+/\\+/))"
-         r"(?:[^\s/?#\"'<>\\]+|[^\s/@:\"'<>]*:(?!\d+[/?#\\])[^\s@\"'<>]+)@",
+         r"(?P<keep>(?<=[a-z0-9+.\-]):(?://|\\+/\\+/))"
+         r"(?:[^\s/?#\"'<>\\]{1,2000}|[^\s/@:\"'<>]{0,500}:(?!\d+[/?#\\])[^\s@\"'<>]{1,2000})@",
          rf"\g<keep>{MASKED}@"),
         ("%40",
-         r"(?P<keep>\b[a-z][a-z0-9+.\-]*%3a%2f%2f)[^\s/?#\"'<>&@]+?%40", rf"\g<keep>{MASKED}%40"),
+         r"(?P<keep>(?<=[a-z0-9+.\-])%3a%2f%2f)[^\s/?#\"'<>&@]{1,2000}?%40",
+         rf"\g<keep>{MASKED}%40"),
         ("key= sig= signature= auth= code= pass= pw= %3d u003d",
-         r"(?P<keep>(?:[?&]|%3f|%26|\\+u0026)(?:\w*key|sig|signature|auth|code|pass|pw)"
+         r"(?P<keep>(?:[?&]|%3f|%26|\\u0026)(?:\w*key|sig|signature|auth|code|pass|pw)"
          r"(?:=|%3d|\\+u003d))[^\s&#\"'<>\\]+",
          rf"\g<keep>{MASKED}"),
         ("hooks.slack",
@@ -103,29 +108,29 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
         ("auth", r"(?P<keep>\bauth (?:plain|login|xoauth2)\s+)[\w+/=]{4,}", rf"\g<keep>{MASKED}"),
         # A list or mapping of secrets, written as text.
         (_WORDS,
-         rf"(?P<keep>(?<![A-Za-z0-9]){_TELLING_NAME}s?(?:\\*[\"'])?\s*[:=,]\s*[\[({{])[^\])}}]+",
+         rf"(?P<keep>{_TELLING_NAME}s?(?:\\*[\"'])?\s*[:=,]\s*[\[({{])[^\])}}]+",
          rf"\g<keep>{MASKED}"),
         ("auth",
          r"(?P<keep>\bauth(?:\\*[\"'])?\s*[:=]\s*[\[(])[^\])]+", rf"\g<keep>{MASKED}"),
         # Command lines: --api-key 0123…, and keys in prose: "routing key 0123…".
         (_WORDS,
-         rf"(?P<keep>(?<![\w-])--?{_TELLING_NAME}\s+[\"']?)(?![-\s])[^\s\"'<>\\]+",
+         rf"(?P<keep>(?<![\w-])--?{_TELLING_NAME_FROM_HERE}\s+[\"']?)(?![-\s])[^\s\"'<>\\]+",
          rf"\g<keep>{MASKED}"),
         ("curl",
-         r"(?P<keep>\bcurl\b[^\r\n]*?\s(?:-u|--user)[\s=]*[\"']?[^\s:\"'=]+:)[^\s\"'<>]+",
+         r"(?P<keep>\bcurl\b[^\r\n]{0,300}?\s(?:-u|--user)[\s=]*[\"']?[^\s:\"'=]+:)[^\s\"'<>]+",
          rf"\g<keep>{MASKED}"),
-        (_WORDS, rf"(?P<keep><(?:\w+:)?{_TELLING_NAME}>)[^<]+", rf"\g<keep>{MASKED}"),
+        (_WORDS, rf"(?P<keep><(?:\w+:)?{_TELLING_NAME_FROM_HERE}>)[^<]+", rf"\g<keep>{MASKED}"),
         # "password is x1…", "token x1… expired": what looks like none of the words around it.
         ("token secret passw passphrase",
          r"(?P<keep>\b(?:password|passwd|passphrase|token|secret)(?: is| was)? [\"']?)"
-         r"(?=[\w\-]*\d)(?=[\w\-]*[a-z])[\w\-]{12,}(?![\w\-]*=)",
+         r"(?=[\w\-]*\d)(?=[\w\-]*[a-z])[\w\-]{12,}+(?!=)",
          rf"\g<keep>{MASKED}"),
         ("key",
          r"(?P<keep>\b(?:routing|integration|pagerduty|api)[ _\-]key(?: is| was)?\W{1,4})"
          r"(?=[\w\-]*\d)[\w\-]{12,}",
          rf"\g<keep>{MASKED}"),
         # Tokens that say who made them: JWT, Slack, GitHub, GitLab, Grafana, Stripe, Google, AWS, …
-        ("eyj", r"\beyJ[\w\-]{6,}\.[\w\-]{4,}(?:\.[\w\-]*)?", MASKED),
+        ("eyj", r"\beyJ[\w\-]{6,1000}+\.[\w\-]{4,}(?:\.[\w\-]*)?", MASKED),
         ("xox xapp-", r"\bxox[a-z]-[\w\-]{6,}|\bxapp-[\w\-]{6,}", MASKED),
         ("ghp_ gho_ ghu_ ghs_ ghr_ github_pat glpat- glsa_ glc_ sk- k_live npm_ hf_ dop_v1",
          r"\b(?:gh[pousr]_|github_pat_|glpat-|glsa_|glc_|sk-|[srp]k_live_|npm_|hf_|dop_v1_)"

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import string
+import time
 import timeit
 from collections.abc import Callable
 from pathlib import Path
@@ -316,6 +317,53 @@ def test_the_text_of_an_exception_is_masked(token: str) -> None:
     data = json.loads(line.content)
     assert data["error_message"] == f"failed with {MASKED}"
     assert "cannot connect to https://h/?api_key=***" in data["stack"]
+
+
+def test_a_private_key_is_masked_through_all_its_lines() -> None:
+    """Also one whose end was cut off."""
+    key = "-----BEGIN {0} KEY{1}-----\nMIIEvQIBADANBgkqhkiG9w0\nAAAAB3NzaC1yc2E=\n"
+    for kind in ("RSA PRIVATE", "PRIVATE", "ENCRYPTED PRIVATE"):
+        whole = key.format(kind, "") + f"-----END {kind} KEY-----"
+        assert Mask().text(f"read:\n{whole}\nwell") == f"read:\n{MASKED}\nwell"
+        assert Mask().text(key.format(kind, "")) == MASKED
+    assert Mask().text(key.format("PGP PRIVATE", " BLOCK")) == MASKED
+    public = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"
+    assert Mask().text(public) == public
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "-",
+        "a-",
+        "a1-",
+        "\\",
+        "password ",
+        "a://",
+        "eyJaaaaaa-",
+        "curl ",
+        "<x",
+        "%3a%2f%2f",
+        "key:[",
+    ],
+)
+@pytest.mark.parametrize("end", ["", " key @ %40 password=x"])
+def test_no_text_takes_the_square_of_its_length(piece: str, end: str) -> None:
+    """What others sent stands in lines, and whoever logs it waits for the mask."""
+    mask = Mask()
+    mask.add("hunter2/sec ret")
+
+    def seconds(length: int) -> float:
+        text = piece * (length // len(piece)) + end
+        times = []
+        for _ in range(3):
+            began = time.thread_time()
+            mask.text(text)
+            times.append(time.thread_time() - began)
+        return min(times)
+
+    seconds(100)  # patterns that are made when first needed
+    assert seconds(16_000) < 30 * seconds(2_000) + 0.02  # not 64 times
 
 
 @given(text=st.text(max_size=300))

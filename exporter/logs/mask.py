@@ -110,7 +110,10 @@ class Mask:
 
     def _entry(self, name: str, value: Any) -> Any:
         value = self.value(value)
-        pair = name == "auth" and isinstance(value, list)  # user and password, as requests has it
+        # User and password, as requests has them; from a worker process it comes as text.
+        pair = name == "auth" and (
+            isinstance(value, list) or (isinstance(value, str) and value.startswith(("(", "[")))
+        )
         return _hidden(value) if pair or NAME_IS_SECRET.match(name) else value
 
 

@@ -296,6 +296,7 @@ def test_a_key_in_prose_is_masked(token: str) -> None:
     ):  # fmt: skip
         assert token not in Mask().text(text.format(token))
     assert token not in logged(Mask(), "m", auth=("me", token))
+    assert token not in logged(Mask(), "m", auth=str(("me", token)))
 
 
 @given(token=TOKENS)

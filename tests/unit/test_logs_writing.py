@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -70,6 +71,23 @@ class TestDayFiles:
             ("2026-09-21", "a"), ("2026-09-21", "late"), ("2026-09-22", "b"), ("2026-09-22", "c"),
         }  # fmt: skip
         assert [f.day.day for f in listed if f.open] == [22]
+
+    @pytest.mark.parametrize("zone", ["America/New_York", "America/Havana", "Australia/Lord_Howe"])
+    @pytest.mark.parametrize("month", [3, 4, 10, 11])
+    def test_on_days_when_clocks_change_too(self, tmp_path: Path, zone: str, month: int) -> None:
+        """Days of 23, 24.5 and 25 hours; Havana's midnight comes twice, or not at all."""
+        tz = ZoneInfo(zone)
+        files = DayFiles("exporter", Limits(tmp_path / "log", tz, 10**6))
+        start = int(datetime(2026, month, 1, tzinfo=UTC).timestamp())
+        moments = range(start, start + 31 * 86400, 1800)
+        assert files.write([line(at, str(at)) for at in moments]) == len(moments)
+        files.close()
+        found = {
+            int(text): f.day
+            for f in files_of(tmp_path / "log", "exporter")
+            for text in texts(f.path)
+        }
+        assert found == {at: datetime.fromtimestamp(at, tz).date() for at in moments}
 
     def test_a_part_is_closed_before_it_grows_too_large(
         self, tmp_path: Path, clock: ManualClock

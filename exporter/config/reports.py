@@ -25,6 +25,13 @@ class Followed(Model):
     patterns: Mapping[str, str] = {}
     max_failure_ratio: Mapping[Severity, Ratio] = {}
 
+    @field_validator("path")
+    @classmethod
+    def _folders_are_folders(cls, path: Path) -> Path:
+        if re.search(r"[*?]", str(path.parent)):
+            raise ValueError(f"{str(path)!r}: wildcards stand in the file's name only")
+        return path
+
     @field_validator("patterns")
     @classmethod
     def _patterns_are_patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
@@ -33,7 +40,7 @@ class Followed(Model):
                 raise ValueError(f"{name!r}: a name has lower-case letters, digits and _")
             try:
                 re.compile(pattern.encode())
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(
                     f"{name}: {pattern!r} is no regular expression: {error}"
                 ) from error

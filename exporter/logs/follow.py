@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from exporter.config import Followed
+from exporter.logs import places
 from exporter.logs.patterns import flattened, matching_lines, without_endless_lines
-from exporter.logs.tail import Position, Tail
+from exporter.logs.position import Position
+from exporter.logs.tail import Tail
 from exporter.metrics import Metrics, Sample
 
 POLL_SECONDS = 1.0
@@ -55,18 +57,23 @@ class Counted:
         self.lines += other.lines
         self.broken += other.broken
         self.matches.update(other.matches)
-        self.position = other.position
+        self.position = other.position or self.position
 
 
 class File:
     """One followed file: its place and its patterns."""
 
     def __init__(self, followed: Followed, position: Position | None) -> None:
-        self.followed = followed
-        self.tail = Tail(lambda: followed.path, position)
+        path = self.path = followed.path
+        self.tail = Tail(lambda: places.current(path), position, path)
         self.said: str | None = None
         """The problem that was logged last."""
         self._new = position is None
+        self.take(followed)
+
+    def take(self, followed: Followed) -> None:
+        """Look for other patterns from now on."""
+        self.followed = followed
         self._patterns = {
             name: re.compile(pattern.encode(), re.MULTILINE)
             for name, pattern in followed.patterns.items()
@@ -83,7 +90,7 @@ class File:
             if self.followed.format == "json":
                 text, broken = flattened(block)
                 counted.broken += broken
-            text = without_endless_lines(text)
+            text = without_endless_lines(text.replace(b"\r\n", b"\n"))
             for name, pattern in self._patterns.items():
                 counted.matches[name] += matching_lines(pattern, text)
         counted.position = self.tail.position
@@ -92,15 +99,19 @@ class File:
     def _skip_what_was_there(self) -> bool:
         """False while nobody knows whether there is a file, or what is in it."""
         try:
-            self.followed.path.stat()
-        except FileNotFoundError:  # what comes later is new from its start
-            self._new = False
+            file = places.current(self.followed.path)
+            there = file is not None and bool(file.stat())
+        except FileNotFoundError:
+            there = False
         except OSError as error:
             self.tail.problem = error.strerror
             return False
-        else:
+        if there:
             self.tail.skip_to_end()
             self._new = self.tail.problem is not None
+        else:
+            self.tail.read_what_comes()
+            self._new = False
         return not self._new
 
 
@@ -121,6 +132,9 @@ class Follower:
 
     def apply(self, follow: Mapping[str, Followed]) -> None:
         """Take over what the config names, with the next step; files that stay are read on."""
+        for name, before in self._wanted.items():
+            for pattern in before.patterns.keys() - follow.get(name, before).patterns.keys():
+                self._matches.remove(name, pattern)
         self._wanted = dict(follow)
         self._metrics.keep_only("file", follow)
         for name, followed in follow.items():
@@ -160,12 +174,12 @@ class Follower:
             await self._state.forget(KIND, name)
         found, self._pending = self._pending, {}
         kept = self._state.kept(KIND)
-        places = [
-            (KIND, name, counted.position.to_json() | {"path": str(self._wanted[name].path)})
+        reached = [
+            (KIND, name, counted.position.to_json() | {"path": str(self._files[name].path)})
             for name, counted in found.items()
-            if counted.position is not None and name in self._wanted
+            if counted.position is not None and name in self._files
         ]
-        if moved := [place for place in places if kept.get(place[1]) != place[2]]:
+        if moved := [place for place in reached if kept.get(place[1]) != place[2]]:
             await self._state.keep_many(moved)
         for name, counted in found.items():
             if name not in self._wanted:
@@ -183,12 +197,16 @@ class Follower:
             old = self._files.get(name)
             if old is not None and old.followed == followed:
                 continue
+            if old is not None and old.path == followed.path:
+                old.take(followed)
+                continue
+            position = None
             if old is None:
                 position = self._kept_position(name, followed)
             else:
-                same = old.followed.path == followed.path
-                position = old.tail.position if same else None
                 old.tail.close()
+                if name in self._pending:
+                    self._pending[name].position = None  # it is of the other file
             self._files[name] = File(followed, position)
 
     def _kept_position(self, name: str, followed: Followed) -> Position | None:

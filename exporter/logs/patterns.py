@@ -1,12 +1,14 @@
 """Lines in which a pattern is found, counted block by block.
 
 In a JSON file patterns are looked for in "level logger message" of each line; the fields may lie in
-a ``record`` object, as Loguru writes them.
+a ``record`` object, as Loguru writes them; structlog's message is its ``event``.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 from exporter.logs.reading import Record, parse
 
@@ -42,7 +44,7 @@ def flattened(block: bytes) -> tuple[bytes, int]:
     """A block of JSON lines as text to search, and how many lines were no JSON object."""
     texts, broken = [], 0
     for line in block[:-1].split(b"\n"):
-        record = parse(line)
+        record = parse(line) or _parse_leniently(line)
         if record is not None:
             texts.append(_flat_text(record).replace("\n", " "))
         elif line.strip():
@@ -50,11 +52,27 @@ def flattened(block: bytes) -> tuple[bytes, int]:
     return "\n".join([*texts, ""]).encode("utf-8", "replace"), broken
 
 
+def _parse_leniently(line: bytes) -> Record | None:
+    """What programs write for JSON though it is none: NaN for a price, bytes that are no UTF-8, a
+    byte order mark, raw control characters."""
+    if b"{" not in line:
+        return None
+    try:
+        record = json.loads(line.decode("utf-8-sig", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def _flat_text(record: Record) -> str:
     inner = record.get("record")
     if isinstance(inner, dict) and "message" in inner:
         record = inner
-    level = record.get("level") or record.get("levelname") or ""
+    level = _first(record, "level", "levelname", "severity")
     level = level.get("name", "") if isinstance(level, dict) else level
-    logger = record.get("logger") or record.get("name") or ""
-    return f"{level} {logger} {record.get('message') or record.get('msg') or ''}"
+    return f"{level} {_first(record, 'logger', 'name')} {_first(record, 'message', 'msg', 'event')}"
+
+
+def _first(record: Record, *names: str) -> Any:
+    """The first of these fields that says something."""
+    return next((record[name] for name in names if record.get(name)), "")

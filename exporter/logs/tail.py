@@ -2,72 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from exporter.logs import places
+from exporter.logs.position import (
+    FIRST_BYTES,
+    NOWHERE,
+    Left,
+    Position,
+    bytes_before,
+    is_left,
+    left_at,
+)
+from exporter.logs.splitting import Splitter
 
 CHUNK_BYTES = 1 << 18
 """Small enough that looking through one holds the other threads for a few milliseconds only."""
-LONGEST_LINE = 1 << 20
-"""Bytes; what is longer is handed out cut, once."""
-FIRST_BYTES = 64
-"""How much of a file's beginning, and of what stands before the place that was reached, tells it
-from another that got its inode, or from what was written after it was cut."""
-KNOWN_INODES = 32
-_TURNED = re.compile(r"[.\-_]?\d[\d.\-_:T]*")
-"""What rotation puts into a name: bot.log.1, bot.log-20261124, bot.2026-11-24_00-00-00.log."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Up to where a file has been read."""
-
-    device: int
-    inode: int
-    offset: int
-    """Bytes, always just behind a line feed (or inside a line that is being left out)."""
-    beginning: str
-    """The file's first bytes, as hex."""
-    before: str = ""
-    """The bytes before the offset, as hex."""
-    done: tuple[int, ...] = ()
-    """Inodes of files that were rotated away and read to their end."""
-
-    def to_json(self) -> dict[str, Any]:
-        """For the state."""
-        return vars(self) | {"done": list(self.done)}
-
-    @classmethod
-    def from_json(cls, data: Any) -> Position | None:
-        """The inverse; None for anything else."""
-        try:
-            return cls(
-                int(data["device"]), int(data["inode"]), int(data["offset"]),
-                str(data["beginning"]), str(data.get("before", "")),
-                tuple(int(inode) for inode in data.get("done", ())),
-            )  # fmt: skip
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return None
+KNOWN_FILES = 32
+GONE_LOOKS = 60
+"""Looks at a file that was deleted, with nothing in its place and nothing new in it, until it is
+given back: it takes room on the disk as long."""
+NOT_THERE = "there is no such file"
+DELETED = "it was deleted, and there is no new one"
 
 
 class Tail:
     """Follows one path. A file that was renamed away is read to its end before those that came
-    after it; one that was cut is read from its start. Works in steps, so that a burst does not hold
-    anybody."""
+    after it; one that was cut is read from its start, and the rest of what it was from the copy
+    that was made of it. Works in steps, so that a burst does not hold anybody.
 
-    def __init__(self, path: Callable[[], Path | None], position: Position | None = None) -> None:
-        self._path = path
+    `wanted`: the path as it was asked for, where it has wildcards.
+    """
+
+    def __init__(
+        self,
+        path: Callable[[], Path | None],
+        position: Position | None = None,
+        wanted: Path | None = None,
+    ) -> None:
+        self._path, self._wanted = path, wanted
         self._resume = position
-        self._fd = -1
-        self._offset = 0
-        self._rest = b""
-        self._dropping = False
-        self._beginning = self._before = b""
-        self._done: deque[int] = deque(position.done if position else (), maxlen=KNOWN_INODES)
+        self._copied: Position | None = None
+        """What was read of a file that is gone or was cut: a copy is read from there."""
+        self._fd, self._id = -1, (0, 0)
+        self._offset = self._written_ns = self._gone_looks = 0
+        self._beginning = b""
+        self._lines = Splitter()
+        self._done: dict[int, Left] = {}
+        for inode, *left in position.done if position else ():
+            self._done[inode] = (left[0], left[1])
         self._next: list[Path] = []
         self.behind_bytes = 0
         """What is in the file and not yet read."""
@@ -79,14 +65,13 @@ class Tail:
         """Where to go on after a restart; None while no file is open."""
         if self._fd < 0:
             return self._resume
-        status, offset = os.fstat(self._fd), self._offset - len(self._rest)
         return Position(
-            status.st_dev,
-            status.st_ino,
-            offset,
+            *self._id,
+            self._offset - len(self._lines.rest),
             self._beginning.hex(),
-            self._ahead_of(offset).hex(),
-            tuple(self._done),
+            self._lines.seen_whole.hex(),
+            self._written_ns,
+            tuple((inode, *left) for inode, left in self._done.items()),
         )
 
     def skip_to_end(self) -> None:
@@ -98,11 +83,18 @@ class Tail:
         try:
             size = os.fstat(self._fd).st_size
             back = os.pread(self._fd, min(size, CHUNK_BYTES), max(0, size - CHUNK_BYTES))
-            self._offset = size - (len(back) - back.rfind(b"\n") - 1)
-            self._rest, self._before = b"", self._ahead_of(self._offset)
+            self._go_on_at(size - (len(back) - back.rfind(b"\n") - 1))
         except OSError as error:
-            self.problem = error.strerror
-            self.close()
+            self._stumble(error)
+            return
+        with contextlib.suppress(OSError):
+            if self._wanted is not None and (path := self._path()) is not None:
+                for other in places.others(self._wanted, path)[-KNOWN_FILES:]:
+                    self._leave_out(other)
+
+    def read_what_comes(self) -> None:
+        """There is no file: the one that comes is new from its start, after a restart too."""
+        self._resume = NOWHERE
 
     def lines(self, most_bytes: int = 1 << 62) -> Iterator[bytes]:
         """Whole lines since the last call, without line feeds; see :meth:`blocks`."""
@@ -117,165 +109,220 @@ class Tail:
             if self._fd < 0 and not self._open():
                 return
             try:
-                size = os.fstat(self._fd).st_size
-                if size < self._offset or not self._same_file():
-                    self._restart()
-                chunk = os.pread(self._fd, CHUNK_BYTES, self._offset)
+                chunk = self._chunk()
             except OSError as error:
-                self.problem = error.strerror
-                self.close()
+                self._stumble(error)
                 return
+            if self._fd < 0:
+                continue
             if not chunk:
                 self.behind_bytes = 0
                 if not self._moved_away():
+                    self._see_whether_it_is_gone()
                     return
                 if not last_look:  # something may have come between the read and the look
                     last_look = True
                     continue
-                if self._rest and not self._dropping:  # its writer will not end this line any more
-                    yield self._rest + b"\n"
+                if line := self._lines.end():
+                    yield line
                 self._finish()
                 last_look = False
                 continue
             last_look = False
-            self._offset += len(chunk)
-            self._before = chunk[-FIRST_BYTES:]
-            self.behind_bytes = max(0, size - self._offset)
             read += len(chunk)
-            if block := self._whole(chunk):
+            if block := self._lines.whole(chunk):
                 yield block
 
     def close(self) -> None:
         """Give the file back."""
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._offset, self._rest, self._dropping = -1, 0, b"", False
-        self._beginning = self._before = b""
+        self._fd = -1
+        self._from_start()
+
+    def _stumble(self, error: OSError) -> None:
+        """The disk or the network gave an error; go on here when it has passed."""
+        self.problem, self._resume = error.strerror, self.position
+        self.close()
+
+    def _chunk(self) -> bytes:
+        """What comes next in the file; nothing and no file open when another is to be read first.
+        Raises :class:`OSError`."""
+        status = os.fstat(self._fd)
+        if status.st_size < self._offset or not self._same_file():
+            self._was_cut()
+            if self._fd < 0:
+                return b""
+        self._written_ns = status.st_mtime_ns
+        chunk = os.pread(self._fd, CHUNK_BYTES, self._offset)
+        self._offset += len(chunk)
+        self.behind_bytes = max(0, status.st_size - self._offset)
+        return chunk
+
+    def _open(self) -> bool:
+        try:
+            path = self._path()
+        except OSError as error:
+            self.problem = error.strerror
+            return False
+        if path is None:
+            self.problem = NOT_THERE
+            return False
+        if self._resume is not None:
+            self._next = self._written_since_then(path, self._resume)
+        while self._next:
+            if self._enter(self._next.pop(0), by_its_name=False):
+                return True
+        return self._enter(path, by_its_name=True)
+
+    def _enter(self, path: Path, *, by_its_name: bool) -> bool:
+        try:
+            self._fd = places.opened(path)
+            status = os.fstat(self._fd)
+            self._id = status.st_dev, status.st_ino
+            offset = self._known_offset(status, by_its_name=by_its_name)
+            self._beginning = os.pread(self._fd, FIRST_BYTES, 0)
+            self._written_ns = status.st_mtime_ns
+            self._go_on_at(offset)
+        except OSError as error:
+            self.problem = error.strerror
+            self.close()
+            return False
+        self._resume = self.problem = None
+        self._gone_looks = 0
+        if by_its_name:
+            self._copied = None
+        return True
+
+    def _known_offset(self, status: os.stat_result, *, by_its_name: bool) -> int:
+        """How far the file that was opened has been read already."""
+        resume, copied = self._resume, self._copied
+        if resume is not None and resume.is_of(status) and resume.fits(self._fd):
+            return resume.offset
+        left = self._done.get(status.st_ino)
+        if left is not None and is_left(self._fd, left):
+            return left[0]
+        if not by_its_name and copied is not None and copied.fits(self._fd):
+            return copied.offset
+        return 0
+
+    def _written_since_then(self, path: Path, resume: Position) -> list[Path]:
+        """What is to be read before the path, at the start."""
+        try:
+            here = resume.is_of(path.stat())
+        except OSError:
+            here = False
+        if here:
+            if _fits(resume, path):
+                return []
+        elif resume.offset:
+            for file in places.with_inode(path, resume.device, resume.inode):
+                if _fits(resume, file):
+                    return [file]  # what came after it follows when it is done
+        self._copied = resume
+        return self._unread(path, resume.written_ns) if resume.written_ns else []
+
+    def _unread(self, path: Path, after_ns: int) -> list[Path]:
+        return places.unread(self._wanted or path, path, after_ns, self._left_at)
+
+    def _left_at(self, file: Path, inode: int) -> int | None:
+        """Up to where a file was read; None when it is not known, or another with its inode."""
+        left = self._done.get(inode)
+        return left[0] if left is not None and _holds(file, lambda fd: is_left(fd, left)) else None
 
     def _finish(self) -> None:
         """This file is done; what rotation put between it and the path comes next."""
-        status = os.fstat(self._fd)
-        self._done.append(status.st_ino)
-        path = self._path()
-        if path is not None and not self._next:
-            self._next = _turned_since(path, status.st_mtime_ns, set(self._done))
+        self._remember(self._id[1], left_at(self._offset, self._lines.seen))
+        with contextlib.suppress(OSError):
+            path = self._path()
+            if path is not None and not self._next:
+                self._next = self._unread(path, self._written_ns)
         self.close()
 
-    def _whole(self, chunk: bytes) -> bytes:
-        """The whole lines that `chunk` completes; what is left is kept for the next."""
-        end = chunk.rfind(b"\n") + 1
-        if self._dropping:
-            start = chunk.find(b"\n") + 1
-            if not start:
-                return b""
-            self._dropping, self._rest = False, chunk[end:]
-            return chunk[start:end]
-        if not end:
-            self._rest += chunk
-            if len(self._rest) <= LONGEST_LINE:
-                return b""
-            cut, self._rest, self._dropping = self._rest[:LONGEST_LINE], b"", True
-            return cut + b"\n"
-        block, self._rest = self._rest + chunk[:end], chunk[end:]
-        return block
+    def _remember(self, inode: int, left: Left) -> None:
+        self._done.pop(inode, None)
+        self._done[inode] = left
+        while len(self._done) > KNOWN_FILES:
+            del self._done[next(iter(self._done))]
 
-    def _open(self) -> bool:
-        path = self._path()
-        if path is None:
-            self.problem = "there is no such file"
-            return False
-        resume, self._resume = self._resume, None
-        for candidate in [*self._next, *_candidates(path, resume)]:
-            self._next = self._next[1:]
-            try:
-                # Not blocking: a named pipe in the file's place must not hold the thread.
-                self._fd = os.open(candidate, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-                if resume is None or self._take_up(resume) or candidate == path:
-                    self.problem = None
-                    return True
-            except OSError as error:
-                self.problem = error.strerror
+    def _leave_out(self, path: Path) -> None:
+        """What stands in this file already is not counted, whenever its turn comes."""
+        try:
+            fd = places.opened(path)
+        except OSError:
+            return
+        try:
+            status = os.fstat(fd)
+            left = left_at(status.st_size, bytes_before(fd, status.st_size))
+            self._remember(status.st_ino, left)
+        finally:
+            os.close(fd)
+
+    def _was_cut(self) -> None:
+        """Read it from its start; before that, what a copy has of lines that nobody saw here."""
+        known, path = self.position, self._path()
+        self._from_start()
+        if known is None or not known.offset or path is None:
+            return
+        files = self._unread(path, self._written_ns)
+        if copies := [file for file in files if _fits(known, file)]:
             self.close()
-        self._resume = resume
-        return False
+            self._copied, self._next = known, copies[-1:]
 
-    def _take_up(self, resume: Position) -> bool:
-        """Go on where it was left, if this is the file it was left in."""
-        status = os.fstat(self._fd)
-        if (status.st_dev, status.st_ino) != (resume.device, resume.inode):
-            return False
-        beginning = os.pread(self._fd, len(resume.beginning) // 2, 0)
-        before = self._ahead_of(resume.offset)
-        same = beginning.hex() == resume.beginning and before.hex().endswith(resume.before)
-        if same and resume.offset <= status.st_size:
-            self._offset, self._beginning, self._before = resume.offset, beginning, before
-        return True
+    def _from_start(self) -> None:
+        self._offset, self._beginning, self._lines = 0, b"", Splitter()
 
-    def _restart(self) -> None:
-        self._offset, self._rest, self._dropping = 0, b"", False
-        self._beginning = self._before = b""
+    def _go_on_at(self, offset: int) -> None:
+        """Raises :class:`OSError`."""
+        self._offset, self._lines = offset, Splitter(bytes_before(self._fd, offset))
 
     def _same_file(self) -> bool:
         """Whether the file still starts as it did, and what was read last is still there: in a cut
         file that grew back fast it is not."""
         now = os.pread(self._fd, FIRST_BYTES, 0)
-        known, self._beginning = self._beginning, now
-        return now.startswith(known) and self._ahead_of(self._offset).endswith(self._before)
-
-    def _ahead_of(self, offset: int) -> bytes:
-        start = max(0, offset - FIRST_BYTES)
-        return os.pread(self._fd, offset - start, start)
+        same = now.startswith(self._beginning)
+        if same and bytes_before(self._fd, self._offset).endswith(self._lines.seen):
+            self._beginning = now
+            return True
+        return False
 
     def _moved_away(self) -> bool:
-        path = self._path()
-        if path is None:
-            return False
+        """Whether there is something to be read elsewhere."""
         try:
-            there, here = path.stat(), os.fstat(self._fd)
+            path = self._path()
+            there = None if path is None else path.stat()
         except OSError:
             return False  # gone, and nothing new yet: its writer may still be writing
-        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+        if path is None or there is None:
+            return False
+        if (there.st_dev, there.st_ino) != self._id:
+            return True
+        several = self._wanted is not None and places.is_wild(self._wanted)
+        return several and bool(self._unread(path, self._written_ns))
 
-
-def _candidates(path: Path, resume: Position | None) -> Iterator[Path]:
-    """The path; before it, the file that stood there when we stopped, if it was rotated since."""
-    if resume is not None:
+    def _see_whether_it_is_gone(self) -> None:
         try:
-            siblings = [Path(entry) for entry in os.scandir(path.parent) if _is(entry, resume)]
+            gone = os.fstat(self._fd).st_nlink == 0
         except OSError:
-            siblings = []
-        yield from (sibling for sibling in siblings if sibling != path)
-    yield path
+            return
+        self._gone_looks = self._gone_looks + 1 if gone else 0
+        if gone:
+            self.problem = DELETED
+        if self._gone_looks > GONE_LOOKS:
+            self._finish()
 
 
-def _is(entry: os.DirEntry[str], position: Position) -> bool:
-    return entry.inode() == position.inode and entry.is_file(follow_symlinks=False)
+def _fits(position: Position, file: Path) -> bool:
+    """Whether all that was read stands in that file."""
+    return _holds(file, position.fits)
 
 
-def _turned_since(path: Path, after_ns: int, done: set[int]) -> list[Path]:
-    """Files that were rotated away from `path` and last written since, in that order. Compressed
-    ones are not among them."""
-    found = []
+def _holds(file: Path, what: Callable[[int], bool]) -> bool:
     try:
-        for entry in os.scandir(path.parent):
-            if entry.name == path.name or not _is_turned(entry.name, path):
-                continue
-            status = entry.stat(follow_symlinks=False)
-            known = status.st_ino in done
-            if (
-                entry.is_file(follow_symlinks=False)
-                and status.st_mtime_ns >= after_ns
-                and not known
-            ):
-                found.append((status.st_mtime_ns, Path(entry.path)))
+        fd = places.opened(file)
+        try:
+            return what(fd)
+        finally:
+            os.close(fd)
     except OSError:
-        return []
-    return [file for _, file in sorted(found)]
-
-
-def _is_turned(name: str, path: Path) -> bool:
-    """Whether `name` is what rotation makes of `path`'s name."""
-    if name.startswith(path.name):
-        return _TURNED.fullmatch(name.removeprefix(path.name)) is not None
-    middle = name.removeprefix(path.stem).removesuffix(path.suffix)
-    return len(middle) + len(path.name) == len(name) and _TURNED.fullmatch(middle) is not None
+        return False

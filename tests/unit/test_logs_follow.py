@@ -22,7 +22,9 @@ from exporter.config import Followed
 from exporter.logs import follow
 from exporter.logs.follow import Follower
 from exporter.logs.patterns import LONGEST_SEARCHED, matching_lines, without_endless_lines
-from exporter.logs.tail import LONGEST_LINE, Position, Tail
+from exporter.logs.position import Position
+from exporter.logs.splitting import LONGEST_LINE
+from exporter.logs.tail import Tail
 from exporter.metrics import Metrics
 
 PATTERNS = {"failed": r"Request failed|Timeout", "numbers": r"^\d+ .*end$"}
@@ -326,7 +328,7 @@ async def test_json_lines_are_looked_through_by_their_message(path: Path) -> Non
 
 
 async def test_a_reload_keeps_the_place_and_drops_what_is_gone(path: Path) -> None:
-    """A new pattern starts to count; a file that is no longer named has no series."""
+    """A new pattern starts to count; what is no longer named, file or pattern, has no series."""
     path.touch()
     bot = Bot(path, Kept())
     await bot.counts()
@@ -335,6 +337,7 @@ async def test_a_reload_keeps_the_place_and_drops_what_is_gone(path: Path) -> No
     await bot.follower.step()
     value = bot.registry.get_sample_value
     assert value("quant_log_matches_total", {"file": "bot", "pattern": "late"}) == 1
+    assert value("quant_log_matches_total", {"file": "bot", "pattern": "failed"}) is None
     bot.follower.apply({})
     await bot.follower.step()
     assert value("quant_log_followed_lines_total", {"file": "bot"}) is None

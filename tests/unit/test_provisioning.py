@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import orjson
 import yaml
 
 from tests.boards import BOARDS, ROOT
@@ -76,3 +78,12 @@ def test_home_is_the_overview_wherever_grafana_runs() -> None:
 def test_nobody_looks_without_a_password_where_others_can_come() -> None:
     """A VPS is on the internet: no anonymous viewer there."""
     assert "ANONYMOUS_ENABLED" not in (ROOT / "deploy/files/grafana.conf").read_text()
+
+
+def test_a_line_in_loki_leads_to_its_run() -> None:
+    """By a pattern that fits what the exporter writes, and an address that only the reader sees."""
+    (field,) = SOURCES["quant-loki"]["jsonData"]["derivedFields"]
+    line = orjson.dumps({"message": 'a "run_id" of old', "run_id": "01a210f5369a"}).decode()
+    assert re.findall(field["matcherRegex"], line) == ["01a210f5369a"]
+    assert field["url"] == "$EXPORTER_URL/runs/$${__value.raw}"
+    assert "EXPORTER_URL: ${EXPORTER_URL:-" in (ROOT / "docker-compose.yml").read_text()

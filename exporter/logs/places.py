@@ -1,0 +1,126 @@
+"""Which files a followed path means: the one that is being written, and those it was before.
+
+The path's name may have wildcards, for programs that put the day into it
+(``quant_????-??-??.log``); then the file that was written last is the one. What rotation made of
+it, under any name that rotation gives, holds the lines that came before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+_WILD = re.compile(r"[*?\[]")
+_PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".lz4", ".tar")
+_TURNED = re.compile(r"[.\-_]?\d[\d.\-_:T]*")
+"""What rotation puts into a name: bot.log.1, bot.log-20261124, bot.2026-11-24_00-00-00.log."""
+
+_Found = tuple[Path, os.stat_result]
+
+
+def is_wild(path: Path) -> bool:
+    """Whether the path stands for several files, of which the newest is meant."""
+    return _WILD.search(path.name) is not None
+
+
+def current(wanted: Path) -> Path | None:
+    """The file that is written, or None. Raises :class:`OSError` for a folder that cannot be
+    read."""
+    if not is_wild(wanted):
+        return wanted
+    files = list(_files(wanted.parent, lambda name: _means(wanted, name)))
+    return max(files, key=_age)[0] if files else None
+
+
+def opened(path: Path) -> int:
+    """A file descriptor. Raises :class:`OSError`, also for what is no file: merely to open a named
+    pipe is noticed at its other end."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def with_inode(path: Path, device: int, inode: int) -> list[Path]:
+    """Files beside `path`, under other names, that have this inode."""
+    return [
+        file
+        for file, status in _beside(path, lambda place, name: True)
+        if (status.st_dev, status.st_ino) == (device, inode)
+    ]
+
+
+def unread(
+    wanted: Path, path: Path, after_ns: int, left_at: Callable[[Path, int], int | None]
+) -> list[Path]:
+    """Files that were `path` before, or that `wanted` means as well, with something in them that
+    was not read: written since `after_ns`, or longer than they were when they were left (`left_at`,
+    by file and inode).
+
+    In the order in which they were written. Compressed ones are not among them.
+    """
+
+    def fits(place: Path, name: str) -> bool:
+        return _is_turned(name, place) or _means(wanted, name)
+
+    found = []
+    for file in _beside(path, fits):
+        status, left = file[1], left_at(file[0], file[1].st_ino)
+        if status.st_size > left if left is not None else status.st_mtime_ns >= after_ns:
+            found.append(file)
+    return [file for file, _ in sorted(found, key=_age)]
+
+
+def others(wanted: Path, path: Path) -> list[Path]:
+    """What a path with wildcards means besides `path`, newest last."""
+    found = _beside(path, lambda _, name: _means(wanted, name))
+    return [file for file, _ in sorted(found, key=_age)]
+
+
+def _means(wanted: Path, name: str) -> bool:
+    return is_wild(wanted) and fnmatchcase(name, wanted.name) and not name.endswith(_PACKED)
+
+
+def _is_turned(name: str, path: Path) -> bool:
+    """Whether `name` is what rotation makes of `path`'s name."""
+    if name.startswith(path.name):
+        return _TURNED.fullmatch(name.removeprefix(path.name)) is not None
+    middle = name.removeprefix(path.stem).removesuffix(path.suffix)
+    return len(middle) + len(path.name) == len(name) and _TURNED.fullmatch(middle) is not None
+
+
+def _age(found: _Found) -> tuple[int, str]:
+    return found[1].st_mtime_ns, found[0].name
+
+
+def _beside(path: Path, fits: Callable[[Path, str], bool]) -> Iterator[_Found]:
+    """Fitting files in the path's folder without itself; for a link, in its target's folder too."""
+    places = [path, path.resolve()] if path.is_symlink() else [path]
+    for folder in dict.fromkeys(place.parent for place in places):
+        here = [place for place in places if place.parent == folder]
+        names = {place.name for place in here}
+
+        def wanted(name: str, here: list[Path] = here, names: set[str] = names) -> bool:
+            return name not in names and any(fits(place, name) for place in here)
+
+        with contextlib.suppress(OSError):
+            yield from _files(folder, wanted)
+
+
+def _files(folder: Path, fits: Callable[[str], bool]) -> Iterator[_Found]:
+    """Regular files; one that vanishes meanwhile is left out."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                if fits(entry.name) and entry.is_file(follow_symlinks=False):
+                    yield Path(entry.path), entry.stat(follow_symlinks=False)
+            except OSError:
+                continue

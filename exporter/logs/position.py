@@ -1,0 +1,87 @@
+"""How far a file was read, told so that the file is known again under another name, and another
+file in its place is not taken for it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+FIRST_BYTES = 64
+"""How much of a file's beginning, and of what stands before the place that was reached, tells it
+from another that got its inode, or from what was written after it was cut."""
+
+Left = tuple[int, int]
+"""Up to where a file was read before another's turn came, and a checksum of what stands there."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Up to where a file has been read."""
+
+    device: int
+    inode: int
+    offset: int
+    """Bytes, always just behind a line feed (or inside a line that is being left out)."""
+    beginning: str
+    """The file's first bytes, as hex."""
+    before: str = ""
+    """The bytes before the offset, as hex."""
+    written_ns: int = 0
+    """When the file was written last, as far as it was read."""
+    done: tuple[tuple[int, int, int], ...] = ()
+    """Files that were read before: inode, offset, checksum; the newest last."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For the state."""
+        return vars(self) | {"done": [list(entry) for entry in self.done]}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Position | None:
+        """The inverse; None for anything else."""
+        try:
+            done = [entry for entry in data.get("done", ()) if isinstance(entry, list)]
+            position = cls(
+                int(data["device"]), int(data["inode"]), int(data["offset"]),
+                str(data["beginning"]), str(data.get("before", "")),
+                int(data.get("written_ns", 0)),
+                tuple((int(inode), int(offset), int(check)) for inode, offset, check in done),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+        return position if position.offset >= 0 else None
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether it is the same file, or one that got its inode."""
+        return (status.st_dev, status.st_ino) == (self.device, self.inode)
+
+    def fits(self, fd: int) -> bool:
+        """Whether all that was read stands in this file; true of a copy, too."""
+        beginning = os.pread(fd, len(self.beginning) // 2, 0)
+        return (
+            os.fstat(fd).st_size >= self.offset
+            and beginning.hex() == self.beginning
+            and bytes_before(fd, self.offset).hex().endswith(self.before)
+        )
+
+
+NOWHERE = Position(0, 0, 0, "")
+"""In no file yet."""
+
+
+def bytes_before(fd: int, offset: int) -> bytes:
+    """What stands just before `offset`."""
+    start = max(0, offset - FIRST_BYTES)
+    return os.pread(fd, offset - start, start)
+
+
+def left_at(offset: int, before: bytes) -> Left:
+    """To be remembered of a file whose turn is over; `before` stands before `offset`."""
+    return offset, crc32(before)
+
+
+def is_left(fd: int, left: Left) -> bool:
+    """Whether this is the file of which that was remembered."""
+    offset = left[0]
+    return os.fstat(fd).st_size >= offset and left_at(offset, bytes_before(fd, offset)) == left

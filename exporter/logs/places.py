@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from pathlib import Path
 
 _WILD = re.compile(r"[*?\[]")
@@ -58,35 +58,38 @@ def with_inode(path: Path, device: int, inode: int) -> list[Path]:
     ]
 
 
-def unread(
-    wanted: Path, path: Path, after_ns: int, left_at: Callable[[Path, int], int | None]
-) -> list[Path]:
-    """Files that were `path` before, or that `wanted` means as well, with something in them that
-    was not read: written since `after_ns`, or longer than they were when they were left (`left_at`,
-    by file and inode).
-
-    In the order in which they were written. Compressed ones are not among them.
-    """
+def relatives(wanted: Path, path: Path) -> list[Path]:
+    """Files that were `path` before, or that `wanted` means or meant as well, in the order in which
+    they were written. Compressed ones are not among them."""
 
     def fits(place: Path, name: str) -> bool:
-        return _is_turned(name, place) or _means(wanted, name)
+        return _is_turned(name, place) or _means(wanted, name) or _is_turned_of_any(wanted, name)
 
-    found = []
-    for file in _beside(path, fits):
-        status, left = file[1], left_at(file[0], file[1].st_ino)
-        if status.st_size > left if left is not None else status.st_mtime_ns >= after_ns:
-            found.append(file)
-    return [file for file, _ in sorted(found, key=_age)]
+    return [file for file, _ in sorted(_beside(path, fits), key=_age)]
 
 
 def others(wanted: Path, path: Path) -> list[Path]:
     """What a path with wildcards means besides `path`, newest last."""
-    found = _beside(path, lambda _, name: _means(wanted, name))
-    return [file for file, _ in sorted(found, key=_age)]
+    fitting = _beside(path, lambda _, name: _means(wanted, name))
+    return [file for file, _ in sorted(fitting, key=_age)]
 
 
 def _means(wanted: Path, name: str) -> bool:
     return is_wild(wanted) and fnmatchcase(name, wanted.name) and not name.endswith(_PACKED)
+
+
+def _is_turned_of_any(wanted: Path, name: str) -> bool:
+    """Whether rotation made it of a name that a path with wildcards means."""
+    if not is_wild(wanted):
+        return False
+    stem, suffix = (_inner(translate(part)) for part in (wanted.stem, wanted.suffix))
+    turned = f"(?:{_TURNED.pattern})?"
+    return re.fullmatch(f"{stem}{turned}{suffix}{turned}", name) is not None
+
+
+def _inner(pattern: str) -> str:
+    r"""Of fnmatch's (?s:…)\Z or \z what is within."""
+    return f"(?:{pattern[pattern.index(':') + 1 : pattern.rindex(')')]})"
 
 
 def _is_turned(name: str, path: Path) -> bool:

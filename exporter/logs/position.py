@@ -6,14 +6,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 FIRST_BYTES = 64
 """How much of a file's beginning, and of what stands before the place that was reached, tells it
 from another that got its inode, or from what was written after it was cut."""
-
-Left = tuple[int, int]
-"""Up to where a file was read before another's turn came, and a checksum of what stands there."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +70,3 @@ def bytes_before(fd: int, offset: int) -> bytes:
     """What stands just before `offset`."""
     start = max(0, offset - FIRST_BYTES)
     return os.pread(fd, offset - start, start)
-
-
-def left_at(offset: int, before: bytes) -> Left:
-    """To be remembered of a file whose turn is over; `before` stands before `offset`."""
-    return offset, crc32(before)
-
-
-def is_left(fd: int, left: Left) -> bool:
-    """Whether this is the file of which that was remembered."""
-    offset = left[0]
-    return os.fstat(fd).st_size >= offset and left_at(offset, bytes_before(fd, offset)) == left

@@ -8,20 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from exporter.logs import places
-from exporter.logs.position import (
-    FIRST_BYTES,
-    NOWHERE,
-    Left,
-    Position,
-    bytes_before,
-    is_left,
-    left_at,
-)
+from exporter.logs.position import FIRST_BYTES, NOWHERE, Position, bytes_before
 from exporter.logs.splitting import Splitter
+from exporter.logs.visited import KNOWN_FILES, Visited, begins, fits
 
 CHUNK_BYTES = 1 << 18
 """Small enough that looking through one holds the other threads for a few milliseconds only."""
-KNOWN_FILES = 32
 GONE_LOOKS = 60
 """Looks at a file that was deleted, with nothing in its place and nothing new in it, until it is
 given back: it takes room on the disk as long."""
@@ -51,9 +43,7 @@ class Tail:
         self._offset = self._written_ns = self._gone_looks = 0
         self._beginning = b""
         self._lines = Splitter()
-        self._done: dict[int, Left] = {}
-        for inode, *left in position.done if position else ():
-            self._done[inode] = (left[0], left[1])
+        self._visited = Visited(position.done if position else ())
         self._next: list[Path] = []
         self.behind_bytes = 0
         """What is in the file and not yet read."""
@@ -71,7 +61,7 @@ class Tail:
             self._beginning.hex(),
             self._lines.seen_whole.hex(),
             self._written_ns,
-            tuple((inode, *left) for inode, left in self._done.items()),
+            self._visited.entries,
         )
 
     def skip_to_end(self) -> None:
@@ -88,9 +78,9 @@ class Tail:
             self._stumble(error)
             return
         with contextlib.suppress(OSError):
-            if self._wanted is not None and (path := self._path()) is not None:
-                for other in places.others(self._wanted, path)[-KNOWN_FILES:]:
-                    self._leave_out(other)
+            if (path := self._path()) is not None:
+                for other in self._others(path):
+                    self._visited.leave_out(other)
 
     def read_what_comes(self) -> None:
         """There is no file: the one that comes is new from its start, after a restart too."""
@@ -149,7 +139,9 @@ class Tail:
         """What comes next in the file; nothing and no file open when another is to be read first.
         Raises :class:`OSError`."""
         status = os.fstat(self._fd)
-        if status.st_size < self._offset or not self._same_file():
+        cut = status.st_size < self._offset or not self._same_file()
+        # At the start of a file nothing can be missing from it; it may have come and gone.
+        if cut or (not self._offset and status.st_mtime_ns != self._written_ns):
             self._was_cut()
             if self._fd < 0:
                 return b""
@@ -180,9 +172,9 @@ class Tail:
             self._fd = places.opened(path)
             status = os.fstat(self._fd)
             self._id = status.st_dev, status.st_ino
+            self._written_ns = status.st_mtime_ns
             offset = self._known_offset(status, by_its_name=by_its_name)
             self._beginning = os.pread(self._fd, FIRST_BYTES, 0)
-            self._written_ns = status.st_mtime_ns
             self._go_on_at(offset)
         except OSError as error:
             self.problem = error.strerror
@@ -198,13 +190,12 @@ class Tail:
         """How far the file that was opened has been read already."""
         resume, copied = self._resume, self._copied
         if resume is not None and resume.is_of(status) and resume.fits(self._fd):
+            self._written_ns = resume.written_ns or self._written_ns
             return resume.offset
-        left = self._done.get(status.st_ino)
-        if left is not None and is_left(self._fd, left):
-            return left[0]
+        offset = self._visited.read_up_to(self._fd) or 0
         if not by_its_name and copied is not None and copied.fits(self._fd):
-            return copied.offset
-        return 0
+            offset = max(offset, copied.offset)
+        return offset
 
     def _written_since_then(self, path: Path, resume: Position) -> list[Path]:
         """What is to be read before the path, at the start."""
@@ -213,61 +204,59 @@ class Tail:
         except OSError:
             here = False
         if here:
-            if _fits(resume, path):
+            if fits(resume, path):
                 return []
         elif resume.offset:
             for file in places.with_inode(path, resume.device, resume.inode):
-                if _fits(resume, file):
+                if fits(resume, file):
                     return [file]  # what came after it follows when it is done
         self._copied = resume
         return self._unread(path, resume.written_ns) if resume.written_ns else []
 
     def _unread(self, path: Path, after_ns: int) -> list[Path]:
-        return places.unread(self._wanted or path, path, after_ns, self._left_at)
+        """What rotation put between the file that was read and the path."""
+        files = places.relatives(self._wanted or path, path)
+        return [file for file in files if self._visited.has_more(file, after_ns)]
 
-    def _left_at(self, file: Path, inode: int) -> int | None:
-        """Up to where a file was read; None when it is not known, or another with its inode."""
-        left = self._done.get(inode)
-        return left[0] if left is not None and _holds(file, lambda fd: is_left(fd, left)) else None
+    def _others(self, path: Path) -> list[Path]:
+        """The newest of the other files that the path, with wildcards, means."""
+        return [] if self._wanted is None else places.others(self._wanted, path)[-KNOWN_FILES:]
 
     def _finish(self) -> None:
         """This file is done; what rotation put between it and the path comes next."""
-        self._remember(self._id[1], left_at(self._offset, self._lines.seen))
+        self._visited.remember(self._id[1], self._offset, self._lines.seen)
         with contextlib.suppress(OSError):
             path = self._path()
             if path is not None and not self._next:
                 self._next = self._unread(path, self._written_ns)
         self.close()
 
-    def _remember(self, inode: int, left: Left) -> None:
-        self._done.pop(inode, None)
-        self._done[inode] = left
-        while len(self._done) > KNOWN_FILES:
-            del self._done[next(iter(self._done))]
-
-    def _leave_out(self, path: Path) -> None:
-        """What stands in this file already is not counted, whenever its turn comes."""
-        try:
-            fd = places.opened(path)
-        except OSError:
-            return
-        try:
-            status = os.fstat(fd)
-            left = left_at(status.st_size, bytes_before(fd, status.st_size))
-            self._remember(status.st_ino, left)
-        finally:
-            os.close(fd)
-
     def _was_cut(self) -> None:
-        """Read it from its start; before that, what a copy has of lines that nobody saw here."""
+        """Read it from its start; before that, what copies have of lines that nobody saw here."""
         known, path = self.position, self._path()
         self._from_start()
-        if known is None or not known.offset or path is None:
+        if known is None or path is None:
             return
-        files = self._unread(path, self._written_ns)
-        if copies := [file for file in files if _fits(known, file)]:
+        now = os.pread(self._fd, FIRST_BYTES, 0)
+        copies = self._unread(path, self._written_ns)
+        if known.offset:
+            copies = [file for file in copies if fits(known, file)][-1:]
+        elif self._is_named(path):
+            # One that begins as the file does is being made, and the file is not yet cut.
+            copies = [file for file in copies if not begins(file, now)]
+        else:
+            return  # it was renamed; what came after it follows when it is done
+        if copies:
             self.close()
-            self._copied, self._next = known, copies[-1:]
+            self._copied, self._next = known, copies
+
+    def _is_named(self, path: Path) -> bool:
+        """Whether the path leads to this file."""
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._id
 
     def _from_start(self) -> None:
         self._offset, self._beginning, self._lines = 0, b"", Splitter()
@@ -290,15 +279,20 @@ class Tail:
         """Whether there is something to be read elsewhere."""
         try:
             path = self._path()
-            there = None if path is None else path.stat()
+            if path is None:
+                return False
+            if path.exists() and not self._is_named(path):
+                return True
+            # Gone, and nothing new yet: its writer may still be writing, or have begun another that
+            # is gone as well.
+            others = self._others(path) if path.exists() else self._unread(path, self._written_ns)
         except OSError:
-            return False  # gone, and nothing new yet: its writer may still be writing
-        if path is None or there is None:
             return False
-        if (there.st_dev, there.st_ino) != self._id:
-            return True
-        several = self._wanted is not None and places.is_wild(self._wanted)
-        return several and bool(self._unread(path, self._written_ns))
+        return any(
+            self._visited.has_more(file, self._written_ns)
+            for file in others
+            if not self._is_named(file)
+        )
 
     def _see_whether_it_is_gone(self) -> None:
         try:
@@ -310,19 +304,3 @@ class Tail:
             self.problem = DELETED
         if self._gone_looks > GONE_LOOKS:
             self._finish()
-
-
-def _fits(position: Position, file: Path) -> bool:
-    """Whether all that was read stands in that file."""
-    return _holds(file, position.fits)
-
-
-def _holds(file: Path, what: Callable[[int], bool]) -> bool:
-    try:
-        fd = places.opened(file)
-        try:
-            return what(fd)
-        finally:
-            os.close(fd)
-    except OSError:
-        return False

@@ -124,6 +124,77 @@ async def test_what_only_the_copy_has_of_a_cut_file_is_counted(path: Path, resta
     assert await lines(bot) == (before or 0) + 6
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_what_came_and_was_cut_within_one_look_is_counted(path: Path, restart: bool) -> None:
+    """Twice: the file was empty at the last look, and it is empty or new again."""
+    path.touch()
+    state = Kept()
+    os.utime(path, (1, 1))  # two times within a tick of the file system are one
+    bot = await new(path, state)
+    if restart:
+        await bot.follower.stop()
+        bot = Bot(path, state)
+    for number in (2, 1):
+        add(path, b"1\n2\n")
+        shutil.copy(path, path.with_name(f"bot.log.{number}"))
+        path.write_bytes(b"")
+    assert await lines(bot) == 4
+    add(path, b"3\n")
+    assert await lines(bot) == 5
+
+
+async def test_a_copy_that_is_being_made_is_not_read(path: Path) -> None:
+    """Nor one that is whole while the file is not yet cut; afterwards only what was not read."""
+    path.touch()
+    bot, copy = await new(path), path.with_name("bot.log.1")
+    add(path, b"1\n2\n")
+    copy.touch()
+    assert await lines(bot) == 2
+    path.write_bytes(b"")
+    await bot.counts()
+    add(path, b"3\n4\n")
+    copy.write_bytes(b"3")
+    os.utime(copy)
+    assert await lines(bot) == 4
+    add(path, b"5\n")
+    copy.write_bytes(path.read_bytes())
+    path.write_bytes(b"6\n")
+    assert await lines(bot) == 6
+
+
+async def test_what_was_turned_is_read_before_there_is_a_new_file(path: Path) -> None:
+    """logrotate's `nocreate`, twice: the program may not write again for days."""
+    path.touch()
+    bot = await new(path)
+    for number in (2, 1):
+        add(path, b"1\n2\n")
+        path.rename(path.with_name(f"bot.log.{number}"))
+    assert await lines(bot) == 4
+    assert await lines(bot) == 4
+    add(path.with_name("bot.log.1"), b"3\n")
+    assert await lines(bot) == 5
+    path.write_bytes(b"4\n")
+    assert await lines(bot) == 6
+
+
+async def test_parts_of_days_that_are_over_are_read(tmp_path: Path) -> None:
+    """Turned by size, then the day was over, all while the exporter was down."""
+    state, wanted = Kept(), tmp_path / "quant_????-??-??.log"
+    day = tmp_path / "quant_2026-11-23.log"
+    day.touch()
+    bot = await new(wanted, state)
+    add(day, b"1\n")
+    await bot.counts()
+    await bot.follower.stop()
+    for part in range(1, 4):
+        add(day, b"more\n")
+        day.rename(tmp_path / f"quant_2026-11-23.2026-11-23_0{part}-00-00_000000.log")
+        day.touch()
+    add(day, b"5\n")
+    (tmp_path / "quant_2026-11-24.log").write_bytes(b"6\n")
+    assert await lines(Bot(wanted, state)) == 5
+
+
 async def test_what_was_compressed_costs_no_other_file(path: Path) -> None:
     """The exporter was down, the file was turned twice, the older part is an archive by now."""
     path.touch()

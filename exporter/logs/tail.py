@@ -14,6 +14,8 @@ from exporter.logs.visited import KNOWN_FILES, Visited, begins, fits
 
 CHUNK_BYTES = 1 << 18
 """Small enough that looking through one holds the other threads for a few milliseconds only."""
+MOST_TRIES = 100
+"""To find a turned file under the name that it has just now."""
 GONE_LOOKS = 60
 """Looks at a file that was deleted, with nothing in its place and nothing new in it, until it is
 given back: it takes room on the disk as long."""
@@ -45,6 +47,9 @@ class Tail:
         self._lines = Splitter()
         self._visited = Visited(position.done if position else ())
         self._next: list[Path] = []
+        """To be read before the path."""
+        self._floor_ns = position.written_ns if position else 0
+        """What was written last before this was read, or is not ours."""
         self.behind_bytes = 0
         """What is in the file and not yet read."""
         self.problem: str | None = None
@@ -162,9 +167,14 @@ class Tail:
             return False
         if self._resume is not None:
             self._next = self._written_since_then(path, self._resume)
-        while self._next:
-            if self._enter(self._next.pop(0), by_its_name=False):
+        for _ in range(MOST_TRIES):
+            if not self._next:
+                break
+            if self._enter(self._next[0], by_its_name=False):
                 return True
+            # Its name is another file's by now, or it is gone: rotation goes on while we look.
+            self._next = self._unread(path)
+        self._next = []
         return self._enter(path, by_its_name=True)
 
     def _enter(self, path: Path, *, by_its_name: bool) -> bool:
@@ -176,6 +186,10 @@ class Tail:
             offset = self._known_offset(status, by_its_name=by_its_name)
             self._beginning = os.pread(self._fd, FIRST_BYTES, 0)
             self._go_on_at(offset)
+            if not by_its_name and not status.st_size > offset:
+                self._visited.remember(self._id[1], offset, self._lines.seen)
+                self.close()  # nothing is left of it
+                return False
         except OSError as error:
             self.problem = error.strerror
             self.close()
@@ -184,6 +198,7 @@ class Tail:
         self._gone_looks = 0
         if by_its_name:
             self._copied = None
+        self._floor_ns = self._floor_ns or self._written_ns
         return True
 
     def _known_offset(self, status: os.stat_result, *, by_its_name: bool) -> int:
@@ -211,12 +226,13 @@ class Tail:
                 if fits(resume, file):
                     return [file]  # what came after it follows when it is done
         self._copied = resume
-        return self._unread(path, resume.written_ns) if resume.written_ns else []
+        return self._unread(path) if resume.written_ns else []
 
-    def _unread(self, path: Path, after_ns: int) -> list[Path]:
-        """What rotation put between the file that was read and the path."""
+    def _unread(self, path: Path) -> list[Path]:
+        """What rotation put between the file that was read before and the path. What was there for
+        longer was read then: a folder that is being turned does not show all of it at once."""
         files = places.relatives(self._wanted or path, path)
-        return [file for file in files if self._visited.has_more(file, after_ns)]
+        return [file for file in files if self._visited.has_more(file, self._floor_ns)]
 
     def _others(self, path: Path) -> list[Path]:
         """The newest of the other files that the path, with wildcards, means."""
@@ -226,9 +242,9 @@ class Tail:
         """This file is done; what rotation put between it and the path comes next."""
         self._visited.remember(self._id[1], self._offset, self._lines.seen)
         with contextlib.suppress(OSError):
-            path = self._path()
-            if path is not None and not self._next:
-                self._next = self._unread(path, self._written_ns)
+            if (path := self._path()) is not None:
+                self._next = self._unread(path)
+        self._floor_ns = self._written_ns
         self.close()
 
     def _was_cut(self) -> None:
@@ -238,7 +254,7 @@ class Tail:
         if known is None or path is None:
             return
         now = os.pread(self._fd, FIRST_BYTES, 0)
-        copies = self._unread(path, self._written_ns)
+        copies = self._unread(path)
         if known.offset:
             copies = [file for file in copies if fits(known, file)][-1:]
         elif self._is_named(path):
@@ -285,7 +301,7 @@ class Tail:
                 return True
             # Gone, and nothing new yet: its writer may still be writing, or have begun another that
             # is gone as well.
-            others = self._others(path) if path.exists() else self._unread(path, self._written_ns)
+            others = self._others(path) if path.exists() else self._unread(path)
         except OSError:
             return False
         return any(

@@ -56,7 +56,8 @@ class Visited:
 
         def has_more(fd: int) -> bool:
             status, left = os.fstat(fd), self.read_up_to(fd)
-            return status.st_size > left if left is not None else status.st_mtime_ns >= after_ns
+            known_or_new = left is not None or status.st_mtime_ns >= after_ns
+            return known_or_new and status.st_size > (left or 0)
 
         return holds(file, has_more)
 

@@ -90,7 +90,9 @@ class File:
             if self.followed.format == "json":
                 text, broken = flattened(block)
                 counted.broken += broken
-            text = without_endless_lines(text.replace(b"\r\n", b"\n"))
+            if b"\r" in text:  # a hundred times as fast as to look for the pair
+                text = text.replace(b"\r\n", b"\n")
+            text = without_endless_lines(text)
             for name, pattern in self._patterns.items():
                 counted.matches[name] += matching_lines(pattern, text)
         counted.position = self.tail.position

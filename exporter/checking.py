@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from exporter.calendars import CalendarError, Calendars
 from exporter.clock import Clock, iso
 from exporter.config import Config, Mistake
+from exporter.logs import places
 from exporter.slots import next_slot
 from exporter.sources.keys import KeyMissingError, read_key
 from exporter.supply import cache_folder
@@ -45,11 +46,12 @@ def notes(
     now: float,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Mistake]:
-    """What this machine lacks: keys of sources, and programs of tasks, which start in `folder`;
-    tasks that will never run; and calendars that end soon. They are loaded already."""
+    """What this machine lacks: keys of sources, programs of tasks, which start in `folder`, files
+    to follow; tasks that will never run; and calendars that end soon. They are loaded already."""
     return [
         *_keys(config, environ),
         *_programs(config, folder, environ),
+        *_followed(config),
         *_schedules(config, calendars, now),
         *_ends(config, calendars, now),
     ]
@@ -104,6 +106,22 @@ def _programs(config: Config, folder: Path, environ: Mapping[str, str]) -> Itera
             yield Mistake(place, f"there is no file {path}; create it or correct the path")
         elif not os.access(path, os.X_OK):
             yield Mistake(place, f"{path} may not be executed; chmod +x {path}")
+
+
+def _followed(config: Config) -> Iterator[Mistake]:
+    for name, followed in config.logs.follow.items():
+        place, path = f"logs.follow.{name}.path", followed.path
+        try:
+            file = places.current(path)
+            if file is None:
+                raise FileNotFoundError
+            os.close(places.opened(file))
+        except FileNotFoundError:
+            text = f"there is no file {path} yet; it is read from its start once it is there"
+            yield Mistake(place, text)
+        except OSError as error:
+            text = f"{path} cannot be read: {error.strerror}; name a file that may be read"
+            yield Mistake(place, text)
 
 
 def _schedules(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:

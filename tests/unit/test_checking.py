@@ -64,6 +64,26 @@ def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
     ])  # fmt: skip
 
 
+def test_a_file_that_is_not_there_to_be_followed_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path may be mistyped; the program may also not have written yet."""
+    (tmp_path / "here_1.log").touch()
+    (tmp_path / "folder").mkdir()
+    names = {"here": "here_*.log", "late": "late_*.log", "gone": "gone.log", "folder": "folder"}
+    follow = "".join(f"    {name}: {{path: '{path}'}}\n" for name, path in names.items())
+    file = written(tmp_path, f"logs:\n  follow:\n{follow}")
+    note = f"{file}: note: logs.follow"
+    later = "yet; it is read from its start once it is there"
+    assert checked(file, capsys, monkeypatch) == (0, [
+        f"{note}.late.path: there is no file {tmp_path}/late_*.log {later}",
+        f"{note}.gone.path: there is no file {tmp_path}/gone.log {later}",
+        f"{note}.folder.path: {tmp_path}/folder cannot be read: Is a directory; name a file "
+        "that may be read",
+        f"{file}: well: 0 tasks, 0 feeds, 0 strategies",
+    ])  # fmt: skip
+
+
 def test_a_task_that_never_runs_and_a_calendar_that_ends_are_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

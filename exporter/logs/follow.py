@@ -57,7 +57,7 @@ class Counted:
         self.lines += other.lines
         self.broken += other.broken
         self.matches.update(other.matches)
-        self.position = other.position or self.position
+        self.position = other.position
 
 
 class File:

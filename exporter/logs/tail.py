@@ -39,6 +39,8 @@ class Tail:
     ) -> None:
         self._path, self._wanted = path, wanted
         self._resume = position
+        self._left: Position | None = None
+        """Where a file was left whose place no other could take yet."""
         self._copied: Position | None = None
         """What was read of a file that is gone or was cut: a copy is read from there."""
         self._fd, self._id = -1, (0, 0)
@@ -57,9 +59,9 @@ class Tail:
 
     @property
     def position(self) -> Position | None:
-        """Where to go on after a restart; None while no file is open."""
+        """Where to go on after a restart; None while nothing was ever read."""
         if self._fd < 0:
-            return self._resume
+            return self._resume or self._left
         return Position(
             *self._id,
             self._offset - len(self._lines.rest),
@@ -241,6 +243,7 @@ class Tail:
     def _finish(self) -> None:
         """This file is done; what rotation put between it and the path comes next."""
         self._visited.remember(self._id[1], self._offset, self._lines.seen)
+        self._left = self.position
         with contextlib.suppress(OSError):
             if (path := self._path()) is not None:
                 self._next = self._unread(path)
@@ -264,7 +267,8 @@ class Tail:
             return  # it was renamed; what came after it follows when it is done
         if copies:
             self.close()
-            self._copied, self._next = known, copies
+            self._copied = self._left = known
+            self._next = copies
 
     def _is_named(self, path: Path) -> bool:
         """Whether the path leads to this file."""

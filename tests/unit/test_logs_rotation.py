@@ -401,3 +401,20 @@ def test_a_copy_is_read_after_a_burst_that_was_cut(path: Path) -> None:
     while more := list(tail.lines(most_bytes=1)):
         seen += more
     assert [int(line) for line in seen] == list(range(200_001))
+
+
+async def test_what_follows_cannot_be_opened_and_what_was_read_stays_read(path: Path) -> None:
+    """A file was turned, and in its place is one that may not be read: a restart counts nothing of
+    the turned file again, and what comes later is read."""
+    path.touch()
+    state = Kept()
+    bot = await new(path, state)
+    add(path, b"1\n2\n")
+    path.rename(path.with_name("bot.log.1"))
+    path.mkdir()
+    assert await lines(bot) == 2
+    bot = Bot(path, state)  # killed
+    assert await lines(bot) == 0
+    path.rmdir()
+    path.write_bytes(b"3\n")
+    assert await lines(bot) == 1

@@ -90,7 +90,14 @@ class Mask:
             case str():
                 return self.text(value)
             case Mapping():
-                return {self.text(str(k)): self._entry(str(k), v) for k, v in value.items()}
+                name = value.get("name", value.get("key"))
+                told = "value" in value and isinstance(name, str) and NAME_IS_SECRET.match(name)
+                return {
+                    self.text(str(k)): _hidden(v)
+                    if told and k == "value"
+                    else self._entry(str(k), v)
+                    for k, v in value.items()
+                }
             case list() | tuple():
                 return self._row(value)
             case int() | float() if not isinstance(value, bool) and self._forms:

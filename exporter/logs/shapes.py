@@ -11,13 +11,16 @@ MASKED = "***"
 # Whatever stands before one of these belongs to the name: smtp_password, X-API-Key.
 _ENDS = (
     r"(?:(?:api|access|secret|private|routing|integration|service|signing|account|encryption"
-    r"|consumer|session|license|genie)[_\- ]?keys?(?:[_-]?id)?"
+    r"|consumer|session|license|genie|listen|priv)[_\- ]?keys?(?:[_-]?id)?"
     r"|(?:password|passwd|passphrase|passcode|pwd|secret|token|credential|webhook(?:[_-]?url)?"
-    r"|session[_-]?id){plural})"
+    r"|session[_-]?id|mnemonic|seed[_\- ]?phrase){plural})"
 )
 _WHOLE = r"(?:(?:proxy-|x-)?authorization|x-auth[\w-]*|cookie|set-cookie)"
 _NAME = rf"(?:[\w-]*{_ENDS.format(plural='s?')}|{_WHOLE})"
-_WORDS = "key token secret passw passphrase passcode pwd auth credential webhook cookie session"
+_WORDS = (
+    "key token secret passw passphrase passcode pwd auth credential webhook cookie session"
+    " mnemonic seed"
+)
 """One of them is in each such name."""
 _SOME = _ENDS.format(plural="(?:(?<=credential)s)?")
 # Looked for in a text, a name is found by its end: trying every beginning takes the square of the
@@ -86,12 +89,19 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
          r"(?P<keep>discord(?:app)?\.com\\*(?:/|%2f)api\\*(?:/|%2f)(?:v\d+\\*(?:/|%2f))?"
          r"webhooks\\*(?:/|%2f))[^\s\"'<>)\]}?]+",
          rf"\g<keep>{MASKED}"),
+        # A stream of one's own account, at Binance.
+        ("/ws/", r"(?P<keep>/ws/)(?=\w*\d)\w{60,}", rf"\g<keep>{MASKED}"),
+        # Feishu and Lark, Mattermost.
+        ("hook",
+         r"(?P<keep>\b(?:bot\\*(?:/|%2f)v2\\*(?:/|%2f)hook|hooks)\\*(?:/|%2f))"
+         r"(?=[\w\-]*\d)[\w\-]{26,}",
+         rf"\g<keep>{MASKED}"),
         ("office.com hooks.zapier ntfy.sh hc-ping healthchecks deadmanssnitch nosnch"
-         " events.pagerduty maker.ifttt",
+         " events.pagerduty maker.ifttt ftqq.com api.day.app",
          r"(?P<keep>(?:webhook\.office\.com|office\.com\\*/webhook|hooks\.zapier\.com|ntfy\.sh"
          r"|hc-ping\.com|healthchecks\.io\\*/ping"
          r"|deadmanssnitch\.com|nosnch\.in|events\.pagerduty\.com\\*/integration"
-         r"|maker\.ifttt\.com)\\*(?:/|%2f))[^\s\"'<>)\]}]+",
+         r"|maker\.ifttt\.com|s(?:ct)?(?:api)?\.ftqq\.com|api\.day\.app)\\*(?:/|%2f))[^\s\"'<>)\]}]+",
          rf"\g<keep>{MASKED}"),
         ("api.telegram",
          r"(?P<keep>api\.telegram\.org\\*(?:/|%2f)(?:file\\*/)?bot)[^\s/\"'<>\\]+",
@@ -112,6 +122,16 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
          rf"\g<keep>{MASKED}"),
         ("auth",
          r"(?P<keep>\bauth(?:\\*[\"'])?\s*[:=]\s*[\[(])[^\])]+", rf"\g<keep>{MASKED}"),
+        # The words of a wallet.
+        ("mnemonic phrase",
+         r"(?P<keep>\b(?:mnemonic|(?:seed|recovery)[_\- ]?phrase)\W{1,6})"
+         r"(?:[a-z]+\s+){11,23}[a-z]+",
+         rf"\g<keep>{MASKED}"),
+        # An entry that has its name apart: {"name": "api_key", "value": "…"}.
+        ("value",
+         rf"(?P<keep>[\"'](?:name|key|header)\\*[\"']\s*:\s*\\*[\"']{_TELLING_NAME_FROM_HERE}\\*[\"']\s*,\s*"
+         r"\\*[\"']value\\*[\"']\s*:\s*\\*[\"'])[^\"'\\]+",
+         rf"\g<keep>{MASKED}"),
         # Command lines: --api-key 0123…, and keys in prose: "routing key 0123…".
         (_WORDS,
          rf"(?P<keep>(?<![\w-])--?{_TELLING_NAME_FROM_HERE}\s+[\"']?)(?![-\s])[^\s\"'<>\\]+",

@@ -102,6 +102,16 @@ SHAPES = [
     "password := '{}'",
     "api_key -> {}",
     "passcode={}",
+    '{{"name": "X-Api-Key", "value": "{}"}}',
+    "[{{'key': 'api_key', 'value': '{}'}}]",
+    '{{\\"name\\": \\"password\\", \\"value\\": \\"{}\\"}}',
+    "https://open.feishu.cn/open-apis/bot/v2/hook/1f9d-0123456789abcdef-{}",
+    "POST /hooks/0123456789abcdefghij012345{}",
+    "https://sctapi.ftqq.com/{}.send",
+    "https://api.day.app/{}/title",
+    '{{"listenKey":"{}"}}',
+    "privkey={}",
+    "seed phrase: {}",
 ]
 
 
@@ -111,6 +121,21 @@ def logged(mask: Mask, message: str, *args: object, **extra: object) -> str:
     record.__dict__.update(extra)
     line = JsonLines(mask, ManualClock()).make(record)
     return line.content.decode() + Readable(None, "plain").text(json.loads(line.content))
+
+
+@pytest.mark.parametrize("before", ["mnemonic: ", "seed_phrase='", '{"mnemonic": "'])
+def test_a_wallets_words_are_masked(before: str) -> None:
+    """All twelve of them."""
+    words = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+    line = logged(Mask(), before + words)
+    assert "winner" not in line and "yellow" not in line
+
+
+def test_a_field_that_has_its_name_apart_is_masked() -> None:
+    """As headers and environments are listed; other entries stay."""
+    entries = [{"name": "X-API-Key", "value": "x" * 9}, {"key": "limit", "value": "five"}]
+    line = logged(Mask(), "sent", headers=entries)
+    assert "xxx" not in line and "five" in line
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -219,7 +219,7 @@ class Writer:
         return self._db or self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        with suppress(OSError):  # opening the file says it better
+        with suppress(FileExistsError, NotADirectoryError):  # opening the file says it better
             self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.hold()
         aside = database.files_set_aside(self._path)

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,15 @@ async def test_a_migration_that_fails_changes_nothing(path, clock):
     assert (again.fresh, again.healthy) == (False, True)
     await again.close()
     assert not list(path.parent.glob("*.corrupt-*"))
+
+
+async def test_a_folder_that_may_not_be_made_is_said(clock, caplog):
+    """Not that there is no such file. Nobody makes a folder there, root neither."""
+    state = State.open(Path("/sys/quant/state.db"), clock)
+    assert not state.durable
+    await state.close()
+    assert "/sys/quant/state.db cannot be written (" in caplog.text
+    assert "make the file and its folder writable" in caplog.text
 
 
 async def test_a_locked_file_is_waited_for_and_written_later(path, clock, monkeypatch, caplog):

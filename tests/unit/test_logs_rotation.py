@@ -31,6 +31,17 @@ async def new(path: Path, state: Kept | None = None, **config: Any) -> Bot:
     return bot
 
 
+async def stopped_after_a_line(path: Path) -> Kept:
+    """What a follower kept that read one line of a new file, and was stopped."""
+    path.touch()
+    state = Kept()
+    bot = await new(path, state)
+    add(path, b"1\n")
+    await bot.counts()
+    await bot.follower.stop()
+    return state
+
+
 async def lines(bot: Bot) -> float | None:
     return (await bot.counts())[0]
 
@@ -197,12 +208,7 @@ async def test_parts_of_days_that_are_over_are_read(tmp_path: Path) -> None:
 
 async def test_what_was_compressed_costs_no_other_file(path: Path) -> None:
     """The exporter was down, the file was turned twice, the older part is an archive by now."""
-    path.touch()
-    state = Kept()
-    bot = await new(path, state)
-    add(path, b"1\n")
-    await bot.counts()
-    await bot.follower.stop()
+    state = await stopped_after_a_line(path)
     add(path, b"lost\n")
     path.with_name("bot.log.2.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
@@ -213,12 +219,7 @@ async def test_what_was_compressed_costs_no_other_file(path: Path) -> None:
 
 async def test_a_stranger_that_got_the_inode_is_left_alone(path: Path) -> None:
     """The file is gone, and another one in its folder lies where it lay."""
-    path.touch()
-    state = Kept()
-    bot = await new(path, state)
-    add(path, b"1\n")
-    await bot.counts()
-    await bot.follower.stop()
+    state = await stopped_after_a_line(path)
     stranger = path.with_name("other.log")
     stranger.write_bytes(b"not ours\n" * 9)
     state.values["bot"]["inode"] = stranger.stat().st_ino
@@ -229,12 +230,7 @@ async def test_a_stranger_that_got_the_inode_is_left_alone(path: Path) -> None:
 
 async def test_a_turned_file_that_got_the_inode_of_an_old_one_is_read(path: Path) -> None:
     """Among files that were read before, an inode alone says nothing."""
-    path.touch()
-    state = Kept()
-    bot = await new(path, state)
-    add(path, b"1\n")
-    await bot.counts()
-    await bot.follower.stop()
+    state = await stopped_after_a_line(path)
     add(path, b"2\n")
     path.rename(path.with_name("bot.log.2"))
     path.with_name("bot.log.1").write_bytes(b"3\n")

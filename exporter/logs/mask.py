@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -21,6 +21,8 @@ from exporter.logs.shapes import MASKED, NAME_IS_SECRET, OPTION_IS_SECRET, maske
 
 SHORTEST_KNOWN = 6
 """Characters. A shorter one would punch holes into ordinary words: it is masked by shape only."""
+SHORTEST_NUMBER = 12
+"""Digits. `token: 12` counts tokens; a secret in digits alone is long."""
 LONGEST_SPELLED = 500
 """Characters. A longer value is known in its common writings, but not in every mixture of them."""
 
@@ -117,24 +119,23 @@ class Mask:
 
     def _entry(self, name: str, value: Any) -> Any:
         value = self.value(value)
-        # User and password, as requests has them; from a worker process it comes as text.
-        pair = name == "auth" and (
-            isinstance(value, list) or (isinstance(value, str) and value.startswith(("(", "[")))
-        )
-        return _hidden(value) if pair or NAME_IS_SECRET.match(name) else value
+        # User and password, as requests has them, too.
+        login = name in ("auth", "pass") and isinstance(value, str | list)
+        if login or NAME_IS_SECRET.match(name):
+            return _hidden(value, 4 if "pass" in name.lower() else SHORTEST_NUMBER)
+        return value
 
 
-def _hidden(value: Any) -> Any:
-    """`value` with all strings in it replaced. `token: 12` counts tokens; a secret in digits alone
-    is long."""
+def _hidden(value: Any, digits: int = SHORTEST_NUMBER) -> Any:
+    """`value` with all strings in it replaced, and numbers from this length on."""
     match value:
         case str():
             return MASKED if value else value
         case Mapping():
-            return {name: _hidden(inner) for name, inner in value.items()}
+            return {name: _hidden(inner, digits) for name, inner in value.items()}
         case list() | tuple():
-            return [_hidden(inner) for inner in value]
-        case int() | float() if not isinstance(value, bool) and len(str(value)) >= 12:
+            return [_hidden(inner, digits) for inner in value]
+        case int() | float() if not isinstance(value, bool) and len(str(value)) >= digits:
             return MASKED
         case _:
             return value
@@ -156,9 +157,20 @@ def _forms_of(secret: str) -> set[str]:
         repr(secret)[1:-1],
         repr(in_bytes)[2:-1],
         in_bytes.hex(),
+        in_bytes.hex().upper(),
         base64.b64encode(in_bytes).decode().rstrip("="),
         base64.urlsafe_b64encode(in_bytes).decode().rstrip("="),
+        *_within_base64(in_bytes),
     }
+
+
+def _within_base64(secret: bytes) -> Iterator[str]:
+    """What it leaves in base64 of a longer text, wherever it begins there: the digits that depend
+    on nothing else."""
+    for before in range(3):
+        whole = slice((8 * before + 5) // 6, 8 * (before + len(secret)) // 6)
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(bytes(before) + secret).decode()[whole]
 
 
 def _any_writing(secret: str) -> re.Pattern[str]:

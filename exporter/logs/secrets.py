@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from exporter.config import Config
 
@@ -18,9 +18,10 @@ SHORTEST_PATH = 12
 _TELLING = frozenset(
     (
         "KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASS", "PASSPHRASE", "PWD",
-        "PGPASSWORD", "WEBHOOK", "CREDENTIAL", "CREDENTIALS", "DSN",
+        "WEBHOOK", "CREDENTIAL", "CREDS", "CRED", "DSN", "MNEMONIC", "JWT",
     )
 )  # fmt: skip
+_TELLING_ENDS = ("APIKEY", "SECRET", "TOKEN", "PASSWORD", "PASSPHRASE")
 _PLACES = frozenset(("FILE", "PATH", "DIR", "DIRECTORY", "SOCK", "ENV", "NAME", "ID"))
 """A variable that ends so says where a secret is, not what it is."""
 
@@ -49,6 +50,8 @@ def _texts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     for name, value in environ.items():
         if name in named or _tells(name):
             yield value
+        elif "://" in value and "@" in value:
+            yield from _passwords(value)
     yield from _read(files)
     if folder:
         yield from _read(_listed(Path(folder)))
@@ -56,11 +59,21 @@ def _texts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
 
 def _tells(name: str) -> bool:
     words = re.split(r"[^A-Z0-9]+", name.upper())
-    return (
-        name not in ("PWD", "OLDPWD")
-        and words[-1] not in _PLACES
-        and not _TELLING.isdisjoint(words)
-    )
+    if name in ("PWD", "OLDPWD") or (words[-1] in _PLACES and words[-2:] != ["KEY", "ID"]):
+        return False
+    # With what tells several apart: API_KEYS, TOKEN2.
+    roots = {root for word in words for root in (word, word.rstrip("S0123456789"))}
+    return not _TELLING.isdisjoint(roots) or any(root.endswith(_TELLING_ENDS) for root in roots)
+
+
+def _passwords(address: str) -> Iterator[str]:
+    """Of an address like ``DATABASE_URL``."""
+    try:
+        password = urlsplit(address).password or ""
+    except ValueError:
+        return
+    yield password
+    yield unquote(password)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -10,22 +10,28 @@ MASKED = "***"
 
 # Whatever stands before one of these belongs to the name: smtp_password, X-API-Key.
 _ENDS = (
-    r"(?:(?:api|access|secret|private|routing|integration|service|signing|account|encryption"
-    r"|consumer|session|license|genie|listen|priv)[_\- ]?keys?(?:[_-]?id)?"
-    r"|(?:password|passwd|passphrase|passcode|pwd|secret|token|credential|webhook(?:[_-]?url)?"
+    r"(?:(?:api|app|access|secret|private|routing|integration|service|signing|account|encryption"
+    r"|consumer|session|license|genie|listen|priv)(?:[_\- ]|%5f)?keys?(?:[_-]?id)?"
+    r"|(?:password|passwort|passwd|passphrase|passcode|pwd|secret|token|credential|jwt|webhook(?:[_-]?url)?"
     r"|session[_-]?id|mnemonic|seed[_\- ]?phrase){plural})"
 )
+_WHICH = (
+    r"(?:[_-]?v?\d{1,3}|[_-][a-z]|[_-](?:prod|live|paper|test|demo|main|dev|old|new|backup))?"
+    r"(?![a-z0-9])"
+)
+"""Of several accounts: api_key_2, TOKEN_A, password1, secret_prod."""
 _WHOLE = r"(?:(?:proxy-|x-)?authorization|x-auth[\w-]*|cookie|set-cookie)"
-_NAME = rf"(?:[\w-]*{_ENDS.format(plural='s?')}|{_WHOLE})"
+_NAME = rf"(?:[\w-]*{_ENDS.format(plural='s?')}{_WHICH}|{_WHOLE})"
 _WORDS = (
     "key token secret passw passphrase passcode pwd auth credential webhook cookie session"
-    " mnemonic seed"
+    " mnemonic seed jwt"
 )
 """One of them is in each such name."""
-_SOME = _ENDS.format(plural="(?:(?<=credential)s)?")
+_SOME = _ENDS.format(plural="(?:(?<=credential)s)?") + f"(?:{_WHICH})?"
 # Looked for in a text, a name is found by its end: trying every beginning takes the square of the
-# text's length.
-_TELLING_NAME = rf"(?:{_SOME}|(?<![A-Za-z0-9]){_WHOLE})"
+# text's length. Where a text is shown as a program writes it, a line before it ends with \\n.
+_START = r"(?:\b|(?<=\\[nrt]))"
+_TELLING_NAME = rf"(?:{_SOME}|(?:(?<![A-Za-z0-9])|(?<=\\[nrt])){_WHOLE})"
 _TELLING_NAME_FROM_HERE = rf"(?:[\w-]*{_SOME}|{_WHOLE})"
 NAME_IS_SECRET = re.compile(rf"(?:b?[\"'])?{_NAME}s?[\"']?\Z", re.IGNORECASE)
 """Names of fields whose value is a secret, whatever it looks like."""
@@ -36,8 +42,8 @@ OPTION_IS_SECRET = re.compile(rf"(?:b?[\"'])?-{{0,2}}{_NAME}s?[\"']?:?\Z", re.IG
 # the value. A comma or bracket in the middle of an unquoted value belongs to it.
 _PAIR = (
     rf"(?P<name>{_TELLING_NAME})"
-    r"(?P<sign>(?:\\*[\"'])?\s*(?:=>|->|:=|=|:|\u2192|%3d|%3a|\\+u003[da]|(?<=[\"']),)\s*"
-    r"(?:b?\\*(?P<quote>[\"']))?)"
+    r"(?P<sign>(?:[:=]\\*[\"']\s*,|(?:\\*[\"']|%22)?\s*(?:=>|->|:=|=|:|\u2192|%3d|%3a|\\+u003[da]|(?<=[\"']),))\s*"
+    r"(?:(?:[bru]|secret(?:str)?\()?\\*(?P<quote>[\"']))?)"
     r"(?P<value>(?:(?:bearer|basic|token|digest|geniekey|apikey)\s+)?"
     r"(?(quote)(?:(?!(?P=quote))[^\\\r\n]|\\(?!\\{0,20}(?P=quote)).)+"
     r"|(?:[^\s&,;\"'<>\])}\\]|[,;\])}](?=[^\s&,;\"'<>\])}\\]))+))"
@@ -53,10 +59,10 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
          MASKED),
         # Headers that hold several values: to the end of the line, or of the string they stand in.
         ("authorization",
-         r"(?P<keep>\bauthorization\s*:\s*(?:digest|aws4[\w-]*|signature)\s)[^\r\n]+",
+         rf"(?P<keep>{_START}authorization\s*:\s*(?:digest|aws4[\w-]*|signature)\s)[^\r\n]+",
          rf"\g<keep>{MASKED}"),
         ("authorization cookie",
-         r"(?P<keep>\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\s*[:=]\s*)"
+         rf"(?P<keep>{_START}(?:(?:proxy-)?authorization|(?:set-)?cookie)\s*[:=]\s*)"
          r"[^\s\"'\\][^\r\n\"'\\]*",
          rf"\g<keep>{MASKED}"),
         # Addresses: user and password before the host, also with a slash in the password, and
@@ -91,17 +97,23 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
          rf"\g<keep>{MASKED}"),
         # A stream of one's own account, at Binance.
         ("/ws/", r"(?P<keep>/ws/)(?=\w*\d)\w{60,}", rf"\g<keep>{MASKED}"),
-        # Feishu and Lark, Mattermost.
-        ("hook",
-         r"(?P<keep>\b(?:bot\\*(?:/|%2f)v2\\*(?:/|%2f)hook|hooks)\\*(?:/|%2f))"
-         r"(?=[\w\-]*\d)[\w\-]{26,}",
+        # Feishu and Lark, Mattermost, n8n, and whoever else calls it so; what is alive at Kuma's.
+        ("hook heartbeat/ api/push/",
+         r"(?P<keep>\b(?:(?:web)?hooks?|heartbeat|api\\*(?:/|%2f)push)\\*(?:/|%2f))"
+         r"(?=[\w\-/]{0,60}\d)[\w\-/]{16,}+",
+         rf"\g<keep>{MASKED}"),
+        # Of an address that is one long id, a client logs this: "GET /0123…-… HTTP/1.1".
+        ("http/1",
+         r"(?P<keep>\b(?:get|post|head) /)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}",
          rf"\g<keep>{MASKED}"),
         ("office.com hooks.zapier ntfy.sh hc-ping healthchecks deadmanssnitch nosnch"
-         " events.pagerduty maker.ifttt ftqq.com api.day.app",
+         " events.pagerduty maker.ifttt ftqq.com api.day.app make.com"
+         " cronitor.link",
          r"(?P<keep>(?:webhook\.office\.com|office\.com\\*/webhook|hooks\.zapier\.com|ntfy\.sh"
          r"|hc-ping\.com|healthchecks\.io\\*/ping"
          r"|deadmanssnitch\.com|nosnch\.in|events\.pagerduty\.com\\*/integration"
-         r"|maker\.ifttt\.com|s(?:ct)?(?:api)?\.ftqq\.com|api\.day\.app)\\*(?:/|%2f))[^\s\"'<>)\]}]+",
+         r"|maker\.ifttt\.com|s(?:ct)?(?:api)?\.ftqq\.com|api\.day\.app|hook(?:\.\w+)?\.make\.com"
+         r"|cronitor\.link\\*/p)\\*(?:/|%2f))[^\s\"'<>)\]}]+",
          rf"\g<keep>{MASKED}"),
         ("api.telegram",
          r"(?P<keep>api\.telegram\.org\\*(?:/|%2f)(?:file\\*/)?bot)[^\s/\"'<>\\]+",
@@ -122,6 +134,11 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
          rf"\g<keep>{MASKED}"),
         ("auth",
          r"(?P<keep>\bauth(?:\\*[\"'])?\s*[:=]\s*[\[(])[^\])]+", rf"\g<keep>{MASKED}"),
+        ("pass",
+         r"(?P<keep>(?<![a-z])pass(?:\\*[\"'])?\s*[=:]\s*\\*[\"']?)"
+         r"(?=[^\s\"'\\,;&]*\d)(?=[^\s\"'\\,;&]*[a-z])[^\s\"'\\,;&]{6,}",
+         rf"\g<keep>{MASKED}"),
+        ("cst", r"(?P<keep>(?-i:\bCST)[\"']?\s*[:=,]\s*[\"']?)[\w\-]{24,}", rf"\g<keep>{MASKED}"),
         # The words of a wallet.
         ("mnemonic phrase",
          r"(?P<keep>\b(?:mnemonic|(?:seed|recovery)[_\- ]?phrase)\W{1,6})"
@@ -152,8 +169,10 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
         # Tokens that say who made them: JWT, Slack, GitHub, GitLab, Grafana, Stripe, Google, AWS, …
         ("eyj", r"\beyJ[\w\-]{6,1000}+\.[\w\-]{4,}(?:\.[\w\-]*)?", MASKED),
         ("xox xapp-", r"\bxox[a-z]-[\w\-]{6,}|\bxapp-[\w\-]{6,}", MASKED),
-        ("ghp_ gho_ ghu_ ghs_ ghr_ github_pat glpat- glsa_ glc_ sk- k_live npm_ hf_ dop_v1",
-         r"\b(?:gh[pousr]_|github_pat_|glpat-|glsa_|glc_|sk-|[srp]k_live_|npm_|hf_|dop_v1_)"
+        ("ghp_ gho_ ghu_ ghs_ ghr_ github_pat glpat- glsa_ glc_ sk- k_live npm_ hf_ dop_v1"
+         " whsec_ shpat_ pypi-",
+         r"\b(?:gh[pousr]_|github_pat_|glpat-|glsa_|glc_|sk-|[srp]k_live_|npm_|hf_|dop_v1_"
+         r"|whsec_|shpat_|pypi-)"
          r"\w[\w\-]{12,}",
          MASKED),
         ("aiza sg.", r"(?-i:\bAIza[\w\-]{30,}|\bSG\.[\w\-]{16,}\.[\w\-]{16,})", MASKED),

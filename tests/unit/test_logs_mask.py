@@ -112,6 +112,31 @@ SHAPES = [
     '{{"listenKey":"{}"}}',
     "privkey={}",
     "seed phrase: {}",
+    "b'GET / HTTP/1.1\\r\\nHost: x\\r\\nCookie: sid={}\\r\\n'",
+    "b'GET / HTTP/1.1\\r\\nAuthorization: {}\\r\\n'",
+    "'x\\nAuthorization: ApiKey {}'",
+    'b\'x\\r\\nAuthorization: Digest username="me", response="{}"\\r\\n\'',
+    '"x\\nCookie: sid={}"',
+    "apikey1={}",
+    "API_KEY_2={}",
+    "api_key_prod: {}",
+    "TOKEN_A={}",
+    "{{'password1': '{}'}}",
+    "secret_v2={}",
+    "['password:', '{}']",
+    "api_key = u'{}'",
+    "api_key=SecretStr('{}')",
+    "%7B%22password%22%3A%22{}%22%7D",
+    "api%5Fkey={}",
+    "Passwort: {}",
+    "app_key={}",
+    "jwt={}",
+    "CST: 0123456789abcdef01234567{}",
+    "whsec_{}",
+    "https://hook.eu1.make.com/{}",
+    "https://n8n.example/webhook/0{}",
+    "https://uptime.betterstack.com/api/v1/heartbeat/0{}",
+    "https://cronitor.link/p/{}/job",
 ]
 
 
@@ -121,6 +146,54 @@ def logged(mask: Mask, message: str, *args: object, **extra: object) -> str:
     record.__dict__.update(extra)
     line = JsonLines(mask, ManualClock()).make(record)
     return line.content.decode() + Readable(None, "plain").text(json.loads(line.content))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["BINANCE_API_KEYS", "BINANCE_APISECRET", "ALPACA_KEY_ID", "TRADER_CREDS", "TOKEN2", "MY_DSN"],
+)
+def test_a_variable_whose_name_tells_is_known(name: str) -> None:
+    """Also when it has several, or is written in one word."""
+    assert list(known_secrets(Config(), {name: "value-of-it"})) == ["value-of-it"]
+
+
+@pytest.mark.parametrize("name", ["KEY_FILE", "MONKEY", "PWD", "HOST_ID", "COMPASS", "TOKEN_PATH"])
+def test_another_variable_is_no_secret(name: str) -> None:
+    """Nor one that says where a secret is."""
+    assert not list(known_secrets(Config(), {name: "value-of-it"}))
+
+
+def test_the_password_in_any_variables_address_is_known() -> None:
+    """``DATABASE_URL``: its name does not tell."""
+    mask = Mask()
+    mask.add_all(known_secrets(Config(), {"DATABASE_URL": "postgresql://me:pa%2Fss99@db/trades"}))
+    assert mask.text("me:pa/ss99@db and pa%2Fss99 of trades") == "me:***@db and *** of trades"
+
+
+@given(secret=ANYTHING.map(str.strip), before=st.binary(max_size=9), after=st.binary(max_size=9))
+def test_a_known_secret_is_found_within_base64(secret: str, before: bytes, after: bytes) -> None:
+    """Wherever in the coded text it begins; its middle is not left."""
+    mask = Mask()
+    mask.add(secret)
+    middle = base64.b64encode(before + secret.encode() + after).decode()
+    start = (8 * len(before) + 5) // 6
+    end = 8 * (len(before) + len(secret.encode())) // 6
+    assert middle[start:end] not in mask.text(f"x {middle}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "secret"),
+    [
+        ({"password": 48151623}, "48151623"),
+        ({"auth": "me-and-mine"}, "me-and-mine"),
+        ({"pass": "open"}, "open"),
+        ({"api_key_2": "letters"}, "letters"),
+        ({"row": ["password:", "letters"]}, "letters"),
+    ],
+)
+def test_a_field_that_tells_is_masked(fields: dict[str, Any], secret: str) -> None:
+    """Whatever stands in it."""
+    assert secret not in logged(Mask(), "sent", **fields)
 
 
 @pytest.mark.parametrize("before", ["mnemonic: ", "seed_phrase='", '{"mnemonic": "'])

@@ -107,6 +107,11 @@ class DayFiles:
         self._again: list[Line] = []
         """Went with a file that was deleted: written once more."""
 
+    @property
+    def held(self) -> Path | None:
+        """The file that is open."""
+        return self._path if self._fd >= 0 else None
+
     def write(self, lines: Sequence[Line]) -> int:
         """See :meth:`exporter.logs.writing.Place.write`."""
         done = 0
@@ -205,7 +210,11 @@ class DayFiles:
         self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         self._size = os.fstat(self._fd).st_size
         if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
-            self._append(b"\n")  # the process was killed within a line; the next one starts clean
+            try:  # the process was killed within a line; the next one starts clean
+                self._append(b"\n")
+            except OSError:
+                self.close()  # or a full disk would glue the next line to it
+                raise
 
     def _close_part(self) -> None:
         if self._fd < 0:

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from pathlib import Path
@@ -36,11 +36,12 @@ class Keeping:
     """All log files together."""
 
 
-def tidy(keeping: Keeping, now: float, zone: tzinfo) -> None:
+def tidy(keeping: Keeping, now: float, zone: tzinfo, held: Collection[Path | None] = ()) -> None:
     """Delete what is too old, compress every closed part, then delete, oldest first, what is too
     much: of the errors what is over their share, of the others what is over the rest.
 
-    The open file is never touched. A disk without room for the compressed part does not keep
+    A day's open file is not touched, but for one that is too old and that nobody holds: after it
+    nothing was written. A disk without room for the compressed part does not keep
     anything from being deleted. Raises the last :class:`OSError`.
     """
     for leftover in keeping.directory.glob("*.jsonl.gz.tmp"):
@@ -50,7 +51,8 @@ def tidy(keeping: Keeping, now: float, zone: tzinfo) -> None:
     for name, age in sorted(keeping.ages.items(), key=lambda entry: entry[0] != "errors"):
         files: list[LogFile] = []
         for file in files_of(keeping.directory, name):
-            if now >= midnight(file.day + timedelta(days=1), zone) + age and not file.open:
+            too_old = now >= midnight(file.day + timedelta(days=1), zone) + age
+            if too_old and file.path not in held:
                 file.path.unlink(missing_ok=True)
                 continue
             try:
@@ -88,11 +90,16 @@ def _compress(file: LogFile) -> LogFile:
     target = file.path.with_name(file.path.name + ".gz")
     half = target.with_name(target.name + ".tmp")
     status = file.path.stat()
-    with file.path.open("rb") as plain, half.open("wb") as raw:
-        with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
-            shutil.copyfileobj(plain, packed, 1 << 18)
-        raw.flush()
-        os.fsync(raw.fileno())
+    half.touch(0o600)
+    try:
+        with file.path.open("rb") as plain, half.open("wb") as raw:
+            with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
+                shutil.copyfileobj(plain, packed, 1 << 18)
+            raw.flush()
+            os.fsync(raw.fileno())
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
     half.chmod(status.st_mode & 0o777)
     os.utime(half, ns=(status.st_atime_ns, status.st_mtime_ns))
     half.rename(target)
@@ -126,7 +133,8 @@ class Keeper:
             if closed != seen or self._clock.monotonic() - last >= TIDY_SECONDS:
                 seen, last = closed, self._clock.monotonic()
                 try:
-                    tidy(self.keeping, self._clock.now(), self.zone)
+                    held = [writer.held for writer in self._writers]
+                    tidy(self.keeping, self._clock.now(), self.zone, held)
                 except OSError as error:
                     log.warning(
                         "old log files cannot be tidied: %s",

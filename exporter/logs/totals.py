@@ -15,6 +15,8 @@ from exporter.metrics import Metrics
 
 PERIOD_SECONDS = 900.0
 """Every zone's midnight is at a multiple of this, so no line tells of two days."""
+FAILING_SECONDS = 60.0
+"""Failures are said sooner: what was not yet said goes with a process that is killed."""
 AHEAD_SECONDS = 1.0
 """Said just before the period ends: the line belongs to its day."""
 
@@ -22,7 +24,8 @@ log = logging.getLogger(__name__)
 
 
 class FetchTotals:
-    """Says every quarter of an hour what was asked of each source since the last time."""
+    """Says every quarter of an hour what was asked of each source since the last time; of one that
+    failed, every minute."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._requests = metrics.counter("quant_fetch_requests_total")
@@ -34,18 +37,20 @@ class FetchTotals:
     async def run(self) -> None:
         """Until cancelled; what is not yet said then, :meth:`say` says."""
         while True:
-            now = self._clock.now() + AHEAD_SECONDS
-            await asyncio.sleep(PERIOD_SECONDS - now % PERIOD_SECONDS)
-            self.say()
+            seconds, everything = until_next(self._clock.now())
+            await asyncio.sleep(seconds)
+            self.say(only_failing=not everything)
 
-    def say(self) -> None:
-        """One line for each endpoint that was asked since the last call."""
+    def say(self, *, only_failing: bool = False) -> None:
+        """One line for each endpoint that was asked since its last one, or that failed since."""
         for (source, endpoint), counts in sorted(self._counts().items()):
             before = self._said.get((source, endpoint), (0, 0))
             # A source that a reload removed and brought back counts from zero.
             before = before if counts[0] >= before[0] else (0, 0)
-            self._said[source, endpoint] = counts
             requests, failed = counts[0] - before[0], counts[1] - before[1]
+            if only_failing and not failed:
+                continue
+            self._said[source, endpoint] = counts
             if requests:
                 log.info(
                     "%s %s: %d requests, %d failed", source, endpoint, requests, failed,
@@ -68,6 +73,13 @@ class FetchTotals:
                 counts[0] += value
                 counts[1] += value if labels["pattern"] == "fetch_failed" else 0.0
         return {key: (int(requests), int(failed)) for key, (requests, failed) in found.items()}
+
+
+def until_next(now: float) -> tuple[float, bool]:
+    """Seconds from `now` until something is said, and whether it is then the turn of all."""
+    minute = (now + AHEAD_SECONDS) // FAILING_SECONDS + 1
+    everything = minute % (PERIOD_SECONDS / FAILING_SECONDS) == 0
+    return minute * FAILING_SECONDS - AHEAD_SECONDS - now, everything
 
 
 def _samples(counter: Counter) -> Iterator[tuple[dict[str, str], float]]:

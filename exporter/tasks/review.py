@@ -30,7 +30,8 @@ LAST_LINES_SECONDS = 1.0
 LEAST_SECONDS = 60.0
 """What the summing up itself is given at least."""
 SENT = "digest_sent"
-"""Under which it is kept who took the newest digest."""
+"""Under which it is kept who took the newest digests: by day, or by run when somebody asked."""
+KEPT_SENT = 4
 
 
 async def log_review(context: Context) -> int:
@@ -101,13 +102,14 @@ def _is_missing(request: Request) -> bool:
 
 async def _send(digest: Digest, context: Context) -> None:
     parts: Parts = context.parts
-    took: list[str] = []
-    if context.slot is not None:
-        took = list((parts.state.kept(SENT).get(SENT) or {}).get(digest.title, []))
+    kept = parts.state.kept(SENT).get(SENT) or {}
+    key = digest.title if context.slot is not None else context.run_id
+    took = list(kept.get(key, []))
     results = await send(digest, parts.config.digest, os.environ, done=took)
-    if context.slot is not None and results:
+    if results:
         took += [channel for channel, problem in results.items() if problem is None]
-        await parts.state.keep(SENT, SENT, {digest.title: took})
+        newest = {name: kept[name] for name in kept if name != key} | {key: took}
+        await parts.state.keep(SENT, SENT, dict(list(newest.items())[-KEPT_SENT:]))
     failed = [problem for problem in results.values() if problem]
     for problem in failed[1:]:
         context.log.error("%s", problem, extra={"event": "digest_not_sent"})

@@ -179,6 +179,9 @@ async def test_a_repeated_run_sends_only_to_who_did_not_get_it(house: House) -> 
     await house.run()
     await house.run(slot=None)
     assert [done for _, done in house.sent] == [[], ["slack"], ["slack", "email"], []]
+    await house.run(slot=None)  # the same run, repeated
+    await house.run()
+    assert [done for _, done in house.sent][4:] == [["slack", "email"], ["slack", "email"]]
 
 
 async def test_strategies_have_their_day_without_a_report(house: House) -> None:

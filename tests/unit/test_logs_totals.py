@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.logs.totals import FetchTotals
+from exporter.logs.totals import FetchTotals, until_next
 from exporter.metrics import Metrics
 from tests.unit.clocks import ManualClock
 
@@ -17,9 +17,9 @@ def test_each_line_tells_of_the_time_since_the_last_one(caplog: pytest.LogCaptur
     failures = metrics.counter("quant_fetch_failures_total")
     totals = FetchTotals(metrics, ManualClock())
 
-    def said() -> list[tuple[str, int, int]]:
+    def said(*, only_failing: bool = False) -> list[tuple[str, int, int]]:
         caplog.clear()
-        totals.say()
+        totals.say(only_failing=only_failing)
         return [(r.endpoint, r.requests, r.failed) for r in caplog.records]
 
     caplog.set_level("INFO")
@@ -32,6 +32,29 @@ def test_each_line_tells_of_the_time_since_the_last_one(caplog: pytest.LogCaptur
     assert said() == [("kline", 5, 3), ("ticker", 2, 0)]
     requests.labels("tickdb", "kline").inc(3)
     assert said() == [("kline", 3, 0)]
+    requests.labels("tickdb", "kline").inc(4)
+    assert said(only_failing=True) == []
+    requests.labels("tickdb", "ticker").inc(3)
+    failures.labels("tickdb", "ticker", "timeout").inc()
+    assert said(only_failing=True) == [("ticker", 3, 1)]
+    assert said() == [("kline", 4, 0)]
     metrics.keep_only("source", [])
     requests.labels("tickdb", "kline").inc(1)
     assert said() == [("kline", 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (0.0, (59.0, False)),
+        (58.5, (0.5, False)),
+        (59.0, (60.0, False)),
+        (839.0, (60.0, True)),
+        (899.5, (59.5, False)),
+    ],
+)
+def test_failures_are_said_each_minute_and_all_at_the_quarter(
+    now: float, expected: tuple[float, bool]
+) -> None:
+    """A second ahead, so that a line belongs to its day."""
+    assert until_next(1_790_001_000.0 - 1_790_001_000.0 % 900 + now) == expected

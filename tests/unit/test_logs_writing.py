@@ -231,6 +231,26 @@ class TestDayFiles:
         path = tmp_path / "log" / "exporter-2026-09-21.jsonl"
         assert texts(path) == [f"{n:03d}" for n in range(10)]
 
+    def test_half_a_line_is_ended_once_a_full_disk_has_room(
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The process was killed within a line, and started on a full disk."""
+        path = tmp_path / "log" / "exporter-2026-09-21.jsonl"
+        path.parent.mkdir()
+        path.write_bytes(b'{"half')
+        files = day_files(tmp_path)
+
+        def full_disk(fd: int, content: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", full_disk)
+            assert files.write([line(clock.now(), "whole")]) == 0
+        assert files.write([line(clock.now(), "whole")]) == 1
+        first, second = path.read_bytes().splitlines()
+        assert first == b'{"half'
+        assert json.loads(second)["message"] == "whole"
+
 
 AGES = {"exporter": 2 * 86400.0, "errors": 30 * 86400.0}
 
@@ -257,6 +277,19 @@ class TestTidy:
             "exporter-2026-09-25.jsonl",
         ]  # fmt: skip
         assert texts(tmp_path / "exporter-2026-09-23.001.jsonl.gz") == ["z" * 1000]
+
+    def test_the_last_errors_go_when_they_are_too_old(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """No later error has closed their file; one that a writer holds stays."""
+        files = DayFiles("errors", Limits(tmp_path, ZONE, 10**6))
+        files.write([line(clock.now(), "z")])
+        clock.advance(32 * 86400)
+        tidy(Keeping(tmp_path, AGES, 10**9), clock.now(), ZONE, [files.held])
+        assert names(tmp_path) == ["errors-2026-09-21.jsonl"]
+        files.close()
+        tidy(Keeping(tmp_path, AGES, 10**9), clock.now(), ZONE, [files.held])
+        assert names(tmp_path) == []
 
     def test_the_oldest_go_when_all_together_are_too_large(
         self, tmp_path: Path, clock: ManualClock

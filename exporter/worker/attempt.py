@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from exporter.tasks.outcome import Outcome, from_json
 from exporter.worker.pool import Process, Workers
+from exporter.worker.records import replay
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class _Conversation:
     ):
         self._reader, self._writer = reader, writer
         self._answer, self._on_lost = answer, on_lost
+        self.lost = 0
         self.report: Outcome | None = None
         self.reported = asyncio.Event()
 
@@ -120,14 +122,10 @@ class _Conversation:
     async def _take(self, said: dict[str, Any]) -> None:
         match said["t"]:
             case "log":
-                _replay(said)
+                replay(said)
             case "lost":
+                self.lost += int(said["count"])
                 self._on_lost(int(said["count"]))
-                log.warning(
-                    "%d log records of this run were dropped: it logged too much too fast",
-                    said["count"],
-                    extra={"event": "run_log_flood", "count": said["count"]},
-                )
             case "call":
                 answer = await self._answer(said["method"], said["arguments"])
                 # A long history takes a while to write: not on the loop.
@@ -137,19 +135,6 @@ class _Conversation:
             case "end":
                 self.report = from_json(said)
                 self.reported.set()
-
-
-def _replay(said: dict[str, Any]) -> None:
-    logger = logging.getLogger(str(said["name"]))
-    level = int(said["level"])
-    if not logger.isEnabledFor(level):
-        return
-    text = str(said["message"]) + (f"\n{said['trace']}" if said["trace"] else "")
-    record = logger.makeRecord(logger.name, level, "(worker)", 0, text, (), None)
-    record.created = float(said["at"])
-    for name, value in said["extra"].items():
-        record.__dict__.setdefault(name, value)
-    logger.handle(record)
 
 
 async def run_process(
@@ -203,6 +188,12 @@ async def run_process(
         listening.cancel()
         writer.close()
         pipe.close()
+        if talk.lost:
+            log.warning(
+                "%d log records of this run were dropped: it logged too much too fast",
+                talk.lost,
+                extra={"event": "run_log_flood", "count": talk.lost},
+            )
     return Ended(how, process.status, talk.report, output.text())
 
 

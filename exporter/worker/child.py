@@ -18,17 +18,13 @@ import signal
 import socket
 import sys
 import threading
-import time
 from typing import Any
 
 from exporter.clock import SystemClock
 from exporter.tasks.context import About, BlockingContext, Permanent
-from exporter.tasks.outcome import Outcome, of_exception, of_return, trace
+from exporter.tasks.outcome import Outcome, of_exception, of_return
 from exporter.worker.processes import adopt_orphans
-
-_MESSAGE_CHARS = 8000
-_RECORDS_AT_ONCE = 2000
-_RECORDS_PER_SECOND = 200.0
+from exporter.worker.records import RecordSender
 
 
 class Stopped(BaseException):
@@ -91,50 +87,6 @@ class _Line:
         return answer["result"]
 
 
-class _LogHandler(logging.Handler):
-    """Sends records to the daemon, waiting while it is busy; floods are cut and counted."""
-
-    def __init__(self, line: _Line) -> None:
-        super().__init__()
-        self._line = line
-        self._left = float(_RECORDS_AT_ONCE)
-        self._at = time.monotonic()
-        self.lost = 0
-        self._plain = set(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        now = time.monotonic()
-        self._left = min(
-            self._left + (now - self._at) * _RECORDS_PER_SECOND, float(_RECORDS_AT_ONCE)
-        )
-        self._at = now
-        if self._left < 1:
-            self.lost += 1
-            return
-        self._left -= 1
-        try:
-            message = record.getMessage()
-        except Exception as error:  # noqa: BLE001  a wrong format string must not end the run
-            message = f"{record.msg!r} (cannot be formatted: {error})"
-        error_of = record.exc_info[1] if record.exc_info else None
-        extra = {
-            k: v if isinstance(v, bool | int | float) else str(v)[:_MESSAGE_CHARS]
-            for k, v in record.__dict__.items()
-            if k not in self._plain
-        }
-        self._line.send(
-            {
-                "t": "log",
-                "name": record.name,
-                "level": record.levelno,
-                "at": record.created,
-                "message": message[:_MESSAGE_CHARS],
-                "trace": trace(error_of) if error_of else None,
-                "extra": extra,
-            }
-        )
-
-
 def main(control: int, output: int) -> None:
     """Run the job. Returns so that the interpreter ends as usual: files flushed, atexit run."""
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -183,7 +135,7 @@ def _call(job: dict[str, Any], line: _Line) -> Outcome:
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     faulthandler.enable()
     signal.signal(signal.SIGTERM, _stop)
-    handler = _LogHandler(line)
+    handler = RecordSender(line.send)
     logging.basicConfig(handlers=[handler], level=job["level"].upper(), force=True)
     sys.path[:0] = job["code"]
     about = About(**job["about"])
@@ -199,8 +151,7 @@ def _call(job: dict[str, Any], line: _Line) -> Outcome:
         outcome = Outcome("error", "stopped before it returned")
     except BaseException as error:  # noqa: BLE001  the run's edge: whatever it is, it is the outcome
         outcome = of_exception(error)
-    if handler.lost:
-        line.send({"t": "lost", "count": handler.lost})
+    handler.tell_lost()
     with contextlib.suppress(OSError, ValueError, AttributeError):  # the user may have closed it
         sys.stdout.flush()
     return outcome

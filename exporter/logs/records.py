@@ -18,6 +18,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.orjson import OrjsonFormatter
 
 from exporter.clock import Clock
+from exporter.cutting import head, missing
 from exporter.logs.mask import Mask
 from exporter.logs.writing import Line
 
@@ -27,9 +28,6 @@ STABLE = (
 )  # fmt: skip
 LONGEST_TEXT = 8_000
 """Characters of a message or a field; a stack may have four times that."""
-LOOK_AHEAD = 8_000
-LONGEST_SECRET = 4_000
-"""Characters. Before a text is cut it is masked so much further, so that no half secret is left."""
 LONGEST_LINE = 128_000
 """Bytes; a line with more loses its extra fields."""
 
@@ -114,12 +112,10 @@ class JsonLines(OrjsonFormatter):
 
     def _cut(self, text: str, longest: int = LONGEST_TEXT) -> str:
         """`text`, or its masked beginning and how much more there was."""
-        if len(text) <= longest:
+        more = len(text) + missing(text) - longest
+        if more <= 0:
             return text
-        head = self._mask.text(text[: longest + LOOK_AHEAD])
-        if len(text) > longest + LOOK_AHEAD:
-            head = head[:-LONGEST_SECRET]
-        return f"{head[:longest]}… ({len(text) - longest} characters more)"
+        return f"{head(text, longest, self._mask.text)}… ({more} characters more)"
 
     def _short(self, value: Any) -> Any:
         if isinstance(value, str):

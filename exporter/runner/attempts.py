@@ -208,7 +208,7 @@ def _of_process(ended: Ended, limit: float, *, is_command: bool) -> Outcome:
         case Ended(status=0):
             outcome = Outcome("success")
         case Ended(status=status, tail=tail):
-            last = tail.rstrip().rpartition("\n")[2][:200]
+            last = tail.rstrip().rpartition("\n")[2]
             outcome = _error(f"exit code {status}" + (f": {last}" if last else ""))
     return outcome
 

@@ -14,14 +14,13 @@ from typing import Literal, Protocol
 
 from exporter.clock import Clock
 from exporter.config import Task
+from exporter.cutting import ahead
 from exporter.runner.results import RunningRun, RunResult, Store
 from exporter.state import Claim, Run, StateError
-from exporter.tasks.outcome import Outcome
+from exporter.tasks.outcome import ERROR_CHARS, Outcome
 from exporter.units import format_duration
 
 log = logging.getLogger(__name__)
-
-_MESSAGE_CHARS = 500
 
 
 class _Close(Protocol):
@@ -58,7 +57,7 @@ class External:
             await self._end(task, Outcome("error", "started again before it told how it ended"))
             await self._start(task)
             return
-        text = " ".join((message or "").split())[:_MESSAGE_CHARS]
+        text = ahead(" ".join((message or "").split()), ERROR_CHARS)
         if kind == "success":
             outcome = Outcome("success", items=math.nan if items is None else float(items))
         else:

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 
 from exporter.clock import Clock, iso
+from exporter.cutting import head
 from exporter.metrics import Metrics
 from exporter.runner.results import RunningRun, RunResult, Store
 from exporter.state import Run, RunEnd, StateError
-from exporter.tasks.outcome import Outcome
+from exporter.tasks.outcome import ERROR_CHARS, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Recorder:
             self._clock.now(),
             attempts,
             outcome.items,
-            _utf8(self._mask(outcome.error)) if outcome.error else None,
+            _utf8(head(outcome.error, ERROR_CHARS, self._mask)) if outcome.error else None,
             _utf8(self._mask(outcome.tail)),
         )
         if run.task in self.known:

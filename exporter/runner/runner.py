@@ -12,6 +12,7 @@ from typing import Literal
 
 from exporter.clock import Clock
 from exporter.config import Config, Task, backoff_cap
+from exporter.cutting import head
 from exporter.logs.context import fields
 from exporter.metrics import Metrics
 from exporter.runner.attempts import STOPPED, Attempts
@@ -21,7 +22,7 @@ from exporter.runner.results import BusyError, RunningRun, RunResult, Store, run
 from exporter.runner.samples import create_series, samples
 from exporter.state import Claim, Run, StateError, Trigger
 from exporter.tasks.context import About, Services
-from exporter.tasks.outcome import Outcome
+from exporter.tasks.outcome import ERROR_CHARS, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -293,7 +294,7 @@ class Runner:
                 task.retries + 1,
                 outcome.kind,
                 pause,
-                self._mask(outcome.error or ""),
+                head(outcome.error or "", ERROR_CHARS, self._mask),
                 extra={"event": "run_retry", "attempt": run.attempt, "outcome": outcome.kind},
             )
             try:

@@ -14,13 +14,16 @@ from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, get_args
 
+from exporter.cutting import after_break, ahead
 from exporter.tasks.errors import NoData, Permanent, StaleData
 
 Kind = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
-_ERROR_CHARS = 500
+ERROR_CHARS = 500
+"""How long an error's text is in the end; here it is cut further on, for it is not yet masked."""
 _TRACE_CHARS = 4000
+_VALUE_CHARS = 80
 _ITEMS_MAX = 10**15
 _PROGRAMMING = (
     TypeError, NameError, AttributeError, ImportError, SyntaxError, AssertionError,
@@ -79,7 +82,9 @@ def of_return(value: object) -> Outcome:
     except Exception as error:  # noqa: BLE001  a user's __len__ may raise anything
         return Outcome("error", f"returned a {_type(value)} that has no size: {_words(error)}")
     if items is None or not 0 <= items <= _ITEMS_MAX:
-        what = repr(value)[:80] if isinstance(value, bool | int | float | str) else _type(value)
+        what = repr(value) if isinstance(value, bool | int | float | str) else _type(value)
+        if len(what) > _VALUE_CHARS:
+            what = f"a long {_type(value)}"  # not its beginning: that may be half a secret
         return Outcome(
             "error",
             f"returned {what}; return the number of items it handled, a list of them, or nothing",
@@ -106,8 +111,8 @@ def of_exception(error: BaseException) -> Outcome:
     if isinstance(error, StaleData):
         return Outcome("stale_data", _words(error), retryable=True, tail=tail)
     if isinstance(error, SystemExit):
-        text = f"called sys.exit({str(error.code)[:80]}) instead of returning; return when done"
-        return Outcome("error", text, tail=tail)
+        text = f"called sys.exit({error.code}) instead of returning; return when done"
+        return Outcome("error", ahead(text, ERROR_CHARS), tail=tail)
     retryable = isinstance(error, Exception) and not isinstance(error, _PROGRAMMING)
     # A source knows better than its exception's class whether asking again may help.
     says = getattr(error, "retryable", None)
@@ -130,7 +135,8 @@ def trace(error: BaseException) -> str:
         lines = traceback.format_exception(type(error), error, frames, limit=-20)
     except Exception as broken:  # noqa: BLE001  a user's exception may not even print
         lines = [f"{_type(error)} (no traceback: {_type(broken)})\n"]
-    return "".join(lines).rstrip()[-_TRACE_CHARS:]
+    text = "".join(lines).rstrip()
+    return text if len(text) <= _TRACE_CHARS else after_break(text[-_TRACE_CHARS:])
 
 
 def _is_ours(frames: TracebackType) -> bool:
@@ -149,4 +155,4 @@ def _words(error: BaseException) -> str:
         text = "(its text cannot be shown)"
     name = _type(error)
     said = text if isinstance(error, NoData | StaleData) and text else f"{name}: {text}"
-    return (said if text else name)[:_ERROR_CHARS]
+    return ahead(said if text else name, ERROR_CHARS)

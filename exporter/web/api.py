@@ -215,7 +215,7 @@ def _items(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)[:2000]
+    return None if value is None else str(value)  # cut when it is masked
 
 
 def _json(data: Any, status: int = 200) -> web.Response:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from exporter.cutting import after_break
 from exporter.tasks.outcome import Outcome, from_json
 from exporter.worker.pool import Process, Workers
 from exporter.worker.records import replay
@@ -83,9 +84,7 @@ class _Output(asyncio.Protocol):
             bytes(self.bytes).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
         )
         if self.cut:
-            # Not from within a line, nor from within a word: half a secret would not be known.
-            end = "\n" if "\n" in said[:2000] else None
-            said = "[…] " + (said.split(end, 1)[1:] or [""])[0]
+            said = after_break(said)
         return said.rstrip()
 
 

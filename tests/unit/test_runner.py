@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,9 @@ from exporter.tasks import NoData, StaleData, Permanent
 
 def two(): return ["a", "b"]
 def nothing(): print("said")
+def half_secret(): raise ValueError("x" * 484 + "hunter2")
+def half_secret_in_trace(): raise ValueError("hunter2 " + "y " * 1997)
+def returns_secret(): return "z" * 75 + "hunter2"
 def seven(context): return context.params["n"]
 def raises(): raise ValueError("broken\\nbadly")
 def opens_odd_name(): open(os.fsdecode(b"/\\xff.csv"))
@@ -344,6 +348,25 @@ async def test_the_tail_is_kept_and_masked(bench: Bench, caplog: pytest.LogCaptu
     assert told.getMessage().endswith("s: exit code 3: pass ***\npass ***")
 
 
+@pytest.mark.parametrize("name", ["half_secret", "half_secret_in_trace", "returns_secret"])
+async def test_no_text_of_a_run_has_half_a_secret(bench: Bench, name: str) -> None:
+    """What is cut is masked first, or begins and ends with a whole word."""
+    result = await bench.run(name)
+    assert result.error
+    assert len(result.error) <= 500
+    assert not re.search("hun|ter2", result.error)
+    assert not re.search("hun|ter2", result.tail)
+
+
+async def test_the_last_line_of_a_command_is_cut_when_it_is_masked(bench: Bench) -> None:
+    """Its end would else show half a secret."""
+    for filler in (196, 484):
+        text = "x" * filler + "hunter2"
+        told = await bench.run(command=["sh", "-c", f"echo {text}; exit 3"])
+        bench.clock.advance(60)
+        assert "hun" not in str(told.error)
+
+
 async def test_an_error_that_is_no_unicode_is_recorded(bench: Bench) -> None:
     """A file may have any bytes as its name: Python shows lone surrogates, which no disk takes."""
     result = await bench.run("opens_odd_name")
@@ -576,6 +599,13 @@ async def test_external_tasks_tell_how_they_went(bench: Bench) -> None:
     await bench.runner.ping("t", "fail", message="no broker")
     ends = [(e.outcome, e.items, e.error, e.ended_at - e.started_at) for e in bench.store.ends]
     assert ends == [("success", 12.0, None, 30.0), ("error", None, "no broker", 0.0)]
+
+
+async def test_what_an_external_task_says_is_cut_when_it_is_masked(bench: Bench) -> None:
+    """Its end would else show half a secret."""
+    bench.configure(external=True)
+    await bench.runner.ping("t", "fail", message="x" * 496 + "hunter2" + "x" * 99)
+    assert [end.error for end in bench.store.ends] == ["x" * 496 + "***x"]
 
 
 async def test_an_external_task_that_falls_silent_times_out(bench: Bench) -> None:

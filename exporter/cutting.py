@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
+LONGEST_TEXT = 8_000
+"""Characters of a log line's message or a field."""
+LONGEST_STACK = 4 * LONGEST_TEXT
 LOOK_AHEAD = 8_000
 LONGEST_SECRET = 4_000
 """Characters. Before a text is cut it is masked so much further, so that no half secret is left."""

@@ -18,7 +18,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.orjson import OrjsonFormatter
 
 from exporter.clock import Clock
-from exporter.cutting import head, missing
+from exporter.cutting import LONGEST_STACK, LONGEST_TEXT, head, missing
 from exporter.logs.mask import Mask
 from exporter.logs.writing import Line
 
@@ -26,8 +26,6 @@ STABLE = (
     "timestamp", "level", "logger", "event", "message", "task", "run_id", "symbol",
     "duration_seconds", "error_type", "error_message", "stack",
 )  # fmt: skip
-LONGEST_TEXT = 8_000
-"""Characters of a message or a field; a stack may have four times that."""
 LONGEST_LINE = 128_000
 """Bytes; a line with more loses its extra fields."""
 
@@ -96,16 +94,17 @@ class JsonLines(OrjsonFormatter):
             error = record.exc_info[1]
             data["error_type"] = type(error).__qualname__
             data["error_message"] = self._cut(_words(error))
-            data["stack"] = self._cut(str(self.formatException(record.exc_info)), 4 * LONGEST_TEXT)
+            data["stack"] = self._cut(str(self.formatException(record.exc_info)), LONGEST_STACK)
         elif record.exc_text:
-            data["stack"] = self._cut(record.exc_text, 4 * LONGEST_TEXT)
+            data["stack"] = self._cut(record.exc_text, LONGEST_STACK)
         if record.stack_info:
-            data.setdefault("stack", self._cut(str(record.stack_info), 4 * LONGEST_TEXT))
+            data.setdefault("stack", self._cut(str(record.stack_info), LONGEST_STACK))
         for name, value in own.items():
             if name not in _NOT_EXTRA and value is not None:
                 # A stable field that the record brings itself (a worker's) stands as it is.
                 if name in ("error_type", "error_message", "stack"):
-                    data[name] = self._cut(str(value), 4 * LONGEST_TEXT)
+                    longest = LONGEST_STACK if name == "stack" else LONGEST_TEXT
+                    data[name] = self._cut(str(value), longest)
                 else:
                     data[f"extra_{name}" if name in data else name] = self._short(value)
         return data, at

@@ -25,7 +25,7 @@ KILL_AFTER_SECONDS = 5.0
 """How long an attempt that was asked to end may tidy up."""
 LINGER_SECONDS = 10.0
 """How long a process may live on after its function returned."""
-_LINE_BYTES = 1 << 20
+_LINE_BYTES = 2 << 20
 _DRAIN_SECONDS = 1.0
 _LINES_AT_ONCE = 20
 _OUTPUT_BYTES_PER_SECOND = 64 << 20

@@ -57,10 +57,12 @@ class _Line:
         return json.loads(line) if line else None
 
     def send(self, what: dict[str, Any]) -> None:
+        self.send_text(json.dumps(what, default=str))
+
+    def send_text(self, text: str) -> None:
         if self.is_ours:
-            data = json.dumps(what, default=str).encode() + b"\n"
             with self._lock, contextlib.suppress(OSError):  # the user's code may have closed it
-                self._sock.sendall(data)
+                self._sock.sendall(text.encode() + b"\n")
 
     def call(self, method: str, arguments: list[Any]) -> Any:
         if not self.is_ours:
@@ -135,7 +137,7 @@ def _call(job: dict[str, Any], line: _Line) -> Outcome:
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     faulthandler.enable()
     signal.signal(signal.SIGTERM, _stop)
-    handler = RecordSender(line.send)
+    handler = RecordSender(line.send_text)
     logging.basicConfig(handlers=[handler], level=job["level"].upper(), force=True)
     sys.path[:0] = job["code"]
     about = About(**job["about"])

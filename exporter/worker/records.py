@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from exporter.tasks.outcome import trace
+from exporter.cutting import LONGEST_STACK, LONGEST_TEXT, Beginning, ahead
 
-_MESSAGE_CHARS = 8000
 _RECORDS_AT_ONCE = 2000
 _RECORDS_PER_SECOND = 200.0
 _TELL_LOST_SECONDS = 1.0
+_LONGEST_LINE = 1 << 19
+_KEPT = ("message", "event", "symbol", "duration_seconds", "error_type", "error_message", "stack")
+"""The fields of a line that is too long."""
+_FORMAT = logging.Formatter()
 
 
 class _Bucket:
@@ -38,7 +42,7 @@ class RecordSender(logging.Handler):
     Errors have room of their own, so that a flood of other lines costs none.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, send: Callable[[str], None]) -> None:
         super().__init__()
         self._send = send
         self._errors, self._others = _Bucket(), _Bucket()
@@ -50,7 +54,10 @@ class RecordSender(logging.Handler):
         now = time.monotonic()
         bucket = self._errors if record.levelno >= logging.ERROR else self._others
         if bucket.take(now):
-            self._send(self._said(record))
+            try:
+                self._send(self._said(record))
+            except Exception:  # noqa: BLE001  logging never ends what it tells of
+                self._lost += 1
         else:
             self._lost += 1
         if now - self._told_at >= _TELL_LOST_SECONDS:  # the run may be ended before it tells
@@ -60,29 +67,68 @@ class RecordSender(logging.Handler):
     def tell_lost(self) -> None:
         """Say how many were lost since this was said last."""
         if self._lost:
-            self._send({"t": "lost", "count": self._lost})
+            self._send(json.dumps({"t": "lost", "count": self._lost}))
             self._lost = 0
 
-    def _said(self, record: logging.LogRecord) -> dict[str, Any]:
-        try:
-            message = record.getMessage()
-        except Exception as error:  # noqa: BLE001  a wrong format string must not end the run
-            message = f"{record.msg!r} (cannot be formatted: {error})"
-        error_of = record.exc_info[1] if record.exc_info else None
+    def _said(self, record: logging.LogRecord) -> str:
         extra = {
-            k: v if isinstance(v, bool | int | float) else str(v)[:_MESSAGE_CHARS]
+            k: v if isinstance(v, bool | int | float) else str(v)
             for k, v in record.__dict__.items()
             if k not in self._plain
         }
-        return {
+        fields = {"message": _message(record), **_error(record), **extra}
+        said = _line(record, fields)
+        if len(said) > _LONGEST_LINE:
+            said = _line(record, {k: fields[k] for k in _KEPT if k in fields} | {"cut": True})
+        return said
+
+
+def _line(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
+    sent, missing = {}, {}
+    for name, value in fields.items():
+        sent[name] = value
+        if isinstance(value, str):
+            # The daemon masks it and cuts it then: here half a secret would be left.
+            sent[name] = ahead(value, LONGEST_STACK if name == "stack" else LONGEST_TEXT)
+            if more := len(value) - len(sent[name]):
+                missing[name] = more
+    return json.dumps(
+        {
             "t": "log",
             "name": record.name,
             "level": record.levelno,
             "at": record.created,
-            "message": message[:_MESSAGE_CHARS],
-            "trace": trace(error_of) if error_of else None,
-            "extra": extra,
+            "fields": sent,
+            "missing": missing,
         }
+    )
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001  a wrong format string must not end the run
+        return f"{_words(record.msg)} (cannot be formatted: {error})"
+
+
+def _error(record: logging.LogRecord) -> dict[str, str]:
+    """The fields that a coroutine's line has of an exception."""
+    error = record.exc_info[1] if record.exc_info else None
+    if record.exc_info and error is not None:
+        return {
+            "error_type": type(error).__qualname__,
+            "error_message": _words(error),
+            "stack": _FORMAT.formatException(record.exc_info),
+        }
+    stack = record.exc_text or record.stack_info
+    return {"stack": str(stack)} if stack else {}
+
+
+def _words(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  a user's __str__ may raise anything
+        return f"({type(value).__name__} without a text)"
 
 
 def replay(said: dict[str, Any]) -> None:
@@ -91,9 +137,11 @@ def replay(said: dict[str, Any]) -> None:
     level = int(said["level"])
     if not logger.isEnabledFor(level):
         return
-    text = str(said["message"]) + (f"\n{said['trace']}" if said["trace"] else "")
-    record = logger.makeRecord(logger.name, level, "(worker)", 0, text, (), None)
+    missing = said["missing"]
+    fields = {k: Beginning(v, missing[k]) if k in missing else v for k, v in said["fields"].items()}
+    message = fields.pop("message")
+    record = logger.makeRecord(logger.name, level, "(worker)", 0, message, (), None)
     record.created = float(said["at"])
-    for name, value in said["extra"].items():
+    for name, value in fields.items():
         record.__dict__.setdefault(name, value)
     logger.handle(record)

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -88,7 +89,7 @@ class JsonLines(OrjsonFormatter):
         else:
             data["message"] = self._cut(_message(record))
         for name in _FIRST:
-            if (value := own.get(name)) is not None:
+            if (value := own.get(name)) is not None and not _is_odd(value):
                 data[name] = self._short(value)
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
@@ -120,7 +121,7 @@ class JsonLines(OrjsonFormatter):
         if isinstance(value, str):
             return self._cut(value)
         if isinstance(value, int | float):
-            return value
+            return str(value) if _is_odd(value) else value
         return value if len(text := _text(value)) <= LONGEST_TEXT else self._cut(text)
 
     def _timestamp(self, at: float) -> str:
@@ -130,6 +131,11 @@ class JsonLines(OrjsonFormatter):
             self._second, self._second_text = second, text
             return f"{text}.{int((at - second) * 1000):03d}Z"
         return f"{self._second_text}.{int((at - second) * 1000):03d}Z"
+
+
+def _is_odd(value: Any) -> bool:
+    """Whether it is a number that JSON does not have: it would say null."""
+    return isinstance(value, float) and not isfinite(value)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -14,6 +14,8 @@ _RECORDS_AT_ONCE = 2000
 _RECORDS_PER_SECOND = 200.0
 _TELL_LOST_SECONDS = 1.0
 _LONGEST_LINE = 1 << 19
+_LARGEST = 1 << 63
+_DEEPEST = 20
 _KEPT = ("message", "event", "symbol", "duration_seconds", "error_type", "error_message", "stack")
 """The fields of a line that is too long."""
 _FORMAT = logging.Formatter()
@@ -72,9 +74,9 @@ class RecordSender(logging.Handler):
 
     def _said(self, record: logging.LogRecord) -> str:
         extra = {
-            k: v if isinstance(v, bool | int | float) else str(v)
+            k: _value(v)
             for k, v in record.__dict__.items()
-            if k not in self._plain
+            if k not in self._plain and v is not None
         }
         fields = {"message": _message(record), **_error(record), **extra}
         said = _line(record, fields)
@@ -122,6 +124,27 @@ def _error(record: logging.LogRecord) -> dict[str, str]:
         }
     stack = record.exc_text or record.stack_info
     return {"stack": str(stack)} if stack else {}
+
+
+def _value(value: Any) -> Any:
+    """As JSON has it, when it does and it is neither long nor deep; else as text."""
+    if isinstance(value, bool | float | str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < _LARGEST else _words(value)
+    if not isinstance(value, dict | list | tuple):
+        return _words(value)
+    try:
+        text = json.dumps(value, default=_words)
+        made = json.loads(text) if len(text) <= LONGEST_TEXT else None
+    except (TypeError, ValueError, RecursionError):  # odd keys, a circle, nesting without end
+        made = None
+    return _words(value) if made is None or not _is_flat(made, _DEEPEST) else made
+
+
+def _is_flat(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_flat(each, levels - 1) for each in inner)
 
 
 def _words(value: object) -> str:

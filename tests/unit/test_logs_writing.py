@@ -497,6 +497,15 @@ class TestLogging:
         assert entry["message"] == "text"
         assert len(str(entry)) < 200_000
 
+    def test_no_number_is_null(self, clock: ManualClock) -> None:
+        """JSON has no nan; a field without a value is none."""
+        nan = float("nan")
+        odd = {"n": nan, "m": float("inf"), "duration_seconds": nan}
+        record = logging.makeLogRecord({"msg": "x", "levelno": 20, **odd})
+        entry = json.loads(JsonLines(Mask(), clock).make(record).content)
+        assert "duration_seconds" not in entry
+        assert (entry["n"], entry["m"]) == ("nan", "inf")
+
     def test_a_bad_format_does_not_cost_the_line(self, clock: ManualClock) -> None:
         """The text and what went wrong are both there."""
         record = logging.LogRecord("a", logging.INFO, "f", 1, "%d bars", ("many",), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,5 +150,49 @@ def test_an_exception_has_the_fields_of_a_coroutines(child: Child, daemon: Daemo
 
 def test_what_cannot_be_told_does_not_end_the_run(child: Child) -> None:
     """It is counted."""
-    child.log.info("text", extra={"odd": 10**5000})
+    record = child.log.makeRecord("task.t", 20, "f", 1, "text", (), None)
+    record.created = object()  # type: ignore[assignment]
+    child.log.handle(record)
     assert child.lost() == 1
+
+
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+DEEP: list[Any] = []
+for _ in range(300):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"k": [1, None, {"a": 1.5}]}, {"k": [1, None, {"a": 1.5}]}),
+        ((True, "x"), [True, "x"]),
+        ({1: Path("/a")}, {"1": "/a"}),
+        (2**70, str(2**70)),
+        (10**5000, "(int without a text)"),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+        ({("a", 1): 2}, "{('a', 1): 2}"),
+        (CIRCLE, "[[...]]"),
+        (DEEP, str(DEEP)),
+        (Path("/a"), "/a"),
+    ],
+    ids=range(11),
+)
+def test_extra_fields_stay_what_they_are(
+    child: Child, daemon: Daemon, value: object, told: object
+) -> None:
+    """Where JSON has it; all else is text. A field without a value is not there."""
+    child.log.info("text", extra={"n": value, "nothing": None, "after": {"a": [1]}})
+    entry = daemon.line(child)
+    assert entry["n"] == told
+    assert "nothing" not in entry
+    assert entry["after"] == {"a": [1]}
+
+
+def test_a_long_list_is_cut(child: Child, daemon: Daemon) -> None:
+    """As text, with what is missing."""
+    value = list(range(100_000))
+    child.log.info("text", extra={"n": value})
+    assert daemon.line(child)["n"].endswith(f"… ({len(str(value)) - 8000} characters more)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Self
 
@@ -46,6 +47,15 @@ def head(text: str, longest: int, mask: Callable[[str], str]) -> str:
     if missing(text) or len(text) >= longest + LOOK_AHEAD:
         said = said[:-LONGEST_SECRET] or "…"
     return said[:longest]
+
+
+def to_break(text: str, longest: int) -> str:
+    """The beginning of a text that somebody else masks, up to the end of a word: half a secret
+    would not be known there."""
+    if len(text) <= longest:
+        return text
+    words = re.match(r".*(?=\s)", text[: longest + 1], re.DOTALL)
+    return f"{words[0].rstrip()} […]" if words else "[…]"
 
 
 def after_break(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from exporter.clock import iso
+from exporter.cutting import to_break
 
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 HISTORY_TIMEOUT = aiohttp.ClientTimeout(total=150)
@@ -83,7 +84,7 @@ class Servers:
             async with self._session.request(method, url, timeout=timeout, **what) as answer:
                 text = await answer.text()
                 if answer.status >= 300:
-                    raise ServerError(f"{url} answered {answer.status}: {text[:200]}")
+                    raise ServerError(f"{url} answered {answer.status}: {to_break(text, 200)}")
                 kind = answer.content_type
                 return await answer.json() if kind == "application/json" else text
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:

@@ -8,6 +8,9 @@ import ssl
 from email.message import EmailMessage
 
 from exporter.config import Email
+from exporter.cutting import to_break
+
+_SAID_CHARS = 200
 
 
 class MailError(Exception):
@@ -40,7 +43,7 @@ def deliver(
             f"shows no good certificate: {error.verify_message}", passing=False
         ) from None
     except (smtplib.SMTPException, OSError) as error:
-        text = f"cannot be reached: {type(error).__name__}: {str(error)[:200]}"
+        text = f"cannot be reached: {type(error).__name__}: {to_break(str(error), _SAID_CHARS)}"
         raise MailError(text, passing=True) from None
     if refused:
         raise _refused(refused, everybody=False)
@@ -77,4 +80,4 @@ def _refused(recipients: dict[str, tuple[int, bytes]], *, everybody: bool) -> Ma
 
 def _text(said: bytes | str) -> str:
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    return " ".join(text.split())[:200]
+    return to_break(" ".join(text.split()), _SAID_CHARS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.cutting import LOOK_AHEAD, Beginning, after_break, ahead, head
+from exporter.cutting import LOOK_AHEAD, Beginning, after_break, ahead, head, to_break
 
 SECRET = "hunter2hunter2"
 
@@ -33,6 +33,14 @@ def test_many_secrets_leave_none_in_half() -> None:
 def test_a_beginning_stays_one() -> None:
     """Through str(), as a log record makes its message of it."""
     assert str(Beginning("a", 2)).more == 2  # type: ignore[attr-defined]
+
+
+def test_a_text_that_is_masked_later_ends_at_a_break() -> None:
+    """With the last whole word."""
+    assert to_break("a hunter2", 9) == "a hunter2"
+    assert to_break("a hunter2 b", 9) == "a hunter2 […]"
+    assert to_break("a hunter2 b", 8) == "a […]"
+    assert to_break("hunter2", 3) == "[…]"
 
 
 def test_a_text_without_its_beginning_begins_at_a_break() -> None:

@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from exporter.logs.files import LogFile, files_of
+from exporter.logs.files import LogFile, files_of, midnight
 
 CHUNK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20
 """Bytes; what is longer is no line of ours, and would fill the memory."""
+FIRST_LINES = 100
+"""Of so many the earliest is a file's first: threads write theirs nearly in order."""
 
 Record = dict[str, Any]
 
 
 def stamp(at: float) -> str:
     """Unix seconds as lines write them; such stamps sort like the moments themselves."""
-    moment = datetime.fromtimestamp(int(at // 1), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{moment}.{int(at % 1 * 1000):03d}Z"
+    seconds, thousandths = divmod(round(at * 1e6) // 1000, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{moment}.{thousandths:03d}Z"
 
 
 def moment(text: object) -> float:
@@ -44,6 +49,42 @@ def files_between(
     first = datetime.fromtimestamp(start, zone).date()
     last = datetime.fromtimestamp(max(start, end - 0.001), zone).date()
     return [file for file in files_of(directory, name) if first <= file.day <= last]
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What the exporter's files no longer have of a stretch of time."""
+
+    before: float
+    """Unix seconds: lines from here on are there."""
+    errors: list[LogFile]
+    """Files of the error log that have lines from before."""
+
+
+def gone(directory: Path, start: float, end: float, zone: tzinfo) -> Gone | None:
+    """What was deleted of [start, end), by age or for room; None when nothing tells of it. The
+    error log keeps other lines than the exporter's files, which go oldest first."""
+    before, parts_went = end, False
+    for file in files_of(directory, "exporter"):
+        if (first := _first(file)) is not None:
+            before, parts_went = min(first, end), file.part > 1 and not file.open
+            break
+    if before <= start:
+        return None
+    errors = []
+    for file in files_between(directory, "errors", start, before, zone):
+        first = _first(file)
+        if first < before if first is not None else file.compressed:
+            errors.append(file)
+    return Gone(before, errors) if errors or parts_went else None
+
+
+def _first(file: LogFile) -> float | None:
+    """When the file's first line was written; None when it has none that can be read."""
+    found = (parse(line) for line in islice(raw_lines(file.path), FIRST_LINES))
+    times = (moment(record.get("timestamp")) for record in found if record is not None)
+    day = midnight(file.day, UTC)
+    return min((at for at in times if abs(at - day) < 2 * 86400.0), default=None)
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:

@@ -458,6 +458,87 @@ class TestRendering:
         assert "write 2026-11-24" in capsys.readouterr().err
 
 
+class TestGoneLines:
+    """The exporter's files and the error log are kept by different ages and sizes."""
+
+    def _line(self, hour: int, level: str, message: str, **fields: Any) -> bytes:
+        at = (FIRST + timedelta(hours=hour)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.123Z")
+        told = {"timestamp": at, "level": level, "logger": "a", "message": message, **fields}
+        return json.dumps(told).encode() + b"\n"
+
+    def _request(self, folder: Path) -> Request:
+        start = FIRST.timestamp()
+        return Request(folder, "America/New_York", start, start + 86400, "2026-03-04", folder)
+
+    def test_errors_of_parts_that_went_come_from_the_error_log(self, tmp_path: Path) -> None:
+        """Those from before the first line that is there; the others are there twice, and count
+        once. Runs that failed are among them."""
+        failed = {"event": "run_ended", "outcome": "error", "task": "scan", "run_id": "r"}
+        early = [self._line(3, "error", "no answer")] * 3
+        early.append(self._line(4, "error", "it failed", **failed))
+        late = [self._line(15, "error", "no answer"), self._line(16, "critical", "over")]
+        (tmp_path / "errors-2026-03-04.001.jsonl.gz").write_bytes(gzip.compress(b"".join(early)))
+        (tmp_path / "errors-2026-03-04.jsonl").write_bytes(b"".join(late))
+        (tmp_path / "exporter-2026-03-04.007.jsonl").write_bytes(self._line(14, "info", "m"))
+        (tmp_path / "exporter-2026-03-04.jsonl").write_bytes(b"".join(late))
+        digest = build(self._request(tmp_path))
+        assert digest.levels == {"critical": 1, "error": 5, "info": 1}
+        assert [(e.example, e.count) for e in digest.errors] == [
+            ("no answer", 4), ("it failed", 1), ("over", 1),
+        ]  # fmt: skip
+        assert digest.tasks[0].failures == {"error": 1}
+        said = "Lines before 14:00:00 are gone; errors of that time come from the error log: 4."
+        for text in (markdown(digest), page(digest), chat(digest)):
+            assert said in text
+        assert digest.to_json()["gone_before"] == FIRST.timestamp() + 14 * 3600 + 0.123
+        assert Digest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
+
+    def test_a_day_of_which_only_the_error_log_is_left_is_not_quiet(self, tmp_path: Path) -> None:
+        """Whether no file is there, or only those of later days."""
+        errors = self._line(3, "error", "no answer") * 2000
+        (tmp_path / "errors-2026-03-04.001.jsonl").write_bytes(errors)
+        for _ in range(2):
+            digest = build(self._request(tmp_path))
+            assert headline(digest) == ("2026-03-04: no run ended; 2,000 errors of 1 kind, 1 new.")
+            assert "The lines of that time are gone; errors of that time come" in markdown(digest)
+            (tmp_path / "exporter-2026-03-06.jsonl").write_bytes(self._line(50, "info", "m"))
+
+    def test_parts_that_went_without_errors_are_said_too(self, tmp_path: Path) -> None:
+        """Nobody knows what ran."""
+        (tmp_path / "exporter-2026-03-04.002.jsonl").write_bytes(self._line(9, "info", "m"))
+        digest = build(self._request(tmp_path))
+        assert not digest.quiet
+        said = "Lines before 09:00:00 are gone; the error log has none of that time."
+        assert said in markdown(digest)
+
+    def test_while_nothing_is_gone_the_error_log_is_not_read(self, tmp_path: Path) -> None:
+        """Also on the first day of all, which begins at noon, and where the first line is torn."""
+        lines = self._line(12, "info", "m") + self._line(13, "error", "no answer")
+        (tmp_path / "exporter-2026-03-04.jsonl").write_bytes(b'{"half\n' + lines)
+        (tmp_path / "errors-2026-03-04.jsonl").write_bytes(self._line(13, "error", "no answer"))
+        digest = build(self._request(tmp_path))
+        assert (digest.gone_before, digest.files, digest.records) == (None, 1, 2)
+        (tmp_path / "exporter-2026-03-03.003.jsonl").write_bytes(self._line(-2, "info", "m"))
+        (tmp_path / "errors-2026-03-03.jsonl").write_bytes(self._line(-3, "error", "old"))
+        assert build(self._request(tmp_path)).gone_before is None
+
+    def test_a_kept_digest_of_more_lines_is_shown(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Made when the day was over; not one that ended within it."""
+        config = Config(state=tmp_path / "state.db", logs=Logs(directory=tmp_path / "log"),
+                        timezone="America/New_York")  # fmt: skip
+        clock = ManualClock(FIRST.timestamp() + 20 * 86400)
+        (tmp_path / "log").mkdir()
+        (tmp_path / "log/errors-2026-03-04.jsonl").write_bytes(self._line(3, "error", "bad") * 2)
+        request = command.asked(config, day="2026-03-04", now=clock.now())
+        kept = replace(build(request), records=700, errors=[], tasks=[], gone_before=None)
+        for made_at, shown in ((kept.end + 60, ": quiet."), (kept.end - 60, ": no run ended; 2 e")):
+            save(replace(kept, made_at=made_at), request.reports)
+            assert command.main(config, day="2026-03-04", clock=clock) == 0
+            assert shown in capsys.readouterr().out
+
+
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.just([{"a": [1]}]),
     st.sampled_from(["nan", "inf", "-1", "1e400", "9" * 40, "", "2026-03-04T99", "\ud83d",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +17,9 @@ from exporter.logs.digest.facts import (
     FetchDay,
     Request,
 )
-from exporter.logs.digest.query import ERRORS, connect, lines, rows, scan
+from exporter.logs.digest.query import ERRORS, connect, join, lines, rows, scan
 from exporter.logs.digest.runs import ended, slow_runs, tasks
-from exporter.logs.reading import files_between
+from exporter.logs.reading import files_between, gone
 
 KNOWN_ERRORS_DAYS = 30
 MOST_GROUPS = 25
@@ -30,10 +30,18 @@ def build(request: Request) -> Digest:
     files = files_between(
         request.directory, "exporter", request.start, request.end, request.zone_info
     )
-    size = sum(file.path.stat().st_size for file in files if file.path.exists())
+    missing = gone(request.directory, request.start, request.end, request.zone_info)
+    kept = missing.errors if missing else []
+    size = sum(file.path.stat().st_size for file in [*files, *kept] if file.path.exists())
     with connect(request.reports.parent) as connection:
         began = time.monotonic()
         found = scan(connection, files, (request.start, request.end))
+        levels, broken, from_error_log = Counter(found.levels), found.broken, 0
+        if missing and missing.errors:
+            more = scan(connection, missing.errors, (request.start, missing.before), table="kept")
+            join(connection, "kept")
+            levels.update(more.levels)
+            broken, from_error_log = broken + more.broken, sum(more.levels.values())
         errors = _errors(connection, _known_errors(connection, request))
         alerts, non_critical = _alerts(connection)
         runs = ended(connection)
@@ -42,12 +50,12 @@ def build(request: Request) -> Digest:
             zone=request.zone,
             start=request.start,
             end=request.end,
-            files=len(files),
+            files=len(files) + len(kept),
             megabytes=round(size / 1e6, 3),
-            records=sum(found.levels.values()),
-            broken_lines=found.broken,
+            records=sum(levels.values()),
+            broken_lines=broken,
             lost_lines=_lost(connection),
-            levels=dict(sorted(found.levels.items())),
+            levels=dict(sorted(levels.items())),
             tasks=tasks(connection, runs),
             slow_runs=slow_runs(connection, request, runs),
             errors=errors[:MOST_GROUPS],
@@ -59,6 +67,8 @@ def build(request: Request) -> Digest:
             strategies=_strategies(request),
             due=list(request.due),
             made_at=request.now,
+            gone_before=missing.before if missing else None,
+            from_error_log=from_error_log,
             seconds=round(time.monotonic() - began, 3),
         )
 

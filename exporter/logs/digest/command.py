@@ -61,8 +61,8 @@ def main(
     except DigestError as error:
         print(error, file=sys.stderr)
         return 1
-    if not digest.records and since is None:
-        digest = load(request.reports / f"digest-{request.title}.json") or digest
+    if since is None:
+        digest = _fuller(digest, request)
     match format:
         case "json":  # in ASCII: what stands in log lines must not reach a terminal
             print(json.dumps(digest.to_json(), indent=2))
@@ -89,6 +89,18 @@ def _made(request: Request) -> Digest:
     except (duckdb.Error, OSError) as error:
         # Files cannot do this to us, a full disk can.
         raise DigestError(f"the digest cannot be made: {error}") from error
+
+
+def _fuller(digest: Digest, request: Request) -> Digest:
+    """The digest that was kept of the day, where it was made of lines that are gone."""
+    if digest.records and digest.gone_before is None:
+        return digest
+    kept = load(request.reports / f"digest-{request.title}.json")
+    if kept is None or (
+        digest.records and (kept.made_at < kept.end or kept.records < digest.records)
+    ):
+        return digest
+    return kept
 
 
 def reports_folder(config: Config) -> Path:

@@ -163,6 +163,11 @@ class Digest:
     due: list[Due] = field(default_factory=list)
     made_at: float = 0.0
     """Before ``end``, the digest tells of the time up to here."""
+    gone_before: float | None = None
+    """Lines before this moment were deleted before they were summed up; errors are in
+    the error log for longer."""
+    from_error_log: int = 0
+    """How many of ``records`` come from there."""
 
     @property
     def runs(self) -> int:
@@ -184,6 +189,7 @@ class Digest:
             or self.slow_runs
             or self.lost_lines
             or self.broken_lines
+            or self.gone_before is not None
             or any(task.missed or task.retried for task in self.tasks)
             or any(fetch.failed for fetch in self.fetches)
             or any(alert.firing for alert in self.alerts)

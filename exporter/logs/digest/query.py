@@ -130,6 +130,12 @@ def scan(
     return Scan(levels, broken)
 
 
+def join(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Put what was put aside in `table` to the rest."""
+    connection.execute(f"INSERT INTO scanned FROM {table}")
+    connection.execute(f"DROP TABLE {table}")
+
+
 def lines(of: str, fields: str, table: str = "scanned") -> str:
     """For a FROM: the lines that were put aside, `of` one of :data:`EVENTS` or of :data:`ERRORS`,
     with these `fields`, space between them, as text; NULL where there is none.

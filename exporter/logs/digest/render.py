@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.logs.digest.facts import Digest, ErrorGroup, TaskDay
-from exporter.logs.reading import moment
+from exporter.logs.reading import moment, stamp
 from exporter.logs.records import clean
 from exporter.units import format_duration
 
@@ -65,7 +65,7 @@ def _headline(digest: Digest) -> str:
 def sections(digest: Digest) -> list[Section]:
     """What there is to say, the worst first; empty on a quiet day. Texts come from log lines: each
     cell is one line that no terminal obeys."""
-    if digest.quiet or not (digest.records or digest.broken_lines):
+    if digest.quiet or not (digest.records or digest.broken_lines or digest.gone_before):
         return []
     found = [
         _errors(digest), _tasks(digest), _slow(digest), _fetches(digest), _alerts(digest),
@@ -253,6 +253,8 @@ def _due(digest: Digest) -> Section:
 
 def _reading(digest: Digest) -> Section:
     notes = []
+    if digest.gone_before is not None:
+        notes.append(_gone(digest, digest.gone_before))
     if digest.lost_lines:
         notes.append(f"{_count(digest.lost_lines, 'log line')} could not be written.")
     if digest.broken_lines:
@@ -260,6 +262,17 @@ def _reading(digest: Digest) -> Section:
     levels = ", ".join(f"{count:,} {level}" for level, count in digest.levels.items())
     notes.append(f"{_count(digest.records, 'log line')} ({levels or 'none'}).")
     return Section("Log", (), (), " ".join(notes))
+
+
+def _gone(digest: Digest, before: float) -> str:
+    all_gone = before >= digest.end
+    what = "The lines of that time" if all_gone else f"Lines before {_clock(stamp(before), digest)}"
+    errors = (
+        f"errors of that time come from the error log: {digest.from_error_log:,}"
+        if digest.from_error_log
+        else "the error log has none of that time"
+    )
+    return f"{what} are gone; {errors}."
 
 
 def _tomorrow(digest: Digest) -> str:

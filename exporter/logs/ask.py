@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 from zoneinfo import ZoneInfo
@@ -17,7 +18,16 @@ import orjson
 from exporter.clock import Clock, SystemClock
 from exporter.config import Config
 from exporter.logs.files import LogFile, files_of
-from exporter.logs.reading import Record, files_between, parse, raw_lines, records, stamp
+from exporter.logs.reading import (
+    Gone,
+    Record,
+    files_between,
+    gone,
+    parse,
+    raw_lines,
+    records,
+    stamp,
+)
 from exporter.logs.records import Readable
 from exporter.logs.tail import Tail
 from exporter.logs.terminal import style_of
@@ -98,13 +108,23 @@ def main(
     if tail is not None:
         tail.skip_to_end()  # before the rest is read: a line may be seen twice, none is missed
     end = now if tail is None else now + 60.0
-    files = files_between(config.logs.directory, "exporter", now - back, end, zone)
+    start, directory = now - back, config.logs.directory
+    missing = gone(directory, start, end, zone)
+    files = files_between(directory, "exporter", start, end, zone)
     last: deque[bytes] = deque(maxlen=1000)
-    for record in records(files, now - back, end, count_broken):
+    kept = records(missing.errors, start, missing.before, count_broken) if missing else ()
+    for record in kept:
+        if wanted(record):
+            show(record)
+    from_error_log = found
+    for record in records(files, start, end, count_broken):
         if wanted(record):
             show(record)
             if follow:
                 last.append(_line(record).encode())
+    # All there is of a run may well begin after what is gone.
+    if missing and (since or not run or from_error_log or not found):
+        print(_gone(missing, end, zone, from_error_log), file=sys.stderr)
     if tail is not None:
         known = set(last)
 
@@ -136,6 +156,15 @@ def _check(config: Config, *, task: str | None, run: str | None, level: str | No
         raise ValueError("--run needs a run's id, or its beginning; `quant-exporter logs` has them")
     if task is not None and not task.strip():
         raise ValueError(f"--task needs a name: {', '.join(config.tasks) or 'none is configured'}")
+
+
+def _gone(missing: Gone, end: float, zone: ZoneInfo, from_error_log: int) -> str:
+    """Which lines are not there to be shown."""
+    at = datetime.fromtimestamp(missing.before, zone).strftime("%Y-%m-%d %H:%M:%S")
+    what = "the lines of that time" if missing.before >= end else f"lines before {at}"
+    lines = "line comes" if from_error_log == 1 else "lines come"
+    errors = f"; {from_error_log:,} {lines} from the error log" if from_error_log else ""
+    return f"({what} are gone{errors})"
 
 
 def _nothing(config: Config, wanted: Wanted, since: str | None) -> str:

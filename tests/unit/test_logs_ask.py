@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -35,6 +36,14 @@ class Program:
         data = {"timestamp": stamp(self.clock.now()), "level": "info", "logger": "a"}
         content = json.dumps({**data, "message": message, **fields}).encode() + b"\n"
         assert self._files.write([Line(self.clock.now(), "info", "a", None, content)]) == 1
+
+    def error_log(self, *messages: str, **fields: object) -> None:
+        """What the error log has of this moment."""
+        self.folder.mkdir(exist_ok=True)
+        day = datetime.fromtimestamp(self.clock.now(), ZONE).date()
+        said = {"timestamp": stamp(self.clock.now()), "level": "error", "logger": "a"}
+        with (self.folder / f"errors-{day}.jsonl").open("a") as file:
+            file.writelines(json.dumps({**said, "message": m, **fields}) + "\n" for m in messages)
 
     def ask(self, **asked: object) -> tuple[int, list[str]]:
         """Exit status and what is printed, the time left out."""
@@ -181,3 +190,60 @@ def test_what_others_sent_does_not_command_the_terminal(program: Program) -> Non
     text = out.getvalue() + "\n".join(shown)
     assert "\\x1b[2J\\x9b31m\\u202e\\u2066" in text
     assert not set("\x1b\x9b\u202e\u2066\r\x07\x00") & set(text)
+
+
+def test_errors_of_lines_that_are_gone_come_from_the_error_log(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the others, none twice, by the same choice; and it is said which lines are gone."""
+    program.error_log("one", "two", task="scan", run_id="r1")
+    program.clock.advance(60)
+    program.log("three", level="error", task="scan")
+    program.error_log("three", task="scan")
+    program.log("four")
+    program.clock.advance(9)
+    gone = "(lines before 2026-09-21 09:14:20 are gone"
+    early = ["a [scan]: one  run_id=r1", "a [scan]: two  run_id=r1"]
+    shown = [*early, "a [scan]: three"]
+    assert program.ask() == (0, [*shown, "a: four"])
+    assert capsys.readouterr().err == f"{gone}; 2 lines come from the error log)\n"
+    assert program.ask(level="error", since="2m", task="scan") == (0, shown)
+    assert capsys.readouterr().err == f"{gone}; 2 lines come from the error log)\n"
+    assert program.ask(run="r1")[1] == early
+    capsys.readouterr()
+    assert program.ask(task="report")[0] == 1
+    assert capsys.readouterr().err.splitlines()[0] == f"{gone})"
+    assert program.follow(lambda: program.log("five")) == [*shown, "a: four", "a: five"]
+    assert gone in capsys.readouterr().err
+
+
+def test_nothing_is_gone_while_both_have_all(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor in a stretch of time that begins later, nor said of a run whose lines are there."""
+    program.log("one", level="error")
+    program.error_log("one")
+    program.clock.advance(1)
+    assert program.ask(since="30d") == (0, ["a: one"])
+    assert capsys.readouterr().err == ""
+    (path,) = program.folder.glob("exporter-*")
+    path.unlink()
+    program.clock.advance(7200)
+    program._files.close()
+    program.log("two", run_id="r2")
+    program.clock.advance(60)
+    assert program.ask(run="r2") == (0, ["a: two  run_id=r2"])
+    assert program.ask(since="60s") == (0, ["a: two  run_id=r2"])
+    assert capsys.readouterr().err == ""
+
+
+def test_of_lines_that_are_all_gone_the_errors_are_shown(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No file of the others is there."""
+    program.error_log("one")
+    program.clock.advance(60)
+    assert program.ask() == (0, ["a: one"])
+    assert capsys.readouterr().err == (
+        "(the lines of that time are gone; 1 line comes from the error log)\n"
+    )

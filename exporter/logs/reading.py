@@ -21,6 +21,7 @@ from exporter.logs.files import LogFile, files_of, midnight
 CHUNK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20
 """Bytes; what is longer is no line of ours, and would fill the memory."""
+NO_RECORD = b"\0"
 FIRST_LINES = 100
 """Of so many the earliest is a file's first: threads write theirs nearly in order."""
 
@@ -89,24 +90,31 @@ def _first(file: LogFile) -> float | None:
 
 def raw_lines(path: Path) -> Iterator[bytes]:
     """The lines of a plain or gzip file, without line feeds, as far as it can be read. A line over
-    the limit is handed out as its beginning, which no reader takes for a record."""
-    rest, dropping = b"", False
-    for chunk in _chunks(path):
-        pieces = (rest + chunk).split(b"\n")
-        rest = pieces.pop()
-        for piece in pieces:
-            if not dropping:
-                yield piece[: LONGEST_LINE + 1]
-            dropping = False
-        if len(rest) > LONGEST_LINE:
-            if not dropping:
-                yield rest[:LONGEST_LINE]
-            rest, dropping = b"", True
+    the limit is handed out as its beginning, and a damaged archive ends with a piece more, which
+    no reader takes for a record."""
+    rest, dropping, damaged = b"", False, False
+    try:
+        for chunk in _chunks(path):
+            pieces = (rest + chunk).split(b"\n")
+            rest = pieces.pop()
+            for piece in pieces:
+                if not dropping:
+                    yield piece[: LONGEST_LINE + 1]
+                dropping = False
+            if len(rest) > LONGEST_LINE:
+                if not dropping:
+                    yield rest[:LONGEST_LINE]
+                rest, dropping = b"", True
+    except zlib.error:
+        damaged = True  # what came before counts
     if rest and not dropping:
         yield rest
+    if damaged and (not rest or parse(rest) is not None):
+        yield NO_RECORD
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
+    """Raises :class:`zlib.error` where an archive is damaged."""
     packed = path.with_name(path.name + ".gz")
     if not path.exists() and packed.exists():
         path = packed  # compressed since it was listed
@@ -116,15 +124,17 @@ def _chunks(path: Path) -> Iterator[bytes]:
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
                 return
-            unpack = zlib.decompressobj(wbits=31)
+            unpack, whole = zlib.decompressobj(wbits=31), False
             while chunk := file.read(CHUNK_BYTES):
                 while chunk:
                     yield unpack.decompress(chunk, CHUNK_BYTES)
-                    chunk = unpack.unconsumed_tail or unpack.unused_data
-                    if unpack.eof:  # a gzip file may be several, one after the other
+                    chunk, whole = unpack.unconsumed_tail or unpack.unused_data, unpack.eof
+                    if whole:  # a gzip file may be several, one after the other
                         unpack = zlib.decompressobj(wbits=31)
-    except (OSError, zlib.error):
-        return  # what came before counts; a broken archive ends here
+            if not whole:
+                raise zlib.error("cut, or empty")
+    except OSError:
+        return  # what came before counts
 
 
 def parse(line: bytes) -> Record | None:

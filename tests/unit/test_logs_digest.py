@@ -634,6 +634,33 @@ class TestBrokenFiles:
         assert 10_000 < digest.records < 20_000
         assert digest.broken_lines <= 1
 
+    @pytest.mark.parametrize(
+        ("packed", "read"),
+        [
+            (b"", 0),
+            (random.Random(3).randbytes(5000), 0),
+            (gzip.compress(GOOD)[:5], 0),
+            (gzip.compress(GOOD)[:-8], 1),
+            (gzip.compress(GOOD[:-1])[:-8], 1),
+            (gzip.compress(GOOD) + b"junk" * 9, 1),
+            (gzip.compress(GOOD * 9 + GOOD[:20])[:-4], 9),
+        ],
+        ids=["empty", "random", "beginning", "no end", "no line feed", "junk behind", "half line"],
+    )
+    def test_a_damaged_archive_counts_as_a_line_that_could_not_be_read(
+        self, tmp_path: Path, packed: bytes, read: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """In the digest, beside whole ones, and in what `logs` notes."""
+        (tmp_path / "exporter-2026-03-04.001.jsonl.gz").write_bytes(packed)
+        digest = self._digest(tmp_path, self.GOOD)
+        assert (digest.records, digest.broken_lines) == (read + 1, 1)
+        assert "1 line could not be read." in markdown(digest)
+        config = Config(state=tmp_path / "state.db", logs=Logs(directory=tmp_path))
+        assert ask.main(config, clock=ManualClock(FIRST.timestamp() + 86400)) == 0
+        out, err = capsys.readouterr()
+        assert len(out.splitlines()) == read + 1
+        assert "(1 broken line was left out)\n" in err
+
     @settings(max_examples=12, deadline=None)
     @given(lines=st.lists(LINES, min_size=1, max_size=25))
     def test_no_value_in_a_line_stops_a_digest(self, lines: list[dict[str, Any]]) -> None:

@@ -107,7 +107,9 @@ def scan(
 ) -> Scan:
     """Read the lines of [start, end), Unix seconds, and put aside in `table` those that matter:
     warnings, errors and :data:`EVENTS`."""
+    files = list(files)
     paths = [str(file.path) for file in files if _size(file.path)]
+    empty = sum(f.compressed and f.path.exists() and not _size(f.path) for f in files)
     start, end = between
     values = {"start": stamp(start), "end": stamp(end)}
     broken = 0
@@ -119,7 +121,7 @@ def scan(
         with tempfile.TemporaryDirectory(dir=database.parent) as folder:
             readable, broken = _made_readable(connection, paths, Path(folder))
             _scan(connection, values | _objects_of(readable), table)
-    broken += rows(connection, f"SELECT count(*) FROM {table} WHERE broken")[0][0]
+    broken += empty + rows(connection, f"SELECT count(*) FROM {table} WHERE broken")[0][0]
     by_number = rows(connection, f"SELECT level, count(*) FROM {table} WHERE within GROUP BY 1")
     levels = {_LEVELS[number]: count for number, count in by_number if number is not None}
     if len(levels) < len(by_number):

@@ -17,6 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from exporter import config as configuration
+from exporter.cutting import to_break
 from exporter.logs import mail
 from exporter.logs.digest.facts import Digest
 from exporter.logs.digest.render import chat, headline, markdown, page
@@ -114,7 +115,7 @@ async def _to_slack(digest: Digest, slack: configuration.Slack, environ: Mapping
         ):
             if answer.status < 300:
                 return
-            said = (await answer.text(errors="replace"))[:200]
+            said = to_break(await answer.text(errors="replace"), 200)
             problem = f"answered {answer.status}: {said}"
             passing = answer.status in (408, 429) or answer.status >= 500
             retry_after = _seconds(answer.headers.get("Retry-After"))

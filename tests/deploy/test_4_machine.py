@@ -208,7 +208,7 @@ def test_a_backup_is_restored_and_runs_nothing_again(site: Site, tmp_path: Path)
     site.post("/api/v1/pause", {"task": "quick", "for": "1h"})
     claimed = site.query("SELECT task, slot FROM runs WHERE slot NOT NULL")
     site.laptop.ssh("rm -r /var/lib/quant-exporter/notes /var/lib/quant-exporter/reports")
-    said = site.laptop.fab("restore", str(archive)).well()
+    said = site.restore(archive).well()
     assert "No slot up to now is run again" in said
     assert site.laptop.ssh("cat /var/lib/quant-exporter/notes").strip() == "kept"
     assert site.laptop.ssh("cat /var/lib/quant-exporter/reports/day.md").strip() == "today"
@@ -216,7 +216,7 @@ def test_a_backup_is_restored_and_runs_nothing_again(site: Site, tmp_path: Path)
     assert [row for row in claimed if row not in still] == []
     assert site.metric('quant_task_paused{task="quick"}') == "1.0"
     site.serves()
-    site.laptop.fab("restore", str(tmp_path / "state.db")).failed()
+    site.restore(tmp_path / "state.db").failed()
     site.serves()
 
 
@@ -233,10 +233,10 @@ def test_a_backup_s_config_is_put_back_when_told_so(site: Site, tmp_path: Path) 
         "cd /opt/quant/current && grep -o 'grace: .m' exporter.yml && "
         "grep -c mine prometheus/prometheus.yml"
     )
-    said = site.laptop.fab("restore", str(archive)).well()
+    said = site.restore(archive).well()
     assert f"the archive's exporter.yml, prometheus (version {before}) differ" in said
     assert site.laptop.ssh(current).split("\n")[:2] == ["grace: 6m", "1"]
-    said = site.laptop.fab("restore", str(archive), "--config").well()
+    said = site.restore(archive, "--config").well()
     assert site.laptop.ssh(current, check=False).split("\n")[:2] == ["grace: 5m", "0"]
     site.good = site.laptop.ssh("basename $(readlink /opt/quant/current)").strip()
     assert site.good.startswith(f"{newer}-restored-")
@@ -255,7 +255,7 @@ def test_a_backup_is_restored_on_a_fresh_machine(site: Site, tmp_path: Path) -> 
     lost = "find /var/lib/quant-exporter -mindepth 1 -maxdepth 1 ! -name log -exec rm -r {} +"
     site.laptop.ssh(f"systemctl stop quant-exporter; {lost}; rm -f /srv/data/slots; "
                     "systemctl start quant-exporter")  # fmt: skip
-    site.laptop.fab("restore", str(archive)).well()
+    site.restore(archive).well()
     assert site.query("SELECT count(*) FROM runs WHERE outcome NOT NULL")[0][0] >= runs
     wait_for(lambda: site.prometheus("quant_exporter_build_info"), 20)
     assert site.get("/-/ready")

@@ -18,9 +18,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from exporter import __version__, checking, interpreter
 from exporter.alerts.desk import Desk
-from exporter.client import token_path
+from exporter.alerts.pages import routes as alert_routes
 from exporter.clock import Clock, SystemClock
 from exporter.config import Config, ConfigError, load
+from exporter.config.paths import token_path
 from exporter.feeds import Feeds
 from exporter.logs.follow import Follower
 from exporter.logs.secrets import known_secrets
@@ -37,6 +38,7 @@ from exporter.state import AlreadyRunning, State, StateError
 from exporter.strategies import Strategies
 from exporter.supply import Supply, SupplyError
 from exporter.tasks.parts import Parts
+from exporter.tasks.services import TaskServices
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard
@@ -96,7 +98,9 @@ class App:
         self.notifier = Notifier(clock)
         self.token_file = TokenFile(token_path(config))
         self.supply = Supply(config, self.metrics, clock)
-        self.source, self.calendar = self.supply.source, self.supply.calendar
+        self.task_services = TaskServices(
+            self.supply.sources, self.supply.calendars, lambda: self.parts
+        )
         self.reloading = Reloading(path, clock, self.notifier, lambda: self.config, self._take)
         self.missing: str | None = "starting"
         self._stop = asyncio.Event()
@@ -162,10 +166,14 @@ class App:
         self.strategies = Strategies(self.state, self.clock, self.metrics)
         self.follower = Follower(self.state, self.metrics)
         self.feeds = Feeds(
-            self.state, self.clock, self.metrics, self.sources.__getitem__, self.calendar
+            self.state,
+            self.clock,
+            self.metrics,
+            self.sources.__getitem__,
+            self.supply.calendars.get,
         )
         self.runner = Runner(
-            self.state, self.metrics, self.clock, self,
+            self.state, self.metrics, self.clock, self.task_services,
             mask=self.logging.mask.text, folder=self.folder,
         )  # fmt: skip
         self.scheduler = Scheduler(
@@ -239,7 +247,9 @@ class App:
             *api.routes(),
             *status_routes(ViewOf(self)),
             *Records(self).routes(),
-            *self.desk.routes(self.guard.is_token),
+            *alert_routes(
+                self.desk.journal, self.desk.keeper, self.state, self.clock, self.guard.is_token
+            ),
         ]
         server = Server(
             Exposition(self.registry), self.guard, lambda: self.missing, self.reloading.reload,

@@ -8,9 +8,9 @@ from typing import Any
 from exporter.calendars import Calendars
 from exporter.clock import Clock
 from exporter.config import Config
+from exporter.config.paths import cache_folder
 from exporter.outlook import Outlook, Plan
 from exporter.state import State, TaskState
-from exporter.supply import cache_folder
 from exporter.web.tasks_view import row
 
 

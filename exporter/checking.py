@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 from exporter.calendars import CalendarError, Calendars
 from exporter.clock import Clock, iso
 from exporter.config import Config, Mistake
+from exporter.config.paths import cache_folder
 from exporter.logs import places
 from exporter.slots import next_slot
 from exporter.sources.keys import KeyMissingError, read_key
-from exporter.supply import cache_folder
 
 _NEAR_END_SECONDS = 60 * 86400.0
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.config import Config
+from exporter.config.paths import token_path
 
 TIMEOUT = 10.0
 
@@ -25,11 +26,6 @@ class RefusedError(Exception):
         super().__init__(message)
         self.wrong_use = wrong_use
         """What was asked makes no sense, as a name that is not there."""
-
-
-def token_path(config: Config) -> Any:
-    """Where the write token lies: ``token`` beside the state file."""
-    return config.state.with_name("token")
 
 
 def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -64,7 +60,7 @@ def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None 
 def _token(config: Config) -> str:
     path = token_path(config)
     try:
-        return str(path.read_text(encoding="ascii").strip())
+        return path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise RefusedError(f"the write token cannot be read: {path}: {error.strerror}") from error
 

@@ -263,6 +263,7 @@ def digest(
 ) -> int:
     """What the logs of a day, or of the time since, say; with what is due the day after."""
     from exporter.calendars import CalendarError, Calendars
+    from exporter.config.paths import cache_folder
     from exporter.logs.digest import command
     from exporter.logs.digest.facts import Due
     from exporter.state import State, StateError
@@ -270,7 +271,7 @@ def digest(
 
     def call(config: Config) -> int:
         clock = SystemClock()
-        calendars = Calendars(config.state.parent / "cache", config.calendar_overrides, clock)
+        calendars = Calendars(cache_folder(config), config.calendar_overrides, clock)
 
         def due(start: float, end: float) -> tuple[Due, ...]:
             try:

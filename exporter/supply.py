@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
-from exporter.calendars import Calendar, Calendars
+from exporter.calendars import Calendars
 from exporter.clock import Clock
 from exporter.config import Config
 from exporter.config import Source as Settings
+from exporter.config.paths import cache_folder
 from exporter.metrics import Metrics, Sample
 from exporter.simulator.server import Simulator
 from exporter.sources.base import Source, SourceError
 from exporter.sources.opening import open_source
-from exporter.tasks.errors import Permanent
 
 
 class SupplyError(Exception):
@@ -91,36 +90,11 @@ class Supply:
             url = await simulator.start()
         return open_source(name, settings, self._metrics, self._clock, simulator_url=url)
 
-    def source(self, name: str | None) -> Source:
-        """The named source, or the only one. Raises :class:`Permanent`."""
-        if name is None and len(self.sources) == 1:
-            return next(iter(self.sources.values()))
-        if name is None or name not in self.sources:
-            known = ", ".join(self.sources) or "none is configured"
-            raise Permanent(
-                f"say which source: {known}"
-                if name is None
-                else f"{name!r} is no source; known: {known}"
-            )
-        return self.sources[name]
-
-    def calendar(self, exchange: str) -> Calendar:
-        """The exchange's calendar. Raises :class:`Permanent` for one that nothing names."""
-        try:
-            return self.calendars.get(exchange)
-        except KeyError as error:
-            raise Permanent(f"no task or feed names the exchange {exchange!r}") from error
-
     def samples(self) -> Iterator[Sample]:
         """What is told of each source at a scrape."""
         for source in list(self.sources.values()):
             yield "quant_source_simulated", (source.name,), float(source.simulated)
             yield "quant_source_key_expiry_timestamp_seconds", (source.name,), source.key_expiry
-
-
-def cache_folder(config: Config) -> Path:
-    """Where built calendars are kept: ``cache`` beside the state file."""
-    return config.state.parent / "cache"
 
 
 async def _close(sources: dict[str, Source], simulators: dict[str, Simulator]) -> None:

@@ -1,15 +1,13 @@
-"""Journal, keeper and pages together, as the app mounts them."""
+"""Journal and keeper together, as the app runs them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import aiohttp
-from aiohttp import web
 
 from exporter.alerts.journal import Journal
 from exporter.alerts.keeper import Keeper
-from exporter.alerts.pages import routes
 from exporter.alerts.servers import Servers
 from exporter.alerts.view import expose
 from exporter.clock import Clock
@@ -24,7 +22,7 @@ class Desk:
     def __init__(
         self, state: State, metrics: Metrics, clock: Clock, config: Callable[[], Config]
     ) -> None:
-        self._state, self._clock, self._config = state, clock, config
+        self._config = config
         expose(metrics, config, clock)
         self._session = aiohttp.ClientSession()
         self.journal = Journal(state, metrics, clock)
@@ -39,10 +37,6 @@ class Desk:
             clock,
             lambda: self._config().alerts,
         )
-
-    def routes(self, is_token: Callable[[str], bool]) -> list[web.RouteDef]:
-        """To be mounted behind the guard; /ack asks for the token itself."""
-        return routes(self.journal, self.keeper, self._state, self._clock, is_token)
 
     async def run(self) -> None:
         """Keep acknowledgements and good news, for ever."""

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.calendars import Calendars
 from exporter.config import INTERVAL_SECONDS, Config
+from exporter.config.paths import reports_folder
 from exporter.feeds import Feeds
 from exporter.sources.base import Source
 from exporter.state import State
@@ -33,7 +34,7 @@ class Parts:
     @property
     def reports(self) -> Path:
         """Where reports are written: ``reports`` beside the state file."""
-        return self.config.state.parent / "reports"
+        return reports_folder(self.config)
 
     def report_name(self, base: str, task: str) -> str:
         """`base`; with the task's name when an earlier task of the same function has that already.

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.calendars import Calendar
 from exporter.config import Config
-from exporter.logs.digest import command
+from exporter.logs.digest.asking import asked
 from exporter.logs.digest.facts import Digest, Due, Request
 from exporter.logs.digest.keeping import load, save
 from exporter.logs.digest.process import DigestError, build_apart
@@ -61,12 +61,10 @@ async def log_review(context: Context) -> int:
         save(digest, parts.reports)
         return digest
 
-    before = command.asked(config, day=str(day - timedelta(days=1)), due=due, now=now)
+    before = asked(config, day=str(day - timedelta(days=1)), due=due, now=now)
     if _is_missing(before):
         await make(before)
-    digest = await make(
-        command.asked(config, day=str(day), due=due, strategies=lambda at: curves, now=now)
-    )
+    digest = await make(asked(config, day=str(day), due=due, strategies=lambda at: curves, now=now))
     context.log.info("%s", headline(digest), extra={"event": "digest", "quiet": digest.quiet})
     if not (digest.quiet and not config.digest.quiet):
         await _send(digest, context)

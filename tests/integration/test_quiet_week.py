@@ -100,7 +100,7 @@ class Week:
             await self.app.scheduler.stop()
             await self.app.feeds.stop()
             while self.clock.now() < self.end:
-                open_now = self.app.calendar("XNYS").is_open(self.clock.now())
+                open_now = self.app.supply.calendars.get("XNYS").is_open(self.clock.now())
                 self.clock.advance(OPEN_STEP if open_now else CLOSED_STEP)
                 await self._minute(self.clock.now())
                 self._scrape()

@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from exporter.config import Config, Logs
 from exporter.logs import ask
 from exporter.logs.digest import command
+from exporter.logs.digest.asking import asked
 from exporter.logs.digest.build import build
 from exporter.logs.digest.facts import (
     AlertDay,
@@ -42,6 +43,7 @@ from exporter.logs.digest.query import EVENTS
 from exporter.logs.digest.render import chat, headline, markdown, page
 from exporter.logs.files import files_of
 from exporter.logs.keeping import Keeping, tidy
+from exporter.logs.run_lines import lines_of_run
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics
 from tests.unit.clocks import ManualClock
@@ -146,7 +148,7 @@ class Week:
         return [w for w in self.written if datetime.fromtimestamp(w["at"], ZONE).date() == wanted]
 
     def request(self, day: datetime) -> Request:
-        return command.asked(self.config, day=str(day.date()), now=2e9)
+        return asked(self.config, day=str(day.date()), now=2e9)
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +269,7 @@ class TestWeek:
     def test_asking_finds_the_lines_of_a_run(self, week: Week) -> None:
         """By its id, in compressed files too, without reading other days."""
         some = next(w for w in week.written[500:] if "run_id" in w)
-        lines = ask.lines_of_run(
+        lines = lines_of_run(
             week.config.logs.directory, ZONE, some["run_id"], some["at"] - 5, some["at"]
         )
         assert [line["message"] for line in lines] == [some["message"]]
@@ -345,7 +347,7 @@ class TestRendering:
         clock = ManualClock(FIRST.timestamp())
         assert command.main(config, day="2026-03-01", clock=clock) == 0
         assert capsys.readouterr().out == "2026-03-01: there are no log lines of that time.\n"
-        request = command.asked(config, day="2026-03-01", now=clock.now())
+        request = asked(config, day="2026-03-01", now=clock.now())
         kept = replace(build(request), records=7, tasks=[TaskDay("scan", 7, {}, 0, 0, 1.0, None)])
         save(kept, request.reports)
         assert command.main(config, day="2026-03-01", clock=clock) == 0
@@ -531,7 +533,7 @@ class TestGoneLines:
         clock = ManualClock(FIRST.timestamp() + 20 * 86400)
         (tmp_path / "log").mkdir()
         (tmp_path / "log/errors-2026-03-04.jsonl").write_bytes(self._line(3, "error", "bad") * 2)
-        request = command.asked(config, day="2026-03-04", now=clock.now())
+        request = asked(config, day="2026-03-04", now=clock.now())
         kept = replace(build(request), records=700, errors=[], tasks=[], gone_before=None)
         for made_at, shown in ((kept.end + 60, ": quiet."), (kept.end - 60, ": no run ended; 2 e")):
             save(replace(kept, made_at=made_at), request.reports)

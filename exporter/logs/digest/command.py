@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Any, Literal
-from zoneinfo import ZoneInfo
+from collections.abc import Callable
+from typing import Literal
 
 from exporter.clock import Clock, SystemClock
 from exporter.config import Config
-from exporter.logs.digest.facts import ALERT_BUDGET, Digest, Due, Request
+from exporter.logs.digest.asking import StrategiesOn, WrongUse, asked
+from exporter.logs.digest.facts import Digest, Due, Request
 from exporter.logs.digest.keeping import load, save
 from exporter.logs.digest.process import DigestError
 from exporter.logs.digest.render import markdown, page
-from exporter.logs.files import midnight
-from exporter.units import parse_duration
 
-FARTHEST_SECONDS = 3650 * 86400.0
-"""Farther back there are no log files."""
 Format = Literal["md", "html", "json"]
-
-
-StrategiesOn = Callable[[float], Mapping[str, Mapping[str, Any]]]
-"""The strategies' day as the state knows it, of the day in which a moment lies."""
-
-
-class WrongUse(ValueError):  # noqa: N818 - the sentence is for the user
-    """What was asked cannot be understood; the message says what to write."""
 
 
 def main(
@@ -101,59 +87,3 @@ def _fuller(digest: Digest, request: Request) -> Digest:
     ):
         return digest
     return kept
-
-
-def reports_folder(config: Config) -> Path:
-    """Where reports are: ``reports`` beside the state file."""
-    return config.state.parent / "reports"
-
-
-def asked(
-    config: Config,
-    *,
-    day: str | None = None,
-    since: str | None = None,
-    due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
-    strategies: StrategiesOn = lambda at: {},
-    now: float,
-) -> Request:
-    """What the words mean; raises :class:`WrongUse`."""
-    zone = ZoneInfo(config.timezone)
-    today = datetime.fromtimestamp(now, zone).date()
-    if since is not None:
-        if day is not None:
-            raise WrongUse("say either --day or --since")
-        try:
-            back = min(parse_duration(since), FARTHEST_SECONDS)
-            start, end, title = now - back, now, f"last {since}"
-        except ValueError as error:
-            raise WrongUse(str(error)) from error
-        ahead = today + timedelta(days=1)
-    else:
-        wanted = _day(day, today)
-        start, end = midnight(wanted, zone), midnight(wanted + timedelta(days=1), zone)
-        title, ahead = wanted.isoformat(), wanted + timedelta(days=1)
-    tomorrow = (midnight(ahead, zone), midnight(ahead + timedelta(days=1), zone))
-    return Request(
-        directory=config.logs.directory,
-        zone=config.timezone,
-        start=start,
-        end=end,
-        title=title,
-        reports=reports_folder(config),
-        due=due(*tomorrow) if tomorrow[1] > now else (),  # of a day long ago nothing is due
-        budget=ALERT_BUDGET,
-        now=now,
-        strategies=strategies(min(now, end - 1.0)),
-    )
-
-
-def _day(text: str | None, today: date) -> date:
-    if text in (None, "today"):
-        return today
-    if text == "yesterday":
-        return today - timedelta(days=1)
-    try:
-        return date.fromisoformat(str(text))
-    except ValueError as error:
-        raise WrongUse(f"{text!r} is no day; write 2026-11-24, today or yesterday") from error

@@ -18,10 +18,10 @@ from aiohttp import web
 from exporter import __version__
 from exporter.clock import Clock
 from exporter.config import Config
-from exporter.logs.ask import lines_of_run, readable_lines
-from exporter.logs.digest.command import reports_folder
+from exporter.config.paths import reports_folder
 from exporter.logs.digest.keeping import load
 from exporter.logs.digest.render import headline, sections
+from exporter.logs.run_lines import lines_of_run, readable_lines
 from exporter.state import Run, State, StateError
 from exporter.web.status.frame import answer, fill
 from exporter.web.status.rows import run_row

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from exporter import __version__
 from exporter.clock import Clock
 from exporter.config import Config
+from exporter.config.paths import reports_folder
 from exporter.feeds import Feeds
-from exporter.logs.digest.command import reports_folder
 from exporter.logs.digest.keeping import latest
 from exporter.logs.digest.render import headline
 from exporter.sources.base import Source

@@ -1,0 +1,45 @@
+"""What a running exporter offers to tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.calendars import Calendar, Calendars
+from exporter.sources.base import Source
+from exporter.tasks.errors import Permanent
+
+
+@dataclass(frozen=True)
+class TaskServices:
+    """The :class:`~exporter.tasks.context.Services` of the exporter itself."""
+
+    sources: Mapping[str, Source]
+    calendars: Calendars
+    get_parts: Callable[[], Any]
+
+    @property
+    def parts(self) -> Any:
+        """What built-in tasks alone need."""
+        return self.get_parts()
+
+    def source(self, name: str | None) -> Source:
+        """The named source, or the only one. Raises :class:`Permanent`."""
+        if name is None and len(self.sources) == 1:
+            return next(iter(self.sources.values()))
+        if name is None or name not in self.sources:
+            known = ", ".join(self.sources) or "none is configured"
+            raise Permanent(
+                f"say which source: {known}"
+                if name is None
+                else f"{name!r} is no source; known: {known}"
+            )
+        return self.sources[name]
+
+    def calendar(self, exchange: str) -> Calendar:
+        """The exchange's calendar. Raises :class:`Permanent` for one that nothing names."""
+        try:
+            return self.calendars.get(exchange)
+        except KeyError as error:
+            raise Permanent(f"no task or feed names the exchange {exchange!r}") from error

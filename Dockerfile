@@ -8,7 +8,7 @@ COPY requirements.lock ./
 RUN /opt/quant/bin/pip install --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter ./exporter
-COPY docs/runbook.md ./exporter/alerts/runbook.md
+COPY docs/runbook.md ./exporter/web/runbook.md
 # What builds and what only `make stack` needs stays behind, and so do the libraries' own tests.
 RUN /opt/quant/bin/pip install --no-deps --no-build-isolation . \
  && /opt/quant/bin/pip uninstall --yes flit_core honcho setuptools pip \

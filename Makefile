@@ -30,7 +30,7 @@ run: setup  ## run the exporter on exporter.yml (simulated data until you change
 
 stack: setup  ## the same with real Prometheus and Alertmanager, and stand-ins for chat, pager and mail (FAULT=1)
 	@tools/install-test-packages prometheus prometheus-alertmanager
-	@$(BIN)/python -m exporter.simulator.show var/stack $(CONFIG) $(if $(FAULT),--fault)
+	@$(BIN)/python -m exporter.demo.show var/stack $(CONFIG) $(if $(FAULT),--fault)
 	@exec $(BIN)/honcho start -f var/stack/Procfile -d .
 
 up:  ## the whole stack in containers, with Grafana (PROFILES=logs,remote-write for more)

@@ -86,7 +86,7 @@ def market(folder: Path, latency_seconds: float = 0.0) -> Iterator[str]:
 @contextmanager
 def exporter(path: Path, port: int) -> Iterator[Process]:
     """The real command on a config; ready."""
-    arguments = ["-m", "exporter.cli", "run", "--config", str(path)]
+    arguments = ["-m", "exporter", "run", "--config", str(path)]
     with Process(arguments, path.parent / "exporter.out") as process:
         process.wait_for(f"http://127.0.0.1:{port}/-/ready")
         yield process

@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry
 from benchmarks import building
 from benchmarks.figures import OURS, Row, compared
 from benchmarks.processes import BenchmarkError, Client
-from exporter.clock import SystemClock
 from exporter.config import Source as Settings
 from exporter.metrics import Metrics
-from exporter.sources.keys import Key
+from exporter.sources.api_key import Key
 from exporter.sources.tickdb import BATCH_SYMBOLS, TickDB
+from exporter.util.clock import SystemClock
 
 LATENCY_SECONDS = 0.05
 BUDGET_PER_MINUTE = 600

@@ -16,36 +16,38 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from exporter import __version__, checking, interpreter
-from exporter.alerts.desk import Desk
-from exporter.alerts.pages import routes as alert_routes
-from exporter.clock import Clock, SystemClock
+from exporter import __version__
+from exporter.alerts.service import Desk
 from exporter.config import Config, ConfigError, load
 from exporter.config.paths import token_path
 from exporter.feeds import Feeds
-from exporter.logs.follow import Follower
-from exporter.logs.secrets import known_secrets
+from exporter.logs.fetch_totals import FetchTotals
 from exporter.logs.setup import Logging
-from exporter.logs.totals import FetchTotals
-from exporter.loopwatch import LoopWatch
+from exporter.logs.tail.follow import Follower
 from exporter.metrics import Metrics, Sample
-from exporter.notify import Notifier
-from exporter.reloading import Reloading
-from exporter.runner import Runner
-from exporter.schedule import Scheduler
+from exporter.redaction.known_secrets import known_secrets
+from exporter.runner.runner import Runner
+from exporter.runtime import gc_tuning as interpreter
+from exporter.runtime import preflight as checking
+from exporter.runtime.loop_lag import LoopWatch
+from exporter.runtime.reload import Reloading
+from exporter.runtime.sd_notify import Notifier
+from exporter.scheduling.scheduler import Scheduler
 from exporter.sources.base import Source
+from exporter.sources.registry import Supply, SupplyError
 from exporter.state import AlreadyRunning, State, StateError
-from exporter.strategies import Strategies
-from exporter.supply import Supply, SupplyError
-from exporter.tasks.parts import Parts
+from exporter.strategies.tracker import Strategies
+from exporter.tasks.builtin.parts import Parts
 from exporter.tasks.services import TaskServices
+from exporter.util.clock import Clock, SystemClock
+from exporter.web.alert_pages import routes as alert_routes
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard
 from exporter.web.server import Server
 from exporter.web.status import routes as status_routes
-from exporter.web.status.records import Records
-from exporter.web.status.view_of import ViewOf
+from exporter.web.status.build_view import ViewOf
+from exporter.web.status.detail_pages import Records
 from exporter.web.tasks_view import TasksView
 from exporter.web.token import TokenFile
 

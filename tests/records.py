@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter.config import Config, Logs, Task
+from exporter.logs.digest.archive import save
 from exporter.logs.digest.facts import AlertDay, Digest, ErrorGroup, TaskDay
-from exporter.logs.digest.keeping import save
 from exporter.state import Claim, RunEnd, State
 from tests.unit.clocks import ManualClock
 from tests.views import HOSTILE, NOW

@@ -22,12 +22,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from pythonjsonlogger.json import JsonFormatter
 
-from exporter import interpreter
-from exporter.clock import SystemClock
 from exporter.config import Logs
-from exporter.logs.context import fields
+from exporter.logs.log_context import fields
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics
+from exporter.runtime import gc_tuning as interpreter
+from exporter.util.clock import SystemClock
 
 _BURST = 20
 """Calls one after the other, as a task makes them."""

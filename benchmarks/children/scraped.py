@@ -18,10 +18,10 @@ from aiohttp import web
 from prometheus_client import start_http_server
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from exporter import interpreter
 from exporter.app import App
-from exporter.clock import SystemClock
 from exporter.config import load
+from exporter.runtime import gc_tuning as interpreter
+from exporter.util.clock import SystemClock
 
 _STEP_SECONDS = 0.001
 

@@ -12,9 +12,9 @@ import time
 from datetime import UTC
 from pathlib import Path
 
-from exporter import interpreter
 from exporter.logs.files import DayFiles, Limits
-from exporter.logs.writing import Line, Writer
+from exporter.logs.queue_writer import Line, Writer
+from exporter.runtime import gc_tuning as interpreter
 
 _STEP_SECONDS = 0.01
 

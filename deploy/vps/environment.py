@@ -66,7 +66,7 @@ def install_exporter(folder: Path) -> None:
     source = folder / ".source"
     shutil.copytree(folder / "exporter", source / "exporter")
     if (folder / _RUNBOOK).is_file():
-        shutil.copy(folder / _RUNBOOK, source / "exporter/alerts")
+        shutil.copy(folder / _RUNBOOK, source / "exporter/web")
     for name in _PACKAGE:
         shutil.copy(folder / name, source)
     run(

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporter.clock import Clock
 from exporter.metrics import SEVERITIES, Metrics
 from exporter.state import State
+from exporter.util.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -1,14 +1,16 @@
 """``exporter.yml`` to frozen models. Every mistake is found in one go, each with its dotted place.
 
-The models hold seconds, bytes and ratios as numbers; :mod:`exporter.units` says how people write
-them. :func:`load` raises :class:`ConfigError`, which carries all mistakes.
+The models hold seconds, bytes and ratios as numbers; :mod:`exporter.util.units` says how people
+write them. :func:`load` raises :class:`ConfigError`, which carries all mistakes.
 """
 
-from exporter.config.data import Feed, Overrides, Source
+from exporter.config.config_errors import ConfigError, Mistake
 from exporter.config.loading import load, load_what_is_right
-from exporter.config.mistakes import ConfigError, Mistake
-from exporter.config.reports import Alerts, Digest, Email, Followed, Logs, Slack
-from exporter.config.values import (
+from exporter.config.logs_and_alerts import Alerts, Digest, Email, Followed, Logs, Slack
+from exporter.config.market_data import Feed, Overrides, Source
+from exporter.config.model import Config, Programs
+from exporter.config.task_keys import Strategy, Task, backoff_cap
+from exporter.config.types import (
     INTERVAL_SECONDS,
     Exchange,
     Interval,
@@ -18,8 +20,6 @@ from exporter.config.values import (
     Url,
     Zone,
 )
-from exporter.config.whole import Config, Programs
-from exporter.config.work import Strategy, Task, backoff_cap
 
 __all__ = [
     "INTERVAL_SECONDS", "Alerts", "Config", "ConfigError", "Digest", "Email", "Exchange", "Feed",

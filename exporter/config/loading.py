@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter import yaml_file
-from exporter.callables import find_problem
-from exporter.config.data import Feed, Source
-from exporter.config.mistakes import ConfigError, Mistake, validate
-from exporter.config.values import NAME, Model
-from exporter.config.whole import Config
-from exporter.config.work import Strategy, Task
+from exporter.config import yaml12 as yaml_file
+from exporter.config.config_errors import ConfigError, Mistake, validate
+from exporter.config.entry_points import find_problem
+from exporter.config.market_data import Feed, Source
+from exporter.config.model import Config
+from exporter.config.task_keys import Strategy, Task
+from exporter.config.types import NAME, Model
 
 _SECTIONS: Mapping[str, type[Model]] = {
     "sources": Source,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.config.whole import Config
+from exporter.config.model import Config
 
 
 def token_path(config: Config) -> Path:

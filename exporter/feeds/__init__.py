@@ -1,7 +1,7 @@
 """Feeds: asking sources for bars while they matter, and knowing how overdue each symbol is."""
 
 from exporter.feeds.feed import SETTLE, FeedState
-from exporter.feeds.known import Known
-from exporter.feeds.polling import Feeds, spread_ratio
+from exporter.feeds.poller import Feeds, spread_ratio
+from exporter.feeds.symbol_state import Known
 
 __all__ = ["SETTLE", "FeedState", "Feeds", "Known", "spread_ratio"]

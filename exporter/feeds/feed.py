@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from exporter.calendars import Calendar
+from exporter.calendars.loader import Calendar
 from exporter.config import INTERVAL_SECONDS, Feed
-from exporter.feeds.known import Known
-from exporter.feeds.share import Share
+from exporter.feeds.request_share import Share
+from exporter.feeds.symbol_state import Known
 from exporter.metrics import NAN
 from exporter.sources.base import Source
 

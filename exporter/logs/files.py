@@ -1,7 +1,7 @@
 """Log files by day: ``exporter-2026-11-24.jsonl`` is being written, closed parts have a number.
 
 A part is closed when it reaches its size or its day ends, and becomes
-``exporter-2026-11-24.001.jsonl``, later ``….jsonl.gz``: :mod:`exporter.logs.keeping` compresses
+``exporter-2026-11-24.001.jsonl``, later ``….jsonl.gz``: :mod:`exporter.logs.retention` compresses
 and deletes. A day is one of the configured zone. Only the writer's thread touches the open file;
 before each batch it looks whether the path is still the file it has open, so that a file or folder
 that somebody moved or deleted is made anew.
@@ -18,7 +18,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
-from exporter.logs.writing import Line
+from exporter.logs.queue_writer import Line
 
 WRITE_BYTES = 1_000_000
 _NAME = re.compile(
@@ -88,7 +88,7 @@ class Limits:
 
 
 class DayFiles:
-    """A :class:`exporter.logs.writing.Place` that writes the files of one name."""
+    """A :class:`exporter.logs.queue_writer.Place` that writes the files of one name."""
 
     def __init__(self, name: str, limits: Limits) -> None:
         self.name, self.limits = name, limits
@@ -113,7 +113,7 @@ class DayFiles:
         return self._path if self._fd >= 0 else None
 
     def write(self, lines: Sequence[Line]) -> int:
-        """See :meth:`exporter.logs.writing.Place.write`."""
+        """See :meth:`exporter.logs.queue_writer.Place.write`."""
         done = 0
         try:
             self._look()

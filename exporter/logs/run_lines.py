@@ -8,8 +8,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from exporter.logs.files import LogFile, files_of
-from exporter.logs.reading import Record, files_between, parse, raw_lines, stamp
-from exporter.logs.records import Readable
+from exporter.logs.formatters import Readable
+from exporter.logs.reader import Record, files_between, parse, raw_lines, stamp
 
 MOST_OF_RUN = 2000
 """Lines of one run that are handed to a page: the first tenth and the last."""

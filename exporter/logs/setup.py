@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from zoneinfo import ZoneInfo
 
-from exporter.clock import Clock
 from exporter.config import Logs
-from exporter.logs.context import ContextFilter
-from exporter.logs.counting import Counts
+from exporter.logs.counters import Counts
 from exporter.logs.files import DayFiles, Limits
-from exporter.logs.keeping import Keeper, Keeping
-from exporter.logs.mask import Mask
-from exporter.logs.records import JsonLines, Readable
+from exporter.logs.formatters import JsonLines, Readable
+from exporter.logs.log_context import ContextFilter
+from exporter.logs.queue_writer import Writer
+from exporter.logs.retention import Keeper, Keeping
 from exporter.logs.terminal import Terminal, style_of
-from exporter.logs.writing import Writer
 from exporter.metrics import Metrics, Sample
+from exporter.redaction.mask import Mask
+from exporter.util.clock import Clock
 
 TERMINAL_QUEUE_BYTES = 1_000_000
 QUIET_LIBRARIES = ("apscheduler", "asyncio", "aiohttp.access", "urllib3")

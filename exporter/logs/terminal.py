@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from exporter.logs.records import Readable
-from exporter.logs.writing import Line
+from exporter.logs.formatters import Readable
+from exporter.logs.queue_writer import Line
 
 AT_ONCE, PAUSE_SECONDS = 10, 0.002
 """Lines between pauses: 5000 a second are more than anybody reads and than systemd's journal takes,
@@ -35,9 +35,9 @@ def style_of(fd: int, environment: Mapping[str, str]) -> str:
 
 
 class Terminal:
-    """A :class:`exporter.logs.writing.Place` that writes to a file descriptor, in its own thread:
-    a terminal that was halted with Ctrl-S stops nothing but itself. Lines are made readable here,
-    too, so that who logs does not wait for it."""
+    """A :class:`exporter.logs.queue_writer.Place` that writes to a file descriptor, in its own
+    thread: a terminal that was halted with Ctrl-S stops nothing but itself. Lines are made readable
+    here, too, so that who logs does not wait for it."""
 
     def __init__(self, fd: int, readable: Readable) -> None:
         self._fd, self._readable = fd, readable
@@ -46,7 +46,7 @@ class Terminal:
         """Lines that were not shown since the last that was; they are in the file."""
 
     def write(self, lines: Sequence[Line]) -> int:
-        """See :meth:`exporter.logs.writing.Place.write`. What fails is not tried again."""
+        """See :meth:`exporter.logs.queue_writer.Place.write`. What fails is not tried again."""
         for first in range(0, len(lines), AT_ONCE):
             if first:
                 time.sleep(PAUSE_SECONDS)

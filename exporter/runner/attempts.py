@@ -11,16 +11,16 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from exporter.callables import NotFoundError, find_kind
-from exporter.clock import Clock
 from exporter.config import Config, Task
+from exporter.config.entry_points import NotFoundError, find_kind
 from exporter.runner.coroutines import CANCEL_SECONDS, HELD_SECONDS, Loader, call
+from exporter.runner.worker.forkserver_client import SOCKET_VARIABLE, WorkerError, Workers
+from exporter.runner.worker.supervisor import Ended, run_process
 from exporter.sources.base import SourceError
 from exporter.tasks.context import About, Context, Permanent, Services
 from exporter.tasks.outcome import Outcome, of_exception
-from exporter.units import format_duration
-from exporter.worker.attempt import Ended, run_process
-from exporter.worker.pool import SOCKET_VARIABLE, WorkerError, Workers
+from exporter.util.clock import Clock
+from exporter.util.units import format_duration
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from exporter.runner.holding import HeldLoopError, watch
+from exporter.runner.loop_guard import HeldLoopError, watch
 from exporter.tasks.context import Context
 from exporter.tasks.outcome import Outcome, of_exception, of_return, trace
 

@@ -12,13 +12,13 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol
 
-from exporter.clock import Clock
 from exporter.config import Task
-from exporter.cutting import ahead
+from exporter.redaction.truncate import ahead
 from exporter.runner.results import RunningRun, RunResult, Store
 from exporter.state import Claim, Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
-from exporter.units import format_duration
+from exporter.util.clock import Clock
+from exporter.util.units import format_duration
 
 log = logging.getLogger(__name__)
 

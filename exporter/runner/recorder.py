@@ -6,12 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 
-from exporter.clock import Clock, iso
-from exporter.cutting import head
 from exporter.metrics import Metrics
+from exporter.redaction.truncate import head
 from exporter.runner.results import RunningRun, RunResult, Store
 from exporter.state import Run, RunEnd, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
+from exporter.util.clock import Clock, iso
 
 log = logging.getLogger(__name__)
 

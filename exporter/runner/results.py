@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from exporter.clock import Clock
 from exporter.state import JSON, Claim, Outcome, Run, RunEnd, TaskState, Trigger
+from exporter.util.clock import Clock
 
 
 class Store(Protocol):

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from exporter.clock import Clock
 from exporter.config import Config, Task, backoff_cap
-from exporter.cutting import head
-from exporter.logs.context import fields
+from exporter.logs.log_context import fields
 from exporter.metrics import Metrics
+from exporter.redaction.truncate import head
 from exporter.runner.attempts import STOPPED, Attempts
 from exporter.runner.external import External
 from exporter.runner.recorder import Recorder, slot_field
@@ -23,6 +22,7 @@ from exporter.runner.samples import create_series, samples
 from exporter.state import Claim, Run, StateError, Trigger
 from exporter.tasks.context import About, Services
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
+from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
 

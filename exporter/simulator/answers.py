@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from exporter.bars import Calendar
-from exporter.calendars import Calendars
-from exporter.clock import Clock
+from exporter.calendars.bars import Calendar
+from exporter.calendars.loader import Calendars
 from exporter.config import INTERVAL_SECONDS
 from exporter.simulator.faults import Fault
 from exporter.simulator.market import SimulatedBar, SimulatedMarket, kind_of
 from exporter.simulator.spoil import Row, spoil
+from exporter.util.clock import Clock
 
 _EXCHANGES: Mapping[str, str] = {
     "US": "XNYS", "HK": "XHKG", "SH": "XSHG", "SZ": "XSHG", "L": "XLON",

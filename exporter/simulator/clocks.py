@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.clock import Clock
+from exporter.util.clock import Clock
 
 
 class MovedClock:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
-from exporter.clock import Clock
+from exporter.util.clock import Clock
 
 FAULTS: Mapping[str, str] = {
     "latency": "every answer comes `seconds` later",

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from exporter.bars import Calendar
+from exporter.calendars.bars import Calendar
+from exporter.calendars.sessions import Session
 from exporter.config import INTERVAL_SECONDS
-from exporter.sessions import Session
 
 _PERIODS_SECONDS = (60.0, 240.0, 960.0, 3840.0, 15360.0, 86400.0, 432000.0, 2592000.0, 15552000.0)
 _DAILY_VOLATILITY = {"stock": 0.015, "fx": 0.004, "crypto": 0.03}

@@ -14,15 +14,15 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from exporter.clock import Clock
 from exporter.config import INTERVAL_SECONDS
 from exporter.config import Source as Settings
 from exporter.metrics import Metrics, Sample
 from exporter.sources import parse
-from exporter.sources.asking import Asking
+from exporter.sources.api_key import Key
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
-from exporter.sources.keys import Key
-from exporter.sources.paging import PAGE_BARS, all_pages
+from exporter.sources.pagination import PAGE_BARS, all_pages
+from exporter.sources.retry import Asking
+from exporter.util.clock import Clock
 
 KLINE, LATEST = "/market/kline", "/market/kline/latest"
 TICKER, SUBSCRIPTIONS = "/market/ticker", "/apikeys/subscriptions"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from exporter.sources.api_key import Key
 from exporter.sources.base import SourceError
-from exporter.sources.keys import Key
 
 LARGEST_ANSWER_BYTES = 16_000_000
 """Unpacked. A thousand bars are 200 kB, fifty symbols with a thousand bars each 10 MB."""

@@ -1,6 +1,6 @@
 """What must outlive the process, in one SQLite file."""
 
-from exporter.state.records import (
+from exporter.state.models import (
     JSON,
     AlreadyRunning,
     Claim,

@@ -15,9 +15,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.clock import utc
-from exporter.state import rows, schema
-from exporter.state.contents import Contents
+from exporter.state import schema
+from exporter.state import sql as rows
+from exporter.state.snapshot import Contents
+from exporter.util.clock import utc
 
 BUSY_SECONDS = 5.0
 CHECK_SECONDS = 1.0

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from exporter.state import database, rows
-from exporter.state.records import JournalRow, Run, Tally
+from exporter.state import database
+from exporter.state import sql as rows
+from exporter.state.models import JournalRow, Run, Tally
 
 
 def runs(path: Path, since: float, limit: int) -> list[Run]:

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from exporter.state.records import AlreadyRunning
+from exporter.state.models import AlreadyRunning
 
 
 class SchedulerLock:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.state.records import StateError
+from exporter.state.models import StateError
 
 APPLICATION_ID = 0x51455850
 """``QEXP``: tells our files from other programs' SQLite files."""

@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from exporter.clock import Clock
-from exporter.state import contents, database, history, rows, trouble
-from exporter.state.contents import Contents, Kept
-from exporter.state.records import (
+from exporter.state import database, history
+from exporter.state import diagnosis as trouble
+from exporter.state import snapshot as contents
+from exporter.state import sql as rows
+from exporter.state.models import (
     JSON,
     Claim,
     JournalRow,
@@ -26,7 +27,9 @@ from exporter.state.records import (
     TaskState,
 )
 from exporter.state.schema import MIGRATIONS, Migration
+from exporter.state.snapshot import Contents, Kept
 from exporter.state.writer import Step, Writer
+from exporter.util.clock import Clock
 
 PATIENCE_SECONDS = 10.0
 """A write that takes longer is a disk that does not answer; nobody waits longer for it."""

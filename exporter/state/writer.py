@@ -17,13 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.clock import Clock
-from exporter.state import database, rows
-from exporter.state.contents import Contents, merge
+from exporter.state import database
+from exporter.state import sql as rows
+from exporter.state.diagnosis import cut_off, explain
 from exporter.state.lock import SchedulerLock
-from exporter.state.records import StateError
+from exporter.state.models import StateError
 from exporter.state.schema import Migration
-from exporter.state.trouble import cut_off, explain
+from exporter.state.snapshot import Contents, merge
+from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
 

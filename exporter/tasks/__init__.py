@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from exporter.tasks.context import BlockingContext, Context, NoData, Permanent, StaleData
 
 if TYPE_CHECKING:
-    from exporter.tasks.day_report import end_of_day_report
-    from exporter.tasks.health import health_check
-    from exporter.tasks.keys import key_check
-    from exporter.tasks.review import log_review
-    from exporter.tasks.scan import pre_market_scan
+    from exporter.tasks.builtin.end_of_day_report import end_of_day_report
+    from exporter.tasks.builtin.health_check import health_check
+    from exporter.tasks.builtin.key_check import key_check
+    from exporter.tasks.builtin.log_review import log_review
+    from exporter.tasks.builtin.pre_market_scan import pre_market_scan
 
 __all__ = [
     "BlockingContext",
@@ -31,13 +31,12 @@ __all__ = [
 ]
 
 
-# No module may have its function's name: importing it would put the module in its place.
 _BUILT_IN = {
-    "end_of_day_report": "exporter.tasks.day_report",
-    "health_check": "exporter.tasks.health",
-    "key_check": "exporter.tasks.keys",
-    "log_review": "exporter.tasks.review",
-    "pre_market_scan": "exporter.tasks.scan",
+    "end_of_day_report": "exporter.tasks.builtin.end_of_day_report",
+    "health_check": "exporter.tasks.builtin.health_check",
+    "key_check": "exporter.tasks.builtin.key_check",
+    "log_review": "exporter.tasks.builtin.log_review",
+    "pre_market_scan": "exporter.tasks.builtin.pre_market_scan",
 }
 
 

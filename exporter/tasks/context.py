@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exporter.clock import Clock
 from exporter.tasks.errors import NoData, Permanent, StaleData
+from exporter.util.clock import Clock
 
 if TYPE_CHECKING:
-    from exporter.calendars import Calendar
+    from exporter.calendars.loader import Calendar
     from exporter.sources.base import Bar, Source, Ticker
 
 __all__ = ["BlockingContext", "Context", "NoData", "Permanent", "Services", "StaleData"]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, get_args
 
-from exporter.cutting import after_break, ahead
+from exporter.redaction.truncate import after_break, ahead
 from exporter.tasks.errors import NoData, Permanent, StaleData
 
 Kind = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed"]
@@ -141,7 +141,7 @@ def trace(error: BaseException) -> str:
 
 def _is_ours(frames: TracebackType) -> bool:
     module = str(frames.tb_frame.f_globals.get("__name__", ""))
-    return module.startswith(("exporter.worker", "exporter.runner", "importlib", "asyncio"))
+    return module.startswith(("exporter.runner.worker", "exporter.runner", "importlib", "asyncio"))
 
 
 def _type(value: object) -> str:

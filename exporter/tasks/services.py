@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.calendars import Calendar, Calendars
+from exporter.calendars.loader import Calendar, Calendars
 from exporter.sources.base import Source
 from exporter.tasks.errors import Permanent
 

@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from exporter import json_text
-from exporter.clock import Clock
-from exporter.runner import BusyError
+from exporter.runner.results import BusyError
 from exporter.state import StateError
-from exporter.strategies import Strategies
 from exporter.strategies.equity import Fill
-from exporter.strategies.equity_file import point, timestamp
-from exporter.units import parse_duration
+from exporter.strategies.file import point, timestamp
+from exporter.strategies.tracker import Strategies
+from exporter.util import strict_json as json_text
+from exporter.util.clock import Clock
+from exporter.util.units import parse_duration
 from exporter.web.guard import Guard, refuse
 
 MAX_BODY = 1024 * 1024

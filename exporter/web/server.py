@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 
 from exporter.web.api import MAX_BODY, _json
-from exporter.web.errors import errors_as_json
+from exporter.web.error_responses import errors_as_json
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard, refuse
 

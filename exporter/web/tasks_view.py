@@ -6,11 +6,12 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from exporter.clock import Clock
 from exporter.config import Task
-from exporter.runner import BusyError, Runner
-from exporter.schedule import Scheduler
+from exporter.runner.results import BusyError
+from exporter.runner.runner import Runner
+from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
+from exporter.util.clock import Clock
 from exporter.web.api import Ping
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from exporter.web.status import StatusView, routes
-from exporter.web.status.records import House, Records
+from exporter.web.status.detail_pages import House, Records
 from tests import views
 
 

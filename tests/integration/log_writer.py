@@ -13,10 +13,10 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from exporter.clock import SystemClock
 from exporter.config import Logs
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics
+from exporter.util.clock import SystemClock
 
 
 def main(directory: str, *flood: str) -> None:

@@ -138,7 +138,7 @@ class Exporter(Program):
     """The real command on a config file."""
 
     def __init__(self, config: Path, env: Mapping[str, str] | None = None) -> None:
-        arguments = [sys.executable, "-m", "exporter.cli", "run", "--config", config]
+        arguments = [sys.executable, "-m", "exporter", "run", "--config", config]
         super().__init__(arguments, config.parent / "exporter.out", env, config.parent)
         self.folder = config.parent
         self.url = ""

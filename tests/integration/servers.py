@@ -14,10 +14,10 @@ from typing import Any
 import aiohttp
 import yaml
 
-from exporter.alerts.servers import Servers
-from exporter.clock import SystemClock
-from exporter.simulator import stack
-from exporter.simulator.sinks import Message, Sinks, running
+from exporter.alerts.api_clients import Servers
+from exporter.demo import stack
+from exporter.demo.sinks import Message, Sinks, running
+from exporter.util.clock import SystemClock
 from tests.integration.processes import ROOT, Program, free_port
 
 MISSING = [p for p in ("prometheus", "prometheus-alertmanager") if not shutil.which(p)]
@@ -57,7 +57,7 @@ class House:
         """Until it is ready; after :meth:`stop` it finds its own storage."""
         port = getattr(self.ports, name)
         command = {
-            "exporter": [sys.executable, "-m", "exporter.cli", "run", "--config=exporter.yml"],
+            "exporter": [sys.executable, "-m", "exporter", "run", "--config=exporter.yml"],
             "prometheus": [
                 "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb",
                 f"--web.listen-address=127.0.0.1:{port}", f"--rules.alert.resend-delay={RESEND}",

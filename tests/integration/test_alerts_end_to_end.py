@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from exporter.alerts.limits import Today, parse
-from exporter.alerts.replay import really, replay
-from exporter.alerts.rules import read_rules, with_limits
+from exporter.alerts.replay.engine import really, replay
+from exporter.alerts.replay.rules import read_rules, with_limits
+from exporter.alerts.replay.what_if import Today, parse
 from tests.integration.alert_stories import channels, disturbances, people
 from tests.integration.servers import FAILING, MISSING, House, house
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import exchange_calendars
 import pytest
 
-from exporter.calendars import Calendars
-from exporter.clock import SystemClock
+from exporter.calendars.loader import Calendars
+from exporter.util.clock import SystemClock
 
 pytestmark = pytest.mark.integration
 

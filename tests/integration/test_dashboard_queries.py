@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.simulator import stack
+from exporter.demo import stack
 from tests.boards import BOARDS, Query, filled, label_values, queries
 from tests.integration import day
 from tests.integration.processes import ROOT, Program, answers, free_port, get, need, wait_for

@@ -96,7 +96,7 @@ def test_no_slot_runs_twice_and_none_within_grace_is_lost_when_it_is_killed(tmp_
     config = tmp_path / "exporter.yml"
     config.write_text(CONFIG.format(port=port, market=market))
     env = {"KEY": "a-key-for-tests"}
-    simulate = [sys.executable, "-m", "exporter.cli", "simulate"]
+    simulate = [sys.executable, "-m", "exporter", "simulate"]
     address = f"127.0.0.1:{market}"
     with (
         Program(

@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from exporter.cli import logs as ask
 from exporter.config import Config, Followed, Logs
-from exporter.logs import ask
 from exporter.logs.digest.build import build
 from exporter.logs.digest.facts import Request
 from exporter.logs.files import files_of
-from exporter.logs.follow import STEP_BYTES, Follower
-from exporter.logs.reading import parse, raw_lines
+from exporter.logs.reader import parse, raw_lines
+from exporter.logs.tail.follow import STEP_BYTES, Follower
 from exporter.metrics import Metrics
-from tests.unit.test_logs_follow import Kept
+from tests.unit.logs.test_follow import Kept
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]

@@ -212,7 +212,7 @@ def test_every_answer_that_is_described_was_seen(ask: Asking) -> None:
         if status != "503"
     }
     assert left == {
-        ("GET", "/digests/{day}", "200"),  # tests/unit/test_status_records.py
+        ("GET", "/digests/{day}", "200"),  # tests/unit/web/test_status_records.py
         ("POST", "/-/reload", "400"),  # tests/integration/test_orderly.py
         ("POST", "/ack", "200"),  # tests/integration/test_alerts_end_to_end.py
         ("POST", "/api/v1/ack", "200"),

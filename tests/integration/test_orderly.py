@@ -71,7 +71,7 @@ class House:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``quant-exporter …`` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "exporter.cli", *arguments],
+            [sys.executable, "-m", "exporter", *arguments],
             cwd=self.folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
             timeout=60, check=False,
         )  # fmt: skip

@@ -23,9 +23,9 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from exporter.alerts.replay import Fired, replay
-from exporter.alerts.rules import read_rules
-from exporter.alerts.servers import Servers
+from exporter.alerts.api_clients import Servers
+from exporter.alerts.replay.engine import Fired, replay
+from exporter.alerts.replay.rules import read_rules
 from exporter.app import App
 from exporter.config import load
 from exporter.strategies.equity import EquityPoint

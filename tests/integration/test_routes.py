@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.alerting import RECIPES, ROOT, alertmanager_config
-from tests.unit.test_rules import RULES
+from tests.unit.prometheus.test_rules import RULES
 
 pytestmark = [
     pytest.mark.integration,

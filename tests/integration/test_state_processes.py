@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.clock import SystemClock
 from exporter.state import AlreadyRunning, Claim, RunEnd, State, StateError, database
+from exporter.util.clock import SystemClock
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +26,7 @@ HOUSE = Path(__file__).parents[2]
 CLAIMER = """
     import asyncio, os, sys
     from pathlib import Path
-    from exporter.clock import SystemClock
+    from exporter.util.clock import SystemClock
     from exporter.state import Claim, RunEnd, State
 
     async def main():
@@ -49,7 +49,7 @@ CLAIMER = """
 KEEPER = """
     import asyncio, resource, sys
     from pathlib import Path
-    from exporter.clock import SystemClock
+    from exporter.util.clock import SystemClock
     from exporter.state import Claim, State, StateError
 
     async def main():

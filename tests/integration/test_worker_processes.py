@@ -19,8 +19,8 @@ pytestmark = pytest.mark.integration
 
 DAEMON = """
 import asyncio, sys
-from exporter.worker.attempt import run_process
-from exporter.worker.pool import Workers
+from exporter.runner.worker.supervisor import run_process
+from exporter.runner.worker.forkserver_client import Workers
 
 async def main():
     job = {
@@ -75,7 +75,7 @@ def test_nothing_outlives_a_daemon_that_did_not_listen(tmp_path: Path) -> None:
     }  # fmt: skip
     with (tmp_path / "said").open("w") as said:
         forkserver = subprocess.Popen(
-            [sys.executable, "-m", "exporter.worker.zygote", str(theirs.fileno())],
+            [sys.executable, "-m", "exporter.runner.worker.forkserver", str(theirs.fileno())],
             pass_fds=[theirs.fileno()], stderr=said, env={"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         theirs.close()

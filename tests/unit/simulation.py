@@ -8,11 +8,11 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from exporter.bars import Calendar
+from exporter.calendars.bars import Calendar
 from exporter.config import Source as Settings
 from exporter.metrics import Metrics
-from exporter.simulator.server import Simulator
-from exporter.sources.opening import open_source
+from exporter.simulator.tickdb_server import Simulator
+from exporter.sources.factory import open_source
 from exporter.sources.tickdb import TickDB
 from tests.unit.clocks import ManualClock
 from tests.unit.tables import calendar
@@ -22,7 +22,7 @@ OPEN_IN_NEW_YORK = 1_790_694_030.0
 
 
 class Shelf:
-    """As exporter.calendars.Calendars, from the tests' shared tables."""
+    """As exporter.calendars.loader.Calendars, from the tests' shared tables."""
 
     names: tuple[str, ...] = ()
 

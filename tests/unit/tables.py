@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 
-from exporter import calendar_tables
-from exporter.calendars import Calendar, _table
-from exporter.sessions import ALWAYS, FX, Table
+from exporter.calendars import build_tables as calendar_tables
+from exporter.calendars.loader import Calendar, _table
+from exporter.calendars.sessions import ALWAYS, FX, Table
 
 TODAY = date(2026, 11, 24)
 

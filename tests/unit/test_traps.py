@@ -12,28 +12,28 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from exporter import timetable
-from exporter.calendars import Calendars
-from exporter.clock import Clock
+from exporter.calendars.loader import Calendars
 from exporter.config import Config, Logs, Strategy, Task
+from exporter.config import schedule_syntax as timetable
 from exporter.logs.digest.build import build
 from exporter.logs.digest.facts import Request
 from exporter.logs.files import files_of
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics
-from exporter.runner import Runner
-from exporter.schedule import Scheduler
-from exporter.slots import slots
+from exporter.runner.runner import Runner
+from exporter.scheduling.scheduler import Scheduler
+from exporter.scheduling.slots import slots
 from exporter.sources import SourceError
 from exporter.sources.envelope import retry_after_seconds
 from exporter.state import State
-from exporter.strategies import Strategies
 from exporter.strategies.equity import EquityPoint
-from exporter.tasks.closes import closed
+from exporter.strategies.tracker import Strategies
+from exporter.tasks.builtin.closes import closed
+from exporter.util.clock import Clock
 from tests.unit.clocks import ManualClock
+from tests.unit.feeds.test_poller import House as FeedHouse
 from tests.unit.simulation import world
 from tests.unit.tables import calendar
-from tests.unit.test_feeds import House as FeedHouse
 from tests.unit.tickdb_server import NOW, Bench, error, good, row, series
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.config import Source as Settings
 from exporter.metrics import Metrics
-from exporter.sources.keys import Key
+from exporter.sources.api_key import Key
 from exporter.sources.tickdb import TickDB
 from tests.unit.clocks import ManualClock
 

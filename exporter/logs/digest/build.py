@@ -19,7 +19,7 @@ from exporter.logs.digest.facts import (
 )
 from exporter.logs.digest.query import ERRORS, connect, join, lines, rows, scan
 from exporter.logs.digest.runs import ended, slow_runs, tasks
-from exporter.logs.reading import files_between, gone
+from exporter.logs.reader import files_between, gone
 
 KNOWN_ERRORS_DAYS = 30
 MOST_GROUPS = 25

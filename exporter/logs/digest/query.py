@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 
 from exporter.logs.files import LogFile
-from exporter.logs.reading import LONGEST_LINE, parse, raw_lines, stamp
+from exporter.logs.reader import LONGEST_LINE, parse, raw_lines, stamp
 
 MEMORY_LIMIT = "180MB"
 LEFT_SECONDS = 6 * 3600.0

@@ -11,9 +11,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.logs.digest.facts import Digest, ErrorGroup, TaskDay
-from exporter.logs.reading import moment, stamp
-from exporter.logs.records import clean
-from exporter.units import format_duration
+from exporter.logs.formatters import clean
+from exporter.logs.reader import moment, stamp
+from exporter.util.units import format_duration
 
 MOST_WELL = MOST_DUE = 20
 """Rows of tasks of which there is nothing to tell, and of what is due; JSON has them all."""

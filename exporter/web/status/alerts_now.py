@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from exporter.clock import Clock
+from exporter.util.clock import Clock
 from exporter.web.status.view import AlertRow
 
 TIMEOUT = aiohttp.ClientTimeout(total=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from exporter.web.status import verdict
-from exporter.web.status.frame import SECURITY, answer, fill
+from exporter.web.status.templating import SECURITY, answer, fill
 from exporter.web.status.view import StatusView, TaskRow
 
 _HERE = Path(__file__).parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from exporter.units import format_duration
+from exporter.util.units import format_duration
 from exporter.web.status.view import FeedRow, Level, StatusView, TaskRow
 
 

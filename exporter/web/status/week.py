@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from exporter.clock import Clock
 from exporter.state import State, Tally
+from exporter.util.clock import Clock
 from exporter.web.status.view import Day, FailureRow, Week
 
 DAYS = 7

@@ -1,0 +1,39 @@
+"""What the rules read of ``alerts:`` and ``announce:`` in the config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, time
+from zoneinfo import ZoneInfo
+
+from exporter.config import Config
+from exporter.metrics import NAN, Metrics, Sample
+from exporter.util.clock import Clock
+
+
+def learning_until(config: Config) -> float:
+    """End of the quiet first week: that day's first moment in the config's zone; NaN for none."""
+    day = config.alerts.learning_until
+    if day is None:
+        return NAN
+    return datetime.combine(day, time(), ZoneInfo(config.timezone)).timestamp()
+
+
+def runbook_url(config: Config) -> str:
+    """Where each alert has its heading; the exporter's own copy unless the config names another."""
+    return config.alerts.runbook_url or f"{config.public_url}/runbook"
+
+
+def expose(metrics: Metrics, config: Callable[[], Config], clock: Clock) -> None:
+    """Add the readers, and lower severities while learning. `config` gives the newest one."""
+
+    def read() -> Iterator[Sample]:
+        now = config()
+        links = (now.public_url, now.alerts.dashboards_url, runbook_url(now))
+        yield "quant_alert_links_info", links, 1.0
+        yield "quant_alert_learning_until_timestamp_seconds", (), learning_until(now)
+        for name, task in now.tasks.items():
+            yield "quant_task_announced", (name,), float(task.announce)
+
+    metrics.add_reader(read)
+    metrics.lower_severities(lambda: clock.now() < learning_until(config()))

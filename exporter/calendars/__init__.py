@@ -1,0 +1,1 @@
+"""When an exchange trades, and which bars that makes."""

@@ -1,0 +1,220 @@
+"""The calendars of the exchanges in use, built in a short subprocess and cached in a folder.
+
+The daemon never imports exchange_calendars (see :mod:`exporter.calendars.build_tables`). A table is
+built anew when the library's version changed, or when its end comes near and the library can give
+more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from exporter.calendars.bars import Calendar
+from exporter.calendars.sessions import ALWAYS, FX, Overrides, Session, Table
+from exporter.util.clock import Clock, iso, utc
+
+__all__ = ["EXCHANGES", "Calendar", "CalendarError", "Calendars", "Session"]
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_ROOT = Path(__file__).resolve().parents[2]
+_RENEW_BEFORE = timedelta(days=300)
+_BUILD_TIMEOUT_SECONDS = 120.0
+_OURS: Mapping[str, Table] = {"FX": FX, "24/7": ALWAYS}
+
+EXCHANGES: frozenset[str] = frozenset(
+    """
+    24/5 24/7 AIXK ARCX ASEX ASX BATS BMF BSE BVB BVMF CBOT CFE CME CMES COMEX FWB FX HKEX ICE
+    ICEUS IEPA JKT JPX LSE LUXSE NASDAQ NYFE NYMEX NYSE OOTC OSE SIX SSE TASE TSX XAMS XASE XASX
+    XBDA XBEL XBKK XBOG XBOM XBRA XBRU XBSE XBUD XBUE XCBF XCSE XCYS XDUB XDUS XEEE XETR XEUR
+    XFRA XHAM XHEL XHKG XICE XIDX XIST XJSE XKAR XKLS XKRX XLIM XLIS XLIT XLJU XLON XLUX XMAD
+    XMEX XMIL XMOS XNAS XNYS XNZE XOSL XPAR XPHS XPRA XRIS XSAU XSES XSGO XSHG XSTO XSTU XSWX
+    XTAE XTAI XTAL XTKS XTSE XTSX XWAR XWBO XZAG us_futures
+    """.split()  # noqa: SIM905 - seventy quoted names read worse
+)
+"""Every calendar name that a config may use: those of exchange_calendars with their aliases, FX
+and 24/7. A constant, because asking the library would cost 50 MB in the daemon."""
+
+
+class CalendarError(Exception):
+    """A calendar cannot be had; the message says which, why, and what to do."""
+
+
+class Calendars:
+    """Calendars by name, with the user's overrides."""
+
+    def __init__(self, cache_dir: Path, overrides: Mapping[str, Overrides], clock: Clock) -> None:
+        self._folder = cache_dir
+        self._overrides = dict(overrides)
+        self._clock = clock
+        self._tables: dict[str, Table] = dict(_OURS)
+        self._loaded: dict[str, Calendar] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The calendars that are loaded, sorted."""
+        return sorted(self._loaded)
+
+    def get(self, name: str) -> Calendar:
+        """A calendar that :meth:`load` was asked for. Raises :class:`KeyError` otherwise."""
+        return self._loaded[name]
+
+    def apply(self, overrides: Mapping[str, Overrides]) -> None:
+        """Take the overrides of a new config; calendars that are loaded follow at once."""
+        self._overrides = dict(overrides)
+        for name in self._loaded:
+            self._loaded[name] = self._calendar(name)
+
+    async def load(self, names: Iterable[str]) -> None:
+        """Have these calendars ready; those that the cache lacks are built in a subprocess.
+
+        An outdated table goes on serving when no new one can be built. Raises
+        :class:`CalendarError` when there is none at all.
+        """
+        names = sorted(set(names))
+        await self._ensure(names)
+        for name in names:
+            fresh = name not in self._loaded
+            self._loaded[name] = self._calendar(name)
+            if fresh:
+                self._warn_of_end(self._loaded[name])
+
+    async def refresh(self) -> None:
+        """Renew tables that end soon. To be called daily; never raises for an old table."""
+        await self._ensure(self.names)
+        for name in self.names:
+            self._loaded[name] = self._calendar(name)
+            self._warn_of_end(self._loaded[name])
+
+    def _calendar(self, name: str) -> Calendar:
+        return Calendar(name, self._tables[name], self._overrides.get(name))
+
+    def _warn_of_end(self, calendar: Calendar) -> None:
+        now = self._clock.now()
+        if calendar.end - now > 30 * 86400:
+            return
+        log.warning(
+            "The calendar of %s %s %s: weekdays count as trading days from there. Update "
+            "exchange-calendars, or name holidays in calendar_overrides.%s.closed",
+            calendar.name,
+            "ended" if calendar.end <= now else "ends",
+            iso(calendar.end),
+            calendar.name,
+            extra={"event": "calendar_end", "exchange": calendar.name},
+        )
+
+    async def _ensure(self, names: Iterable[str]) -> None:
+        today = utc(self._clock.now()).date()
+        wanted = []
+        for name in names:
+            if name in _OURS:
+                continue
+            cached = await asyncio.to_thread(self._read, name)
+            if cached:
+                self._tables[name] = _table(cached)
+            if not cached or _is_outdated(cached, today):
+                wanted.append(name)
+        if not wanted:
+            return
+        problems = {}
+        for name, built in (await _build(wanted, today)).items():
+            if "error" in built:
+                problems[name] = str(built["error"])
+                continue
+            self._tables[name] = _table(built)
+            await asyncio.to_thread(self._write, name, built)
+        lacking = [n for n in problems if n not in self._tables]
+        if lacking:
+            raise CalendarError(
+                "; ".join(f"the calendar of {n} cannot be built: {problems[n]}" for n in lacking)
+                + ". Choose another exchange, or another version of exchange-calendars and pandas"
+            )
+        for name, problem in problems.items():
+            log.warning(
+                "The calendar of %s could not be renewed; the old one goes on: %s",
+                name,
+                problem,
+                extra={"event": "calendar_not_renewed", "exchange": name},
+            )
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"calendar-{name.replace('/', '-')}.json"
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            data = json.loads(self._file(name).read_text(encoding="utf-8"))
+            _table(data)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # missing or broken: it is built anew
+        return data if isinstance(data, dict) and data.get("format") == _FORMAT else None
+
+    def _write(self, name: str, data: dict[str, Any]) -> None:
+        stamped = {**data, "format": _FORMAT, "version": version("exchange_calendars")}
+        file = self._file(name)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(stamped, separators=(",", ":")), encoding="utf-8")
+            part.replace(file)
+        except OSError as error:
+            # A cache that cannot be written costs a second at the next start, nothing else.
+            log.warning(
+                "Calendars are not cached in %s: %s",
+                self._folder,
+                error.strerror,
+                extra={"event": "calendar_not_cached"},
+            )
+
+
+def _is_outdated(data: Mapping[str, Any], today: date) -> bool:
+    if data.get("version") != version("exchange_calendars"):
+        return True
+    return not data["complete"] and date.fromisoformat(data["last"]) - today < _RENEW_BEFORE
+
+
+def _table(data: Mapping[str, Any]) -> Table:
+    return Table(
+        zone=data["zone"],
+        first=date.fromisoformat(data["first"]),
+        last=date.fromisoformat(data["last"]),
+        shapes=[(s[0], s[1], s[2], s[3], s[4], s[5]) for s in data["shapes"]],
+        regular=tuple(data["regular"]),
+        days=data["days"],
+    )
+
+
+async def _build(names: list[str], today: date) -> dict[str, dict[str, Any]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "exporter.calendars.build_tables",
+        "--today",
+        today.isoformat(),
+        *names,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
+    try:
+        async with asyncio.timeout(_BUILD_TIMEOUT_SECONDS):
+            out, err = await process.communicate()
+    except TimeoutError:
+        out, err = b"", b"it took too long"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    tables = {t["name"]: t for t in map(json.loads, out.splitlines())}
+    why = err.decode(errors="replace").strip().splitlines()[-1:] or ["its process ended early"]
+    return {name: tables.get(name, {"name": name, "error": why[0]}) for name in names}

@@ -1,0 +1,244 @@
+"""When an exchange trades: its sessions, from a table and overrides.
+
+Moments are Unix seconds UTC; a session belongs to a date of the exchange's own zone, also when it
+opens on the evening before. Outside the table, the weekdays that normally trade have a session with
+regular hours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+Shape = tuple[int, int, int | None, int | None, int, int]
+"""Open, close, pause start, pause end, regular open, regular close: minutes of local wall time
+after the session day's midnight."""
+
+_CLOSED = "."
+_FAR_DAYS = 800  # no exchange is closed for two years; a search past this finds nothing
+_CACHED_DAYS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One day's trading. ``regular_*`` is what that weekday normally has."""
+
+    day: date
+    open: float
+    close: float
+    pause: tuple[float, float] | None
+    regular_open: float
+    regular_close: float
+
+    @property
+    def segments(self) -> tuple[tuple[float, float], ...]:
+        """The spans of trading, without the lunch break."""
+        if self.pause is None:
+            return ((self.open, self.close),)
+        return ((self.open, self.pause[0]), (self.pause[1], self.close))
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of one exchange; see :mod:`exporter.calendars.build_tables` for the form."""
+
+    zone: str
+    first: date
+    last: date | None
+    """Newest day that the table knows; None when the rule holds for ever."""
+    shapes: Sequence[Shape]
+    regular: Sequence[int | None]
+    days: str
+    continuous: bool = False
+
+
+class Overrides(Protocol):
+    """``calendar_overrides`` of one exchange; times are ``HH:MM`` of its zone."""
+
+    @property
+    def closed(self) -> Sequence[date]: ...
+    @property
+    def early_close(self) -> Mapping[date, str]: ...
+    @property
+    def late_open(self) -> Mapping[date, str]: ...
+
+
+_BEGINNING = date(1970, 1, 1)
+FX = Table(
+    "America/New_York", _BEGINNING, None, [(-420, 1020, None, None, -420, 1020)],
+    (0, 0, 0, 0, 0, None, None), "", continuous=True,
+)  # fmt: skip
+"""Sunday 17:00 to Friday 17:00 New York, a session per trade day."""
+ALWAYS = Table(
+    "UTC", _BEGINNING, None, [(0, 1440, None, None, 0, 1440)], (0,) * 7, "", continuous=True
+)
+"""24/7: a session per UTC day."""
+
+
+class Sessions:
+    """Session look-ups of one exchange. Pure: it knows no now."""
+
+    def __init__(self, name: str, table: Table, overrides: Overrides | None = None) -> None:
+        self.name = name
+        self.zone = ZoneInfo(table.zone)
+        self.continuous = table.continuous
+        self.end = (
+            math.inf if table.last is None else local(table.last + timedelta(1), 0, self.zone)
+        )
+        self._table = table
+        self._overrides = overrides
+        self._first = table.first.toordinal()
+        self._cache: dict[date, Session | None] = {}
+
+    def session_on(self, day: date) -> Session | None:
+        """The session of that date, or None when there is no trading."""
+        try:
+            return self._cache[day]
+        except KeyError:
+            if len(self._cache) >= _CACHED_DAYS:
+                self._cache.clear()
+            found = self._cache[day] = self._make(day)
+            return found
+
+    def is_trading_day(self, day: date) -> bool:
+        """Whether that date (of the exchange) has a session."""
+        return self.session_on(day) is not None
+
+    def day_of(self, t: float) -> date:
+        """The exchange's date at `t`."""
+        return datetime.fromtimestamp(t, self.zone).date()
+
+    def sessions(self, start: float, end: float) -> list[Session]:
+        """Every session that overlaps [start, end), in order."""
+        if end <= start:
+            return []
+        # A session may open on the evening before its day, or close after midnight.
+        day, last = self.day_of(start) - timedelta(1), self.day_of(end) + timedelta(1)
+        found = []
+        while day <= last:
+            session = self.session_on(day)
+            if session and session.close > start and session.open < end:
+                found.append(session)
+            day += timedelta(1)
+        return found
+
+    def session_at(self, t: float) -> Session | None:
+        """The session with open <= t < close (lunch included)."""
+        day = self.day_of(t)
+        for near in (day, day + timedelta(1), day - timedelta(1)):
+            session = self.session_on(near)
+            if session and session.open <= t < session.close:
+                return session
+        return None
+
+    def is_open(self, t: float) -> bool:
+        """Whether there is trading at `t`; not in a lunch break."""
+        session = self.session_at(t)
+        if session is None:
+            return False
+        return session.pause is None or not session.pause[0] <= t < session.pause[1]
+
+    def next_open(self, t: float) -> float:
+        """When trading begins next, after a lunch break too; inf when it never stops."""
+        session = self.session_at(t)
+        if session and session.pause and session.pause[0] <= t < session.pause[1]:
+            return session.pause[1]
+        closed = session.close if session else None
+        for following in self.after(t):
+            if following.open != closed:
+                return following.open
+            closed = following.close
+        return math.inf
+
+    def next_close(self, t: float) -> float:
+        """When the present session closes, or else the next one; inf when it never does."""
+        session = self.session_at(t)
+        closed = session.close if session else None
+        for following in self.after(t):
+            if closed is not None and following.open != closed:
+                break
+            closed = following.close
+        else:
+            return math.inf
+        return closed
+
+    def previous_session(self, t: float) -> Session:
+        """The newest session whose close <= t. Raises :class:`LookupError` when there is none."""
+        day = self.day_of(t) + timedelta(1)
+        for n in range(_FAR_DAYS):
+            session = self.session_on(day - timedelta(n))
+            if session and session.close <= t:
+                return session
+        raise LookupError(f"{self.name} has no session before {t}")
+
+    def next_session(self, t: float) -> Session:
+        """The first session whose open > t. Raises :class:`LookupError` when there is none."""
+        for session in self.after(t):
+            return session
+        raise LookupError(f"{self.name} has no session after {t}")
+
+    def after(self, t: float) -> Iterator[Session]:
+        """Sessions whose open > t, in order, for about two years."""
+        day = self.day_of(t)
+        for n in range(_FAR_DAYS):
+            session = self.session_on(day + timedelta(n))
+            if session and session.open > t:
+                yield session
+
+    def _make(self, day: date) -> Session | None:
+        kind = self._kind(day)
+        if kind is None:
+            return None
+        opened, closed, pause, resume, regular_open, regular_close = self._table.shapes[kind]
+        if self._overrides is not None:
+            if day in self._overrides.closed:
+                return None
+            opened = _minutes(self._overrides.late_open.get(day), opened)
+            closed = _minutes(self._overrides.early_close.get(day), closed)
+            if pause is not None and resume is not None:
+                # What is cut within the break, or across it, leaves one piece without a break.
+                if closed <= resume:
+                    closed, pause = min(closed, pause), None
+                elif opened >= pause:
+                    opened, pause = max(opened, resume), None
+            if opened >= closed:
+                return None
+        at = self._at
+        return Session(
+            day,
+            at(day, opened),
+            at(day, closed),
+            None if pause is None or resume is None else (at(day, pause), at(day, resume)),
+            at(day, regular_open),
+            at(day, regular_close),
+        )
+
+    def _kind(self, day: date) -> int | None:
+        place = day.toordinal() - self._first
+        if 0 <= place < len(self._table.days):
+            letter = self._table.days[place]
+            return None if letter == _CLOSED else ord(letter) - 48
+        return self._table.regular[day.weekday()]
+
+    def _at(self, day: date, minutes: int) -> float:
+        return local(day, minutes, self.zone)
+
+
+def _minutes(text: str | None, otherwise: int) -> int:
+    if text is None:
+        return otherwise
+    hour, _, minute = text.partition(":")
+    return int(hour) * 60 + int(minute)
+
+
+def local(day: date, minutes: float, zone: ZoneInfo) -> float:
+    """Wall time `minutes` after midnight of `day` in `zone`, as Unix seconds.
+
+    A time that a change of clocks repeats means its first occurrence.
+    """
+    moment = datetime.combine(day, time(0)) + timedelta(minutes=minutes)
+    return moment.replace(tzinfo=zone).timestamp()

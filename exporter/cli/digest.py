@@ -1,0 +1,89 @@
+"""``quant-exporter digest``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Literal
+
+from exporter.config import Config
+from exporter.logs.digest.archive import load, save
+from exporter.logs.digest.facts import Digest, Due, Request
+from exporter.logs.digest.process import DigestError
+from exporter.logs.digest.render import markdown, page
+from exporter.logs.digest.request import StrategiesOn, WrongUse, asked
+from exporter.util.clock import Clock, SystemClock
+
+Format = Literal["md", "html", "json"]
+
+
+def main(
+    config: Config,
+    *,
+    day: str | None = None,
+    since: str | None = None,
+    format: Format = "md",  # noqa: A002 - as the option is called
+    keep: bool = False,
+    due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
+    strategies: StrategiesOn = lambda at: {},
+    clock: Clock | None = None,
+) -> int:
+    """Print the digest of `day` (``2026-11-24``, ``yesterday``; default: today so far) or of the
+    time `since` a duration ago; with `keep`, write it under the reports folder too. A day whose
+    lines are gone is told by the digest that was kept of it.
+
+    `due` lists what lies ahead between two moments. Exit status: 0, 1 when it cannot be made or
+    kept, 2 for wrong use.
+    """
+    now = (clock or SystemClock()).now()
+    try:
+        request = asked(config, day=day, since=since, due=due, strategies=strategies, now=now)
+    except WrongUse as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        digest = _made(request)
+    except DigestError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if since is None:
+        digest = _fuller(digest, request)
+    match format:
+        case "json":  # in ASCII: what stands in log lines must not reach a terminal
+            print(json.dumps(digest.to_json(), indent=2))
+        case "html":
+            print(page(digest), end="")
+        case _:
+            print(markdown(digest), end="")
+    if keep:
+        try:
+            save(digest, request.reports)
+        except OSError as error:
+            print(f"the digest cannot be kept: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _made(request: Request) -> Digest:
+    import duckdb
+
+    from exporter.logs.digest.build import build
+
+    try:
+        return build(request)
+    except (duckdb.Error, OSError) as error:
+        # Files cannot do this to us, a full disk can.
+        raise DigestError(f"the digest cannot be made: {error}") from error
+
+
+def _fuller(digest: Digest, request: Request) -> Digest:
+    """The digest that was kept of the day, where it was made of lines that are gone."""
+    if digest.records and digest.gone_before is None:
+        return digest
+    kept = load(request.reports / f"digest-{request.title}.json")
+    if kept is None or (
+        digest.records and (kept.made_at < kept.end or kept.records < digest.records)
+    ):
+        return digest
+    return kept

@@ -1,0 +1,202 @@
+"""``quant-exporter logs``: the lines that somebody asks for, readable, newest last."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from exporter.config import Config
+from exporter.logs.files import files_of
+from exporter.logs.formatters import Readable
+from exporter.logs.reader import (
+    Gone,
+    Record,
+    files_between,
+    gone,
+    parse,
+    records,
+)
+from exporter.logs.tail.tail import Tail
+from exporter.logs.terminal import style_of
+from exporter.metrics import LOG_LEVELS
+from exporter.util.clock import Clock, SystemClock
+from exporter.util.units import parse_duration
+
+FOLLOW_SECONDS = 0.25
+FARTHEST_SECONDS = 3650 * 86400.0
+"""Farther back there are no log files."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines: those that fulfil all that is given."""
+
+    task: str | None = None
+    run: str | None = None
+    """A run's id, or its beginning."""
+    level: str | None = None
+    """This level and above."""
+
+    def __call__(self, record: Record) -> bool:
+        """Whether `record` is one of them."""
+        if self.task is not None and record.get("task") != self.task:
+            return False
+        if self.run is not None and not str(record.get("run_id", "")).startswith(self.run):
+            return False
+        if self.level is None:
+            return True
+        level = record.get("level")
+        return level in LOG_LEVELS and LOG_LEVELS.index(level) >= LOG_LEVELS.index(self.level)
+
+
+def main(
+    config: Config,
+    *,
+    task: str | None = None,
+    run: str | None = None,
+    level: str | None = None,
+    since: str | None = None,
+    follow: bool = False,
+    as_json: bool = False,
+    clock: Clock | None = None,
+    out: TextIO | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """Print lines; with `follow`, go on until interrupted or `stop()`.
+
+    `since` (``8h``) defaults to a day, and with `run` to all there is. Exit status 0; 1 when no
+    line was found; 2 for wrong use.
+    """
+    clock, out = clock or SystemClock(), out or sys.stdout
+    try:
+        back = _how_far_back(since, run)
+        _check(config, task=task, run=run, level=level)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    wanted = Wanted(task, run, level)
+    zone, now = ZoneInfo(config.timezone), clock.now()
+    style = style_of(out.fileno(), os.environ) if out.isatty() else "plain"
+    readable = Readable(zone, style, dates=True)
+    broken = found = 0
+
+    def count_broken() -> None:
+        nonlocal broken
+        broken += 1
+
+    def show(record: Record) -> None:
+        nonlocal found
+        found += 1
+        out.write(_line(record) if as_json else readable.text(record))
+
+    tail = Tail(lambda: _open_file(config.logs.directory)) if follow else None
+    if tail is not None:
+        tail.skip_to_end()  # before the rest is read: a line may be seen twice, none is missed
+    end = now if tail is None else now + 60.0
+    start, directory = now - back, config.logs.directory
+    missing = gone(directory, start, end, zone)
+    files = files_between(directory, "exporter", start, end, zone)
+    last: deque[bytes] = deque(maxlen=1000)
+    kept = records(missing.errors, start, missing.before, count_broken) if missing else ()
+    for record in kept:
+        if wanted(record):
+            show(record)
+    from_error_log = found
+    for record in records(files, start, end, count_broken):
+        if wanted(record):
+            show(record)
+            if follow:
+                last.append(_line(record).encode())
+    # All there is of a run may well begin after what is gone.
+    if missing and (since or not run or from_error_log or not found):
+        print(_gone(missing, end, zone, from_error_log), file=sys.stderr)
+    if tail is not None:
+        known = set(last)
+
+        def show_new(record: Record) -> None:
+            if wanted(record) and _line(record).encode() not in known:
+                show(record)
+
+        _follow(tail, show_new, count_broken, out, stop)
+    if broken:
+        lines = "line was" if broken == 1 else "lines were"
+        print(f"({broken} broken {lines} left out)", file=sys.stderr)
+    if not found and not follow:
+        print(_nothing(config, wanted, since), file=sys.stderr)
+    return 0 if found or follow else 1
+
+
+def _how_far_back(since: str | None, run: str | None) -> float:
+    """Seconds; a day when nothing is said, all there is for a run. Raises :class:`ValueError`."""
+    if since is None:
+        return FARTHEST_SECONDS if run else 86400.0
+    return min(parse_duration(since), FARTHEST_SECONDS)
+
+
+def _check(config: Config, *, task: str | None, run: str | None, level: str | None) -> None:
+    """Raises :class:`ValueError` with what to write instead."""
+    if level is not None and level not in LOG_LEVELS:
+        raise ValueError(f"{level!r} is no level; write one of {', '.join(LOG_LEVELS)}")
+    if run is not None and not run.strip():
+        raise ValueError("--run needs a run's id, or its beginning; `quant-exporter logs` has them")
+    if task is not None and not task.strip():
+        raise ValueError(f"--task needs a name: {', '.join(config.tasks) or 'none is configured'}")
+
+
+def _gone(missing: Gone, end: float, zone: ZoneInfo, from_error_log: int) -> str:
+    """Which lines are not there to be shown."""
+    at = datetime.fromtimestamp(missing.before, zone).strftime("%Y-%m-%d %H:%M:%S")
+    what = "the lines of that time" if missing.before >= end else f"lines before {at}"
+    lines = "line comes" if from_error_log == 1 else "lines come"
+    errors = f"; {from_error_log:,} {lines} from the error log" if from_error_log else ""
+    return f"({what} are gone{errors})"
+
+
+def _nothing(config: Config, wanted: Wanted, since: str | None) -> str:
+    """Why there may be nothing to show, and where was looked."""
+    what = [f"of run {wanted.run}"] if wanted.run else []
+    what += [f"of task {wanted.task}"] if wanted.task else []
+    what += [f"of level {wanted.level} or above"] if wanted.level else []
+    if not wanted.run or since:
+        what.append(f"in the last {since or '24h'}")
+    text = f"no line {' '.join(what)} in {config.logs.directory}".rstrip()
+    if wanted.task and wanted.task not in config.tasks:
+        text += f"; the tasks are {', '.join(config.tasks) or 'none yet'}"
+    return text
+
+
+def _line(record: Record) -> str:
+    return orjson.dumps(record).decode() + "\n"
+
+
+def _open_file(directory: Path) -> Path | None:
+    opened = [file.path for file in files_of(directory, "exporter") if file.open]
+    return opened[-1] if opened else None
+
+
+def _follow(
+    tail: Tail,
+    show: Callable[[Record], None],
+    on_broken: Callable[[], None],
+    out: TextIO,
+    stop: Callable[[], bool],
+) -> None:
+    while not stop():
+        for line in tail.lines():
+            record = parse(line)
+            if record is not None:
+                show(record)
+            elif line:
+                on_broken()
+        out.flush()
+        time.sleep(FOLLOW_SECONDS)

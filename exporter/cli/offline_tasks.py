@@ -1,0 +1,53 @@
+"""What the state file knows of the tasks while no exporter runs. It is read, never written."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from exporter.calendars.loader import Calendars
+from exporter.config import Config
+from exporter.config.paths import cache_folder
+from exporter.scheduling.forecast import Outlook, Plan
+from exporter.state import State, TaskState
+from exporter.util.clock import Clock
+from exporter.web.tasks_view import row
+
+
+class _Known:
+    """State, with a blank for each task that it has never seen."""
+
+    def __init__(self, state: State, config: Config) -> None:
+        self.tasks = {name: state.tasks.get(name) or TaskState() for name in config.tasks}
+        self.pause_all_until = state.pause_all_until
+
+
+def tasks_at_rest(config: Config, clock: Clock) -> list[dict[str, Any]]:
+    """Rows as `GET /api/v1/tasks` has them; slots are those that an exporter would keep.
+
+    Raises :class:`exporter.state.StateError` when there is no state to read, and
+    :class:`exporter.calendars.loader.CalendarError`.
+    """
+    known = _Known(State.open(config.state, clock, writer=False), config)
+    calendars = Calendars(cache_folder(config), config.calendar_overrides, clock)
+    asyncio.run(calendars.load(config.exchanges))
+    outlook = Outlook(known, calendars, clock)
+    plans = {name: Plan.of(name, task, config.timezone) for name, task in config.tasks.items()}
+    outlook.apply(plans, config.exchanges)
+    now = clock.now()
+    rows = []
+    for name, task in config.tasks.items():
+        paused_until = outlook.paused_until(name)
+        rows.append(
+            row(
+                name,
+                task,
+                known.tasks[name],
+                next_slot=outlook.next_slot(name),
+                deadline=outlook.deadline(name),
+                paused_until=paused_until if paused_until > now else None,
+                running=False,
+                now=now,
+            )
+        )
+    return rows

@@ -1,0 +1,88 @@
+"""What is wrong in the file, each with its dotted place and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from exporter.config.phrases import text
+from exporter.config.types import Model
+from exporter.util.units import FROM_FILE
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing wrong in the file: its dotted place (may be empty), what, and what to do."""
+
+    place: str
+    text: str
+
+    def line(self, file: str) -> str:
+        """As ``check`` prints it."""
+        return f"{file}: {self.place}: {self.text}" if self.place else f"{file}: {self.text}"
+
+
+class ConfigError(Exception):
+    """The file cannot be used; ``mistakes`` says all that is wrong with it."""
+
+    def __init__(self, file: str, mistakes: list[Mistake]) -> None:
+        super().__init__("\n".join(m.line(file) for m in mistakes))
+        self.file, self.mistakes = file, mistakes
+
+
+_STAND_INS: Mapping[str, Any] = {
+    "schedule": "00:00",
+    "exchange": "24/7",
+    "run": "module:function",
+    "command": ["program"],
+    "external": True,
+    "type": "simulated",
+    "url": "http://localhost",
+    "api_key_env": "KEY",
+    "api_key_file": "key",
+}
+"""What a wrong value is taken for, so that the keys that are judged by it can be judged."""
+
+
+def validate(model: type[Model], body: Any, place: str) -> tuple[Model | None, list[Mistake]]:
+    """The model of one section's entry, or what is wrong with it."""
+    if not isinstance(body, dict):
+        return None, [Mistake(place, "must hold keys, as {key: value}; see exporter.yml's example")]
+    try:
+        return model.model_validate(body, context=FROM_FILE), []
+    except ValidationError as error:
+        details = error.errors()
+    mistakes = [_mistake(model, place, detail) for detail in details]
+    # What keys say about each other is checked only once each is right by itself: look again
+    # without those that are wrong.
+    wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
+    if wrong:
+        rest = {key: value for key, value in body.items() if str(key) not in wrong}
+        rest |= {key: value for key, value in _STAND_INS.items() if key in wrong}
+        try:
+            model.model_validate(rest, context=FROM_FILE)
+        except ValidationError as error:
+            mistakes += [_mistake(model, place, d) for d in error.errors() if not d["loc"]]
+    return None, mistakes
+
+
+def _mistake(model: type[Model], place: str, detail: Any) -> Mistake:
+    # A place in a list is no key: its list says what belongs there.
+    keys = [str(part) for part in detail["loc"] if isinstance(part, str) and part != "[key]"]
+    parts = [str(part) for part in detail["loc"] if part != "[key]"]
+    where = ".".join([*([place] if place else []), *parts])
+    return Mistake(where, text(detail, keys[-1] if keys else "", _keys_at(model, detail["loc"])))
+
+
+def _keys_at(model: type[Model], loc: tuple[Any, ...]) -> set[str]:
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        for candidate in (
+            (field.annotation, *getattr(field.annotation, "__args__", ())) if field else ()
+        ):
+            if isinstance(candidate, type) and issubclass(candidate, Model):
+                model = candidate
+    return set(model.model_fields)

@@ -1,0 +1,153 @@
+"""Sections about what is written and sent: logs, the digest, links in alerts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from exporter.config.types import NAME, Model, Severity, Url, Variable, here
+from exporter.util.units import Duration, Ratio, Size
+
+DASHBOARDS_VARIABLE = "QUANT_DASHBOARDS_URL"
+
+
+class Followed(Model):
+    """A log file of another program, counted as it grows."""
+
+    path: Path
+    format: Literal["text", "json"] = "text"
+    patterns: Mapping[str, str] = {}
+    max_failure_ratio: Mapping[Severity, Ratio] = {}
+
+    @field_validator("path")
+    @classmethod
+    def _folders_are_folders(cls, path: Path) -> Path:
+        if re.search(r"[*?]", str(path.parent)):
+            raise ValueError(f"{str(path)!r}: wildcards stand in the file's name only")
+        return path
+
+    @field_validator("patterns")
+    @classmethod
+    def _patterns_are_patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
+        for name, pattern in patterns.items():
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r}: a name has lower-case letters, digits and _")
+            try:
+                re.compile(pattern.encode())
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(
+                    f"{name}: {pattern!r} is no regular expression: {error}"
+                ) from error
+        return patterns
+
+    @model_validator(mode="after")
+    def _a_ratio_has_two_sides(self) -> Followed:
+        if self.max_failure_ratio and not {"fetch_failed", "fetch_ok"} <= set(self.patterns):
+            raise ValueError(
+                "`max_failure_ratio` compares the patterns fetch_failed and fetch_ok: name both"
+            )
+        return self
+
+
+class Logs(Model):
+    """Where and how logs are written, and which files of others are followed."""
+
+    directory: Path = Path("var/log")
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    rotate_at: Size = 50_000_000
+    keep: Duration = 7 * 86400.0
+    errors_rotate_at: Size = 20_000_000
+    errors_keep: Duration = 30 * 86400.0
+    max_total: Size = 2_000_000_000
+    follow: Mapping[str, Followed] = {}
+
+
+class Slack(Model):
+    """A Slack incoming webhook. Its address is a secret."""
+
+    url_env: Variable | None = None
+    url_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Slack:
+        if bool(self.url_env) == bool(self.url_file):
+            raise ValueError("name the address's place: either `url_env` or `url_file`")
+        return self
+
+
+class Email(Model):
+    """A mail server and who gets mail through it."""
+
+    smtp: str
+    sender: str
+    to: tuple[str, ...] = Field(min_length=1)
+    user: str | None = None
+    password_env: Variable | None = None
+    password_file: Path | None = None
+    security: Literal["starttls", "tls", "none"] = "starttls"
+
+    @field_validator("smtp")
+    @classmethod
+    def _smtp_is_a_server(cls, smtp: str) -> str:
+        host, _, port = smtp.rpartition(":")
+        if not (host and port.isdigit() and int(port) < 65536):
+            raise ValueError(f"{smtp!r} is no server; write host:port, as smtp.example.com:587")
+        return smtp
+
+    @field_validator("sender", "to")
+    @classmethod
+    def _addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for address in (value,) if isinstance(value, str) else value:
+            if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
+                raise ValueError(f"{address!r} is no mail address; write me@example.com")
+        return value
+
+    @model_validator(mode="after")
+    def _password_has_a_place(self) -> Email:
+        places = bool(self.password_env) + bool(self.password_file)
+        if places != bool(self.user):
+            raise ValueError(
+                "`user` goes with its password's place: either `password_env` or `password_file`"
+            )
+        return self
+
+
+class Digest(Model):
+    """Where the nightly digest goes, beside the reports folder."""
+
+    to: tuple[Literal["slack", "email"], ...] = ()
+    quiet: bool = True
+    slack: Slack | None = None
+    email: Email | None = None
+
+    @model_validator(mode="after")
+    def _channels_are_set_up(self) -> Digest:
+        for name in self.to:
+            if getattr(self, name) is None:
+                raise ValueError(f"`to` names {name}, so `{name}:` must say how")
+        return self
+
+
+class Alerts(Model):
+    """What messages need to know. Who hears of what is Alertmanager's business, not ours."""
+
+    learning_until: date | None = None
+    dashboards_url: Url = here(DASHBOARDS_VARIABLE, "http://localhost:3000")
+    runbook_url: Url | None = None
+    check_every: Duration = 15.0
+    """How often acknowledgements and good news are looked after."""
+    silence: Duration = 300.0
+    """How far ahead the silence of an acknowledgement reaches: so long it outlives the exporter."""
+    settle: Duration = 60.0
+    """How long an alert must be gone before it counts as over: servers restart and forget."""
+
+    @property
+    def dashboards_are_named(self) -> bool:
+        """Whether somebody said where Grafana is; else the address is only the usual one."""
+        return "dashboards_url" in self.model_fields_set or DASHBOARDS_VARIABLE in os.environ

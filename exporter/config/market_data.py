@@ -1,0 +1,109 @@
+"""Sections about market data: sources, feeds, and what calendars do not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from exporter.config.types import (
+    INTERVAL_SECONDS,
+    Exchange,
+    Interval,
+    Limits,
+    Model,
+    Severity,
+    Url,
+    Variable,
+)
+from exporter.util.units import Duration, DurationOrZero, Ratio
+
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-^=/]{0,31}")
+
+
+class Source(Model):
+    """Where market data comes from."""
+
+    type: Literal["tickdb", "simulated"]
+    url: Url | None = None
+    api_key_env: Variable | None = None
+    api_key_file: Path | None = None
+    requests_per_minute: int = Field(60, ge=1, le=100_000)
+    connect_timeout: Duration = 3.05
+    read_timeout: Duration = 15.0
+    retries: int = Field(3, ge=0, le=10)
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _tickdb_is_complete(self) -> Source:
+        if self.type == "tickdb":
+            if not self.url:
+                raise ValueError(
+                    "a tickdb source needs `url`, for example https://api.tickdb.ai/v1"
+                )
+            if bool(self.api_key_env) == bool(self.api_key_file):
+                raise ValueError("name the key's place: either `api_key_env` or `api_key_file`")
+        return self
+
+
+_SPREAD_SECONDS = 300.0
+
+
+class Feed(Model):
+    """The symbols of one source at one interval that must stay fresh."""
+
+    source: str
+    symbols: tuple[str, ...] = Field(min_length=1)
+    interval: Interval
+    exchange: Exchange
+    poll: Duration | None = None
+    delay: DurationOrZero = 90.0
+    severity: Severity = "critical"
+    max_overdue: Limits[Duration] = Field(default_factory=dict)
+    max_spread: Limits[Ratio] = Field(default_factory=dict)
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_are_symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [repr(symbol) for symbol in symbols if not _SYMBOL.fullmatch(symbol)]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)} {'is no symbol' if len(wrong) == 1 else 'are no symbols'}; "
+                "write it as the source does: AAPL.US, 700.HK, EURUSD"
+            )
+        twice = sorted({s for s in symbols if symbols.count(s) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is listed twice; keep one")
+        return symbols
+
+    @property
+    def poll_seconds(self) -> float:
+        """How often the source is asked, in seconds; the interval unless said otherwise.
+
+        A spread that is watched is asked for every five minutes: one sample at the open, where
+        spreads are wide, must not stand for the day.
+        """
+        if self.poll:
+            return self.poll
+        interval = INTERVAL_SECONDS[self.interval]
+        return min(interval, _SPREAD_SECONDS) if self.max_spread else interval
+
+
+class Overrides(Model):
+    """What the shipped calendar of one exchange does not know. Times are the exchange's own."""
+
+    closed: tuple[date, ...] = ()
+    early_close: Mapping[date, str] = {}
+    late_open: Mapping[date, str] = {}
+
+    @field_validator("early_close", "late_open")
+    @classmethod
+    def _times(cls, times: Mapping[date, str]) -> Mapping[date, str]:
+        for text in times.values():
+            if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+                raise ValueError(f'{text!r} is no time of day; write "13:00"')
+        return times

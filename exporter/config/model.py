@@ -1,0 +1,82 @@
+"""The whole of ``exporter.yml`` as one model."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from exporter.config.logs_and_alerts import Alerts, Digest, Logs
+from exporter.config.market_data import Feed, Overrides, Source
+from exporter.config.task_keys import Strategy, Task
+from exporter.config.types import Exchange, Model, Url, Zone, here
+from exporter.util.units import Duration, Size
+
+
+class Programs(Model):
+    """Limits of the user's own programs on a VPS, where systemd holds them (deploy/)."""
+
+    memory: Size = 2_000_000_000
+    processes: int = Field(512, ge=16, le=32_768)
+    write: tuple[Path, ...] = ()
+
+    @field_validator("write")
+    @classmethod
+    def _write_is_absolute(cls, write: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in write:
+            if not path.is_absolute() or not re.fullmatch(r"[\w./-]+", str(path)):
+                raise ValueError(
+                    f"{str(path)!r} is no folder to write in; write it from / on, without spaces"
+                )
+        return write
+
+
+def _hosts_here() -> tuple[str, ...]:
+    return tuple(os.environ.get("QUANT_ALLOWED_HOSTS", "").replace(",", " ").split())
+
+
+class Config(Model):
+    """The whole of ``exporter.yml``."""
+
+    listen: str = here("QUANT_LISTEN", "127.0.0.1:10077")
+    public_url: Url = here("QUANT_PUBLIC_URL", "http://localhost:10077")
+    timezone: Zone = "America/New_York"
+    state: Path = Path("var/state.db")
+    code: tuple[Path, ...] = ()
+    allowed_hosts: tuple[str, ...] = Field(default_factory=_hosts_here)
+    stop_timeout: Duration = 30.0
+    prometheus_url: Url = here("QUANT_PROMETHEUS_URL", "http://localhost:9090")
+    alertmanager_url: Url = here("QUANT_ALERTMANAGER_URL", "http://localhost:9093")
+    sources: Mapping[str, Source] = {}
+    feeds: Mapping[str, Feed] = {}
+    tasks: Mapping[str, Task] = {}
+    strategies: Mapping[str, Strategy] = {}
+    calendar_overrides: Mapping[Exchange, Overrides] = {}
+    logs: Logs = Logs()
+    alerts: Alerts = Field(default_factory=Alerts)
+    digest: Digest = Digest()
+    programs: Programs = Programs()
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_an_address(cls, listen: str) -> str:
+        host, colon, port = listen.rpartition(":")
+        if not (host and colon and port.isdigit() and int(port) < 65536):
+            raise ValueError(f"{listen!r} is no address; write host:port, as 127.0.0.1:10077")
+        return listen
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on; port 0 takes a free one."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def exchanges(self) -> list[str]:
+        """Every exchange that a feed or a task names, sorted."""
+        named = [f.exchange for f in self.feeds.values()]
+        named += [t.exchange for t in self.tasks.values() if t.exchange]
+        return sorted(set(named))

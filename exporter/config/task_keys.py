@@ -1,0 +1,123 @@
+"""Sections about what runs: tasks, and strategies that they trade."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from exporter.config import schedule_syntax as timetable
+from exporter.config.types import Exchange, Limits, Model, Schedule, Severity
+from exporter.util.units import Duration, DurationOrZero, Ratio
+
+
+class Task(Model):
+    """Something that runs on a schedule: a Python callable, a command, or an external program."""
+
+    run: str | None = None
+    command: tuple[str, ...] | None = None
+    external: bool = False
+    schedule: Schedule
+    exchange: Exchange | None = None
+    source: str | None = None
+    grace: DurationOrZero = 300.0
+    timeout: Duration = 300.0
+    retries: int = Field(0, ge=0, le=20)
+    backoff: Duration = 5.0
+    max_runtime: Duration | None = None
+    severity: Severity = "warning"
+    alert_after: int = Field(1, ge=1, le=1000)
+    catch_up: bool | None = None
+    rerun_after_crash: bool = False
+    idempotent: bool = False
+    announce: bool = False
+    interruptible: bool | None = None
+    params: Mapping[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _severity_of_the_scan(cls, data: Any) -> Any:
+        # The contract's one exception to "warning unless said otherwise".
+        if isinstance(data, dict) and data.get("run") == "exporter.tasks:pre_market_scan":
+            return {"severity": "critical", **data}
+        return data
+
+    @field_validator("run")
+    @classmethod
+    def _run_names_a_function(cls, run: str | None) -> str | None:
+        if run is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", run):
+            raise ValueError(
+                f"{run!r} names no function; write module:function, as my_signals:compute"
+            )
+        return run
+
+    @field_validator("command")
+    @classmethod
+    def _command_names_a_program(cls, command: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if command is not None and not (command and command[0].strip()):
+            raise ValueError("names no program; write [./rebalance.sh, --live]")
+        if any("\0" in part for part in command or ()):
+            raise ValueError("holds a null character, which no program can be given")
+        return command
+
+    @model_validator(mode="after")
+    def _one_way_to_run(self) -> Task:
+        ways = [w for w in ("run", "command", "external") if getattr(self, w)]
+        if len(ways) != 1:
+            raise ValueError(
+                "say how it runs with exactly one of `run: module:function`, `command: [program]` "
+                f"and `external: true`; here {_given(ways)}"
+            )
+        if self.external and self.retries:
+            raise ValueError("`retries` means nothing for an external task: it runs elsewhere")
+        if timetable.needs_exchange(self.timetable) and not self.exchange:
+            raise ValueError(f"`schedule: {self.schedule}` needs `exchange`, for example XNYS")
+        return self
+
+    @property
+    def timetable(self) -> timetable.Timetable:
+        """The parsed schedule."""
+        return timetable.parse(self.schedule)
+
+    @property
+    def kind(self) -> Literal["run", "command", "external"]:
+        """Which of the three ways it runs."""
+        return "run" if self.run else "command" if self.command else "external"
+
+    @property
+    def max_runtime_seconds(self) -> float:
+        """All attempts of one run together, in seconds: (1 + retries) x timeout + back-off."""
+        backoff = sum(backoff_cap(self.backoff, n) for n in range(self.retries))
+        return self.max_runtime or (1 + self.retries) * self.timeout + backoff
+
+    @property
+    def may_be_interrupted(self) -> bool:
+        """Whether an orderly stop may end a run of it: commands are waited for, unless said."""
+        return self.kind != "command" if self.interruptible is None else self.interruptible
+
+    @property
+    def catches_up(self) -> bool:
+        """Whether a slot that was missed while nothing ran is started late, within `grace`."""
+        return self.kind == "run" if self.catch_up is None else self.catch_up
+
+
+def _given(ways: list[str]) -> str:
+    return f"{' and '.join(ways)} are given" if ways else "none is given"
+
+
+def backoff_cap(base: float, retry: int) -> float:
+    """Longest pause before retry number `retry` (from 0), in seconds: doubling, 300 at most."""
+    return float(min(base * 2**retry, 300.0))
+
+
+class Strategy(Model):
+    """A named thing with an equity curve, in one currency."""
+
+    equity_file: Path | None = None
+    currency: str = Field("USD", pattern=r"^[A-Z]{3,5}$")
+    severity: Severity = "warning"
+    max_age: Duration | None = None
+    max_drawdown: Limits[Ratio] = Field(default_factory=dict)

@@ -1,0 +1,252 @@
+"""Polling: feeds ask their sources, remember what came, and say what a scrape shows.
+
+What a scrape shows is computed from one remembered fact a symbol (the newest closed bar) and the
+exchange's calendar, so it is right at every moment, whether or not the poller is alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterator
+
+from exporter.calendars.loader import Calendar
+from exporter.config import Config
+from exporter.feeds.feed import SETTLE, FeedState
+from exporter.feeds.request_share import shares
+from exporter.feeds.symbol_state import Known, after_answer
+from exporter.metrics import NAN, Metrics, Sample
+from exporter.sources.base import Bar, Source, SourceError, Ticker
+from exporter.state import State
+from exporter.util.clock import Clock, iso
+from exporter.util.units import format_duration
+
+logger = logging.getLogger(__name__)
+
+_SLICE = 5.0
+
+
+class Feeds:
+    """All configured feeds; remembers newest bars in state under the kind ``bar``."""
+
+    def __init__(
+        self,
+        state: State,
+        clock: Clock,
+        metrics: Metrics,
+        source: Callable[[str], Source],
+        calendar: Callable[[str], Calendar],
+    ) -> None:
+        self._state, self._clock = state, clock
+        self._source, self._calendar = source, calendar
+        self.feeds: dict[str, FeedState] = {}
+        self._pollers: dict[str, asyncio.Task[None]] = {}
+        metrics.add_reader(self.read)
+
+    def now(self) -> float:
+        """The moment for which :meth:`FeedState.overdue` is to be asked, Unix seconds."""
+        return self._clock.now()
+
+    def apply(self, config: Config) -> None:
+        """Take what is configured; what is known of symbols that stay is kept."""
+        kept, now = self._state.kept("bar"), self._clock.now()
+        before, self.feeds = self.feeds, {}
+        share = shares(config)
+        for name, feed in config.feeds.items():
+            state = FeedState(name, feed, self._calendar, self._source(feed.source), share[name])
+            old = before.get(name)
+            # Another interval or source is another series of bars: nothing carries over.
+            series = (feed.source, feed.interval)
+            same = old is not None and (old.feed.source, old.feed.interval) == series
+            for symbol in feed.symbols:
+                saved = kept.get(f"{name}|{symbol}") or {}
+                if old is not None and same and symbol in old.known:
+                    state.known[symbol] = old.known[symbol]
+                elif old is None and saved.get("series") == list(series):
+                    state.known[symbol] = Known.from_json(saved)
+                else:
+                    state.known[symbol] = Known(since=now)
+            if old is not None and same:
+                state.saved = old.saved
+                state.spread = {s: v for s, v in old.spread.items() if s in state.known}
+            self.feeds[name] = state
+
+    async def start(self) -> None:
+        """Begin, or after a reload go on, polling every feed."""
+        await self.stop()
+        for name, state in self.feeds.items():
+            self._pollers[name] = asyncio.create_task(
+                self._poll_forever(state), name=f"feed {name}"
+            )
+
+    async def stop(self) -> None:
+        """End all polling."""
+        for poller in self._pollers.values():
+            poller.cancel()
+        await asyncio.gather(*self._pollers.values(), return_exceptions=True)
+        self._pollers.clear()
+
+    async def _poll_forever(self, state: FeedState) -> None:
+        # A second between the first polls of many feeds is of no use; the source paces itself.
+        while True:
+            now = self._clock.now()
+            wait = state.next_poll(now) - now
+            if wait > 0:
+                # Never for long: the wall clock may be set while we sleep.
+                await asyncio.sleep(min(wait, _SLICE))
+                continue
+            try:
+                await self.poll(state)
+            except Exception:
+                logger.exception(
+                    "polling %s failed",
+                    state.name,
+                    extra={"event": "poll_failed", "feed": state.name},
+                )
+
+    async def poll(self, state: FeedState) -> None:
+        """Ask once for the newest bars, and for tickers while the exchange is open."""
+        now = self._clock.now()
+        missing = state.missing(now - SETTLE)
+        due = state.is_full_poll_due(now)
+        state.last_poll = now
+        if not due and not missing and state.lacking_closes(now):
+            await self._ask_alone(state, {})
+            await self._keep(state)
+            return
+        full = due or not missing
+        symbols = list(state.feed.symbols) if full else missing
+        if full:
+            state.last_full = now
+        answer = await state.source.latest(symbols, state.feed.interval)
+        problems = dict(answer.bad)
+        for symbol, bars in answer.good.items():
+            if self._learn(state, symbol, bars):
+                state.forming.discard(symbol)
+            else:
+                state.forming.add(symbol)
+        await self._ask_alone(state, problems)
+        await self._keep(state)
+        if full and state.calendar.is_open(now) and not (set(problems) >= set(symbols)):
+            await self._spreads(state, symbols)
+        self._report(state, problems)
+
+    def _learn(self, state: FeedState, symbol: str, bars: list[Bar]) -> bool:
+        """Take what came of one symbol; whether a closed bar was among it."""
+        if symbol not in state.known:
+            return True
+        state.known[symbol], closed = after_answer(
+            state.known[symbol], bars, state.calendar, state.feed.interval, self._clock.now()
+        )
+        return closed
+
+    async def _ask_alone(self, state: FeedState, problems: dict[str, SourceError]) -> None:
+        """Ask for the closes of symbols of which the source showed the forming bar alone.
+
+        That takes a request a symbol, so as many as the budget allows are asked for at a time.
+        """
+        interval, now = state.feed.interval, self._clock.now()
+
+        async def one(symbol: str) -> None:
+            state.asked_alone[symbol] = now
+            try:
+                self._learn(state, symbol, await state.source.recent(symbol, interval, 3))
+                state.answered_alone[symbol] = self._clock.now()
+            except SourceError as error:
+                problems[symbol] = error
+
+        lacking = state.lacking_closes(now)[: state.single_requests_left(now)]
+        await asyncio.gather(*(one(symbol) for symbol in lacking))
+
+    async def _keep(self, state: FeedState) -> None:
+        series = [state.feed.source, state.feed.interval]
+        rows = [
+            ("bar", f"{state.name}|{symbol}", known.to_json(series))
+            for symbol, known in state.known.items()
+            if known != state.saved.get(symbol)
+        ]
+        if rows:
+            state.saved = dict(state.known)
+            await self._state.keep_many(rows)
+
+    async def _spreads(self, state: FeedState, symbols: list[str]) -> None:
+        try:
+            answer = await state.source.tickers(symbols)
+        except SourceError:
+            return  # counted and logged by the source; the spread becomes NaN by age
+        for symbol, ticker in answer.good.items():
+            if symbol in state.known:
+                state.spread[symbol] = (self._clock.now(), spread_ratio(ticker))
+
+    def _report(self, state: FeedState, problems: dict[str, SourceError]) -> None:
+        """Say once that a feed has trouble, and once that it is over."""
+        text = None
+        if problems:
+            symbol, error = next(iter(problems.items()))
+            others = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+            text = f"{symbol}{others}: {error.about(symbol)}"
+        fields = {"event": "feed_trouble" if text else "feed_well", "feed": state.name}
+        if text and not state.problem:
+            logger.warning("feed %s lacks bars of %s", state.name, text, extra=fields)
+        elif state.problem and not text:
+            logger.info("feed %s is well again", state.name, extra=fields)
+        state.problem = text
+
+    def describe(self, state: FeedState) -> list[str]:
+        """What is overdue in a feed, worst first, as sentences."""
+        now = self._clock.now()
+        late = sorted(
+            ((state.overdue(k, now), s, k) for s, k in state.known.items()), key=lambda x: -x[0]
+        )
+        return [
+            f"{symbol} overdue for {format_duration(seconds)}, last bar "
+            + ("never" if math.isnan(known.end) else iso(known.end))
+            for seconds, symbol, known in late
+            if seconds > 0
+        ]
+
+    def read(self) -> Iterator[Sample]:
+        """The samples of one scrape."""
+        now = self._clock.now()
+        for name, state in list(self.feeds.items()):
+            feed = state.feed
+            labels = (name, feed.source, feed.interval, feed.exchange, feed.severity)
+            yield "quant_feed_info", labels, 1.0
+            for severity, seconds in feed.max_overdue.items():
+                yield "quant_feed_overdue_limit_seconds", (name, severity), seconds
+            for severity, ratio in feed.max_spread.items():
+                yield "quant_feed_spread_limit_ratio", (name, severity), ratio
+            yield from self._read_symbols(state, now)
+
+    def _read_symbols(self, state: FeedState, now: float) -> Iterator[Sample]:
+        # Most of 500 symbols share their newest bar: each distinct moment is looked up once.
+        by_moment: dict[float, tuple[float, int]] = {}
+        is_open = state.calendar.is_open(now)
+        oldest_spread = now - max(3 * state.feed.poll_seconds, 60.0)
+        missing = 0
+        for symbol, known in list(state.known.items()):
+            moment = known.from_when
+            if moment not in by_moment:
+                count = state.calendar.expected_bars(
+                    state.feed.interval, moment, now - state.feed.delay
+                )
+                by_moment[moment] = (state.overdue(known, now), count)
+            overdue, count = by_moment[moment]
+            missing += count
+            asked, spread = state.spread.get(symbol, (0.0, NAN))
+            label = (state.name, symbol)
+            yield "quant_data_last_bar_timestamp_seconds", label, known.end
+            yield "quant_data_age_seconds", label, now - known.end
+            yield "quant_data_overdue_seconds", label, overdue
+            yield "quant_data_close_price", label, known.close
+            current = is_open and asked >= oldest_spread
+            yield "quant_data_spread_ratio", label, spread if current else NAN
+        yield "quant_feed_missing_bars", (state.name,), float(missing)
+
+
+def spread_ratio(ticker: Ticker) -> float:
+    """(ask - bid) / mid; NaN when a side is not quoted or the book is crossed at zero."""
+    if ticker.bid is None or ticker.ask is None or ticker.bid + ticker.ask <= 0:
+        return NAN
+    return (ticker.ask - ticker.bid) / ((ticker.ask + ticker.bid) / 2)

@@ -1,0 +1,89 @@
+"""What is known of one symbol's bars, and what an answer adds to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from exporter.calendars.loader import Calendar
+from exporter.metrics import NAN
+from exporter.sources.base import Bar
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is remembered of one symbol; times are Unix seconds. ``since``: when we first asked.
+
+    ``end`` is the end of the newest closed bar, ``close`` the close of the bar that ended at
+    ``priced``: the same bar, unless the source showed a later one that is forming and no more.
+    ``past`` is a moment by which the source has shown all that it has: bars that ended by then and
+    did not come never will, as in a minute without trades.
+    """
+
+    since: float
+    end: float = NAN
+    close: float = NAN
+    priced: float = NAN
+    past: float = NAN
+
+    @property
+    def from_when(self) -> float:
+        """Bars that end after this moment are expected."""
+        known = [moment for moment in (self.end, self.past) if not math.isnan(moment)]
+        return max(known, default=self.since)
+
+    def lacks_close(self, newest: float) -> bool:
+        """Whether the close of the bar that ended at `newest`, or of a later one, is not known."""
+        return not self.priced >= newest
+
+    def to_json(self, series: list[str]) -> dict[str, Any]:
+        """For the state file; `series` says of which source and interval it is."""
+        numbers = {"end": self.end, "close": self.close, "priced": self.priced}
+        return {
+            "since": self.since,
+            "series": series,
+            **{name: None if math.isnan(value) else value for name, value in numbers.items()},
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Known:
+        """The reverse of :meth:`to_json`, and of what older versions wrote."""
+        end, close = _number(saved["end"]), _number(saved["close"])
+        priced = _number(saved["priced"]) if "priced" in saved else end
+        return cls(float(saved["since"]), end, close, priced)
+
+
+def after_answer(
+    known: Known, bars: Iterable[Bar], calendar: Calendar, interval: str, now: float
+) -> tuple[Known, bool]:
+    """What is known once `bars` came, and whether a closed one was among them.
+
+    A bar that is still forming is no closed bar; but it shows that the source is past all bars
+    before it. Where it comes alone, as in some versions of TickDB, the newest of those is taken to
+    be there; its close stays unknown. A bar may come again with another close: closing auctions
+    are added after the bell.
+    """
+    closed: tuple[float, Bar] | None = None
+    past = known.past
+    for bar in bars:
+        end = calendar.bar_end(bar.start, interval)
+        if end > now:
+            before = calendar.last_bar_end_before(interval, end - 1.0)
+            if before <= now and not before <= past:
+                past = before
+        elif closed is None or end > closed[0]:
+            closed = end, bar
+    if closed is None:
+        # Where closed bars are shown too, `past` may lie after the newest of them: no trades since.
+        shown = math.isnan(known.end) or past > known.from_when
+        return replace(known, end=past if shown else known.end, past=past), False
+    end, bar = closed
+    if not end < known.priced:
+        known = replace(known, close=bar.close, priced=end)
+    return replace(known, end=known.end if known.end > end else end, past=past), True
+
+
+def _number(value: Any) -> float:
+    return NAN if value is None else float(value)

@@ -1,0 +1,75 @@
+"""What somebody asks of a digest, in words, as a :class:`Request`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from exporter.config import Config
+from exporter.config.paths import reports_folder
+from exporter.logs.digest.facts import ALERT_BUDGET, Due, Request
+from exporter.logs.files import midnight
+from exporter.util.units import parse_duration
+
+FARTHEST_SECONDS = 3650 * 86400.0
+"""Farther back there are no log files."""
+
+StrategiesOn = Callable[[float], Mapping[str, Mapping[str, Any]]]
+"""The strategies' day as the state knows it, of the day in which a moment lies."""
+
+
+class WrongUse(ValueError):  # noqa: N818 - the sentence is for the user
+    """What was asked cannot be understood; the message says what to write."""
+
+
+def asked(
+    config: Config,
+    *,
+    day: str | None = None,
+    since: str | None = None,
+    due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
+    strategies: StrategiesOn = lambda at: {},
+    now: float,
+) -> Request:
+    """What the words mean; raises :class:`WrongUse`."""
+    zone = ZoneInfo(config.timezone)
+    today = datetime.fromtimestamp(now, zone).date()
+    if since is not None:
+        if day is not None:
+            raise WrongUse("say either --day or --since")
+        try:
+            back = min(parse_duration(since), FARTHEST_SECONDS)
+            start, end, title = now - back, now, f"last {since}"
+        except ValueError as error:
+            raise WrongUse(str(error)) from error
+        ahead = today + timedelta(days=1)
+    else:
+        wanted = _day(day, today)
+        start, end = midnight(wanted, zone), midnight(wanted + timedelta(days=1), zone)
+        title, ahead = wanted.isoformat(), wanted + timedelta(days=1)
+    tomorrow = (midnight(ahead, zone), midnight(ahead + timedelta(days=1), zone))
+    return Request(
+        directory=config.logs.directory,
+        zone=config.timezone,
+        start=start,
+        end=end,
+        title=title,
+        reports=reports_folder(config),
+        due=due(*tomorrow) if tomorrow[1] > now else (),  # of a day long ago nothing is due
+        budget=ALERT_BUDGET,
+        now=now,
+        strategies=strategies(min(now, end - 1.0)),
+    )
+
+
+def _day(text: str | None, today: date) -> date:
+    if text in (None, "today"):
+        return today
+    if text == "yesterday":
+        return today - timedelta(days=1)
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError as error:
+        raise WrongUse(f"{text!r} is no day; write 2026-11-24, today or yesterday") from error

@@ -1,0 +1,144 @@
+"""Closed log files: compressed, and deleted by age and by total size."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+from pathlib import Path
+
+from exporter.logs.files import DayFiles, LogFile, files_of, midnight
+from exporter.util.clock import Clock
+
+LOOK_SECONDS = 5.0
+TIDY_SECONDS = 600.0
+ERRORS_SHARE = 0.25
+"""Of all bytes: a flood of other lines costs no error, and a flood of errors not all the others."""
+GZIP_LEVEL = 4
+"""On log lines: nine tenths of what level 9 saves, in a quarter of its time."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What stays."""
+
+    directory: Path
+    ages: Mapping[str, float]
+    """Seconds that files of each name are kept after their day's end."""
+    most_bytes: int
+    """All log files together."""
+
+
+def tidy(keeping: Keeping, now: float, zone: tzinfo, held: Collection[Path | None] = ()) -> None:
+    """Delete what is too old, compress every closed part, then delete, oldest first, what is too
+    much: of the errors what is over their share, of the others what is over the rest.
+
+    A day's open file is not touched, but for one that is too old and that nobody holds: after it
+    nothing was written. A disk without room for the compressed part does not keep
+    anything from being deleted. Raises the last :class:`OSError`.
+    """
+    for leftover in keeping.directory.glob("*.jsonl.gz.tmp"):
+        leftover.unlink(missing_ok=True)
+    problem: OSError | None = None
+    room = keeping.most_bytes
+    for name, age in sorted(keeping.ages.items(), key=lambda entry: entry[0] != "errors"):
+        files: list[LogFile] = []
+        for file in files_of(keeping.directory, name):
+            too_old = now >= midnight(file.day + timedelta(days=1), zone) + age
+            if too_old and file.path not in held:
+                file.path.unlink(missing_ok=True)
+                continue
+            try:
+                files.append(_compressed(file))
+            except OSError as error:
+                problem = error
+                files.append(file)
+        most = room * ERRORS_SHARE if name == "errors" else room
+        room -= _delete_beyond(most, files)
+    if problem is not None:
+        raise problem
+
+
+def _compressed(file: LogFile) -> LogFile:
+    """The same part in its final form, whatever it is in now."""
+    if file.compressed:
+        # A crash between the two steps of _compress leaves the plain file behind.
+        file.path.with_suffix("").unlink(missing_ok=True)
+        return file
+    return file if file.open else _compress(file)
+
+
+def _delete_beyond(most: float, files: list[LogFile]) -> int:
+    """Delete closed files, oldest first, until all are `most` bytes; what is left, bytes."""
+    sizes = {f.path: f.path.stat().st_size for f in files if f.path.exists()}
+    total = sum(sizes.values())
+    for file in files:
+        if total > most and not file.open:
+            file.path.unlink(missing_ok=True)
+            total -= sizes.get(file.path, 0)
+    return total
+
+
+def _compress(file: LogFile) -> LogFile:
+    target = file.path.with_name(file.path.name + ".gz")
+    half = target.with_name(target.name + ".tmp")
+    status = file.path.stat()
+    half.touch(0o600)
+    try:
+        with file.path.open("rb") as plain, half.open("wb") as raw:
+            with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
+                shutil.copyfileobj(plain, packed, 1 << 18)
+            raw.flush()
+            os.fsync(raw.fileno())
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
+    half.chmod(status.st_mode & 0o777)
+    os.utime(half, ns=(status.st_atime_ns, status.st_mtime_ns))
+    half.rename(target)
+    file.path.unlink(missing_ok=True)
+    return file._replace(path=target, compressed=True)
+
+
+class Keeper:
+    """The thread that tidies: at the start, when a part was closed, and every ten minutes."""
+
+    def __init__(
+        self, keeping: Keeping, writers: Sequence[DayFiles], clock: Clock, zone: tzinfo
+    ) -> None:
+        self.keeping, self.zone = keeping, zone
+        self._writers, self._clock = writers, clock
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """A file that is being compressed is begun anew at the next start."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        seen, last = -1, -TIDY_SECONDS
+        while not self._stop.is_set():
+            closed = sum(writer.closed_parts for writer in self._writers)
+            if closed != seen or self._clock.monotonic() - last >= TIDY_SECONDS:
+                seen, last = closed, self._clock.monotonic()
+                try:
+                    held = [writer.held for writer in self._writers]
+                    tidy(self.keeping, self._clock.now(), self.zone, held)
+                except OSError as error:
+                    log.warning(
+                        "old log files cannot be tidied: %s",
+                        error,
+                        extra={"event": "log_tidy_failed"},
+                    )
+            self._stop.wait(LOOK_SECONDS)

@@ -1,0 +1,1 @@
+"""Log files of other programs, each line once."""

@@ -1,0 +1,162 @@
+"""A digest sent to the channels that the user chose. Addresses and passwords are read when they
+are needed and stand in no message, no exception and no log line.
+
+What may pass (a channel that is busy, away, or answers with a server's error) is tried again a few
+times within the same run; what will not pass is said at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid, parsedate_to_datetime
+from pathlib import Path
+
+import aiohttp
+
+from exporter import config as configuration
+from exporter.logs.digest.facts import Digest
+from exporter.logs.digest.render import chat, headline, markdown, page
+from exporter.messages import smtp as mail
+from exporter.redaction.truncate import to_break
+
+TIMEOUT_SECONDS = 30.0
+PAUSES_SECONDS = (2.0, 10.0, 40.0)
+"""Between one attempt and the next."""
+LONGEST_PAUSE = 60.0
+"""However long a channel asks us to wait."""
+
+log = logging.getLogger(__name__)
+
+
+class NotSentError(Exception):
+    """A channel did not take the digest; the message says which, why, and what to do.
+
+    `passing`: whether it may take it later; `retry_after`: seconds it asked us to wait.
+    """
+
+    def __init__(
+        self, text: str, *, passing: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(text)
+        self.passing, self.retry_after = passing, retry_after
+
+
+def read_secret(
+    place: str, variable: str | None, file: Path | None, environ: Mapping[str, str]
+) -> str:
+    """A secret from a file, an environment variable, or systemd's credentials of that name.
+
+    `place` is the key in the config, for the message. Raises :class:`NotSentError`.
+    """
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if file is None and variable and not environ.get(variable) and folder:
+        file = Path(folder) / variable
+    if file is None:
+        text, where = environ.get(variable or "", ""), f"the environment variable {variable}"
+    else:
+        where = str(file)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            problem = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise NotSentError(f"{place}: {file} cannot be read: {problem}") from None
+    if not text.strip():
+        raise NotSentError(f"{place}: {where} is not set; put the secret there")
+    return text.strip()
+
+
+async def send(
+    digest: Digest,
+    settings: configuration.Digest,
+    environ: Mapping[str, str],
+    *,
+    done: Collection[str] = (),
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> dict[str, NotSentError | None]:
+    """Send to every channel of ``settings.to`` that is not `done`, all at once; channel to what
+    went wrong, or None."""
+
+    async def one(name: str) -> NotSentError | None:
+        for pause in (*PAUSES_SECONDS, None):
+            try:
+                if name == "slack" and settings.slack is not None:
+                    await _to_slack(digest, settings.slack, environ)
+                elif settings.email is not None:
+                    await _to_email(digest, settings.email, environ)
+            except NotSentError as error:
+                if pause is None or not error.passing:
+                    return error
+                wait = min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
+                log.warning(
+                    "%s; the next attempt follows in %.0f s", error, wait,
+                    extra={"event": "digest_retry", "channel": name},
+                )  # fmt: skip
+                await sleep(wait)
+            else:
+                return None
+        raise AssertionError("the last attempt returns")
+
+    names = [name for name in settings.to if name not in done]
+    return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+
+async def _to_slack(digest: Digest, slack: configuration.Slack, environ: Mapping[str, str]) -> None:
+    url = read_secret("digest.slack", slack.url_env, slack.url_file, environ)
+    body = {"text": chat(digest), "unfurl_links": False, "unfurl_media": False}
+    retry_after = None
+    try:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(url, json=body, allow_redirects=False) as answer,
+        ):
+            if answer.status < 300:
+                return
+            said = to_break(await answer.text(errors="replace"), 200)
+            problem = f"answered {answer.status}: {said}"
+            passing = answer.status in (408, 429) or answer.status >= 500
+            retry_after = _seconds(answer.headers.get("Retry-After"))
+    except aiohttp.InvalidURL:
+        problem, passing = "is no address; it begins with https://", False
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        problem, passing = f"cannot be reached: {type(error).__name__}", True  # no address in it
+    problem = problem.replace(url, "***")
+    raise NotSentError(
+        f"digest.slack: the webhook {problem}", passing=passing, retry_after=retry_after
+    )
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """What the header asks for: seconds, or a date (RFC 9110, 10.2.3)."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        when = parsedate_to_datetime(retry_after)
+        return max(0.0, when.timestamp() - parsedate_to_datetime(formatdate()).timestamp())
+    except (ValueError, TypeError):
+        return None
+
+
+async def _to_email(digest: Digest, email: configuration.Email, environ: Mapping[str, str]) -> None:
+    password = None
+    if email.user:
+        password = read_secret("digest.email", email.password_env, email.password_file, environ)
+    message = EmailMessage()
+    message["Subject"] = " ".join(headline(digest).split())[:150]
+    message["From"], message["To"] = email.sender, ", ".join(email.to)
+    message["Date"] = formatdate()
+    message["Message-ID"] = make_msgid(domain=email.sender.rpartition("@")[2])
+    message.set_content(markdown(digest))
+    message.add_alternative(page(digest), subtype="html")
+    try:
+        await asyncio.to_thread(mail.deliver, message, email, password, TIMEOUT_SECONDS)
+    except mail.MailError as error:
+        problem = str(error).replace(password, "***") if password else str(error)
+        raise NotSentError(f"digest.email: {email.smtp} {problem}", passing=error.passing) from None

@@ -1,0 +1,169 @@
+"""One attempt, in its own process: set up, call the user's function or become the command, tell.
+
+The daemon sends the job as one line of JSON on the control socket; until then nothing of the
+user's has run. Back go lines of JSON: ``{"t": "log", …}``, ``{"t": "call", …}`` (answered by one
+line), and once ``{"t": "end", …}``, an outcome as in :mod:`exporter.tasks.outcome`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import inspect
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+from exporter.runner.worker.log_relay import RecordSender
+from exporter.runner.worker.process_tree import adopt_orphans
+from exporter.tasks.context import About, BlockingContext, Permanent
+from exporter.tasks.outcome import Outcome, of_exception, of_return
+from exporter.util.clock import SystemClock
+
+
+class Stopped(BaseException):
+    """Raised by SIGTERM, so that the user's ``finally`` blocks run."""
+
+
+class RefusedError(Exception):
+    """The daemon could not answer a call; says whether asking again may help."""
+
+    def __init__(self, message: str, retryable: bool, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.retryable, self.retry_after = retryable, retry_after
+
+
+class _Line:
+    """The control socket. Only the process that was forked for the attempt may speak on it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._read = sock.makefile("rb")
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+
+    @property
+    def is_ours(self) -> bool:
+        return os.getpid() == self._pid
+
+    def receive(self) -> dict[str, Any] | None:
+        line = self._read.readline()
+        return json.loads(line) if line else None
+
+    def send(self, what: dict[str, Any]) -> None:
+        self.send_text(json.dumps(what, default=str))
+
+    def send_text(self, text: str) -> None:
+        if self.is_ours:
+            with self._lock, contextlib.suppress(OSError):  # the user's code may have closed it
+                self._sock.sendall(text.encode() + b"\n")
+
+    def call(self, method: str, arguments: list[Any]) -> Any:
+        if not self.is_ours:
+            raise RuntimeError("fetch in the process that runs the task, not in one it started")
+        with self._lock:
+            self.send({"t": "call", "method": method, "arguments": arguments})
+            answer = self.receive()
+        if answer is None:
+            raise Stopped
+        if answer.get("permanent"):
+            raise Permanent(answer["error"])
+        if "reason" in answer:
+            from exporter.sources.base import SourceError
+
+            raise SourceError(
+                answer["reason"],
+                answer["error"],
+                retryable=answer["retryable"],
+                retry_after=answer["retry_after"],
+                code=answer["code"],
+            )
+        if "error" in answer:
+            raise RefusedError(answer["error"], answer["retryable"], answer["retry_after"])
+        return answer["result"]
+
+
+def main(control: int, output: int) -> None:
+    """Run the job. Returns so that the interpreter ends as usual: files flushed, atexit run."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(nothing)
+    os.close(output)
+    line = _Line(socket.socket(fileno=control))
+    job = line.receive()
+    if job is None:
+        os._exit(1)
+    adopt_orphans()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(job["env"])
+    try:
+        os.chdir(job["folder"])
+        if job["command"]:
+            _become(job["command"])
+    except OSError as error:
+        what = job["command"][0] if job["command"] else job["folder"]
+        outcome = Outcome("error", f"cannot start {what}: {error.strerror}")
+    else:
+        outcome = _call(job, line)
+    if not line.is_ours:
+        os._exit(0)  # a fork in the user's function came back here: it has no say
+    line.send({"t": "end", **outcome.to_json()})
+
+
+def _become(command: list[str]) -> None:
+    # Python ignores SIGPIPE; a program that was not told so would loop on a closed pipe.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    os.execvp(command[0], command)  # noqa: S606  no shell is what we want
+
+
+def _stop(*_: object) -> None:
+    raise Stopped
+
+
+def _call(job: dict[str, Any], line: _Line) -> Outcome:
+    # New ones: those of the forkserver believe that they write to a file.
+    sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    faulthandler.enable()
+    signal.signal(signal.SIGTERM, _stop)
+    handler = RecordSender(line.send_text)
+    logging.basicConfig(handlers=[handler], level=job["level"].upper(), force=True)
+    sys.path[:0] = job["code"]
+    about = About(**job["about"])
+    module, _, name = job["run"].partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+        if _takes_context(function):
+            value = function(BlockingContext(about, SystemClock(), line.call))
+        else:
+            value = function()
+        outcome = of_return(value)
+    except Stopped:
+        outcome = Outcome("error", "stopped before it returned")
+    except BaseException as error:  # noqa: BLE001  the run's edge: whatever it is, it is the outcome
+        outcome = of_exception(error)
+    handler.tell_lost()
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the user may have closed it
+        sys.stdout.flush()
+    return outcome
+
+
+def _takes_context(function: Any) -> bool:
+    """Whether it has a parameter that must or may be given by place."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(p.kind in kinds for p in parameters)

@@ -1,0 +1,230 @@
+"""One attempt in a process, seen from the loop: limits, its output's tail, its log, its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from exporter.redaction.truncate import after_break
+from exporter.runner.worker.forkserver_client import Process, Workers
+from exporter.runner.worker.log_relay import replay
+from exporter.tasks.outcome import Outcome, from_json
+
+log = logging.getLogger(__name__)
+
+TAIL_BYTES = 8192
+KILL_AFTER_SECONDS = 5.0
+"""How long an attempt that was asked to end may tidy up."""
+LINGER_SECONDS = 10.0
+"""How long a process may live on after its function returned."""
+_LINE_BYTES = 2 << 20
+_DRAIN_SECONDS = 1.0
+_LINES_AT_ONCE = 20
+_OUTPUT_BYTES_PER_SECOND = 64 << 20
+
+Answer = Callable[[str, list[Any]], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the process ended, and what it said before."""
+
+    how: Literal["itself", "timeout", "stopped"]
+    status: int | None
+    report: Outcome | None
+    tail: str
+
+
+class _Output(asyncio.Protocol):
+    """Keeps the newest bytes. Reading pauses when a flood would cost the loop too much."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray()
+        self.cut = False
+        self.closed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._second = 0
+        self._read = 0
+        self._transport: asyncio.ReadTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.ReadTransport)  # noqa: S101  a read pipe
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.bytes += data
+        if len(self.bytes) > TAIL_BYTES:
+            del self.bytes[:-TAIL_BYTES]
+            self.cut = True
+        second = int(self._loop.time())
+        self._read = len(data) + (self._read if second == self._second else 0)
+        self._second = second
+        if self._read > _OUTPUT_BYTES_PER_SECOND and self._transport:
+            self._transport.pause_reading()
+            self._loop.call_later(0.2, self._resume, self._transport)
+
+    @staticmethod
+    def _resume(transport: asyncio.ReadTransport) -> None:
+        if not transport.is_closing():
+            transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
+
+    def text(self) -> str:
+        said = (
+            bytes(self.bytes).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+        )
+        if self.cut:
+            said = after_break(said)
+        return said.rstrip()
+
+
+class _Conversation:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        answer: Answer,
+        on_lost: Callable[[int], None],
+    ):
+        self._reader, self._writer = reader, writer
+        self._answer, self._on_lost = answer, on_lost
+        self.lost = 0
+        self.report: Outcome | None = None
+        self.reported = asyncio.Event()
+
+    async def listen(self) -> None:
+        """Until the other side is closed, or talks nonsense."""
+        heard = 0
+        try:
+            while line := await self._reader.readline():
+                await self._take(json.loads(line))
+                heard += 1
+                if heard % _LINES_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # buffered lines come back at once: let others run
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning(
+                "the worker process said something that cannot be read: %s",
+                error,
+                extra={"event": "worker_nonsense"},
+            )
+
+    async def _take(self, said: dict[str, Any]) -> None:
+        match said["t"]:
+            case "log":
+                replay(said)
+            case "lost":
+                self.lost += int(said["count"])
+                self._on_lost(int(said["count"]))
+            case "call":
+                answer = await self._answer(said["method"], said["arguments"])
+                # A long history takes a while to write: not on the loop.
+                data = await asyncio.to_thread(json.dumps, answer)
+                self._writer.write(data.encode() + b"\n")
+                await self._writer.drain()
+            case "end":
+                self.report = from_json(said)
+                self.reported.set()
+
+
+async def run_process(
+    workers: Workers,
+    job: dict[str, Any],
+    *,
+    limit_seconds: float,
+    stop: asyncio.Event,
+    answer: Answer,
+    on_lost: Callable[[int], None],
+) -> Ended:
+    """Run one job in a process and wait for its end; nothing of it is alive afterwards.
+
+    `on_lost` hears how many log records it dropped because it logged too much too fast.
+    Raises :class:`~.forkserver_client.WorkerError` when no process could be started.
+    """
+    ours, theirs = socket.socketpair()
+    read_end, write_end = os.pipe()
+    try:
+        process = await workers.spawn(theirs.fileno(), write_end)
+    except BaseException:
+        ours.close()
+        os.close(read_end)
+        raise
+    finally:
+        theirs.close()
+        os.close(write_end)
+    reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
+    pipe, output = await asyncio.get_running_loop().connect_read_pipe(
+        _Output, os.fdopen(read_end, "rb", 0)
+    )
+    talk = _Conversation(reader, writer, answer, on_lost)
+    listening = asyncio.create_task(talk.listen())
+    try:
+        writer.write(json.dumps(job).encode() + b"\n")
+        how = await _watch(workers, process, talk, limit_seconds, stop)
+        if process.left:
+            log.warning(
+                "the run left %d processes behind; they were ended",
+                process.left,
+                extra={"event": "run_left_processes", "count": process.left},
+            )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await listening
+                await output.closed.wait()
+    except BaseException:
+        workers.kill(process, signal.SIGKILL)
+        raise
+    finally:
+        listening.cancel()
+        writer.close()
+        pipe.close()
+        if talk.lost:
+            log.warning(
+                "%d log records of this run were dropped: it logged too much too fast",
+                talk.lost,
+                extra={"event": "run_log_flood", "count": talk.lost},
+            )
+    return Ended(how, process.status, talk.report, output.text())
+
+
+async def _watch(
+    workers: Workers, process: Process, talk: _Conversation, limit: float, stop: asyncio.Event
+) -> Literal["itself", "timeout", "stopped"]:
+    """Wait until the process is gone, ending it when its time is over."""
+    how: Literal["itself", "timeout", "stopped"] = "itself"
+    ended = asyncio.create_task(process.ended.wait())
+    stopping = asyncio.create_task(stop.wait())
+    reported = asyncio.create_task(talk.reported.wait())
+    try:
+        await asyncio.wait(
+            {ended, stopping, reported}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+        )
+        if reported.done():
+            await asyncio.wait({ended}, timeout=LINGER_SECONDS)
+            if not ended.done():
+                log.warning(
+                    "the function returned but its process did not end; it was ended",
+                    extra={"event": "run_lingered"},
+                )
+        elif not ended.done():
+            how = "stopped" if stopping.done() else "timeout"
+        for number, patience in ((signal.SIGTERM, KILL_AFTER_SECONDS), (signal.SIGKILL, 3.0)):
+            if ended.done():
+                break
+            workers.kill(process, number)
+            await asyncio.wait({ended}, timeout=patience)
+        if not process.ended.is_set():
+            workers.abandon()
+    finally:
+        for waiting in (ended, stopping, reported):
+            waiting.cancel()
+    return how

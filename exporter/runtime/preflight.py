@@ -1,0 +1,147 @@
+"""What ``check`` finds beyond the file itself: what it names must be there on this machine.
+
+Mistakes keep the exporter from starting. Notes do not: another machine, or the service's own
+environment, may well have what this one lacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from exporter.calendars.loader import CalendarError, Calendars
+from exporter.config import Config, Mistake
+from exporter.config.paths import cache_folder
+from exporter.logs.tail import rotation as places
+from exporter.scheduling.slots import next_slot
+from exporter.sources.api_key import KeyMissingError, read_key
+from exporter.util.clock import Clock, iso
+
+_NEAR_END_SECONDS = 60 * 86400.0
+
+
+def mistakes(config: Config, calendars: Calendars) -> list[Mistake]:
+    """Why the exporter could not start with this file. Loads the calendars that it names."""
+    found = []
+    if _seen(config.state.is_dir):
+        found.append(Mistake("state", f"{config.state} is a folder; name a file, as var/state.db"))
+    for exchange in config.exchanges:
+        try:
+            asyncio.run(calendars.load([exchange]))
+        except CalendarError as error:
+            found += [Mistake(place, str(error)) for place in _places_of(config, exchange)]
+    return found
+
+
+def notes(
+    config: Config,
+    folder: Path,
+    calendars: Calendars,
+    now: float,
+    environ: Mapping[str, str] = os.environ,
+) -> list[Mistake]:
+    """What this machine lacks: keys of sources, programs of tasks, which start in `folder`, files
+    to follow; tasks that will never run; and calendars that end soon. They are loaded already."""
+    return [
+        *_keys(config, environ),
+        *_programs(config, folder, environ),
+        *_followed(config),
+        *_schedules(config, calendars, now),
+        *_ends(config, calendars, now),
+    ]
+
+
+@contextlib.contextmanager
+def scratch_calendars(config: Config, clock: Clock) -> Iterator[Calendars]:
+    """Calendars that leave nothing behind; what the exporter has built already is used."""
+    cache = cache_folder(config)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = cache if _seen(cache.is_dir) else Path(scratch)
+        yield Calendars(folder, config.calendar_overrides, clock)
+
+
+def _seen(looks: Callable[[], bool]) -> bool:
+    """What a look at a path says; no, where whoever checks may not look."""
+    try:
+        return looks()
+    except PermissionError:
+        return False
+
+
+def _places_of(config: Config, exchange: str) -> Iterator[str]:
+    for name, feed in config.feeds.items():
+        if feed.exchange == exchange:
+            yield f"feeds.{name}.exchange"
+    for name, task in config.tasks.items():
+        if task.exchange == exchange:
+            yield f"tasks.{name}.exchange"
+
+
+def _keys(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    for name, source in config.sources.items():
+        try:
+            read_key(name, source, environ)
+        except KeyMissingError as error:
+            place, _, text = str(error).partition(": ")
+            yield Mistake(place, text)
+
+
+def _programs(config: Config, folder: Path, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    for name, task in config.tasks.items():
+        if not task.command:
+            continue
+        program, place = task.command[0], f"tasks.{name}.command"
+        if "/" not in program:
+            if not shutil.which(program, path=environ.get("PATH")):
+                yield Mistake(place, f"there is no program {program!r} on the PATH; install it")
+            continue
+        path = folder / program
+        if not _seen(path.is_file):
+            yield Mistake(place, f"there is no file {path}; create it or correct the path")
+        elif not os.access(path, os.X_OK):
+            yield Mistake(place, f"{path} may not be executed; chmod +x {path}")
+
+
+def _followed(config: Config) -> Iterator[Mistake]:
+    for name, followed in config.logs.follow.items():
+        place, path = f"logs.follow.{name}.path", followed.path
+        try:
+            file = places.current(path)
+            if file is None:
+                raise FileNotFoundError
+            os.close(places.opened(file))
+        except FileNotFoundError:
+            text = f"there is no file {path} yet; it is read from its start once it is there"
+            yield Mistake(place, text)
+        except OSError as error:
+            text = f"{path} cannot be read: {error.strerror}; name a file that may be read"
+            yield Mistake(place, text)
+
+
+def _schedules(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:
+    for name, task in config.tasks.items():
+        calendar = calendars.get(task.exchange) if task.exchange else None
+        if next_slot(task.timetable, ZoneInfo(config.timezone), calendar, now) is None:
+            yield Mistake(
+                f"tasks.{name}.schedule",
+                f"`{task.schedule}` never meets a trading day of {task.exchange}, so it will not "
+                "run; leave out `exchange`, or choose another time",
+            )
+
+
+def _ends(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:
+    for exchange in config.exchanges:
+        end = calendars.get(exchange).end
+        if end - now < _NEAR_END_SECONDS:
+            place = next(_places_of(config, exchange))
+            yield Mistake(
+                place,
+                f"the calendar of {exchange} ends {iso(end)[:10]}: weekdays count as trading days "
+                f"from there; name holidays in calendar_overrides.{exchange}.closed",
+            )

@@ -1,0 +1,127 @@
+"""What lies ahead of each task: next slot, deadline, pause; and the exchanges' hours.
+
+Computed at the scrape from state and calendars, and remembered as long as neither changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from exporter import config as configuration
+from exporter.calendars.loader import Calendar, Calendars
+from exporter.config.schedule_syntax import Timetable
+from exporter.metrics import NAN, Sample
+from exporter.scheduling.slots import next_slot
+from exporter.state import TaskState
+from exporter.util.clock import Clock
+
+
+class Known(Protocol):
+    """What is read of :class:`exporter.state.State`."""
+
+    @property
+    def tasks(self) -> Mapping[str, TaskState]: ...
+    @property
+    def pause_all_until(self) -> float | None: ...
+
+
+@dataclass
+class Plan:
+    """A task with its schedule read, and how far this process got with it."""
+
+    name: str
+    task: configuration.Task
+    timetable: Timetable
+    zone: ZoneInfo
+    key: str
+    lock: asyncio.Lock
+    seen: float = -math.inf
+    """Slots up to here are accounted for in this process, whether state could keep it or not."""
+    upcoming: tuple[Any, float] | None = None
+    deadline: tuple[Any, float] | None = None
+
+    @classmethod
+    def of(cls, name: str, task: configuration.Task, zone: str) -> Plan:
+        """A task's plan, in the zone of schedules that name none."""
+        key = "|".join((task.schedule, zone, task.exchange or ""))
+        return cls(name, task, task.timetable, ZoneInfo(zone), key, asyncio.Lock())
+
+
+class Outlook:
+    """Answers about the future of every planned task."""
+
+    def __init__(self, state: Known, calendars: Calendars, clock: Clock) -> None:
+        self._state, self._calendars, self._clock = state, calendars, clock
+        self._plans: Mapping[str, Plan] = {}
+        self._exchanges: list[str] = []
+
+    def apply(self, plans: Mapping[str, Plan], exchanges: list[str]) -> None:
+        """Take the plans of a config, and the exchanges that it names."""
+        self._plans, self._exchanges = plans, exchanges
+
+    def calendar(self, plan: Plan) -> Calendar | None:
+        """The calendar of the task's exchange, as it stands now."""
+        return self._calendars.get(plan.task.exchange) if plan.task.exchange else None
+
+    def paused_until(self, name: str) -> float:
+        """End of the newest pause of the task or of all, maybe past; -inf: there was none."""
+        own = self._state.tasks[name].paused_until
+        return max(own or -math.inf, self._state.pause_all_until or -math.inf)
+
+    def samples(self) -> Iterator[Sample]:
+        """The metrics that follow from schedules and calendars, as of now."""
+        now = self._clock.now()
+        for name, plan in self._plans.items():
+            task = plan.task
+            info = (name, task.severity, task.exchange or "", task.source or "")
+            yield "quant_task_info", info, 1.0
+            yield "quant_task_failures_limit", (name,), float(task.alert_after)
+            yield "quant_task_paused", (name,), float(now < self.paused_until(name))
+            yield "quant_task_next_slot_timestamp_seconds", (name,), self.next_slot(name)
+            yield "quant_task_deadline_timestamp_seconds", (name,), self.deadline(name)
+        for exchange in self._exchanges:
+            calendar = self._calendars.get(exchange)
+            opens, closes = calendar.next_open(now), calendar.next_close(now)
+            yield "quant_market_open", (exchange,), float(calendar.is_open(now))
+            yield "quant_market_next_open_timestamp_seconds", (exchange,), _or_nan(opens)
+            yield "quant_market_next_close_timestamp_seconds", (exchange,), _or_nan(closes)
+            yield "quant_calendar_end_timestamp_seconds", (exchange,), calendar.end
+
+    def next_slot(self, task: str) -> float:
+        """When the task runs next, Unix seconds; after its pause, if it has one. NaN: never."""
+        plan, now = self._plans[task], self._clock.now()
+        paused_until = self.paused_until(task)
+        # Just ahead of the pause's end: a slot at that very moment runs.
+        after = max(now, math.nextafter(paused_until, -math.inf))
+        calendar = self.calendar(plan)
+        if plan.upcoming:
+            (known_from, *known), at = plan.upcoming
+            if known == [paused_until, id(calendar)] and known_from <= now < at:
+                return at
+        at = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
+        plan.upcoming = ((now, paused_until, id(calendar)), at)
+        return at
+
+    def deadline(self, task: str) -> float:
+        """slot + grace + max_runtime of the first slot that no success and no pause covers."""
+        plan = self._plans[task]
+        covered = self._state.tasks[task].covered_until
+        if covered is None:
+            return NAN
+        paused_until = self.paused_until(task)
+        calendar = self.calendar(plan)
+        key = (covered, paused_until, id(calendar))
+        if plan.deadline is None or plan.deadline[0] != key:
+            after = max(covered, math.nextafter(paused_until, -math.inf))
+            slot = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
+            plan.deadline = (key, slot + plan.task.grace + plan.task.max_runtime_seconds)
+        return plan.deadline[1]
+
+
+def _or_nan(moment: float | None) -> float:
+    return NAN if moment is None or math.isinf(moment) else moment

@@ -1,0 +1,275 @@
+"""When tasks run: slots become runs, missed or skipped, each exactly once.
+
+APScheduler wakes us at each slot. What is done then follows from state alone: the slots since the
+task's cursor are accounted for, whoever woke us. So a restart, a clock that was set and a laptop
+that slept all take the same path (:meth:`Scheduler.sweep`); a pulse on the monotonic clock notices
+the latter two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from exporter import config as configuration
+from exporter.calendars.loader import Calendars
+from exporter.metrics import SKIP_REASONS, Metrics
+from exporter.scheduling.backlog import Due, count
+from exporter.scheduling.forecast import Outlook, Plan
+from exporter.scheduling.slots import slots
+from exporter.state import StateError, TaskState
+from exporter.util.clock import Clock, iso
+
+log = logging.getLogger(__name__)
+
+PULSE_SECONDS = 5.0
+ON_TIME_SECONDS = PULSE_SECONDS + 1.0
+"""A slot that starts later than this was not waited for: nothing ran, or the clock was set."""
+_JUMP_SECONDS = 2.0
+_WAKE_SECONDS = 1.0
+_LONG_AWAY_SECONDS = 86400.0
+_REFRESH_SECONDS = 86400.0
+
+
+class State(Protocol):
+    """What the scheduler needs of :class:`exporter.state.State`."""
+
+    @property
+    def tasks(self) -> Mapping[str, TaskState]: ...
+    @property
+    def pause_all_until(self) -> float | None: ...
+    @property
+    def durable(self) -> bool: ...
+    async def register(self, tasks: Mapping[str, str], now: float) -> Any: ...
+    async def advance(self, task: str, cursor: float) -> Any: ...
+    async def lower(self, task: str, now: float) -> Any: ...
+    async def probe(self) -> Any: ...
+
+
+class Runner(Protocol):
+    """What the scheduler needs of :class:`exporter.runner.Runner`."""
+
+    def submit(
+        self, task: str, slot: float | None, trigger: Literal["schedule", "catch_up"]
+    ) -> Awaitable[Any]: ...
+
+
+class _Trigger(BaseTrigger):  # type: ignore[misc]
+    """Tells APScheduler the next slot, skipped ones too: they are counted when they come."""
+
+    def __init__(self, scheduler: Scheduler, plan: Plan) -> None:
+        self._scheduler, self._plan = scheduler, plan
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        """The first slot after the previous one, or after now."""
+        at = self._scheduler.following(
+            self._plan, previous.timestamp() if previous else now.timestamp()
+        )
+        return datetime.fromtimestamp(at, UTC) if at is not None else None
+
+
+class Scheduler:
+    """Starts each slot's run on time, or once late within the task's grace, or says it is missed.
+
+    `apply` and `start` are called once state is open and the calendars of the config are loaded.
+    """
+
+    def __init__(
+        self, state: State, runner: Runner, calendars: Calendars, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._state, self._runner, self._calendars = state, runner, calendars
+        self._clock, self._metrics = clock, metrics
+        self._plans: dict[str, Plan] = {}
+        self._aps: Any = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._outlook = Outlook(state, calendars, clock)
+        metrics.add_reader(self._outlook.samples)
+
+    async def apply(self, config: configuration.Config) -> None:
+        """Take a config. Tasks whose schedule stayed the same keep their place."""
+        plans = {}
+        for name, task in config.tasks.items():
+            plan, old = Plan.of(name, task, config.timezone), self._plans.get(name)
+            if old and old.key == plan.key:
+                plan.seen, plan.lock = old.seen, old.lock
+            plans[name] = plan
+            self._metrics.counter("quant_task_missed_total").labels(name)
+            for reason in SKIP_REASONS:
+                self._metrics.counter("quant_task_skipped_total").labels(name, reason)
+        await self._state.register({n: p.key for n, p in plans.items()}, self._clock.now())
+        self._plans = plans
+        self._outlook.apply(plans, config.exchanges)
+        await self._arm()
+
+    async def start(self) -> None:
+        """Catch up, then keep time until :meth:`stop`."""
+        # It logs every call of a job at info; runs have log lines of their own.
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        self._aps = AsyncIOScheduler(
+            timezone=UTC,
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 16},
+        )
+        self._aps.start()
+        await self._arm()
+        self._spawn(self._pulse())
+
+    async def stop(self) -> None:
+        """Start nothing any more. Runs that are under way are the runner's business."""
+        if self._aps is not None:
+            self._aps.shutdown(wait=False)
+            self._aps = None
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def sweep(self, now: float | None = None) -> None:
+        """Account for every task's slots up to `now` (the clock's, unless given)."""
+        moment = self._clock.now() if now is None else now
+        for plan in list(self._plans.values()):
+            await self._account(plan, moment)
+
+    def following(self, plan: Plan, after: float) -> float | None:
+        """The first slot after `after`, to be skipped or not."""
+        found = slots(
+            plan.timetable, plan.zone, self._outlook.calendar(plan), after, after + 800 * 86400.0
+        )
+        return next((slot.at for slot in found), None)
+
+    async def _arm(self) -> None:
+        """Let APScheduler compute every next slot anew, then go through those already there."""
+        if self._aps is None:
+            return
+        self._aps.remove_all_jobs()
+        for plan in self._plans.values():
+            self._aps.add_job(self._fire, _Trigger(self, plan), args=[plan.name], id=plan.name)
+        self._aps.wakeup()
+        # After arming, so that no slot lies between the sweep and APScheduler's first look.
+        await self.sweep()
+
+    async def _fire(self, name: str) -> None:
+        plan = self._plans.get(name)
+        if plan is not None:
+            await self._account(plan, self._clock.now())
+
+    async def _account(self, plan: Plan, now: float) -> None:
+        async with plan.lock:
+            try:
+                await self._settle(plan, now)
+            except StateError as error:
+                log.error(
+                    "State cannot keep how far %s got: %s",
+                    plan.name,
+                    error,
+                    extra={"event": "cursor_not_kept", "task": plan.name},
+                )
+
+    async def _settle(self, plan: Plan, now: float) -> None:
+        kept = self._state.tasks[plan.name].cursor
+        cursor = max(now if kept is None else kept, plan.seen)
+        if cursor > now:
+            if cursor > now + _JUMP_SECONDS:
+                # The clock was set back. Claims still keep a slot from running twice.
+                plan.seen = -math.inf
+                await self._state.lower(plan.name, now)
+            return
+        calendar, paused_until = self._outlook.calendar(plan), self._outlook.paused_until(plan.name)
+
+        def look() -> Due:
+            found = slots(plan.timetable, plan.zone, calendar, cursor, now)
+            return count(found, paused_until)
+
+        # A year of `every 1s` takes a while to count; the loop turns meanwhile.
+        away = now - cursor > _LONG_AWAY_SECONDS
+        due = await asyncio.to_thread(look) if away else look()
+        if due.last is None:
+            return
+        plan.seen = due.last
+        chosen = self._judge(plan, due, now)
+        if chosen is None:
+            await self._state.advance(plan.name, due.last)
+            return
+        # The claim moves the durable cursor. Moving it here could come first, and a crash in
+        # between would lose the slot.
+        on_time = now - chosen <= ON_TIME_SECONDS
+        self._runner.submit(plan.name, chosen, "schedule" if on_time else "catch_up")
+
+    def _judge(self, plan: Plan, due: Due, now: float) -> float | None:
+        """Count what is skipped and missed; the slot to start, if any."""
+        for reason, number in due.skipped.items():
+            self._metrics.counter("quant_task_skipped_total").labels(plan.name, reason).inc(number)
+        if plan.task.external or due.newest is None:
+            return None  # one that runs elsewhere: that it did not is told by its deadline
+        # A grace of nothing still allows for the time it takes to wake up.
+        grace = max(plan.task.grace, _WAKE_SECONDS)
+        if not plan.task.catches_up:
+            grace = min(grace, ON_TIME_SECONDS)
+        chosen = due.newest if now - due.newest <= grace else None
+        missed = due.runnable - (chosen is not None)
+        if missed:
+            self._metrics.counter("quant_task_missed_total").labels(plan.name).inc(missed)
+            first, last = iso(due.first or 0.0), iso((due.before if chosen else due.newest) or 0.0)
+            log.warning(
+                "%s missed %d slot%s, %s to %s",
+                plan.name,
+                missed,
+                "" if missed == 1 else "s",
+                first,
+                last,
+                extra={
+                    "event": "slots_missed",
+                    "task": plan.name,
+                    "count": missed,
+                    "first_slot": first,
+                    "last_slot": last,
+                },
+            )
+        return chosen
+
+    async def _pulse(self) -> None:
+        wall, steady = self._clock.now(), self._clock.monotonic()
+        durable, refreshed = self._state.durable, steady
+        while True:
+            await asyncio.sleep(PULSE_SECONDS)
+            now, passed = self._clock.now(), self._clock.monotonic() - steady
+            jump = now - wall - passed
+            wall, steady = now, steady + passed
+            try:
+                await self._state.probe()
+                healed = self._state.durable and not durable
+                durable = self._state.durable
+                await self._after_pulse(jump, healed)
+            except Exception:  # the pulse must outlive whatever one beat meets
+                log.exception("The scheduler's pulse failed", extra={"event": "pulse_failed"})
+            if steady - refreshed > _REFRESH_SECONDS:
+                refreshed = steady
+                self._spawn(self._calendars.refresh())
+
+    async def _after_pulse(self, jump: float, healed: bool) -> None:
+        if abs(jump) > _JUMP_SECONDS:
+            log.warning(
+                "The clock jumped by %.1f s (set, or the machine slept); slots are gone through",
+                jump,
+                extra={"event": "clock_jump", "jump_seconds": round(jump, 3)},
+            )
+        if abs(jump) > _JUMP_SECONDS or healed:
+            await self._arm()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def next_slot(self, task: str) -> float:
+        """When the task runs next, Unix seconds; NaN: never. Raises :class:`KeyError`."""
+        return self._outlook.next_slot(task)
+
+    def deadline(self, task: str) -> float:
+        """When a success is due at the latest, Unix seconds. Raises :class:`KeyError`."""
+        return self._outlook.deadline(task)

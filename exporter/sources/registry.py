@@ -1,0 +1,104 @@
+"""What a config names and the house must have ready before it can be taken: calendars, sources.
+
+A simulated source without an address gets a simulator of its own in this process. It speaks HTTP on
+loopback, so that the same code runs as with a real source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from exporter.calendars.loader import Calendars
+from exporter.config import Config
+from exporter.config import Source as Settings
+from exporter.config.paths import cache_folder
+from exporter.metrics import Metrics, Sample
+from exporter.simulator.tickdb_server import Simulator
+from exporter.sources.base import Source, SourceError
+from exporter.sources.factory import open_source
+from exporter.util.clock import Clock
+
+
+class SupplyError(Exception):
+    """Something that the config names cannot be had; the message says what, and what to do."""
+
+
+class Supply:
+    """The calendars and sources of the running config. `sources` stays the same object."""
+
+    def __init__(self, config: Config, metrics: Metrics, clock: Clock) -> None:
+        self._metrics, self._clock = metrics, clock
+        self._cache = cache_folder(config)
+        self.calendars = Calendars(self._cache, config.calendar_overrides, clock)
+        self.sources: dict[str, Source] = {}
+        self.simulators: dict[str, Simulator] = {}
+        self._settings: dict[str, Settings] = {}
+        self._opened: list[Source] = []
+        self._settled: list[Source] = []
+
+    async def take(self, config: Config) -> None:
+        """Have what `config` names, and close what it names no more.
+
+        Raises :class:`SupplyError`; then all is as it was.
+        """
+        opened: dict[str, Source] = {}
+        simulators: dict[str, Simulator] = {}
+        try:
+            await self.calendars.load(config.exchanges)
+            for name, settings in config.sources.items():
+                if self._settings.get(name) != settings:
+                    opened[name] = await self._open(name, settings, simulators)
+        except Exception as error:
+            await _close(opened, simulators)
+            raise SupplyError(str(error)) from error
+        self.calendars.apply(config.calendar_overrides)
+        over = [n for n in self.sources if n in opened or n not in config.sources]
+        old = {n: self.sources.pop(n) for n in over}
+        old_simulators = {n: self.simulators.pop(n) for n in over if n in self.simulators}
+        self.sources.update(opened)
+        self._opened += opened.values()
+        self.simulators.update(simulators)
+        self._settings = dict(config.sources)
+        await _close(old, old_simulators)
+
+    async def learn_expiries(self) -> None:
+        """Ask each source once until when its key is good; to be called every minute.
+
+        Otherwise nobody would know between a start and the next key check. Not at the first call
+        after it was opened: bars come first. A source that does not tell has counted it.
+        """
+        due, self._settled, self._opened = self._settled, self._opened, []
+        for source in due:
+            if self.sources.get(source.name) is source:
+                with suppress(SourceError):
+                    await source.subscription()
+
+    async def close(self) -> None:
+        """Close every source and simulator."""
+        await _close(self.sources, self.simulators)
+
+    async def _open(
+        self, name: str, settings: Settings, simulators: dict[str, Simulator]
+    ) -> Source:
+        url = None
+        if settings.type == "simulated" and not settings.url:
+            simulators[name] = simulator = Simulator(
+                Calendars(self._cache, {}, self._clock), self._clock,
+                seed=settings.seed, requests_per_minute=1_000_000,
+            )  # fmt: skip
+            url = await simulator.start()
+        return open_source(name, settings, self._metrics, self._clock, simulator_url=url)
+
+    def samples(self) -> Iterator[Sample]:
+        """What is told of each source at a scrape."""
+        for source in list(self.sources.values()):
+            yield "quant_source_simulated", (source.name,), float(source.simulated)
+            yield "quant_source_key_expiry_timestamp_seconds", (source.name,), source.key_expiry
+
+
+async def _close(sources: dict[str, Source], simulators: dict[str, Simulator]) -> None:
+    for source in sources.values():
+        await source.close()
+    for simulator in simulators.values():
+        await simulator.close()

@@ -1,0 +1,156 @@
+"""One question to TickDB: paced, repeated while that may help, counted, and heeded.
+
+Retries, pacing and the stop after a used-up quota happen here alone; callers see the data of a good
+answer or one :class:`SourceError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from exporter.config import Source as Settings
+from exporter.metrics import FETCH_REASONS, Metrics
+from exporter.sources.api_key import Key
+from exporter.sources.base import SourceError
+from exporter.sources.envelope import read_envelope
+from exporter.sources.rate_limiter import Budget
+from exporter.sources.transport import Transport
+from exporter.util.clock import Clock, iso
+
+_BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 30.0
+_log = logging.getLogger(__name__)
+
+
+class Asking:
+    """Sends the requests of one source. `sleep` and `rng` are passed in for tests."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        key: Key,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        url: str,
+        endpoints: Iterable[str],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self._retries = settings.retries
+        self._key, self._clock = key, clock
+        self._sleep, self._rng = sleep, rng or random.Random()
+        self._transport = Transport(url, key, settings.connect_timeout, settings.read_timeout)
+        self._requests = metrics.counter("quant_fetch_requests_total")
+        self._repeated = metrics.counter("quant_fetch_retries_total")
+        self._failures = metrics.counter("quant_fetch_failures_total")
+        self._duration = metrics.histogram("quant_fetch_duration_seconds")
+        waited = metrics.counter("quant_fetch_wait_seconds_total").labels(name)
+        for endpoint in endpoints:
+            self._requests.labels(name, endpoint)
+            self._repeated.labels(name, endpoint)
+            self._duration.labels(name, endpoint)
+            for reason in FETCH_REASONS:
+                self._failures.labels(name, endpoint, reason)
+        self._budget = Budget(
+            settings.requests_per_minute, clock.monotonic, sleep=sleep, waited=waited.inc
+        )
+        self._stopped_until = -math.inf
+
+    async def close(self) -> None:
+        """End all connections and all waiting."""
+        await self._budget.close()
+        await self._transport.close()
+
+    @contextmanager
+    def counted(self, endpoint: str, symbol: str | None = None) -> Iterator[None]:
+        """Counts and names a payload that cannot be used, and lets the error go on."""
+        try:
+            yield
+        except SourceError as error:
+            self.count(endpoint, error, symbol)
+            raise
+
+    async def ask(self, endpoint: str, parameters: Mapping[str, str], *, urgent: bool) -> Any:
+        """The data of one good answer, after as many attempts as the settings allow."""
+        for attempt in range(1 + self._retries):
+            try:
+                async with self._budget.place(urgent=urgent):
+                    if self._clock.monotonic() < self._stopped_until:
+                        raise self._stopped()
+                    if attempt:
+                        self._repeated.labels(self.name, endpoint).inc()
+                    return await self._attempt(endpoint, parameters)
+            except SourceError as error:
+                last = attempt == self._retries or not error.retryable
+                if last:
+                    raise
+                failure = error
+            await self._sleep(self._pause(failure, attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self, endpoint: str, parameters: Mapping[str, str]) -> Any:
+        self._requests.labels(self.name, endpoint).inc()
+        started = self._clock.monotonic()
+        try:
+            raw = await self._transport.get(endpoint, parameters)
+            return read_envelope(
+                raw.status, raw.headers, raw.body, self._clock.now(), self._key.redact
+            )
+        except SourceError as error:
+            self.count(endpoint, error)
+            self._heed(error)
+            raise
+        finally:
+            self._duration.labels(self.name, endpoint).observe(self._clock.monotonic() - started)
+
+    def _heed(self, error: SourceError) -> None:
+        """What one answer says of the source as a whole: everybody waits, or everybody stops."""
+        if error.reason == "rate_limit" and error.retry_after:
+            self._budget.hold_until(self._clock.monotonic() + error.retry_after)
+        elif error.reason == "quota":
+            # By the clock that nobody sets: a wall clock set back would stop us for hours more.
+            self._stopped_until = self._clock.monotonic() + (error.retry_after or 0.0)
+            _log.error(
+                "%s: the quota is used up; nothing is asked before %s",
+                self.name,
+                iso(self._clock.now() + (error.retry_after or 0.0)),
+                extra={"event": "source_stopped", "source": self.name},
+            )
+            self._budget.refuse_waiting(self._stopped)
+
+    def _stopped(self) -> SourceError:
+        left = max(0.0, self._stopped_until - self._clock.monotonic())
+        until = iso(self._clock.now() + left)
+        return SourceError(
+            "quota", f"the quota is used up; asked again after {until}", retry_after=left
+        )
+
+    def _pause(self, error: SourceError, attempt: int) -> float:
+        # Full jitter, so that callers that failed together do not come back together:
+        # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        backoff = self._rng.uniform(0, min(_BACKOFF_CAP_SECONDS, _BACKOFF_SECONDS * 2**attempt))
+        if error.reason == "rate_limit":
+            return backoff  # the budget holds everybody back for as long as the answer asked
+        return (error.retry_after or 0.0) + backoff
+
+    def count(
+        self, endpoint: str, error: SourceError, symbol: str | None = None, *, unnamed: bool = False
+    ) -> None:
+        """Count an answer that cannot be used, and name it in the log."""
+        self._failures.labels(self.name, endpoint, error.reason).inc()
+        if unnamed:
+            return
+        about = {"symbol": symbol} if symbol else {}
+        _log.warning(
+            "%s %s: %s", self.name, endpoint, error,
+            extra={"event": "fetch_failed", "source": self.name, "endpoint": endpoint,
+                   "reason": error.reason, **about},
+        )  # fmt: skip

@@ -1,0 +1,60 @@
+"""Once a day: until when each source's key is good."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from exporter.sources.base import SourceError
+from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.context import Context
+from exporter.tasks.errors import Permanent
+from exporter.util.clock import iso
+from exporter.util.units import format_duration
+
+WARN_BEFORE = 7 * 86400.0
+"""Seconds before the expiry from which the log line is a warning."""
+FAIL_BEFORE = 3 * 86400.0
+"""Seconds before the expiry from which the run fails, so that somebody hears of it."""
+
+
+async def key_check(context: Context) -> int:
+    """Ask every source when its key expires; the answer is a metric. Returns the number of sources.
+
+    Raises, once all were asked, :class:`Permanent` naming the keys that end within
+    :data:`FAIL_BEFORE`, or the first error of a source that does not tell.
+    """
+    parts: Parts = context.parts
+    now = context.clock.now()
+    failed: list[SourceError] = []
+    ending: list[str] = []
+    for name, source in list(parts.sources.items()):
+        try:
+            expiry = await source.subscription()
+        except SourceError as error:
+            context.log.warning(
+                "%s does not say until when its key is good: %s", name, error,
+                extra={"event": "key_expiry_unknown", "source": name},
+            )  # fmt: skip
+            failed.append(error)
+            continue
+        if math.isnan(expiry):
+            context.log.info(
+                "the key of %s has no end", name, extra={"event": "key_expiry", "source": name}
+            )
+            continue
+        left = expiry - now
+        level = logging.WARNING if left < WARN_BEFORE else logging.INFO
+        said = f"is good for {format_duration(left)}" if left > 0 else "has expired"
+        text = f"the key of {name} {said} (until {iso(expiry)})"
+        if left < FAIL_BEFORE:
+            ending.append(text)
+        context.log.log(
+            level, "%s", text,
+            extra={"event": "key_expiry", "source": name, "left_seconds": left},
+        )  # fmt: skip
+    if ending:
+        raise Permanent("; ".join(ending))
+    if failed:
+        raise failed[0]
+    return len(parts.sources)

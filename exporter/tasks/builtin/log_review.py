@@ -1,0 +1,156 @@
+"""Every night: the day's logs summed up, kept, and sent to the channels that the user chose."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from exporter.calendars.loader import Calendar
+from exporter.config import Config
+from exporter.logs.digest.archive import load, save
+from exporter.logs.digest.facts import Digest, Due, Request
+from exporter.logs.digest.process import DigestError, build_apart
+from exporter.logs.digest.render import headline
+from exporter.logs.digest.request import asked
+from exporter.logs.files import files_of, midnight
+from exporter.messages.delivery import send
+from exporter.scheduling.slots import slots
+from exporter.strategies.equity import EquityCurve
+from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.context import Context
+
+BUILD_SECONDS = 240.0
+WAIT_SECONDS = 150.0
+LAST_LINES_SECONDS = 1.0
+"""After midnight, for what is on its way to the file."""
+LEAST_SECONDS = 60.0
+"""What the summing up itself is given at least."""
+SENT = "digest_sent"
+"""Under which it is kept who took the newest digests: by day, or by run when somebody asked."""
+KEPT_SENT = 4
+
+
+async def log_review(context: Context) -> int:
+    """Sum up the day in which the task's slot lies. Returns the number of log lines.
+
+    A slot in the last two minutes of the day waits for its end, so that nothing of the day is left
+    out. The day before is summed up too when nobody did, or did before it ended: the pages that
+    are kept tell of whole days. A channel that took this slot's digest does not get it again when
+    the run is repeated. Raises OSError, DigestError or TimeoutError; and, after everything else is
+    done, the first channel's NotSentError.
+    """
+    parts: Parts = context.parts
+    config = parts.config
+    moment = context.slot if context.slot is not None else context.clock.now()
+    day = datetime.fromtimestamp(moment, parts.zone).date()
+    end = midnight(day + timedelta(days=1), parts.zone)
+    await parts.strategies.refresh()
+    curves = strategies_on(config, parts.state.kept("strategy"), min(moment, end - 1.0))
+    await _wait_for(end, context)
+    now = context.clock.now()
+
+    def due(start: float, end: float) -> tuple[Due, ...]:
+        return due_between(config, parts.calendars.get, start, end)
+
+    async def make(request: Request) -> Digest:
+        digest = await build_apart(request, BUILD_SECONDS)
+        save(digest, parts.reports)
+        return digest
+
+    before = asked(config, day=str(day - timedelta(days=1)), due=due, now=now)
+    if _is_missing(before):
+        await make(before)
+    digest = await make(asked(config, day=str(day), due=due, strategies=lambda at: curves, now=now))
+    context.log.info("%s", headline(digest), extra={"event": "digest", "quiet": digest.quiet})
+    if not (digest.quiet and not config.digest.quiet):
+        await _send(digest, context)
+    return digest.records
+
+
+async def _wait_for(end: float, context: Context) -> None:
+    """Until the day is over and its last lines are written, if that is soon and time allows."""
+    parts: Parts = context.parts
+    left = end + LAST_LINES_SECONDS - context.clock.now()
+    task = parts.config.tasks.get(context.task)
+    if context.slot is None or left > WAIT_SECONDS:
+        return
+    if task is not None and task.timeout < left + LEAST_SECONDS:
+        context.log.warning(
+            "what is logged until midnight will be missing: give the task a timeout of 10m",
+            extra={"event": "digest_early"},
+        )
+        return
+    while (left := end + LAST_LINES_SECONDS - context.clock.now()) > 0:  # noqa: ASYNC110 - a clock
+        await asyncio.sleep(min(left, 1.0))
+
+
+def _is_missing(request: Request) -> bool:
+    """Whether a past day has lines but no digest of all of it."""
+    kept = load(request.reports / f"digest-{request.title}.json")
+    if kept is not None:
+        return kept.made_at < kept.end
+    return any(
+        file.day.isoformat() == request.title for file in files_of(request.directory, "exporter")
+    )
+
+
+async def _send(digest: Digest, context: Context) -> None:
+    parts: Parts = context.parts
+    kept = parts.state.kept(SENT).get(SENT) or {}
+    key = digest.title if context.slot is not None else context.run_id
+    took = list(kept.get(key, []))
+    results = await send(digest, parts.config.digest, os.environ, done=took)
+    if results:
+        took += [channel for channel, problem in results.items() if problem is None]
+        newest = {name: kept[name] for name in kept if name != key} | {key: took}
+        await parts.state.keep(SENT, SENT, dict(list(newest.items())[-KEPT_SENT:]))
+    failed = [problem for problem in results.values() if problem]
+    for problem in failed[1:]:
+        context.log.error("%s", problem, extra={"event": "digest_not_sent"})
+    if failed:
+        raise failed[0]
+
+
+def strategies_on(
+    config: Config, kept: Mapping[str, Any], moment: float
+) -> dict[str, dict[str, Any]]:
+    """Each strategy's day, of the day of `moment`, from what the state keeps under ``strategy``;
+    one whose newest equity is of a later day is left out, because the state knows one day alone."""
+    zone = ZoneInfo(config.timezone)
+    day = datetime.fromtimestamp(moment, zone).date().isoformat()
+    found: dict[str, dict[str, Any]] = {}
+    for name, strategy in config.strategies.items():
+        curve = EquityCurve.from_json((kept.get(name) or {}).get("curve") or {})
+        if curve.day and curve.day <= day:
+            found[name] = {
+                "currency": strategy.currency,
+                "equity": curve.equity,
+                "pnl_today": curve.pnl_on(moment, zone),
+                "drawdown": curve.drawdown,
+            }
+    return found
+
+
+def due_between(
+    config: Config, calendar: Callable[[str], Calendar], start: float, end: float
+) -> tuple[Due, ...]:
+    """The slots of every task in [start, end), Unix seconds; the earliest task first."""
+    found = []
+    for name, task in config.tasks.items():
+        exchange = calendar(task.exchange) if task.exchange else None
+        zone = ZoneInfo(config.timezone)
+        ahead = [
+            slot.at
+            for slot in slots(task.timetable, zone, exchange, start - 0.001, end - 0.001)
+            if slot.skip is None
+        ]
+        if ahead:
+            found.append(Due(name, len(ahead), ahead[0]))
+    return tuple(sorted(found, key=lambda due: (due.first, due.task)))
+
+
+__all__ = ["DigestError", "due_between", "log_review"]

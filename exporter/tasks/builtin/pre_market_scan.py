@@ -1,0 +1,124 @@
+"""Before the open: the previous session's close and the pre-market move of each symbol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exporter.metrics import NAN
+from exporter.sources.base import SourceError
+from exporter.tasks.builtin import report
+from exporter.tasks.builtin.closes import daily_closes
+from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.context import Context
+from exporter.tasks.errors import NoData, StaleData
+from exporter.util.clock import iso
+
+
+async def pre_market_scan(context: Context) -> int:
+    """Scan all symbols of the feeds at the task's exchange, or those in ``params: {symbols: […]}``.
+
+    Writes ``pre_market_scan-<day>.md`` and ``.json`` under the state folder's ``reports``. Returns
+    the number of symbols. Raises NoData when a symbol has no daily bar, and StaleData when the bar
+    of the last session is not there for some, or their bars broke off before its close.
+    """
+    parts: Parts = context.parts
+    task = parts.config.tasks[context.task]
+    exchange = task.exchange or str(context.params.get("exchange", "XNYS"))
+    calendar, now = parts.calendars.get(exchange), context.clock.now()
+    session = calendar.previous_session(now)
+    rows: list[dict[str, Any]] = []
+    problems: dict[str, str] = {}
+    stale: list[str] = []
+    for name, symbols in _wanted(context, parts, exchange).items():
+        source = parts.sources[name]
+        closes = await daily_closes(source, parts.state, symbols, calendar, now, wanted=1)
+        problems |= closes.problems
+        last = await _last_prices(context, name, symbols)
+        for symbol in symbols:
+            if symbol in closes.problems:
+                continue
+            found = closes.closes.get(symbol, {})
+            if not found:
+                problems[symbol] = "no closed daily bar was shown"
+                continue
+            if session.close not in found:
+                stale.append(f"{symbol} (last bar ended {iso(max(found))})")
+                continue
+            broken_off = parts.breaks_off(name, symbol, session.close)
+            if broken_off is not None:
+                stale.append(f"{symbol} (its bars break off at {iso(broken_off)})")
+                continue
+            price, close = last.get(symbol, NAN), found[session.close]
+            rows.append(
+                {"symbol": symbol, "previous_close": close, "price": price,
+                 "move": price / close - 1}
+            )  # fmt: skip
+    _publish(context, calendar.day_of(now).isoformat(), rows, problems, stale)
+    if stale:
+        raise StaleData(
+            f"the bar of the session of {session.day} is not there for {', '.join(stale[:5])}"
+            + (f" and {len(stale) - 5} more" if len(stale) > 5 else "")
+        )
+    if problems:
+        symbol, text = next(iter(problems.items()))
+        raise NoData(f"{len(problems)} of {len(rows) + len(problems)} symbols, {symbol}: {text}")
+    if not rows:
+        raise NoData(
+            "no symbol to scan: no feed has this exchange; add one, or params: {symbols: …}"
+        )
+    return len(rows)
+
+
+def _wanted(context: Context, parts: Parts, exchange: str) -> dict[str, list[str]]:
+    symbols = context.params.get("symbols")
+    if not symbols:
+        return parts.symbols_of(exchange)
+    name = parts.config.tasks[context.task].source or next(iter(parts.sources), None)
+    if name is None:
+        raise NoData("no source is configured")
+    return {name: [str(symbol) for symbol in symbols]}
+
+
+async def _last_prices(context: Context, source: str, symbols: list[str]) -> dict[str, float]:
+    try:
+        tickers = await context.tickers(symbols, source=source, partial=True)
+    except SourceError as error:
+        # The close is what matters; the move is then unknown, and the source has counted it.
+        context.log.warning("no pre-market prices: %s", error, extra={"event": "no_tickers"})
+        return {}
+    return {symbol: ticker.last for symbol, ticker in tickers.items()}
+
+
+def _publish(
+    context: Context,
+    day: str,
+    rows: list[dict[str, Any]],
+    problems: dict[str, str],
+    stale: list[str],
+) -> None:
+    for row in rows:
+        context.log.info(
+            "%s closed at %s, now %s",
+            row["symbol"], row["previous_close"], report.percent(row["move"]),
+            extra={"event": "pre_market", **row},
+        )  # fmt: skip
+    rows = sorted(rows, key=lambda row: abs(row["move"]) if row["move"] == row["move"] else 0.0)
+    rows.reverse()
+    lines = [
+        (
+            row["symbol"],
+            report.price(row["previous_close"]),
+            report.price(row["price"]),
+            report.percent(row["move"]),
+        )
+        for row in rows
+    ]
+    text = f"# Pre-market scan, {day}\n\n" + report.table(
+        ("Symbol", "Previous close", "Price", "Move"), lines
+    )
+    text += "".join(f"\n- stale: {line}" for line in stale)
+    text += "".join(f"\n- {symbol}: {problem}" for symbol, problem in problems.items())
+    data = {"day": day, "symbols": rows, "problems": problems, "stale": stale}
+    parts: Parts = context.parts
+    name = parts.report_name("pre_market_scan", context.task)
+    report.write(parts.reports, f"{name}-{day}", text, data)

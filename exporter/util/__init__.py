@@ -1,0 +1,1 @@
+"""Clock, units, JSON: what every room may use."""

@@ -1,0 +1,155 @@
+"""HTTP: Alertmanager's posts to the journal, acknowledgement as call and as page, the stories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from exporter.alerts.acks import Keeper, NothingFires
+from exporter.alerts.api_clients import ServerError
+from exporter.alerts.journal import Journal
+from exporter.alerts.timeline import tell
+from exporter.state import State
+from exporter.util import strict_json as json_text
+from exporter.util.clock import Clock
+from exporter.util.units import format_duration, parse_duration
+from exporter.web import alert_html as looks
+
+DEFAULT_FOR = "2h"
+LONGEST = 7 * 86400.0
+COOKIE = "quant_ack"
+RUNBOOKS = (Path(__file__).with_name("runbook.md"), Path(__file__).parents[2] / "docs/runbook.md")
+"""Where it lies once it is installed, and in the source tree."""
+_OURS = ("token", "for", "comment", "by")
+
+
+def routes(
+    journal: Journal,
+    keeper: Keeper,
+    state: State,
+    clock: Clock,
+    is_token: Callable[[str], bool],
+) -> list[web.RouteDef]:
+    """To be mounted. Writes below /api need the token before they come here; /ack asks itself."""
+    pages = Pages(journal, keeper, state, clock, is_token)
+    return [
+        web.post("/api/v1/alerts", pages.take),
+        web.get("/api/v1/alerts", pages.stories),
+        web.post("/api/v1/ack", pages.acknowledge),
+        web.get("/ack", pages.ask),
+        web.post("/ack", pages.confirm),
+        web.get("/runbook", pages.runbook),
+    ]
+
+
+class Pages:
+    """The handlers."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        keeper: Keeper,
+        state: State,
+        clock: Clock,
+        is_token: Callable[[str], bool],
+    ) -> None:
+        self._journal, self._keeper, self._state = journal, keeper, state
+        self._clock, self._is_token = clock, is_token
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Alertmanager's webhook; ``?receiver=`` says for which channel it stands."""
+        try:
+            body = json_text.read(await request.text())
+            receiver = request.query.get("receiver") or str(body.get("receiver", "unknown"))
+            count = await self._journal.take(receiver[:64], body)
+        except (ValueError, AttributeError) as error:
+            return _error(400, str(error))
+        return web.json_response({"ok": True, "alerts": count})
+
+    async def stories(self, request: web.Request) -> web.Response:
+        """What fired since ``?since=24h``."""
+        try:
+            since = parse_duration(request.query.get("since", "24h"))
+        except ValueError as error:
+            return _error(400, str(error))
+        rows = await self._state.journal_rows(self._clock.now() - since, limit=100_000)
+        return web.json_response({"alerts": [story.as_json() for story in tell(rows)]})
+
+    async def acknowledge(self, request: web.Request) -> web.Response:
+        """``{"labels": {...}, "for": "2h", "comment": "…", "by": "…"}``."""
+        try:
+            body = json_text.read(await request.text())
+            labels = {str(n): str(v) for n, v in body["labels"].items()}
+            found, until = await self._acknowledge(labels, body)
+        except (KeyError, AttributeError, TypeError):
+            return _error(400, '`labels` is missing: {"alertname": "QuantTaskFailing"}')
+        except ValueError as error:
+            return _error(400, str(error))
+        except NothingFires as error:
+            return _error(404, str(error))
+        except ServerError as error:
+            return _error(503, str(error))
+        return web.json_response({"ok": True, "acknowledged": found, "until": until})
+
+    async def _acknowledge(
+        self, labels: Mapping[str, str], what: Mapping[str, Any]
+    ) -> tuple[list[dict[str, str]], float]:
+        if not labels.get("alertname"):
+            raise ValueError("say which alert: `alertname`")
+        seconds = parse_duration(what.get("for") or DEFAULT_FOR)
+        if not 60 <= seconds <= LONGEST:
+            raise ValueError(f"acknowledge for 1m to {format_duration(LONGEST)}")
+        until = self._clock.now() + seconds
+        by, comment = str(what.get("by") or "somebody")[:64], str(what.get("comment") or "")[:500]
+        return await self._keeper.acknowledge(labels, until, by, comment), until
+
+    async def ask(self, request: web.Request) -> web.Response:
+        """The page behind a message's link. It changes nothing: link previews fetch it too."""
+        labels = {n: v for n, v in request.query.items() if n not in _OURS}
+        known = self._is_token(request.cookies.get(COOKIE, ""))
+        return looks.page("Acknowledge?", looks.form(labels, self._told(labels), known=known))
+
+    def _told(self, labels: Mapping[str, str]) -> list[str]:
+        """What people were last told about alerts with these labels that still fire."""
+        found = (a for _, a in self._journal.told() if labels.items() <= a["labels"].items())
+        return sorted({alert["annotations"].get("description", "") for alert in found} - {""})
+
+    async def confirm(self, request: web.Request) -> web.Response:
+        """The button was pressed."""
+        try:
+            given = {str(n): str(v) for n, v in (await request.post()).items()}
+        except ValueError as error:
+            return looks.refused(str(error), status=400)
+        token = given.get("token") or request.cookies.get(COOKIE, "")
+        labels = {n: v for n, v in given.items() if n not in _OURS}
+        if not self._is_token(token):
+            form = looks.form(labels, self._told(labels), known=False)
+            return looks.page("That is not the token", form, status=401)
+        try:
+            found, until = await self._acknowledge(labels, {**given, "by": "link"})
+        except (ValueError, NothingFires, ServerError) as error:
+            return looks.refused(str(error), status=409)
+        answer = looks.done(found, until - self._clock.now())
+        # Asked once a phone. Lax: a link in a message opens with the cookie, a foreign form posts
+        # without it.
+        answer.set_cookie(
+            COOKIE, token, path="/ack", max_age=90 * 86400, httponly=True, samesite="Lax",
+            secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
+        )  # fmt: skip
+        return answer
+
+    async def runbook(self, request: web.Request) -> web.Response:
+        """docs/runbook.md with an anchor at each alert."""
+        file = next((path for path in RUNBOOKS if path.is_file()), None)
+        if not file:
+            return looks.page(
+                "Runbook", "<p>docs/runbook.md is not installed here.</p>", status=404
+            )
+        return looks.runbook(file.read_text(encoding="utf-8"))
+
+
+def _error(status: int, text: str) -> web.Response:
+    return web.json_response({"error": text}, status=status)

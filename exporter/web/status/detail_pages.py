@@ -1,0 +1,142 @@
+"""Pages behind the status page: one run with its log, a task's runs, a day's digest.
+
+Files are read in a thread, one reader at a time and never for long, so that neither the event loop
+nor a scrape waits for somebody who looks something up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from exporter import __version__
+from exporter.config import Config
+from exporter.config.paths import reports_folder
+from exporter.logs.digest.archive import load
+from exporter.logs.digest.render import headline, sections
+from exporter.logs.run_lines import lines_of_run, readable_lines
+from exporter.state import Run, State, StateError
+from exporter.util.clock import Clock
+from exporter.web.status.rows import run_row
+from exporter.web.status.templating import answer, fill
+
+PATIENCE_SECONDS = 10.0
+MOST_RUNS = 200
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_T = TypeVar("_T")
+
+
+class House(Protocol):
+    """The parts that are read."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def state(self) -> State: ...
+
+
+class Records:
+    """The handlers."""
+
+    def __init__(self, house: House, patience: float = PATIENCE_SECONDS) -> None:
+        self._house, self._patience = house, patience
+        self._reading = asyncio.Semaphore(1)
+
+    def routes(self) -> list[web.RouteDef]:
+        """To be mounted; they only read."""
+        return [
+            web.get("/runs/{run_id}", self.run),
+            web.get("/tasks/{name}", self.task),
+            web.get("/digests/{day}", self.digest),
+        ]
+
+    async def run(self, request: web.Request) -> web.Response:
+        """One run and the lines that it logged."""
+        config, run_id = self._house.config, request.match_info["run_id"]
+        try:
+            run = await self._house.state.run(run_id)
+        except StateError as error:
+            return self._nothing(503, str(error))
+        if run is None:
+            return self._nothing(404, f"There is no run {run_id}. Old ones are forgotten.")
+        text, note = await self._log_of(run, config)
+        return answer(
+            self._fill("run.html", run=run_row(run), why=run.trigger, log=text, note=note)
+        )
+
+    async def _log_of(self, run: Run, config: Config) -> tuple[str, str]:
+        """The lines, and why there may be more or none."""
+        zone = ZoneInfo(config.timezone)
+        start = run.started_at if run.started_at is not None else run.claimed_at
+        directory, run_id, end = config.logs.directory, run.run_id, run.ended_at
+
+        def read() -> str:
+            return readable_lines(lines_of_run(directory, zone, run_id, start, end), zone)
+
+        try:
+            text = await self._apart(read)
+        except TimeoutError:
+            return run.tail or "", "Reading the log takes too long now; these are the last lines."
+        except OSError as error:
+            return run.tail or "", f"The log cannot be read: {error.strerror or error}"
+        if text:
+            return text, ""
+        if run.tail:
+            return run.tail, "The log files of that time are gone; these are the last lines."
+        return "", "It logged nothing, or the log files of that time are gone."
+
+    async def task(self, request: web.Request) -> web.Response:
+        """A task's newest runs."""
+        name = request.match_info["name"]
+        try:
+            runs = await self._house.state.runs(0.0, name, MOST_RUNS)
+        except StateError as error:
+            return self._nothing(503, str(error))
+        if name not in self._house.config.tasks and not runs:
+            return self._nothing(404, f"There is no task {name}.")
+        rows = [run_row(run) for run in runs]
+        return answer(self._fill("task.html", name=name, runs=rows, most=MOST_RUNS))
+
+    async def digest(self, request: web.Request) -> web.Response:
+        """What a night's digest says."""
+        day = request.match_info["day"]
+        folder = reports_folder(self._house.config)
+        if not _DAY.fullmatch(day):
+            return self._nothing(404, "A digest's day is written 2026-11-24.")
+        found, days = await self._apart(
+            lambda: (load(folder / f"digest-{day}.json"), _days(folder))
+        )
+        if found is None:
+            return self._nothing(404, f"There is no digest of {day}.")
+        parts = sections(found)
+        return answer(
+            self._fill("digest.html", day=day, headline=headline(found), sections=parts, days=days)
+        )
+
+    async def _apart(self, read: Callable[[], _T]) -> _T:
+        """Raises :class:`TimeoutError`; the thread then ends by itself, and holds its place."""
+        await asyncio.wait_for(self._reading.acquire(), self._patience)
+        work = asyncio.ensure_future(asyncio.to_thread(read))
+        work.add_done_callback(lambda _: self._reading.release())
+        return await asyncio.wait_for(asyncio.shield(work), self._patience)
+
+    def _nothing(self, status: int, text: str) -> web.Response:
+        return answer(self._fill("nothing.html", text=text), status)
+
+    def _fill(self, template: str, **given: object) -> str:
+        now, zone = self._house.clock.now(), self._house.config.timezone
+        return fill(template, now, zone, root="../", version=__version__, **given)
+
+
+def _days(folder: Path) -> list[str]:
+    """The newest days that have a digest, newest first."""
+    names = (path.stem.removeprefix("digest-") for path in folder.glob("digest-*.json"))
+    return sorted((name for name in names if _DAY.fullmatch(name)), reverse=True)[:14]

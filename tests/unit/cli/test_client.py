@@ -1,0 +1,59 @@
+"""How commands talk to an exporter that is not there, hangs, or talks nonsense."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.cli import client
+from exporter.config import Config
+
+
+@pytest.fixture
+def port() -> Iterator[socket.socket]:
+    """A port at which nobody answers yet."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def config(server: socket.socket, tmp_path: Path) -> Config:
+    """One whose exporter would be there."""
+    return Config(listen=f"127.0.0.1:{server.getsockname()[1]}", state=tmp_path / "state.db")
+
+
+def test_one_that_hangs_is_not_one_that_is_not_there(
+    port: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starting another one would not help."""
+    monkeypatch.setattr(client, "TIMEOUT", 0.1)
+    with pytest.raises(client.NotRunningError, match="did not answer within"):
+        client.call(config(port, tmp_path), "GET", "/api/v1/tasks")
+    port.close()
+
+
+def test_one_that_is_not_there_can_be_started(port: socket.socket, tmp_path: Path) -> None:
+    """The sentence says how."""
+    known = config(port, tmp_path)
+    port.close()
+    with pytest.raises(client.NotRunningError, match="start it with `quant-exporter run`"):
+        client.call(known, "GET", "/api/v1/tasks")
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\n\r\n<html>"])
+def test_another_program_at_its_port_is_no_traceback(
+    port: socket.socket, tmp_path: Path, said: bytes
+) -> None:
+    """Whatever it speaks."""
+
+    def speak() -> None:
+        with port.accept()[0] as peer:
+            peer.recv(1000)
+            peer.sendall(said)
+
+    threading.Thread(target=speak, daemon=True).start()
+    with pytest.raises(client.NotRunningError, match="no exporter answers"):
+        client.call(config(port, tmp_path), "GET", "/api/v1/tasks")

@@ -1,0 +1,133 @@
+"""What looks like a secret does not leave the laptop."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "secrets_check", PROJECT / "deploy/secrets_check.py"
+    )
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+secrets_check = _load()
+
+# Put together here, so that no file of this project holds one.
+SECRETS = {
+    "a private key": "-----BEGIN " + "OPENSSH PRIVATE KEY-----",
+    "a Slack webhook": "https://hooks.slack.com/" + "services/T0ABCDEFG/B0ABCDEFG/" + "x1Y2" * 6,
+    "a Slack token": "xoxb-" + "123456789012-abcdefghijkl",
+    "a Discord webhook": "https://discord.com/api/" + "webhooks/123456789012345678/" + "aB3_" * 10,
+    "a GitHub token": "ghp_" + "a1B2" * 9,
+    "a Telegram bot token": "123456789:" + "AA" + "b3-_" * 9,
+    "an AWS key": "AKIA" + "IOSFODNN7ABCDEFG",
+    "a Grafana token": "glsa_" + "a1B2" * 8,
+    "a Google key": "AIza" + "aB3-_" * 7,
+    "a Stripe key": "sk_live_" + "a1B2" * 6,
+    "a password in an address": "postgres://me:" + "hunter22@db.example.com/x",
+    "a key of an AI service": "sk-" + "ant-" + "a1B2" * 8,
+    "a signed token": "eyJ" + "hbGciOiJIUzI1NiJ9." + "eyJ" + "zdWIiOiIxMjM0In0." + "a1B2c3D4e5F6",
+    "a bearer token": "Authorization: " + "Bearer " + "a1B2" * 8,
+    "a secret's value": "tickdb_api_key: " + "'4f3a9c81d2e64b7f9a10c55e'",
+}
+NAMED_LIKE_SECRETS = (
+    "APCA_API_KEY_ID=" + "PK1A2B3C4D5E6F7G8H9I",
+    "aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYkey0",
+    "X-API-Key: " + "4f3a9c81d2e64b7f",
+    'password="' + 'correct4horse4battery",',
+    "{routing_key: " + "0123456789abcdef0123456789abcdef}",
+)
+HARMLESS = (
+    "api_key_env: TICKDB_API_KEY",
+    "slack_api_url_file: /etc/alertmanager/secrets/slack_url",
+    "https://hooks.slack.com/services/…",
+    "password: ${PASSWORD}",
+    "token = os.environ['BROKER_TOKEN']",
+    "sha256:0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9",
+    "https://user:***@example.com/",
+    "api_key_file: /run/credentials/tickdb_api_key_2026",
+    "broker_token_env: BROKER_TOKEN_0123456789",
+    "token = secrets.token_urlsafe(24)",
+    "an Authorization: Bearer header goes with every write",
+)
+
+
+def check(root: Path, **files: str) -> list[str]:
+    for name, text in files.items():
+        (root / name).write_text(text)
+    found: list[str] = secrets_check.check(root, files)
+    return found
+
+
+@pytest.mark.parametrize("what", SECRETS)
+def test_a_secret_is_found_and_not_printed(tmp_path: Path, what: str) -> None:
+    """By its shape, wherever it stands on its line; told by file, line and kind."""
+    secret = SECRETS[what]
+    found = check(tmp_path, a="first\n" + secret, b=f"{secret}  # why")
+    assert [f for f in found if f.endswith(what)] == [f"a:2: {what}", f"b:1: {what}"]
+    assert secret not in "".join(found)
+
+
+@pytest.mark.parametrize("line", NAMED_LIKE_SECRETS)
+def test_a_value_under_a_secret_s_name_is_found(tmp_path: Path, line: str) -> None:
+    """In YAML, in shell, in Python, in a header."""
+    assert check(tmp_path, a=line) == ["a:1: a secret's value"]
+
+
+@pytest.mark.parametrize("line", HARMLESS)
+def test_what_only_speaks_of_secrets_is_fine(tmp_path: Path, line: str) -> None:
+    """Names of variables and files, hashes, and values that are masked."""
+    assert check(tmp_path, a=line) == []
+
+
+@pytest.mark.parametrize("name", [".env", "x/.env.live", "id_ed25519", "a/.netrc", "k.p12"])
+def test_files_that_hold_secrets_by_their_name_are_found(tmp_path: Path, name: str) -> None:
+    """Whatever is in them."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("x")
+    assert secrets_check.check(tmp_path, [name]) == [f"{name}: a file of secrets by its name"]
+
+
+def test_an_example_is_allowed_by_a_comment_or_a_list(tmp_path: Path) -> None:
+    """By a comment on its own line, or by name in .secrets-allowed; nothing else with it."""
+    secret = SECRETS["a GitHub token"]
+    lines = f"{secret}  # {secrets_check.EXAMPLE}\n{secret}\n"
+    assert check(tmp_path, a=lines) == ["a:2: a GitHub token"]
+    (tmp_path / ".secrets-allowed").write_text("a: a GitHub token  # made up\n")
+    assert check(tmp_path, a=lines + SECRETS["an AWS key"]) == ["a:3: an AWS key"]
+
+
+def test_what_is_shipped_is_what_is_checked() -> None:
+    """An archive's own bytes, binary files and all."""
+    secret = SECRETS["a Slack token"]
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in (("x.py", secret.encode()), ("x.png", b"\x89PNG\xff\xfe")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert secrets_check.check_archive(packed.getvalue()) == ["x.py:1: a Slack token"]
+
+
+def test_this_project_holds_none() -> None:
+    """So that it can be deployed as it is."""
+    listed = subprocess.run(
+        ["git", "-C", PROJECT, "ls-files", "-z"], capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("no git here: the files of the project are not known")
+    assert secrets_check.check(PROJECT, [n for n in listed.stdout.split("\0") if n]) == []

@@ -1,0 +1,645 @@
+"""Runs: one outcome each, whatever the task does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.config import Config, Task
+from exporter.metrics import Metrics
+from exporter.runner import loop_guard as holding
+from exporter.runner.results import BusyError, RunResult
+from exporter.runner.runner import Runner
+from exporter.runner.worker import supervisor as attempt
+from exporter.sources.base import Answer, Bar, SourceError
+from exporter.state import Run, StateError
+from exporter.web.tasks_view import TasksView
+from tests.unit.clocks import ManualClock
+from tests.unit.stores import MemoryStore
+
+CODE = """
+import os, signal, sys, time, logging
+from exporter.tasks import NoData, StaleData, Permanent
+
+def two(): return ["a", "b"]
+def nothing(): print("said")
+def half_secret(): raise ValueError("x" * 484 + "hunter2")
+def half_secret_in_trace(): raise ValueError("hunter2 " + "y " * 1997)
+def returns_secret(): return "z" * 75 + "hunter2"
+def seven(context): return context.params["n"]
+def raises(): raise ValueError("broken\\nbadly")
+def opens_odd_name(): open(os.fsdecode(b"/\\xff.csv"))
+def no_data(): raise NoData("nothing for NVDA.US")
+def stale(): raise StaleData("NVDA.US is of yesterday")
+def permanent(): raise Permanent("no such account")
+def typo(): return undefined_name
+def nonsense(): return "ok"
+def yes(): return True
+def minus(): return -1
+def unpicklable(): return (n for n in range(3))
+def bad_size():
+    class Sized(list):
+        def __len__(self): raise RuntimeError("no size")
+    return Sized()
+def exits(): sys.exit(0)
+def exits_hard(): os._exit(0)
+def segfaults():
+    import ctypes
+    ctypes.string_at(0)
+def hangs():
+    while True:
+        try: time.sleep(60)
+        except BaseException: pass
+def tidies():
+    try: time.sleep(60)
+    finally: open("tidy", "w").write("done")
+def prints_much():
+    for _ in range(200): os.write(1, b"x" * 1_000_000)
+    print("the end"); return 1
+def logs_much():
+    for n in range(50_000): logging.getLogger("loud").info("line %d", n)
+    return 1
+def closes_stdout():
+    sys.stdout.close(); os.close(1); os.close(2); return 1
+def closes_all():
+    os.closerange(0, 256); return 1
+def forks():
+    os.fork(); return os.getpid() and 1
+def leaves_child():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            open("stray", "w").write(str(os.getpid())); time.sleep(60)
+        os._exit(0)
+    while not os.path.exists("stray") or not open("stray").read(): time.sleep(0.01)
+    return 1
+def fails_once(context):
+    if context.attempt == 1: raise OSError("connection reset")
+    return context.attempt
+def env(): return [n for n in os.environ if n in ("BROKER_KEY", "SOURCE_KEY")]
+def descriptors(): return sorted(os.listdir("/proc/self/fd"))
+def bars(context):
+    found = context.latest(["NVDA.US"], "1d")
+    assert found["NVDA.US"][0].close == 2.5
+    return found["NVDA.US"]
+def bad_symbol(context): context.latest(["NOPE.US"], "1d")
+def catches(context):
+    from exporter.sources import SourceError
+    try:
+        context.latest(["NOPE.US"], "1d")
+    except SourceError as error:
+        return len(error.reason)
+def logs(context):
+    context.log.warning("hello %s", "there", extra={"event": "greeting"})
+
+async def co(): return 3
+async def co_raises(): raise KeyError("x")
+async def co_exits(): sys.exit(3)
+async def co_hangs():
+    import asyncio
+    await asyncio.sleep(60)
+async def co_blocks(): time.sleep(0.4)
+async def co_never_lets_go():
+    while True:
+        try: time.sleep(60)
+        except Exception: pass
+async def co_burns():
+    import asyncio
+    await asyncio.sleep(0)
+    while True: pass
+async def co_bars(context): return await context.latest(["NVDA.US"], "1d")
+"""
+
+
+class FakeSource:
+    async def latest(self, symbols: list[str], interval: str) -> Answer[list[Bar]]:
+        if symbols == ["NOPE.US"]:
+            return Answer(bad={"NOPE.US": SourceError("api", "2002 no such symbol")})
+        return Answer(good={s: [Bar(s, 0.0, 1.0, 3.0, 1.0, 2.5, 10.0)] for s in symbols})
+
+
+class NoDisk:
+    """A state that cannot be read."""
+
+    async def run(self, run_id: str) -> Run | None:
+        raise StateError("the disk does not answer")
+
+
+class Bench:
+    """A runner with real worker processes and a state in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "user_code.py").write_text(textwrap.dedent(CODE))
+        self.folder = folder
+        self.store = MemoryStore()
+        self.clock = ManualClock()
+        self.registry = CollectorRegistry()
+        services = SimpleNamespace(source=lambda _: FakeSource(), parts=None, calendar=None)
+        self.runner = Runner(
+            self.store,
+            Metrics(self.registry),
+            self.clock,
+            services,
+            folder=folder,
+            mask=lambda text: text.replace("hunter2", "***"),
+        )
+
+    def configure(self, **more: Any) -> None:
+        task = {"schedule": "every 1h", "timeout": "20s", **more}
+        config = Config(
+            code=(Path(),),
+            sources={"s": {"type": "tickdb", "url": "http://x", "api_key_env": "SOURCE_KEY"}},
+        )
+        self.runner.apply(config.model_copy(update={"tasks": {"t": Task.model_validate(task)}}))
+
+    async def run(self, name: str | None = None, **more: Any) -> RunResult:
+        how = {"run": f"user_code:{name}"} if name else {}
+        self.configure(**how, **more)
+        result = await self.runner.submit("t", self.clock.now(), "schedule")
+        assert result
+        return result
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, {"task": "t", **labels})
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    await bench.runner.drain(0)
+
+
+@pytest.fixture
+def quick_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt, "KILL_AFTER_SECONDS", 0.2)
+
+
+async def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come to pass"
+        await asyncio.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "items", "error"),
+    [
+        ("two", "success", 2, None),
+        ("raises", "error", None, "ValueError: broken badly"),
+        ("no_data", "no_data", None, "nothing for NVDA.US"),
+        ("stale", "stale_data", None, "NVDA.US is of yesterday"),
+        ("permanent", "error", None, "Permanent: no such account"),
+        ("typo", "error", None, "NameError: name 'undefined_name' is not defined"),
+        ("nonsense", "error", None, "returned 'ok'; return the number of items"),
+        ("yes", "error", None, "returned True; return the number of items"),
+        ("minus", "error", None, "returned -1; return the number of items"),
+        ("unpicklable", "error", None, "returned generator; return the number"),
+        ("bad_size", "error", None, "that has no size: RuntimeError: no size"),
+        ("exits", "error", None, "called sys.exit(0) instead of returning"),
+        ("exits_hard", "error", None, "the process ended (exit code 0) before the function"),
+        ("segfaults", "error", None, "was ended by SIGSEGV"),
+        ("missing", "error", None, "user_code has no function 'missing'"),
+        ("closes_stdout", "success", 1, None),
+        ("closes_all", "error", None, "before the function returned"),
+        ("forks", "success", 1, None),
+        ("prints_much", "success", 1, None),
+        ("bars", "success", 1, None),
+        ("bad_symbol", "error", None, "SourceError: 2002 no such symbol"),
+        ("catches", "success", 3, None),
+        ("co", "success", 3, None),
+        ("co_raises", "error", None, "KeyError: 'x'"),
+        ("co_exits", "error", None, "called sys.exit(3)"),
+        ("co_bars", "success", 1, None),
+    ],
+)
+async def test_every_way_to_end_has_one_outcome(
+    bench: Bench, name: str, outcome: str, items: int | None, error: str | None
+) -> None:
+    """Whatever a task does, the run ends once, with the outcome that fits."""
+    result = await bench.run(name)
+    assert (result.outcome, error is None) == (outcome, result.error is None), result
+    assert (error or "") in (result.error or "")
+    assert [end.outcome for end in bench.store.ends] == [outcome]
+    assert bench.store.ends[0].items == items
+    assert bench.value("quant_task_runs_total") == 1
+    failed = 0 if outcome == "success" else 1
+    reasons = ("error", "timeout", "no_data", "stale_data", "crashed")
+    counts = [bench.value("quant_task_failures_total", reason=reason) for reason in reasons]
+    assert sum(count or 0 for count in counts) == failed
+
+
+async def test_a_timeout_ends_what_ignores_sigterm(bench: Bench, quick_kill: None) -> None:
+    """A function that swallows everything is gone after its timeout."""
+    result = await bench.run("hangs", timeout="0.3s")
+    assert (result.outcome, result.error) == ("timeout", "did not end within 0.3s")
+    assert bench.value("quant_task_running") == 0
+
+
+async def test_a_timeout_lets_finally_blocks_run(bench: Bench) -> None:
+    """SIGTERM first: the user's code may tidy up."""
+    result = await bench.run("tidies", timeout="0.5s")
+    assert result.outcome == "timeout"
+    assert (bench.folder / "tidy").read_text() == "done"
+
+
+async def test_a_coroutine_that_hangs_times_out(bench: Bench) -> None:
+    """Its cancellation is a timeout, not a crash."""
+    assert (await bench.run("co_hangs", timeout="0.2s")).outcome == "timeout"
+
+
+async def test_a_coroutine_that_blocks_is_named(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody should have to search for who held the loop."""
+    await bench.run("co_blocks")
+    assert "kept the loop busy" in caplog.text
+
+
+async def test_a_coroutine_that_held_the_loop_beyond_its_limit_is_a_timeout(bench: Bench) -> None:
+    """It could not be cancelled in time, but in time it was not."""
+    assert (await bench.run("co_blocks", timeout="10ms")).outcome == "timeout"
+
+
+@pytest.mark.parametrize("name", ["co_never_lets_go", "co_burns"])
+async def test_a_coroutine_that_never_lets_go_of_the_loop_is_ended(
+    bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its timeout, or before: page, scrape and all other tasks stand still meanwhile."""
+    result = await bench.run(name, timeout="1s", retries=0)
+    assert result.outcome == "timeout"
+    assert f"in {name}" in result.tail
+    monkeypatch.setattr(holding, "HOLD_SECONDS", 0.3)
+    bench.clock.advance(60)
+    result = await bench.run(name)
+    assert result.outcome == "error"
+    assert "did not let go of the event loop" in str(result.error)
+
+
+async def test_what_may_pass_is_tried_again(bench: Bench) -> None:
+    """One retry, one run, one outcome."""
+    result = await bench.run("fails_once", retries=2, backoff="10ms")
+    assert (result.outcome, result.attempts, result.items) == ("success", 2, 2)
+    assert bench.value("quant_task_retries_total") == 1
+    assert len(bench.store.ends) == 1
+
+
+@pytest.mark.parametrize("name", ["typo", "permanent", "nonsense"])
+async def test_what_cannot_pass_is_not_tried_again(bench: Bench, name: str) -> None:
+    """A wrong name is as wrong the second time."""
+    assert (await bench.run(name, retries=3, backoff="10ms")).attempts == 1
+
+
+async def test_processes_left_behind_are_ended(bench: Bench) -> None:
+    """Also one that forked twice and left its session."""
+    assert (await bench.run("leaves_child")).outcome == "success"
+    pid = int((bench.folder / "stray").read_text())
+    await until(lambda: not is_alive(pid))
+
+
+async def test_a_flood_of_log_lines_is_cut_and_said(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run goes on; the log says how much is missing."""
+    caplog.set_level("INFO")
+    assert (await bench.run("logs_much")).outcome == "success"
+    lines = [r for r in caplog.records if r.name == "loud"]
+    assert 1000 < len(lines) < 10_000
+    (told,) = [r for r in caplog.records if "log records of this run were dropped" in r.message]
+    assert bench.registry.get_sample_value("quant_log_lost_total") == told.count > 0
+
+
+async def test_log_lines_of_a_worker_keep_their_fields(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Name, level, text and structured fields arrive as they were logged."""
+    await bench.run("logs")
+    record = next(r for r in caplog.records if r.name == "task.t")
+    assert (record.getMessage(), record.levelname) == ("hello there", "WARNING")
+    assert record.__dict__["event"] == "greeting"
+
+
+async def test_the_tail_is_kept_and_masked(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """What a failed run printed is there, without secrets; its line has the error as a field."""
+    result = await bench.run(command=["sh", "-c", "echo pass hunter2; exit 3"])
+    assert (result.outcome, result.error) == ("error", "exit code 3: pass ***")
+    assert bench.store.ends[0].tail == "pass ***"
+    (told,) = [r for r in caplog.records if vars(r).get("event") == "run_ended"]
+    assert vars(told)["error_message"] == "exit code 3: pass ***"
+    assert told.getMessage().endswith("s: exit code 3: pass ***\npass ***")
+
+
+@pytest.mark.parametrize("name", ["half_secret", "half_secret_in_trace", "returns_secret"])
+async def test_no_text_of_a_run_has_half_a_secret(bench: Bench, name: str) -> None:
+    """What is cut is masked first, or begins and ends with a whole word."""
+    result = await bench.run(name)
+    assert result.error
+    assert len(result.error) <= 500
+    assert not re.search("hun|ter2", result.error)
+    assert not re.search("hun|ter2", result.tail)
+
+
+async def test_the_last_line_of_a_command_is_cut_when_it_is_masked(bench: Bench) -> None:
+    """Its end would else show half a secret."""
+    for filler in (196, 484):
+        text = "x" * filler + "hunter2"
+        told = await bench.run(command=["sh", "-c", f"echo {text}; exit 3"])
+        bench.clock.advance(60)
+        assert "hun" not in str(told.error)
+
+
+async def test_an_error_that_is_no_unicode_is_recorded(bench: Bench) -> None:
+    """A file may have any bytes as its name: Python shows lone surrogates, which no disk takes."""
+    result = await bench.run("opens_odd_name")
+    assert result.error == r"FileNotFoundError: [Errno 2] No such file or directory: '/\udcff.csv'"
+    bench.store.ends[0].tail.encode()
+
+
+async def test_commands_succeed_by_their_exit_code(bench: Bench) -> None:
+    """0 is success; how much was done, a command does not say."""
+    result = await bench.run(command=["true"])
+    assert (result.outcome, bench.store.ends[0].items) == ("success", None)
+
+
+async def test_a_command_that_is_not_there_is_an_error_at_once(bench: Bench) -> None:
+    """No retry finds it."""
+    result = await bench.run(command=["./nowhere.sh"], retries=2, backoff="10ms")
+    assert result.error == "cannot start ./nowhere.sh: No such file or directory"
+    assert result.attempts == 1
+
+
+async def test_a_command_is_ended_with_its_children(bench: Bench, quick_kill: None) -> None:
+    """The shell, and what it started, also in the background."""
+    script = "trap '' TERM; setsid sleep 61 & echo $! > pid; sleep 61"
+    result = await bench.run(command=["sh", "-c", script], timeout="0.5s")
+    assert result.outcome == "timeout"
+    pid = int((bench.folder / "pid").read_text())
+    await until(lambda: not is_alive(pid))
+
+
+async def test_workers_do_not_see_the_sources_keys(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's own variables are theirs; those of our sources are not."""
+    monkeypatch.setenv("BROKER_KEY", "b")
+    monkeypatch.setenv("SOURCE_KEY", "s")
+    assert (await bench.run("env")).items == 1
+
+
+async def test_workers_inherit_no_descriptors(bench: Bench) -> None:
+    """Standard streams, the control socket, and the listing itself."""
+    with (bench.folder / "open").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        assert (await bench.run("descriptors")).items == 5
+
+
+async def test_a_second_slot_while_one_runs_is_skipped(bench: Bench) -> None:
+    """A task never overlaps with itself."""
+    bench.configure(run="user_code:tidies")
+    first = bench.runner.submit("t", 100.0, "schedule")
+    assert await bench.runner.submit("t", 200.0, "schedule") is None
+    assert bench.value("quant_task_skipped_total", reason="overlap") == 1
+    assert bench.store.advanced == [("t", 200.0)]
+    with pytest.raises(BusyError, match="t is running already"):
+        await bench.runner.start_manual("t")
+    bench.runner.hurry()
+    result = await first
+    assert result
+    assert result.error == "stopped at shutdown"
+
+
+async def test_a_slot_runs_once(bench: Bench) -> None:
+    """Claimed is claimed."""
+    bench.configure(run="user_code:co")
+    assert await bench.runner.submit("t", 100.0, "schedule")
+    assert await bench.runner.submit("t", 100.0, "catch_up") is None
+    assert len(bench.store.ends) == 1
+
+
+async def test_without_a_durable_claim_only_idempotent_tasks_run(bench: Bench) -> None:
+    """What trades must never trade twice."""
+    bench.store.durable = False
+    bench.configure(run="user_code:co")
+    assert await bench.runner.submit("t", 100.0, "schedule") is None
+    assert bench.value("quant_task_missed_total") == 1
+    bench.configure(run="user_code:co", idempotent=True)
+    assert await bench.runner.submit("t", 100.0, "schedule")
+
+
+async def test_a_run_that_no_disk_knows_of_can_be_asked_for(bench: Bench) -> None:
+    """Whoever started it by hand waits for its outcome."""
+    bench.store.durable = False
+    bench.configure(run="user_code:co", idempotent=True)
+    run_id = await bench.runner.start_manual("t")
+    under_way = bench.runner.recall(run_id)
+    assert under_way
+    assert (under_way.outcome, under_way.trigger) == (None, "manual")
+    await until(lambda: not bench.runner.running)
+    await until(lambda: (run := bench.runner.recall(run_id)) and run.outcome == "success")
+    view = TasksView(bench.runner, None, NoDisk(), bench.clock)  # type: ignore[arg-type]
+    told = await view.find_run("t", run_id)
+    assert told
+    assert (told["outcome"], told["items"]) == ("success", 3)
+    with pytest.raises(StateError):
+        await view.find_run("t", "another")
+
+
+async def test_the_helper_is_started_again_when_it_dies(bench: Bench) -> None:
+    """Killed while idle: the next run does not notice. Killed in a run: that run fails."""
+    assert (await bench.run("two")).outcome == "success"
+    first = bench.runner.helper_pid
+    assert first
+    os.kill(first, signal.SIGKILL)
+    bench.clock.advance(1)
+    assert (await bench.run("two")).outcome == "success"
+    running = asyncio.create_task(bench.run("tidies"))
+    bench.clock.advance(1)
+    await asyncio.sleep(0.3)
+    second = bench.runner.helper_pid
+    assert second
+    os.kill(second, signal.SIGKILL)
+    assert (await running).error == "the helper that starts processes died"
+
+
+async def test_draining_waits_and_then_ends(bench: Bench) -> None:
+    """What still runs after the time is ended and recorded as what it is; nothing new starts."""
+    bench.configure(run="user_code:tidies")
+    job = bench.runner.submit("t", 100.0, "schedule")
+    await asyncio.sleep(0.3)
+    await bench.runner.drain(0.1)
+    result = await job
+    assert result
+    assert (result.outcome, result.error) == ("error", "stopped at shutdown")
+    assert (bench.folder / "tidy").exists()
+    assert await bench.runner.submit("t", 200.0, "schedule") is None
+    assert bench.store.advanced == []
+
+
+async def test_what_must_not_be_interrupted_is_waited_for(bench: Bench) -> None:
+    """A command ends by itself although the time to wait is over; its variables are not ours."""
+    os.environ["NOTIFY_SOCKET"] = "/nowhere"
+    script = "sleep 1; echo ${NOTIFY_SOCKET:-nothing} > ended"
+    bench.configure(command=["sh", "-c", script])
+    try:
+        job = bench.runner.submit("t", 100.0, "schedule")
+        await asyncio.sleep(0.2)
+        await bench.runner.drain(0)
+    finally:
+        del os.environ["NOTIFY_SOCKET"]
+    result = await job
+    assert result and result.outcome == "success"
+    assert (bench.folder / "ended").read_text() == "nothing\n"
+
+
+async def test_a_hurry_ends_what_must_not_be_interrupted_too(bench: Bench) -> None:
+    """The second signal waits for nothing."""
+    bench.configure(command=["sleep", "60"])
+    job = bench.runner.submit("t", 100.0, "schedule")
+    await asyncio.sleep(0.2)
+    draining = asyncio.create_task(bench.runner.drain(30))
+    await asyncio.sleep(0.1)
+    bench.runner.hurry()
+    await draining
+    result = await job
+    assert result and result.error == "stopped at shutdown"
+
+
+async def test_a_helper_of_somebody_elses_is_used_when_a_socket_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd does it: each connection gets a helper that is no child of ours."""
+    address = tmp_path / "programs.sock"
+    script = textwrap.dedent(f"""
+        import socket, subprocess, sys
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind({str(address)!r})
+        listener.listen()
+        print("listens", flush=True)
+        while True:
+            sock, _ = listener.accept()
+            fd = str(sock.fileno())
+            module = [sys.executable, "-P", "-m", "exporter.runner.worker.forkserver", fd]
+            subprocess.Popen(module, pass_fds=[sock.fileno()])
+            sock.close()
+    """)
+    monkeypatch.setenv("QUANT_PROGRAMS_SOCKET", str(address))
+    early = await bench.run("two")
+    assert early.error and "helper" in early.error
+    starter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert starter.stdout and starter.stdout.readline() == b"listens\n"
+        bench.clock.advance(1)
+        assert (await bench.run("two")).outcome == "success"
+        helper = bench.runner.helper_pid
+        assert helper
+        assert psutil.Process(helper).ppid() == starter.pid
+        os.kill(helper, signal.SIGKILL)
+        bench.clock.advance(1)
+        assert (await bench.run("two")).outcome == "success"
+        last = bench.runner.helper_pid
+        await bench.runner.drain(0)
+        await until(lambda: not psutil.pid_exists(last or 0) or _is_dead(last or 0))
+    finally:
+        starter.kill()
+        starter.wait()
+        starter.stdout and starter.stdout.close()
+
+
+def _is_dead(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_open_runs_of_a_dead_process_are_crashed(bench: Bench) -> None:
+    """Final, unless the task says otherwise."""
+    bench.configure(run="user_code:co")
+    now = bench.clock.now()
+    bench.store.open["r1"] = Run("r1", "t", now - 10, "schedule", now - 10)
+    await bench.runner.recover()
+    assert [(end.run_id, end.outcome) for end in bench.store.ends] == [("r1", "crashed")]
+    assert bench.value("quant_task_failures_total", reason="crashed") == 1
+
+
+@pytest.mark.parametrize(("age", "outcome"), [(10, "success"), (400, "crashed")])
+async def test_rerun_after_crash_holds_within_grace(bench: Bench, age: float, outcome: str) -> None:
+    """The same run again, as long as its slot may still be started."""
+    bench.configure(run="user_code:co", rerun_after_crash=True)
+    now = bench.clock.now()
+    bench.store.open["r1"] = Run("r1", "t", now - age, "schedule", now - age)
+    await bench.runner.recover()
+    await until(lambda: bench.store.ends)
+    assert [(end.run_id, end.outcome) for end in bench.store.ends] == [("r1", outcome)]
+
+
+async def test_external_tasks_tell_how_they_went(bench: Bench) -> None:
+    """Start and success are one run; a failure without a start is one too."""
+    bench.configure(external=True)
+    await bench.runner.ping("t", "start")
+    assert bench.value("quant_task_running") == 1
+    bench.clock.advance(30)
+    await bench.runner.ping("t", "success", 12)
+    await bench.runner.ping("t", "fail", message="no broker")
+    ends = [(e.outcome, e.items, e.error, e.ended_at - e.started_at) for e in bench.store.ends]
+    assert ends == [("success", 12.0, None, 30.0), ("error", None, "no broker", 0.0)]
+
+
+async def test_what_an_external_task_says_is_cut_when_it_is_masked(bench: Bench) -> None:
+    """Its end would else show half a secret."""
+    bench.configure(external=True)
+    await bench.runner.ping("t", "fail", message="x" * 496 + "hunter2" + "x" * 99)
+    assert [end.error for end in bench.store.ends] == ["x" * 496 + "***x"]
+
+
+async def test_an_external_task_that_falls_silent_times_out(bench: Bench) -> None:
+    """After max_runtime its run is over."""
+    bench.configure(external=True, max_runtime="100ms")
+    await bench.runner.ping("t", "start")
+    await until(lambda: bench.store.ends)
+    assert bench.store.ends[0].outcome == "timeout"
+
+
+async def test_the_loop_turns_while_a_task_floods(bench: Bench) -> None:
+    """Output by the hundred megabytes must not hold up /metrics."""
+    bench.configure(run="user_code:prints_much")
+    job = bench.runner.submit("t", 100.0, "schedule")
+    longest = 0.0
+    while not job.done():
+        began = time.perf_counter()
+        await asyncio.sleep(0.005)
+        longest = max(longest, time.perf_counter() - began)
+    result = await job
+    assert result
+    assert result.tail == "[…] end", "cut between words: half a secret would not be known"
+    assert longest < 1.0
+
+
+async def test_changed_code_is_used_at_the_next_run(bench: Bench) -> None:
+    """Also for coroutines, which live in the daemon."""
+    file = bench.folder / "mine.py"
+    file.write_text("async def f(): return 1\n")
+    bench.configure(run="mine:f")
+    first = await bench.runner.submit("t", 100.0, "schedule")
+    file.write_text("async def f(): return 22\n")
+    second = await bench.runner.submit("t", 200.0, "schedule")
+    assert first and second
+    assert (first.items, second.items) == (1, 22)

@@ -1,0 +1,161 @@
+"""What ``check`` says of things that the file names and the machine lacks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from exporter.calendars.loader import CalendarError, Calendars
+from exporter.cli import commands
+from exporter.config import load
+from exporter.runtime import preflight as checking
+from tests.unit.clocks import ManualClock
+from tests.unit.simulation import Shelf
+
+NOVEMBER = 1_795_600_000.0
+"""2026-11-25 in the morning, New York."""
+CONFIG = """\
+sources:
+  t: {type: tickdb, url: "https://api.tickdb.ai/v1", api_key_env: NO_SUCH_KEY}
+feeds:
+  f: {source: t, symbols: [A.US], interval: 1m, exchange: XNYS}
+tasks:
+  here: {command: [sh, -c, "true"], schedule: "every 1h"}
+  nowhere: {command: [no-such-program], schedule: "every 1h"}
+  missing: {command: [./rebalance.sh], schedule: "close - 15m", exchange: XNYS}
+  plain: {command: [./plain.txt], schedule: "every 1h"}
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """A config file of that text."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(text)
+    (tmp_path / "plain.txt").write_text("no program\n")
+    return file
+
+
+def checked(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, list[str]]:
+    """``check`` with real calendars that need no subprocess: exit code and lines."""
+    monkeypatch.setattr(checking, "Calendars", lambda *_: Shelf())
+    monkeypatch.setattr(commands, "SystemClock", lambda: ManualClock(NOVEMBER))
+    code = commands.check(file)
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service may have what the shell lacks, so they do not fail the check."""
+    file = written(tmp_path, CONFIG)
+    assert checked(file, capsys, monkeypatch) == (0, [
+        f"{file}: note: sources.t.api_key_env: NO_SUCH_KEY is not set; export NO_SUCH_KEY=… before "
+        "starting, or give it to the unit with LoadCredential=NO_SUCH_KEY:FILE",
+        f"{file}: note: tasks.nowhere.command: there is no program 'no-such-program' on the PATH; "
+        "install it",
+        f"{file}: note: tasks.missing.command: there is no file {tmp_path}/rebalance.sh; create it "
+        "or correct the path",
+        f"{file}: note: tasks.plain.command: {tmp_path}/plain.txt may not be executed; "
+        f"chmod +x {tmp_path}/plain.txt",
+        f"{file}: well: 4 tasks, 1 feed, 0 strategies",
+    ])  # fmt: skip
+
+
+def test_a_file_that_is_not_there_to_be_followed_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path may be mistyped; the program may also not have written yet."""
+    (tmp_path / "here_1.log").touch()
+    (tmp_path / "folder").mkdir()
+    names = {"here": "here_*.log", "late": "late_*.log", "gone": "gone.log", "folder": "folder"}
+    follow = "".join(f"    {name}: {{path: '{path}'}}\n" for name, path in names.items())
+    file = written(tmp_path, f"logs:\n  follow:\n{follow}")
+    note = f"{file}: note: logs.follow"
+    later = "yet; it is read from its start once it is there"
+    assert checked(file, capsys, monkeypatch) == (0, [
+        f"{note}.late.path: there is no file {tmp_path}/late_*.log {later}",
+        f"{note}.gone.path: there is no file {tmp_path}/gone.log {later}",
+        f"{note}.folder.path: {tmp_path}/folder cannot be read: Is a directory; name a file "
+        "that may be read",
+        f"{file}: well: 0 tasks, 0 feeds, 0 strategies",
+    ])  # fmt: skip
+
+
+def test_a_task_that_never_runs_and_a_calendar_that_ends_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New York does not trade on Sundays; Shanghai's holidays are known until the year's end."""
+    file = written(
+        tmp_path,
+        "tasks:\n"
+        '  weekend: {command: [sh], schedule: "sun 09:00", exchange: XNYS}\n'
+        '  week: {command: [sh], schedule: "09:00", exchange: XSHG}\n',
+    )
+    assert checked(file, capsys, monkeypatch) == (0, [
+        f"{file}: note: tasks.weekend.schedule: `sun 09:00` never meets a trading day of XNYS, so "
+        "it will not run; leave out `exchange`, or choose another time",
+        f"{file}: note: tasks.week.exchange: the calendar of XSHG ends 2026-12-31: weekdays count "
+        "as trading days from there; name holidays in calendar_overrides.XSHG.closed",
+        f"{file}: well: 2 tasks, 0 feeds, 0 strategies",
+    ])  # fmt: skip
+
+
+def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter would not start with it, so check may not call the file well."""
+    monkeypatch.setattr(Calendars, "load", _no_calendar)
+    file = written(tmp_path, CONFIG)
+    assert commands.check(file) == 2
+    assert capsys.readouterr().out.splitlines() == [
+        f"{file}: feeds.f.exchange: the calendar of XNYS cannot be built",
+        f"{file}: tasks.missing.exchange: the calendar of XNYS cannot be built",
+    ]
+
+
+def test_a_state_that_is_a_folder_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing could be kept in it."""
+    file = written(tmp_path, "state: .\n")
+    assert checked(file, capsys, monkeypatch) == (
+        2, [f"{file}: state: {tmp_path} is a folder; name a file, as var/state.db"],
+    )  # fmt: skip
+
+
+def test_checking_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It only looks."""
+    file = written(tmp_path, CONFIG)
+    before = sorted(tmp_path.rglob("*"))
+    checked(file, capsys, monkeypatch)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+async def _no_calendar(_: Calendars, names: list[str]) -> None:
+    raise CalendarError(f"the calendar of {names[0]} cannot be built")
+
+
+def test_a_state_that_whoever_checks_may_not_look_at_is_no_traceback(tmp_path: Path) -> None:
+    """As when a VPS' own user owns it."""
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    config = load(written(tmp_path, f"state: {locked}/state.db\n"))
+    locked.chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError):
+            config.state.is_dir()
+        with checking.scratch_calendars(config, ManualClock(NOVEMBER)) as calendars:
+            assert checking.mistakes(config, calendars) == []
+    finally:
+        if root:
+            os.seteuid(0)
+        locked.chmod(0o700)

@@ -1,0 +1,55 @@
+"""Sources of the running config: opened, asked for their keys' ends, closed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.config import Config, Source
+from exporter.metrics import Metrics
+from exporter.sources.registry import Supply
+from tests.unit.clocks import ManualClock
+
+
+async def test_each_source_is_asked_once_until_when_its_key_is_good(tmp_path: Path) -> None:
+    """Not at once: bars come first. One that a reload brings is asked in its turn."""
+    config = Config(state=tmp_path / "s.db", sources={"a": Source(type="simulated")})
+    clock = ManualClock()
+    supply = Supply(config, Metrics(CollectorRegistry()), clock)
+    await supply.take(config)
+    try:
+        await supply.learn_expiries()
+        assert math.isnan(supply.sources["a"].key_expiry)
+        await supply.learn_expiries()
+        assert supply.sources["a"].key_expiry == pytest.approx(clock.now() + 90 * 86400)
+        more = config.model_copy(
+            update={"sources": {**config.sources, "b": Source(type="simulated", seed=2)}}
+        )
+        await supply.take(more)
+        supply.sources["a"].key_expiry = 5.0
+        await supply.learn_expiries()
+        await supply.learn_expiries()
+        assert supply.sources["a"].key_expiry == 5.0
+        assert supply.sources["b"].key_expiry == pytest.approx(clock.now() + 90 * 86400)
+    finally:
+        await supply.close()
+
+
+async def test_a_source_that_is_gone_or_does_not_tell_is_no_trouble(tmp_path: Path) -> None:
+    """The next key check says so; nothing else waits for it."""
+    settings = Source(type="simulated", url="http://127.0.0.1:9/v1", retries=0)
+    config = Config(state=tmp_path / "s.db", sources={"a": settings})
+    supply = Supply(config, Metrics(CollectorRegistry()), ManualClock())
+    await supply.take(config)
+    await supply.learn_expiries()
+    await supply.learn_expiries()
+    assert math.isnan(supply.sources["a"].key_expiry)
+    await supply.take(config.model_copy(update={"sources": {"b": Source(type="simulated")}}))
+    await supply.learn_expiries()
+    await supply.take(config)
+    await supply.learn_expiries()
+    assert set(supply.sources) == {"a"}
+    await supply.close()

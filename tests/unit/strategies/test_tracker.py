@@ -1,0 +1,315 @@
+"""Strategies over restarts and files that grow, against a computation of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import itertools
+import logging
+import math
+import os
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.config import Config, Strategy
+from exporter.metrics import Metrics
+from exporter.strategies.equity import EquityPoint, Fill
+from exporter.strategies.tracker import Strategies
+from tests.unit.clocks import ManualClock
+from tests.unit.feeds.test_poller import FakeState
+
+START = 1_760_000_000.0
+DAY = 86400.0
+SPY = Path(__file__).parents[4] / "shared/data/spy_daily_2008_2018.csv"
+
+
+class Kept(FakeState):
+    async def keep(self, kind: str, name: str, value: Any) -> None:
+        self.rows.setdefault(kind, {})[name] = value
+
+
+class Desk:
+    """One strategy in a folder, and restarts."""
+
+    def __init__(self, folder: Path, **more: Any) -> None:
+        self.file = folder / "equity.csv"
+        self.clock = ManualClock(START + 20 * 365 * DAY)
+        self.state = Kept()
+        more = {"equity_file": self.file, **more}
+        self.config = Config(timezone="UTC", strategies={"s": Strategy(**more)})
+        self.restart()
+
+    def restart(self) -> None:
+        self.registry = CollectorRegistry()
+        self.strategies = Strategies(self.state, self.clock, Metrics(self.registry))  # type: ignore[arg-type]
+        self.strategies.apply(self.config)
+
+    async def read(self) -> None:
+        await self.strategies.refresh()
+
+    def append(self, text: str) -> None:
+        with self.file.open("a") as file:
+            file.write(text)
+
+    def value(self, name: str) -> float:
+        value = self.registry.get_sample_value(f"quant_strategy_{name}", {"strategy": "s"})
+        assert value is not None
+        return value
+
+    @property
+    def problem(self) -> str | None:
+        return self.strategies.problems.get("s")
+
+
+def textbook(points: list[tuple[float, float]]) -> list[float]:
+    """Drawdown after each (equity, flow), by the value of a unit that flows buy and sell."""
+    units, best, found = 1.0, 0.0, []
+    for number, (equity, flow) in enumerate(points):
+        if number == 0:
+            units = equity
+        elif flow:
+            units *= equity / (equity - flow)
+        price = equity / units
+        if flow and number:
+            best = max(best, (equity - flow) / (units * (equity - flow) / equity))
+        best = max(best, price)
+        found.append(1 - price / best)
+    return found
+
+
+def walk(count: int, flows: bool) -> list[tuple[float, float]]:
+    """A seeded random walk of equity, some of its steps with deposits and withdrawals."""
+    rng, equity, points = random.Random(7), 100_000.0, []
+    for _ in range(count):
+        equity *= math.exp(rng.gauss(0.0003, 0.012))
+        flow = rng.choice((-0.3, -0.05, 0.1, 2.0)) * equity if flows and rng.random() < 0.05 else 0
+        equity += flow
+        points.append((equity, flow))
+    return points
+
+
+def spy() -> list[tuple[float, float]]:
+    """Real closes, where they lie beside the checkout."""
+    if not SPY.exists():
+        pytest.skip(f"{SPY.name} is not beside the checkout")
+    with SPY.open() as file:
+        return [(float(row["Adj Close"]), 0.0) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("series", ["walk", "walk with flows", "SPY"])
+async def test_drawdown_is_the_textbook_s_over_restarts_and_half_written_lines(
+    tmp_path: Path, series: str
+) -> None:
+    """The file grows by any number of bytes, is rotated, and read by one process after another."""
+    points = spy() if series == "SPY" else walk(1500, flows="flows" in series)
+    expected = textbook(points)
+    text = "timestamp,equity,flow\n" + "".join(
+        f"{START + n * DAY:.0f},{equity!r},{flow!r}\n" for n, (equity, flow) in enumerate(points)
+    )
+    desk, rng, written, at = Desk(tmp_path), random.Random(3), 0, 0
+    desk.file.write_text("")
+    while at < len(text):
+        size = rng.randrange(1, 4000)
+        rotates = rng.random() < 0.2
+        if rotates:  # programs write whole lines
+            size = text.index("\n", min(at + size, len(text) - 1)) + 1 - at
+        desk.append(text[at : at + size])
+        at += size
+        written += 1
+        if rotates:
+            desk.file.rename(tmp_path / f"equity.csv.{written}")
+            desk.file.write_text("timestamp,equity,flow\n")
+        if rng.random() < 0.3:
+            desk.restart()
+        await desk.read()
+        done = text[:at].count("\n") - 1
+        if done > 0:
+            assert desk.value("drawdown_ratio") == pytest.approx(expected[done - 1], abs=1e-9)
+            assert desk.value("equity") == points[done - 1][0]
+    assert done == len(points)
+    assert desk.problem is None
+    if series == "SPY":
+        assert max(expected) == pytest.approx(0.52295, abs=1e-5)  # March 2009
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_a_rotation_left_unread_is_read(tmp_path: Path, restarted: bool) -> None:
+    """The peak stood in the last line before it."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n")
+    await desk.read()
+    desk.append(f"{START + 1},200\n{START + 2},150\n")
+    desk.file.rename(tmp_path / "equity.csv.1")
+    desk.append(f"timestamp,equity\n{START + 3},160\n")
+    if restarted:
+        desk.restart()
+    await desk.read()
+    assert desk.value("equity_peak") == 200
+    assert desk.value("equity") == 160
+    desk.append(f"{START + 4},170\n")
+    await desk.read()
+    assert desk.value("equity") == 170
+
+
+async def test_the_peak_survives_a_file_that_was_emptied_or_is_gone(tmp_path: Path) -> None:
+    """And that it cannot be read is said, until it can."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 1},80\n")
+    await desk.read()
+    desk.file.unlink()
+    await desk.read()
+    assert desk.problem == f"{desk.file} cannot be read: No such file or directory"
+    desk.restart()
+    desk.append("timestamp,equity\n")
+    await desk.read()
+    assert desk.problem is None
+    assert desk.value("drawdown_ratio") == pytest.approx(0.2)
+    desk.append(f"{START},500\n{START + 2},90\n")
+    await desk.read()
+    assert desk.value("drawdown_ratio") == pytest.approx(0.1)
+
+
+async def test_a_problem_ends_when_the_file_is_back_unchanged(tmp_path: Path) -> None:
+    """Another program moved it away for a moment."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n")
+    await desk.read()
+    desk.file.rename(tmp_path / "away")
+    await desk.read()
+    assert desk.problem
+    (tmp_path / "away").rename(desk.file)
+    await desk.read()
+    assert desk.problem is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x" * 200_000,
+        '"' + "x" * 200_000,
+        '{"timestamp":' + "[" * 100_000,
+        f'{{"timestamp": {START + 1}, "equity": NaN}}',
+        f'{{"timestamp": {START + 1}, "equity": 1e999}}',
+        f"{START + 1},{'9' * 400}",
+        "0001-01-01T00:00:00+14:00,100",
+        "9999-12-31T23:59:59-14:00,100",
+        f"{START + 1},-inf",
+        f"{START + 1},0x10",
+        "100,100",
+    ],
+)
+async def test_no_line_stops_the_reading(tmp_path: Path, line: str) -> None:
+    """It is counted as unusable, and what follows it is read."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{line}\n{START + 2},90\n")
+    await desk.read()
+    assert desk.value("drawdown_ratio") == pytest.approx(0.1)
+    assert desk.problem is not None
+    assert desk.problem.startswith("line 3 of equity.csv: ")
+
+
+async def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+    """Opening one waits for a writer; the other strategies would wait too."""
+    desk = Desk(tmp_path)
+    os.mkfifo(desk.file)
+    await desk.read()
+    assert desk.problem == f"{desk.file} cannot be read: it is no file"
+
+
+async def test_points_that_come_too_late_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are left out; equal ones are no fault, and a file read anew has old ones in it."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 9},90\n")
+    await desk.read()
+    desk.append(f"{START + 9},90\n{START + 5},400\n{START + 6},500\n{START + 10},95\n")
+    with caplog.at_level(logging.WARNING):
+        await desk.read()
+    assert desk.value("equity_peak") == 100
+    assert desk.value("equity") == 95
+    assert desk.problem == "2 points of equity.csv came too late, left out"
+    assert [r.event for r in caplog.records] == ["equity_out_of_order"]
+    desk.file.write_text(f"timestamp,equity\n{START},100\n{START + 11},99\n")
+    await desk.read()
+    assert desk.problem is None
+
+
+async def test_a_file_needs_no_header_and_may_have_two(tmp_path: Path) -> None:
+    """A program that starts anew writes it anew; a rotated file may have lost it."""
+    desk = Desk(tmp_path)
+    desk.append(f"{START},100,0\n{START + 1},110,0\n")
+    desk.append(f"Timestamp, Equity, Flow\n{START + 2},60,-50\n")
+    await desk.read()
+    assert desk.problem is None
+    assert (desk.value("equity"), desk.value("drawdown_ratio")) == (60, 0)
+
+
+async def test_negative_equity_is_a_drawdown_of_one(tmp_path: Path) -> None:
+    """Margin debt; and back above zero it is measured from the peak again."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 1},-20\n")
+    await desk.read()
+    assert desk.value("drawdown_ratio") == 1
+    desk.append(f"{START + 2},25\n")
+    await desk.read()
+    assert desk.value("drawdown_ratio") == 0.75
+
+
+async def test_json_lines_and_posts_make_one_curve(tmp_path: Path) -> None:
+    """The newest of both; a wrong peak is taken back with the next point."""
+    desk = Desk(tmp_path)
+    moment = datetime.fromtimestamp(START, UTC).isoformat()
+    desk.append(f'{{"timestamp": "{moment}", "equity": 100}}\n')
+    await desk.read()
+    post = desk.strategies.post_equity
+    assert (await post("s", EquityPoint(START + 60, 9000))).peak == 9000
+    desk.append(f'{{"timestamp": {(START + 30) * 1000}, "equity": 95}}\n')  # the post was newer
+    desk.append(f'{{"timestamp": {(START + 90) * 1000}, "equity": 90}}\n')
+    await desk.read()
+    assert desk.value("drawdown_ratio") == pytest.approx(0.99)
+    with pytest.raises(ValueError, match="is not newer than"):
+        await post("s", EquityPoint(START + 90, 90), reset_peak=True)
+    await post("s", EquityPoint(START + 91, 90), reset_peak=True)
+    assert desk.value("drawdown_ratio") == 0
+    await desk.strategies.post_fill("s", Fill("NVDA.US", "buy", START + 91, 187.5))
+    desk.restart()
+    assert desk.value("equity_peak") == 90
+    labels = {"strategy": "s", "symbol": "NVDA.US", "side": "buy"}
+    assert desk.registry.get_sample_value("quant_strategy_last_fill_price", labels) == 187.5
+
+
+async def test_a_post_during_a_long_read_loses_nothing(tmp_path: Path) -> None:
+    """Neither the file's peak nor the posted point, in whichever order they come."""
+    desk = Desk(tmp_path)
+    rows = itertools.chain([50.0] * 20_000, [200.0], [100.0] * 20_000)
+    desk.append("timestamp,equity\n" + "".join(f"{START + n},{e}\n" for n, e in enumerate(rows)))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(desk.read())
+        group.create_task(desk.strategies.post_equity("s", EquityPoint(START + 50_000, 90)))
+    assert desk.value("equity") == 90
+    assert desk.value("equity_peak") == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20261124", 1795478400.0),
+        ("2026-11-24 16:00:00+00:00", 1795536000.0),
+        ("1795536000000000", 1795536000.0),
+        ("1795536000000000000", 1795536000.0),
+    ],
+)
+async def test_times_in_the_forms_that_libraries_write(
+    tmp_path: Path, text: str, expected: float
+) -> None:
+    """A compact date is no day in 1970; pandas writes nanoseconds."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{text},100\n")
+    await desk.read()
+    assert desk.value("last_update_timestamp_seconds") == expected

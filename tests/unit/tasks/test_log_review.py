@@ -1,0 +1,212 @@
+"""The nightly digest tells of the whole day, and reaches each channel once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from exporter.config import Config
+from exporter.logs.digest.archive import load, save
+from exporter.logs.digest.build import build
+from exporter.logs.digest.facts import Digest, Request
+from exporter.messages.delivery import NotSentError
+from exporter.state import State
+from exporter.strategies.equity import EquityCurve, EquityPoint
+from exporter.tasks.builtin import log_review as review
+from exporter.tasks.context import About, Context
+from tests.unit.clocks import ManualClock
+
+ZONE = ZoneInfo("America/New_York")
+SLOT = datetime(2026, 3, 4, 23, 59, tzinfo=ZONE).timestamp()
+MIDNIGHT = SLOT + 60
+
+
+class House:
+    """What the task asks for: a real state and real files, a hand on clock and channels."""
+
+    def __init__(self, folder: Path, **config: Any) -> None:
+        self.clock = ManualClock(SLOT)
+        given = {"state": folder / "state.db", "logs": {"directory": folder / "log"}}
+        self.config = Config.model_validate(given | config)
+        self.reports = folder / "reports"
+        self.state = State.open(self.config.state, self.clock)
+        self.sent: list[tuple[Digest, list[str]]] = []
+        self.broken: set[str] = set()
+        (folder / "log").mkdir()
+
+    @property
+    def parts(self) -> SimpleNamespace:
+        async def refresh() -> None:
+            pass
+
+        return SimpleNamespace(
+            config=self.config, state=self.state, zone=ZONE, reports=self.reports,
+            strategies=SimpleNamespace(refresh=refresh), calendars=SimpleNamespace(get=None),
+        )  # fmt: skip
+
+    def log(self, at: float, message: str, level: str = "info", day: str = "2026-03-04") -> None:
+        moment = datetime.fromtimestamp(at, ZoneInfo("UTC")).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        with (self.config.logs.directory / f"exporter-{day}.jsonl").open("a") as file:
+            file.write(
+                f'{{"timestamp":"{moment}","level":"{level}","logger":"a","message":"{message}"}}\n'
+            )
+
+    async def run(self, slot: float | None = SLOT) -> int:
+        """The task, once."""
+        about = About("log_review", "r1", slot, 1)
+        return await review.log_review(Context(about, self.clock, self))  # type: ignore[arg-type]
+
+    async def send(
+        self, digest: Digest, settings: Any, environ: Any, *, done: list[str]
+    ) -> dict[str, NotSentError | None]:
+        self.sent.append((digest, list(done)))
+        return {
+            name: NotSentError(f"{name} is broken") if name in self.broken else None
+            for name in settings.to
+            if name not in done
+        }
+
+
+async def build_here(request: Request, timeout: float) -> Digest:
+    """Without a process of its own, which takes most of a second to start."""
+    return build(request)
+
+
+CHANNELS = {
+    "digest": {
+        "to": ["slack", "email"],
+        "slack": {"url_env": "HOOK"},
+        "email": {"smtp": "h:25", "sender": "a@b.c", "to": ["a@b.c"]},
+    }
+}
+
+
+@pytest.fixture
+async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = House(
+        tmp_path, **CHANNELS, strategies={"momentum": {"currency": "EUR"}},
+        tasks={"log_review": {"run": "exporter.tasks:log_review", "schedule": "23:59",
+                              "timeout": "10m"}},
+    )  # fmt: skip
+    monkeypatch.setattr(review, "send", made.send)
+    monkeypatch.setattr(review, "build_apart", build_here)
+    yield made
+    await made.state.close()
+
+
+async def test_the_last_minute_of_the_day_is_in_its_digest(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run waits for midnight; what comes behind it belongs to the next day."""
+    waited = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        house.clock.advance(seconds)
+        if len(waited) == 30:
+            house.log(house.clock.now(), "boom", "error")
+        if house.clock.now() >= MIDNIGHT:
+            house.log(house.clock.now(), "tomorrow", day="2026-03-05")
+
+    house.log(SLOT - 3600, "early")
+    monkeypatch.setattr(review.asyncio, "sleep", sleep)
+    assert await house.run() == 2
+    assert sum(waited) == pytest.approx(61)
+    ((digest, done),) = house.sent
+    assert (digest.title, digest.records, [e.example for e in digest.errors], done) == (
+        "2026-03-04", 2, ["boom"], [],
+    )  # fmt: skip
+    assert digest.made_at >= digest.end
+    assert load(house.reports / "digest-2026-03-04.json") == digest
+
+
+async def test_nothing_waits_for_midnight_by_hand_or_without_time(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run by hand tells of the day so far; too short a timeout is said, with what to do."""
+    house.log(SLOT - 3600, "early")
+    house.clock.jump(-30_000)
+    await house.run(slot=None)
+    assert house.sent[-1][0].made_at == SLOT - 30_000
+    tasks = {
+        "log_review": {"run": "exporter.tasks:log_review", "schedule": "23:59", "timeout": "1m"}
+    }
+    house.config = Config.model_validate(house.config.model_dump() | {"tasks": tasks})
+    house.clock.jump(30_000)
+    with caplog.at_level(logging.WARNING):
+        await house.run()
+    assert "give the task a timeout of 10m" in caplog.text
+
+
+async def test_the_day_before_is_told_whole_too(house: House) -> None:
+    """When nobody told it, or somebody did before its end; once is enough."""
+    house.clock.set(MIDNIGHT + 2)
+    yesterday = SLOT - 86400
+    house.log(yesterday, "one", day="2026-03-03")
+    house.log(SLOT, "two")
+    await house.run()
+    path = house.reports / "digest-2026-03-03.json"
+    kept = load(path)
+    assert kept is not None
+    assert kept.records == 1
+    house.log(yesterday + 30, "late", day="2026-03-03")
+    await house.run()
+    assert load(path) == kept
+    save(Digest(**{**vars(kept), "made_at": kept.end - 60}), house.reports)
+    await house.run()
+    again = load(path)
+    assert again is not None
+    assert again.records == 2
+    assert [digest.title for digest, _ in house.sent] == ["2026-03-04"] * 3
+
+
+async def test_a_repeated_run_sends_only_to_who_did_not_get_it(house: House) -> None:
+    """Also after a restart; by hand everybody gets it again."""
+    house.clock.set(MIDNIGHT + 2)
+    house.log(SLOT, "two")
+    house.broken = {"email"}
+    with pytest.raises(NotSentError, match="email is broken"):
+        await house.run()
+    house.broken = set()
+    await house.run()
+    await house.run()
+    await house.run(slot=None)
+    assert [done for _, done in house.sent] == [[], ["slack"], ["slack", "email"], []]
+    await house.run(slot=None)  # the same run, repeated
+    await house.run()
+    assert [done for _, done in house.sent][4:] == [["slack", "email"], ["slack", "email"]]
+
+
+async def test_strategies_have_their_day_without_a_report(house: House) -> None:
+    """From the state, as of the digest's day; the newest equity of a later day tells nothing."""
+    curve = EquityCurve().add(EquityPoint(SLOT - 7200, 1000.0, 0.0), ZONE)
+    curve = curve.add(EquityPoint(SLOT - 3600, 900.0, 0.0), ZONE)
+    await house.state.keep("strategy", "momentum", {"curve": curve.to_json()})
+    house.clock.set(MIDNIGHT + 2)
+    house.log(SLOT, "two", "error")
+    await house.run()
+    day = house.sent[-1][0].strategies["momentum"]
+    assert day == {"currency": "EUR", "equity": 900.0, "pnl_today": -100.0, "drawdown": 0.1}
+    kept = house.state.kept("strategy")
+    assert review.strategies_on(house.config, kept, SLOT - 86400) == {}
+    tomorrow = review.strategies_on(house.config, kept, SLOT + 86400)
+    assert tomorrow["momentum"]["pnl_today"] == 0.0
+
+
+async def test_a_quiet_day_may_be_kept_quiet(house: House) -> None:
+    """`quiet: false` sends nothing then; the pages are there."""
+    os.environ.pop("HOOK", None)
+    settings = {"digest": CHANNELS["digest"] | {"quiet": False}}
+    house.config = Config.model_validate(house.config.model_dump() | settings)
+    house.clock.set(MIDNIGHT + 2)
+    house.log(SLOT, "fine")
+    await house.run()
+    assert house.sent == []
+    assert (house.reports / "digest-2026-03-04.html").exists()

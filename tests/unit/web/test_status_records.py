@@ -1,0 +1,129 @@
+"""Pages behind the status page: a run with its log, a task's runs, a digest."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from exporter.web.status import detail_pages as pages
+from tests.records import DAY, Records, records
+from tests.unit.web.test_status_page import Outline
+from tests.views import HOSTILE
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def made(tmp_path: Path) -> AsyncIterator[Records]:
+    """State, logs and a digest."""
+    async with records(tmp_path) as there:
+        yield there
+
+
+@pytest.fixture
+async def client(made: Records) -> AsyncIterator[Client]:
+    """A browser of them."""
+    app = web.Application()
+    app.add_routes(pages.Records(made, patience=0.5).routes())
+    async with TestClient(TestServer(app)) as running:
+        yield running
+
+
+async def read(client: Client, path: str, status: int = 200) -> Outline:
+    async with client.get(path) as answer:
+        assert answer.status == status
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        page = Outline()
+        page.feed(await answer.text())
+    page.close()
+    assert page.open == []
+    return page
+
+
+async def test_run_shows_how_it_ended_and_its_own_lines(client: Client) -> None:
+    """In the user's zone, with every line of that run and none of another."""
+    page = await read(client, "/runs/bad")
+    assert "signals: error" in page.text
+    assert "attempt 1 of 3" in page.text
+    assert "attempt 1 of 1" not in page.text
+    assert "09:50" in page.text
+    assert ("a", {"href": "../tasks/signals"}) in page.tags
+
+
+async def test_hostile_lines_stay_text(client: Client) -> None:
+    """Errors and log lines are shown, never obeyed."""
+    page = await read(client, "/runs/bad")
+    assert page.text.count(HOSTILE) == 2
+    assert not [tag for tag, _ in page.tags if tag in ("script", "img")]
+
+
+async def test_lines_of_compressed_files_are_found(client: Client, made: Records) -> None:
+    """A part that was closed and compressed since."""
+    path = made.config.logs.directory / "exporter-2026-11-24.jsonl"
+    closed = path.with_name("exporter-2026-11-24.001.jsonl.gz")
+    closed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert "attempt 1 of 3" in (await read(client, "/runs/bad")).text
+
+
+async def test_without_log_files_the_kept_end_is_shown(client: Client, made: Records) -> None:
+    """Logs go after a week; what the state kept stays longer, and the page says so."""
+    (made.config.logs.directory / "exporter-2026-11-24.jsonl").unlink()
+    page = await read(client, "/runs/bad")
+    assert "the last line" in page.text
+    assert "The log files of that time are gone" in page.text
+    assert "It logged nothing" in (await read(client, "/runs/good")).text
+
+
+async def test_log_that_takes_too_long_is_not_waited_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page comes with what is known; the next reader waits its turn and no longer."""
+    ended = threading.Event()
+    monkeypatch.setattr(pages, "lines_of_run", lambda *_: ended.wait(20) and [])
+    try:
+        first, second = await asyncio.gather(read(client, "/runs/bad"), read(client, "/runs/bad"))
+    finally:
+        ended.set()
+    for page in (first, second):
+        assert "takes too long" in page.text
+        assert "the last line" in page.text
+
+
+async def test_unknown_run_task_and_digest_are_said(client: Client) -> None:
+    """With a way back."""
+    for path, words in (
+        ("/runs/none", "There is no run none"),
+        ("/runs/%3Cscript%3E", "There is no run <script>"),
+        ("/tasks/none", "There is no task none"),
+        ("/digests/2026-01-01", "There is no digest of 2026-01-01"),
+        ("/digests/..%2f..%2fetc", "A digest's day is written"),
+    ):
+        page = await read(client, path, 404)
+        assert words in page.text
+        assert ("a", {"href": "../"}) in page.tags
+
+
+async def test_task_lists_its_runs_with_a_link_to_each(client: Client) -> None:
+    """The newest first."""
+    page = await read(client, "/tasks/signals")
+    links = {a["href"] for tag, a in page.tags if tag == "a"}
+    assert {"../runs/bad", "../runs/good"} <= links
+    assert "3 items" in page.text
+
+
+async def test_digest_is_shown_whole(client: Client) -> None:
+    """Headline and every part, and nothing of it is markup."""
+    page = await read(client, f"/digests/{DAY}")
+    assert "2 of 64 runs failed; 9 errors of 1 kind, 1 new" in page.text
+    assert "QuantTaskFailing" in page.text
+    assert HOSTILE in page.text
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert ("a", {"href": "../runs/bad"}) in page.tags

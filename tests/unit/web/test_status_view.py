@@ -1,0 +1,196 @@
+"""The running exporter as the status page sees it, with real parts and a clock that tests move."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from exporter.app import App
+from exporter.config import load
+from exporter.metrics import NAN
+from exporter.state import RunEnd
+from exporter.web.status import render
+from exporter.web.status.build_view import ViewOf
+from exporter.web.status.view import StatusView, StrategyRow
+from tests.unit.clocks import ManualClock
+from tests.views import DAY, NOW
+
+CONFIG = """
+listen: 127.0.0.1:0
+alertmanager_url: {alertmanager}
+prometheus_url: http://127.0.0.1:9
+tasks:
+  weekly: {{command: ["true"], schedule: "sun 09:00"}}
+  busy: {{command: ["true"], schedule: "every 1m"}}
+strategies:
+  filed: {{equity_file: nowhere.csv}}
+  silent: {{max_age: 1d, severity: critical}}
+"""
+
+
+class Exporter:
+    """One that runs nothing by itself, and its page."""
+
+    def __init__(self, folder: Path, alertmanager: str = "http://127.0.0.1:9") -> None:
+        config = folder / "exporter.yml"
+        config.write_text(CONFIG.format(alertmanager=alertmanager))
+        self.clock = ManualClock(NOW)
+        self.app = App(config, load(config), self.clock)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Exporter]:
+        async with contextlib.AsyncExitStack() as stack:
+            await self.app.start(stack)
+            await self.app.scheduler.stop()
+            self.look = ViewOf(self.app)
+            yield self
+
+    async def ran(self, run_id: str, task: str, at: float, outcome: str, **more: str) -> None:
+        await self.app.state.finish(
+            RunEnd(run_id, task, at, outcome, at, at + 2, **more)  # type: ignore[arg-type]
+        )
+
+    async def view(self) -> StatusView:
+        """The view of now; nothing that was read a moment ago is used."""
+        self.clock.advance(60)
+        view = await self.look()
+        render(view)
+        return view
+
+
+@pytest.fixture
+async def exporter(tmp_path: Path) -> AsyncIterator[Exporter]:
+    """Alertmanager is not there."""
+    async with Exporter(tmp_path).running() as running:
+        yield running
+
+
+async def test_last_error_of_a_task_that_seldom_runs_is_shown(exporter: Exporter) -> None:
+    """It failed more than a week ago, and another task ran a thousand times since."""
+    await exporter.ran("sunday", "weekly", NOW - 9 * DAY, "error", error="boom", tail="a\nlast")
+    for n in range(60):
+        await exporter.ran(f"b{n}", "busy", NOW - 3600 + n * 60, "success")
+    weekly, busy = (await exporter.view()).tasks
+    assert weekly.failure
+    assert (weekly.failure.message, weekly.failure.run_id) == ("boom", "sunday")
+    assert [line.text for line in weekly.failure.lines] == ["a", "last"]
+    assert [run.run_id for run in busy.runs] == [f"b{n}" for n in range(36, 60)]
+
+
+async def test_week_grows_as_runs_end(exporter: Exporter) -> None:
+    """Today is counted at every look, older days seldom."""
+    await exporter.ran("old", "busy", NOW - 3 * DAY, "success")
+    assert [[d.succeeded for d in days] for _, days in (await exporter.view()).week.rows] == [
+        [0, 0, 0, 1, 0, 0, 0]
+    ]
+    await exporter.ran("new", "busy", NOW + 5, "timeout", error="did not end")
+    week = (await exporter.view()).week
+    assert week.rows[0][1][0].failed == 1
+    assert [failure.run_id for failure in week.failures] == ["new"]
+
+
+async def test_equity_that_cannot_be_read_is_said_at_its_strategy(exporter: Exporter) -> None:
+    """It wants a look; one that never had equity waits."""
+    for _ in range(200):  # read in a thread, at the exporter's own pace
+        if exporter.app.strategies.problems:
+            break
+        await asyncio.sleep(0.01)
+    view = await exporter.view()
+    filed, silent = view.strategies
+    assert filed.problem.endswith("nowhere.csv cannot be read: No such file or directory")
+    assert [(s.level(view.now), s.word(view.now)) for s in (filed, silent)] == [
+        ("warn", "unread"),
+        ("idle", "waiting"),
+    ]
+    assert view.troubles == ()
+
+
+async def test_page_comes_when_the_state_file_is_no_database(exporter: Exporter) -> None:
+    """What memory holds is shown, and what is wrong is said."""
+    exporter.app.state.path = exporter.app.state.path.with_name("other.db")
+    exporter.app.state.path.write_bytes(b"no database at all, " * 500)
+    view = await exporter.view()
+    assert [task.name for task in view.tasks] == ["weekly", "busy"]
+    assert "Last week's runs cannot be read" in "".join(view.troubles)
+
+
+@contextlib.asynccontextmanager
+async def alertmanager(body: str) -> AsyncIterator[str]:
+    """One that gives this answer."""
+
+    async def alerts(request: web.Request) -> web.Response:
+        return web.json_response(text=body)
+
+    app = web.Application()
+    app.router.add_get("/api/v2/alerts", alerts)
+    async with TestServer(app) as server:
+        yield str(server.make_url("")).rstrip("/")
+
+
+async def test_alerts_are_shown_and_their_links_lead_nowhere_else(tmp_path: Path) -> None:
+    """A runbook that would be a script is left out; what is silenced is acknowledged."""
+    alert = {
+        "labels": {"alertname": "QuantTaskFailing", "severity": "critical", "task": "busy"},
+        "annotations": {"summary": "A task fails", "runbook_url": "javascript:alert(1)"},
+        "startsAt": "2026-11-24T14:00:00.123Z",
+        "status": {"silencedBy": []},
+    }
+    other = {
+        **alert,
+        "labels": {"alertname": "Other", "severity": "info"},
+        "annotations": {"runbook_url": "https://example.com/other"},
+        "status": {"silencedBy": ["x"]},
+    }
+    async with (
+        alertmanager(json.dumps([other, alert])) as url,
+        Exporter(tmp_path, url).running() as exporter,
+    ):
+        rows = (await exporter.view()).alerts
+    assert rows is not None
+    assert [(row.name, row.subject, row.acknowledged, row.runbook) for row in rows] == [
+        ("QuantTaskFailing", "busy", False, ""),
+        ("Other", "", True, "https://example.com/other"),
+    ]
+
+
+@pytest.mark.parametrize("body", ["[1]", "{", '[{"labels": {}}]', "null", '"x"'])
+async def test_answers_of_others_are_no_alerts(tmp_path: Path, body: str) -> None:
+    """Some other program listens there: nobody knows what fires."""
+    async with (
+        alertmanager(body) as url,
+        Exporter(tmp_path, url).running() as exporter,
+    ):
+        view = await exporter.view()
+    assert view.alerts is None
+    assert not view.alertmanager_seen
+
+
+async def test_dashboards_are_linked_where_somebody_said_where_they_are(
+    exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that leads nowhere helps nobody: `make run` starts no Grafana."""
+    assert "Dashboards" not in dict((await exporter.view()).links)
+    monkeypatch.setenv("QUANT_DASHBOARDS_URL", "https://grafana.example.com/")
+    exporter.app.config = load(exporter.app.path)
+    assert dict((await exporter.view()).links)["Dashboards"] == "https://grafana.example.com"
+
+
+@pytest.mark.parametrize(
+    ("drawdown", "limit", "word", "level"),
+    [(0.02, 0.05, "well", "fine"), (0.05, 0.10, "limit", "warn"), (0.12, 0.10, "limit", "bad"),
+     (NAN, 0.05, "well", "fine")],
+)  # fmt: skip
+def test_a_drawdown_stands_beside_the_limit_that_comes_next(
+    drawdown: float, limit: float, word: str, level: str
+) -> None:
+    """Or the last one, when all are crossed."""
+    limits = (("warning", 0.05), ("critical", 0.10))
+    row = StrategyRow("s", "USD", 1.0, drawdown, updated=5.0, limits=limits)
+    assert (row.limit, row.word(10.0), row.level(10.0)) == (limit, word, level)

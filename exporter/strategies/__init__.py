@@ -1,0 +1,1 @@
+"""From equity to drawdown and its limits."""

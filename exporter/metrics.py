@@ -7,7 +7,6 @@ get stuck at an old value. A time that never was is NaN.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -17,8 +16,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-
-NAN = math.nan
 
 FAILURE_REASONS = ("error", "timeout", "no_data", "stale_data", "crashed")
 SKIP_REASONS = ("overlap", "exchange_closed", "early_close", "paused")

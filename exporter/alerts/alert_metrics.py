@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from exporter.config import Config
-from exporter.metrics import NAN, Metrics, Sample
+from exporter.metrics import Metrics, Sample
 from exporter.util.clock import Clock
+from exporter.util.local_time import midnight
+from exporter.util.nan import NAN
 
 
 def learning_until(config: Config) -> float:
@@ -16,7 +17,7 @@ def learning_until(config: Config) -> float:
     day = config.alerts.learning_until
     if day is None:
         return NAN
-    return datetime.combine(day, time(), ZoneInfo(config.timezone)).timestamp()
+    return midnight(day, ZoneInfo(config.timezone))
 
 
 def runbook_url(config: Config) -> str:

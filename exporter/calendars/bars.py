@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from exporter.calendars.sessions import Overrides, Session, Sessions, Table
+from exporter.util.local_time import DAY, date_of, is_midnight
 
 INTERVAL_SECONDS: Mapping[str, float] = {
     "1m": 60.0, "3m": 180.0, "5m": 300.0, "15m": 900.0, "30m": 1800.0, "1h": 3600.0,
@@ -22,7 +22,6 @@ INTERVAL_SECONDS: Mapping[str, float] = {
 """Nominal length of each interval (a month counts 30 days)."""
 
 _LONG = ("1d", "1w", "1M")
-_DAY = timedelta(1)
 
 
 class Calendar(Sessions):
@@ -62,9 +61,9 @@ class Calendar(Sessions):
     def first_bar_end_after(self, interval: str, t: float) -> float:
         """End of the first bar that ends after `t`. Raises :class:`LookupError`: none in years."""
         step = _grid(interval)
-        day = self.day_of(t) - _DAY
+        day = self.day_of(t) - DAY
         for n in range(1000):
-            session = self.session_on(day + n * _DAY)
+            session = self.session_on(day + n * DAY)
             if session is None or session.close <= t:
                 continue
             for opened, closed, anchor, cut in self._pieces(session, interval):
@@ -79,9 +78,9 @@ class Calendar(Sessions):
     def last_bar_end_before(self, interval: str, t: float) -> float:
         """The newest bar end <= t. Raises :class:`LookupError` when there is none for years."""
         step = _grid(interval)
-        day = self.day_of(t) + _DAY
+        day = self.day_of(t) + DAY
         for n in range(1000):
-            session = self.session_on(day - n * _DAY)
+            session = self.session_on(day - n * DAY)
             if session is None or session.open >= t:
                 continue
             for opened, closed, anchor, cut in reversed(list(self._pieces(session, interval))):
@@ -123,11 +122,11 @@ class Calendar(Sessions):
                 yield opened, closed, opened, True
 
     def _ends_period(self, session: Session, interval: str) -> bool:
-        day = session.day + _DAY
+        day = session.day + DAY
         while _period(day, interval) == _period(session.day, interval):
             if self.session_on(day):
                 return False
-            day += _DAY
+            day += DAY
         return True
 
     def _long_bar_end(self, start: float, interval: str) -> float:
@@ -136,22 +135,17 @@ class Calendar(Sessions):
             session = self.session_on(day)
             return session.close if session else start + INTERVAL_SECONDS["1d"]
         period, last = _period(day, interval), None
-        day = day.replace(day=1) if interval == "1M" else day - day.weekday() * _DAY
+        day = day.replace(day=1) if interval == "1M" else day - day.weekday() * DAY
         while _period(day, interval) == period:
             last = self.session_on(day) or last
-            day += _DAY
+            day += DAY
         return last.close if last else start + INTERVAL_SECONDS[interval]
 
     def _day_of_stamp(self, start: float) -> date:
         if start % 86400 == 0:
-            return datetime.fromtimestamp(start, UTC).date()
+            return date_of(start, UTC)
         session = self.session_at(start)
-        return session.day if session and not _is_midnight(start, self.zone) else self.day_of(start)
-
-
-def _is_midnight(t: float, zone: ZoneInfo) -> bool:
-    local = datetime.fromtimestamp(t, zone)
-    return (local.hour, local.minute, local.second) == (0, 0, 0)
+        return session.day if session and not is_midnight(start, self.zone) else self.day_of(start)
 
 
 def _grid(interval: str) -> float:

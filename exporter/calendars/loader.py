@@ -20,6 +20,7 @@ from typing import Any
 
 from exporter.calendars.bars import Calendar
 from exporter.calendars.sessions import ALWAYS, FX, Overrides, Session, Table
+from exporter.util.atomic import write as write_file
 from exporter.util.clock import Clock, iso, utc
 
 __all__ = ["EXCHANGES", "Calendar", "CalendarError", "Calendars", "Session"]
@@ -160,12 +161,9 @@ class Calendars:
 
     def _write(self, name: str, data: dict[str, Any]) -> None:
         stamped = {**data, "format": _FORMAT, "version": version("exchange_calendars")}
-        file = self._file(name)
-        part = file.with_suffix(f".{os.getpid()}.part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(stamped, separators=(",", ":")), encoding="utf-8")
-            part.replace(file)
+            write_file(self._file(name), json.dumps(stamped, separators=(",", ":")), mode=0o644)
         except OSError as error:
             # A cache that cannot be written costs a second at the next start, nothing else.
             log.warning(

@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
+
+from exporter.util.local_time import DAY, date_of, local_time, midnight
 
 Shape = tuple[int, int, int | None, int | None, int, int]
 """Open, close, pause start, pause end, regular open, regular close: minutes of local wall time
@@ -86,9 +88,7 @@ class Sessions:
         self.name = name
         self.zone = ZoneInfo(table.zone)
         self.continuous = table.continuous
-        self.end = (
-            math.inf if table.last is None else local(table.last + timedelta(1), 0, self.zone)
-        )
+        self.end = math.inf if table.last is None else midnight(table.last + DAY, self.zone)
         self._table = table
         self._overrides = overrides
         self._first = table.first.toordinal()
@@ -104,32 +104,28 @@ class Sessions:
             found = self._cache[day] = self._make(day)
             return found
 
-    def is_trading_day(self, day: date) -> bool:
-        """Whether that date (of the exchange) has a session."""
-        return self.session_on(day) is not None
-
     def day_of(self, t: float) -> date:
         """The exchange's date at `t`."""
-        return datetime.fromtimestamp(t, self.zone).date()
+        return date_of(t, self.zone)
 
     def sessions(self, start: float, end: float) -> list[Session]:
         """Every session that overlaps [start, end), in order."""
         if end <= start:
             return []
         # A session may open on the evening before its day, or close after midnight.
-        day, last = self.day_of(start) - timedelta(1), self.day_of(end) + timedelta(1)
+        day, last = self.day_of(start) - DAY, self.day_of(end) + DAY
         found = []
         while day <= last:
             session = self.session_on(day)
             if session and session.close > start and session.open < end:
                 found.append(session)
-            day += timedelta(1)
+            day += DAY
         return found
 
     def session_at(self, t: float) -> Session | None:
         """The session with open <= t < close (lunch included)."""
         day = self.day_of(t)
-        for near in (day, day + timedelta(1), day - timedelta(1)):
+        for near in (day, day + DAY, day - DAY):
             session = self.session_on(near)
             if session and session.open <= t < session.close:
                 return session
@@ -168,7 +164,7 @@ class Sessions:
 
     def previous_session(self, t: float) -> Session:
         """The newest session whose close <= t. Raises :class:`LookupError` when there is none."""
-        day = self.day_of(t) + timedelta(1)
+        day = self.day_of(t) + DAY
         for n in range(_FAR_DAYS):
             session = self.session_on(day - timedelta(n))
             if session and session.close <= t:
@@ -225,7 +221,7 @@ class Sessions:
         return self._table.regular[day.weekday()]
 
     def _at(self, day: date, minutes: int) -> float:
-        return local(day, minutes, self.zone)
+        return local_time(day, minutes, self.zone)
 
 
 def _minutes(text: str | None, otherwise: int) -> int:
@@ -233,12 +229,3 @@ def _minutes(text: str | None, otherwise: int) -> int:
         return otherwise
     hour, _, minute = text.partition(":")
     return int(hour) * 60 + int(minute)
-
-
-def local(day: date, minutes: float, zone: ZoneInfo) -> float:
-    """Wall time `minutes` after midnight of `day` in `zone`, as Unix seconds.
-
-    A time that a change of clocks repeats means its first occurrence.
-    """
-    moment = datetime.combine(day, time(0)) + timedelta(minutes=minutes)
-    return moment.replace(tzinfo=zone).timestamp()

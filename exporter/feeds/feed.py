@@ -10,8 +10,8 @@ from exporter.calendars.loader import Calendar
 from exporter.config import INTERVAL_SECONDS, Feed
 from exporter.feeds.request_share import Share
 from exporter.feeds.symbol_state import Known
-from exporter.metrics import NAN
 from exporter.sources.base import Source
+from exporter.util.nan import NAN
 
 SETTLE = 2.0
 """Seconds after a bar's end at which the source is first asked for it."""

@@ -16,10 +16,11 @@ from exporter.config import Config
 from exporter.feeds.feed import SETTLE, FeedState
 from exporter.feeds.request_share import shares
 from exporter.feeds.symbol_state import Known, after_answer
-from exporter.metrics import NAN, Metrics, Sample
+from exporter.metrics import Metrics, Sample
 from exporter.sources.base import Bar, Source, SourceError, Ticker
 from exporter.state import State
 from exporter.util.clock import Clock, iso
+from exporter.util.nan import NAN
 from exporter.util.units import format_duration
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exporter.calendars.loader import Calendar
-from exporter.metrics import NAN
 from exporter.sources.base import Bar
+from exporter.util.nan import NAN, nan_to_none, none_to_nan
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Known:
         return {
             "since": self.since,
             "series": series,
-            **{name: None if math.isnan(value) else value for name, value in numbers.items()},
+            **{name: nan_to_none(value) for name, value in numbers.items()},
         }
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Known:
         """The reverse of :meth:`to_json`, and of what older versions wrote."""
-        end, close = _number(saved["end"]), _number(saved["close"])
-        priced = _number(saved["priced"]) if "priced" in saved else end
+        end, close = none_to_nan(saved["end"]), none_to_nan(saved["close"])
+        priced = none_to_nan(saved["priced"]) if "priced" in saved else end
         return cls(float(saved["since"]), end, close, priced)
 
 
@@ -83,7 +83,3 @@ def after_answer(
     if not end < known.priced:
         known = replace(known, close=bar.close, priced=end)
     return replace(known, end=known.end if known.end > end else end, past=past), True
-
-
-def _number(value: Any) -> float:
-    return NAN if value is None else float(value)

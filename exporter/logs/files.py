@@ -14,11 +14,12 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
 from exporter.logs.queue_writer import Line
+from exporter.util.local_time import date_of, day_bounds
 
 WRITE_BYTES = 1_000_000
 _NAME = re.compile(
@@ -64,17 +65,6 @@ def files_of(directory: Path, name: str) -> list[LogFile]:
         if file.compressed or (day, file.part) not in found:
             found[day, file.part] = file
     return sorted(found.values())
-
-
-def day_bounds(at: float, zone: tzinfo) -> tuple[date, float, float]:
-    """The day of a moment in `zone`, with its first moment and the next day's, Unix seconds."""
-    day = datetime.fromtimestamp(at, zone).date()
-    return day, midnight(day, zone), midnight(day + timedelta(days=1), zone)
-
-
-def midnight(day: date, zone: tzinfo) -> float:
-    """The first moment of `day` in `zone`, Unix seconds."""
-    return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
 
 
 @dataclass(frozen=True)
@@ -202,7 +192,8 @@ class DayFiles:
         self._close_part()
         directory = self._open_with.directory
         directory.mkdir(parents=True, exist_ok=True)
-        day, self._start, self._end = day_bounds(at, self._open_with.zone)
+        day = date_of(at, self._open_with.zone)
+        self._start, self._end = day_bounds(day, self._open_with.zone)
         for file in files_of(directory, self.name):
             if file.open and file.day != day:  # the process was down when that day ended
                 self._number(file.path, file.day)

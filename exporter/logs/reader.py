@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 
-from exporter.logs.files import LogFile, files_of, midnight
+from exporter.logs.files import LogFile, files_of
+from exporter.util.local_time import midnight
 
 CHUNK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20

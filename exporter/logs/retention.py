@@ -9,11 +9,12 @@ import shutil
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 
-from exporter.logs.files import DayFiles, LogFile, files_of, midnight
+from exporter.logs.files import DayFiles, LogFile, files_of
 from exporter.util.clock import Clock
+from exporter.util.local_time import day_bounds
 
 LOOK_SECONDS = 5.0
 TIDY_SECONDS = 600.0
@@ -51,7 +52,7 @@ def tidy(keeping: Keeping, now: float, zone: tzinfo, held: Collection[Path | Non
     for name, age in sorted(keeping.ages.items(), key=lambda entry: entry[0] != "errors"):
         files: list[LogFile] = []
         for file in files_of(keeping.directory, name):
-            too_old = now >= midnight(file.day + timedelta(days=1), zone) + age
+            too_old = now >= day_bounds(file.day, zone)[1] + age
             if too_old and file.path not in held:
                 file.path.unlink(missing_ok=True)
                 continue

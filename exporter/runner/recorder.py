@@ -12,6 +12,7 @@ from exporter.runner.results import RunningRun, RunResult, Store
 from exporter.state import Run, RunEnd, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
 from exporter.util.clock import Clock, iso
+from exporter.util.nan import nan_to_none
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Recorder:
             started_at=result.started_at,
             ended_at=result.ended_at,
             attempts=result.attempts,
-            items=None if math.isnan(result.items) else result.items,
+            items=nan_to_none(result.items),
             error=result.error,
             tail=result.tail or None,
         )
@@ -87,7 +88,7 @@ class Recorder:
             self._metrics.histogram("quant_task_duration_seconds").labels(task).observe(duration)
 
     async def _write(self, run: RunningRun, result: RunResult, duration: float) -> None:
-        items = None if math.isnan(result.items) else result.items
+        items = nan_to_none(result.items)
         end = RunEnd(
             result.run_id,
             result.task,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from exporter.metrics import FAILURE_REASONS, NAN, SKIP_REASONS, Metrics, Sample
+from exporter.metrics import FAILURE_REASONS, SKIP_REASONS, Metrics, Sample
 from exporter.runner.results import RunningRun
 from exporter.state import TaskState
+from exporter.util.nan import none_to_nan
 
 
 def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
@@ -27,13 +28,9 @@ def samples(
     """What is known of each configured task now."""
     for name in tasks:
         task = known.get(name) or TaskState()
-        yield "quant_task_last_success_timestamp_seconds", (name,), _or_nan(task.last_success)
-        yield "quant_task_last_failure_timestamp_seconds", (name,), _or_nan(task.last_failure)
-        yield "quant_task_last_start_timestamp_seconds", (name,), _or_nan(task.last_start)
+        yield "quant_task_last_success_timestamp_seconds", (name,), none_to_nan(task.last_success)
+        yield "quant_task_last_failure_timestamp_seconds", (name,), none_to_nan(task.last_failure)
+        yield "quant_task_last_start_timestamp_seconds", (name,), none_to_nan(task.last_start)
         yield "quant_task_consecutive_failures", (name,), float(task.consecutive_failures)
-        yield "quant_task_items", (name,), _or_nan(task.items)
+        yield "quant_task_items", (name,), none_to_nan(task.items)
         yield "quant_task_running", (name,), float(name in running)
-
-
-def _or_nan(value: float | None) -> float:
-    return NAN if value is None else value

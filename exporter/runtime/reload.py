@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from exporter.config import Config, ConfigError, Mistake, load
-from exporter.metrics import NAN, Sample
+from exporter.metrics import Sample
 from exporter.runtime.sd_notify import Notifier
 from exporter.sources.registry import SupplyError
 from exporter.util.clock import Clock
+from exporter.util.nan import NAN
 
 logger = logging.getLogger(__name__)
 

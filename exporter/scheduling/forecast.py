@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo
 from exporter import config as configuration
 from exporter.calendars.loader import Calendar, Calendars
 from exporter.config.schedule_syntax import Timetable
-from exporter.metrics import NAN, Sample
+from exporter.metrics import Sample
 from exporter.scheduling.slots import next_slot
 from exporter.state import TaskState
 from exporter.util.clock import Clock
+from exporter.util.nan import NAN
 
 
 class Known(Protocol):

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from functools import lru_cache
+from datetime import date
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from exporter.calendars.loader import Calendar, Session
 from exporter.config.schedule_syntax import AroundSession, Every, Timetable, WallClock
+from exporter.util.local_time import DAY, date_of, day_bounds, local_time
 
-_DAY = timedelta(1)
 _DAY_SECONDS = 86400.0
 HORIZON_SECONDS = 800 * _DAY_SECONDS
 """How far a next slot is looked for."""
@@ -72,30 +71,11 @@ def next_slot(
     return None
 
 
-@lru_cache(maxsize=4096)
-def wall_time(day: date, hour: int, minute: int, zone: ZoneInfo) -> float:
-    """A local time as Unix seconds: its first occurrence, or the first moment after a gap."""
-    moment = datetime.combine(day, time(hour, minute), tzinfo=zone)
-    late = moment.timestamp()  # in a gap: by the offset before it, so past the change
-    if datetime.fromtimestamp(late, zone).replace(tzinfo=None) == moment.replace(tzinfo=None):
-        return late
-    early = moment.replace(fold=1).timestamp()  # by the offset after it, so ahead of the change
-    offset = datetime.fromtimestamp(early, zone).utcoffset()
-    low, high = int(early), int(late)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if datetime.fromtimestamp(middle, zone).utcoffset() == offset:
-            low = middle
-        else:
-            high = middle
-    return float(high)
-
-
 def _days(start: float, end: float, zone: ZoneInfo) -> Iterator[date]:
-    day, last = (datetime.fromtimestamp(t, zone).date() for t in (start, end))
+    day, last = (date_of(t, zone) for t in (start, end))
     while day <= last:
         yield day
-        day += _DAY
+        day += DAY
 
 
 def _moments(
@@ -108,11 +88,11 @@ def _moments(
 
 def _wall_clock(timetable: WallClock, day: date, zone: ZoneInfo) -> Iterator[float]:
     if day.weekday() in timetable.weekdays:
-        yield wall_time(day, timetable.hour, timetable.minute, zone)
+        yield local_time(day, timetable.hour * 60 + timetable.minute, zone)
 
 
 def _every(timetable: Every, day: date, zone: ZoneInfo, after: float) -> Iterator[float]:
-    start, end = wall_time(day, 0, 0, zone), wall_time(day + _DAY, 0, 0, zone)
+    start, end = day_bounds(day, zone)
     step = timetable.seconds
     n = _steps_before(after, start, step)
     while (at := start + n * step) < end:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from exporter.metrics import NAN
+from exporter.util.local_time import date_of
+from exporter.util.nan import NAN, nan_to_none, none_to_nan
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class EquityCurve:
         """The curve with one more point. A point that is not newer changes nothing."""
         if point.at <= self.at:
             return self
-        day = _day(point.at, zone).isoformat()
+        day = date_of(point.at, zone).isoformat()
         known = not math.isnan(self.equity)
         before_flow = point.equity - point.flow
         if known and before_flow > 0 and self.peak > 0:
@@ -90,7 +90,7 @@ class EquityCurve:
         """Equity change since midnight in `zone`, flows taken out; 0 while the day has no point."""
         if math.isnan(self.equity):
             return NAN
-        if _day(now, zone).isoformat() != self.day:
+        if date_of(now, zone).isoformat() != self.day:
             return 0.0
         return self.equity - self.day_base - self.day_flows
 
@@ -100,18 +100,14 @@ class EquityCurve:
 
     def to_json(self) -> dict[str, Any]:
         """For the state file; NaN becomes null."""
-        return {
-            k: None if isinstance(v, float) and math.isnan(v) else v
-            for k, v in asdict(self).items()
-        }
+        return {k: nan_to_none(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EquityCurve:
         """The reverse of :meth:`to_json`; keys it does not know are left alone."""
 
         def number(name: str) -> float:
-            value = data.get(name)
-            return NAN if value is None else float(value)
+            return none_to_nan(data.get(name))
 
         return cls(
             number("at"),
@@ -121,7 +117,3 @@ class EquityCurve:
             number("day_base"),
             float(data.get("day_flows") or 0.0),
         )
-
-
-def _day(at: float, zone: ZoneInfo) -> date:
-    return datetime.fromtimestamp(at, zone).date()

@@ -15,11 +15,10 @@ from exporter.metrics import Metrics, Sample
 from exporter.state import State
 from exporter.strategies.equity import EquityCurve, EquityPoint, Fill
 from exporter.strategies.file import BadLine, Position, read_new
-from exporter.util.clock import Clock, iso
+from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 logger = logging.getLogger(__name__)
 
-FUTURE_TOLERANCE = 300.0
 """Seconds that a point may lie ahead of our clock."""
 
 
@@ -105,7 +104,7 @@ class Strategies:
 
     def _read(self, name: str, path: Path, position: Position) -> _Read:
         read, line_before = _Read(self.curves[name]), position.line
-        latest = self._clock.now() + FUTURE_TOLERANCE
+        latest = self._clock.now() + FUTURE_TOLERANCE_SECONDS
         for found in read_new(path, position, self._zone):
             if isinstance(found, BadLine):
                 read.bad.append(found)
@@ -136,7 +135,7 @@ class Strategies:
         """
         async with self._lock:  # a file that is being read must not overwrite it
             curve = self.curves[name]
-            if point.at > self._clock.now() + FUTURE_TOLERANCE:
+            if point.at > self._clock.now() + FUTURE_TOLERANCE_SECONDS:
                 raise ValueError(f"timestamp {iso(point.at)} lies in the future")
             if point.at <= curve.at:
                 raise ValueError(

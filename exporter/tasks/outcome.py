@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from exporter.redaction.truncate import after_break, ahead
 from exporter.tasks.errors import NoData, Permanent, StaleData
+from exporter.util.nan import nan_to_none
 
 Kind = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -49,7 +50,7 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """As the worker process sends it."""
         said = asdict(self)
-        said["items"] = None if math.isnan(self.items) else self.items
+        said["items"] = nan_to_none(self.items)
         return said
 
 

@@ -1,1 +1,1 @@
-"""Clock, units, JSON: what every room may use."""
+"""Clock, local times, units, NaN, JSON, files: what every room may use."""

@@ -6,6 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+FUTURE_TOLERANCE_SECONDS = 300.0
+"""How far ahead of our clock a timestamp that others send may lie: clocks differ."""
+
 
 class Clock(Protocol):
     """What the parts need to know of time. Tests pass one that they move."""

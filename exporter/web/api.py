@@ -19,7 +19,8 @@ from exporter.strategies.equity import Fill
 from exporter.strategies.file import point, timestamp
 from exporter.strategies.tracker import Strategies
 from exporter.util import strict_json as json_text
-from exporter.util.clock import Clock
+from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock
+from exporter.util.nan import json_safe
 from exporter.util.units import parse_duration
 from exporter.web.guard import Guard, refuse
 
@@ -185,7 +186,7 @@ class Api:
         ):
             raise ValueError(f"price must be a number, not {price!r}")
         at = timestamp(body["timestamp"], self.zone()) if "timestamp" in body else self.clock.now()
-        if at > self.clock.now() + 300:
+        if at > self.clock.now() + FUTURE_TOLERANCE_SECONDS:
             raise ValueError("timestamp lies in the future")
         return Fill(symbol, side, at, float(price))
 
@@ -219,15 +220,4 @@ def _text(value: Any) -> str | None:
 
 
 def _json(data: Any, status: int = 200) -> web.Response:
-    return web.json_response(_no_nan(data), status=status)
-
-
-def _no_nan(data: Any) -> Any:
-    """JSON has no NaN: a time that never was is null."""
-    if isinstance(data, float) and not math.isfinite(data):
-        return None
-    if isinstance(data, Mapping):
-        return {key: _no_nan(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [_no_nan(value) for value in data]
-    return data
+    return web.json_response(json_safe(data), status=status)

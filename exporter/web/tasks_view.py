@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +11,7 @@ from exporter.runner.runner import Runner
 from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
 from exporter.util.clock import Clock
+from exporter.util.nan import nan_to_none
 from exporter.web.api import Ping
 
 
@@ -111,8 +111,8 @@ def row(
         "schedule": task.schedule,
         "exchange": task.exchange,
         "severity": task.severity,
-        "next_slot": _or_none(next_slot),
-        "deadline": _or_none(deadline),
+        "next_slot": nan_to_none(next_slot),
+        "deadline": nan_to_none(deadline),
         "paused_until": paused_until,
         "last_start": known.last_start,
         "last_end": max((at for at in (success, failure) if at is not None), default=None),
@@ -122,10 +122,6 @@ def row(
         "consecutive_failures": known.consecutive_failures,
         "items": known.items,
     }
-
-
-def _or_none(moment: float) -> float | None:
-    return None if math.isnan(moment) else moment
 
 
 def _last_outcome(success: float | None, failure: float | None) -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from exporter.alerts.replay.engine import Fired
+from exporter.util.local_time import local_time
 
 NIGHT = (22, 7)
 
@@ -20,8 +21,8 @@ def nights(fired: Iterable[Fired], zone: ZoneInfo) -> tuple[int, int]:
         at = datetime.fromtimestamp(one.start, zone)
         if one.severity == "critical" and (at.hour >= NIGHT[0] or at.hour < NIGHT[1]):
             night = (at - timedelta(hours=12)).date()
-            morning = datetime.combine(night + timedelta(days=1), time(NIGHT[1]), zone)
-            by_morning[night] = by_morning.get(night, True) and one.end < morning.timestamp()
+            morning = local_time(night + timedelta(days=1), NIGHT[1] * 60, zone)
+            by_morning[night] = by_morning.get(night, True) and one.end < morning
     return len(by_morning), sum(by_morning.values())
 
 

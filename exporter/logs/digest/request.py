@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from exporter.config import Config
 from exporter.config.paths import reports_folder
 from exporter.logs.digest.facts import ALERT_BUDGET, Due, Request
-from exporter.logs.files import midnight
+from exporter.util.local_time import day_bounds
 from exporter.util.units import parse_duration
 
 FARTHEST_SECONDS = 3650 * 86400.0
@@ -47,9 +47,9 @@ def asked(
         ahead = today + timedelta(days=1)
     else:
         wanted = _day(day, today)
-        start, end = midnight(wanted, zone), midnight(wanted + timedelta(days=1), zone)
+        start, end = day_bounds(wanted, zone)
         title, ahead = wanted.isoformat(), wanted + timedelta(days=1)
-    tomorrow = (midnight(ahead, zone), midnight(ahead + timedelta(days=1), zone))
+    tomorrow = day_bounds(ahead, zone)
     return Request(
         directory=config.logs.directory,
         zone=config.timezone,

@@ -15,7 +15,8 @@ import duckdb
 
 from exporter.logs.digest.facts import Digest, Request, SlowRun, TaskDay
 from exporter.logs.digest.query import lines, rows, scan
-from exporter.logs.files import files_of, midnight
+from exporter.logs.files import files_of
+from exporter.util.local_time import day_bounds
 
 HISTORY_DAYS = 7
 SLOW_RATIO = 2.0
@@ -138,8 +139,7 @@ def _history(connection: duckdb.DuckDBPyConnection, request: Request) -> dict[st
             files = [f for f in files_of(request.directory, "exporter") if f.day == day]
             if not files:
                 continue
-            start, end = midnight(day, zone), midnight(day + timedelta(days=1), zone)
-            scan(connection, files, (start, end), table="earlier")
+            scan(connection, files, day_bounds(day, zone), table="earlier")
             good = [run for run in ended(connection, "earlier") if run.outcome == "success"]
             medians = {r.task: r.median_seconds for r in good if r.median_seconds is not None}
         for task, seconds in medians.items():

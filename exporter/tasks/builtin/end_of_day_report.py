@@ -6,13 +6,13 @@ import math
 from datetime import datetime
 from typing import Any
 
-from exporter.metrics import NAN
 from exporter.tasks.builtin import report
 from exporter.tasks.builtin.closes import daily_closes
 from exporter.tasks.builtin.parts import Parts
 from exporter.tasks.context import Context
 from exporter.tasks.errors import StaleData
 from exporter.util.clock import iso
+from exporter.util.nan import NAN
 
 
 async def end_of_day_report(context: Context) -> int:

@@ -16,12 +16,13 @@ from exporter.logs.digest.facts import Digest, Due, Request
 from exporter.logs.digest.process import DigestError, build_apart
 from exporter.logs.digest.render import headline
 from exporter.logs.digest.request import asked
-from exporter.logs.files import files_of, midnight
+from exporter.logs.files import files_of
 from exporter.messages.delivery import send
 from exporter.scheduling.slots import slots
 from exporter.strategies.equity import EquityCurve
 from exporter.tasks.builtin.parts import Parts
 from exporter.tasks.context import Context
+from exporter.util.local_time import midnight
 
 BUILD_SECONDS = 240.0
 WAIT_SECONDS = 150.0

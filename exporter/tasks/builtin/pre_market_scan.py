@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from exporter.metrics import NAN
 from exporter.sources.base import SourceError
 from exporter.tasks.builtin import report
 from exporter.tasks.builtin.closes import daily_closes
@@ -12,6 +11,7 @@ from exporter.tasks.builtin.parts import Parts
 from exporter.tasks.context import Context
 from exporter.tasks.errors import NoData, StaleData
 from exporter.util.clock import iso
+from exporter.util.nan import NAN
 
 
 async def pre_market_scan(context: Context) -> int:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from exporter.util.atomic import write as write_file
+from exporter.util.nan import json_safe
 
 
 def write(folder: Path, name: str, markdown: str, data: Any) -> Path:
     """Write ``name.md`` and ``name.json``; returns the Markdown's path. Raises :class:`OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_no_nan(data), indent=2, ensure_ascii=False) + "\n"
-    _replace(folder / f"{name}.json", text)
-    return _replace(folder / f"{name}.md", markdown)
+    text = json.dumps(json_safe(data), indent=2, ensure_ascii=False) + "\n"
+    write_file(folder / f"{name}.json", text)
+    path = folder / f"{name}.md"
+    write_file(path, markdown)
+    return path
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,23 +44,3 @@ def price(value: float) -> str:
     if math.isnan(value):
         return "–"
     return f"{value:,.{2 if value >= 20 else 5 if value >= 0.01 else 8}f}"
-
-
-def _replace(path: Path, text: str) -> Path:
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    return path
-
-
-def _no_nan(data: Any) -> Any:
-    if isinstance(data, float) and not math.isfinite(data):
-        return None
-    if isinstance(data, dict):
-        return {key: _no_nan(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_no_nan(value) for value in data]
-    return data

@@ -9,6 +9,7 @@ from typing import Any
 from exporter.config import Strategy
 from exporter.feeds import FeedState
 from exporter.state import Run
+from exporter.util.nan import none_to_nan
 from exporter.web.status.view import (
     NAN,
     Failure,
@@ -23,10 +24,6 @@ _LINES = 40
 _LATE = 20
 
 
-def _number(value: float | None) -> float:
-    return NAN if value is None else float(value)
-
-
 def run_row(run: Run) -> RunRow:
     """A run as the page shows it."""
     started = run.started_at if run.started_at is not None else run.claimed_at
@@ -37,9 +34,9 @@ def run_row(run: Run) -> RunRow:
         NAN if run.ended_at is None else max(0.0, run.ended_at - started),
         run.outcome,
         run.error or "",
-        _number(run.slot),
+        none_to_nan(run.slot),
         run.attempts,
-        _number(run.items),
+        none_to_nan(run.items),
     )
 
 
@@ -52,13 +49,13 @@ def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
         task["state"],
         task["severity"],
         task["schedule"],
-        next_run=_number(task["next_slot"]),
-        last_success=_number(task["last_success"]),
-        last_failure=_number(task["last_failure"]),
-        deadline=_number(task["deadline"]),
-        paused_until=_number(task["paused_until"]),
+        next_run=none_to_nan(task["next_slot"]),
+        last_success=none_to_nan(task["last_success"]),
+        last_failure=none_to_nan(task["last_failure"]),
+        deadline=none_to_nan(task["deadline"]),
+        paused_until=none_to_nan(task["paused_until"]),
         failures=task["consecutive_failures"],
-        items=_number(task["items"]),
+        items=none_to_nan(task["items"]),
         runs=tuple(run_row(run) for run in reversed(runs)),
         failure=_failure(shown) if shown else None,
     )
@@ -67,7 +64,7 @@ def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
 def _failure(run: Run) -> Failure:
     lines = (run.tail or "").splitlines()[-_LINES:]
     return Failure(
-        _number(run.ended_at),
+        none_to_nan(run.ended_at),
         run.outcome or "",
         run.error or "no reason was given",
         run.run_id,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from exporter.state import State, Tally
 from exporter.util.clock import Clock
+from exporter.util.local_time import date_of, day_bounds
 from exporter.web.status.view import Day, FailureRow, Week
 
 DAYS = 7
@@ -44,12 +45,9 @@ class Weeks:
 
 def spans(now: float, zone: ZoneInfo) -> dict[date, _Span]:
     """Seven days up to today, newest first, each from midnight to midnight (Unix seconds)."""
-    today = datetime.fromtimestamp(now, zone).date()
-    ends = [
-        datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
-        for day in (today + timedelta(days=1 - n) for n in range(DAYS + 1))
-    ]
-    return {today - timedelta(days=n): (ends[n + 1], ends[n]) for n in range(DAYS)}
+    today = date_of(now, zone)
+    days = [today - timedelta(days=n) for n in range(DAYS)]
+    return {day: day_bounds(day, zone) for day in days}
 
 
 def put_together(counted: Sequence[tuple[date, Sequence[Tally]]]) -> Week:

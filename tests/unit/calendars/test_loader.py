@@ -29,10 +29,10 @@ async def test_built_once_then_read_from_the_folder(
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     second = Calendars(tmp_path, {"XSHG": Changes(closed=(date(2026, 11, 25),))}, clock)
     await second.load(["XSHG"])
-    assert first.get("XSHG").is_trading_day(date(2026, 11, 25))
-    assert not second.get("XSHG").is_trading_day(date(2026, 11, 25))
+    assert first.get("XSHG").session_on(date(2026, 11, 25))
+    assert not second.get("XSHG").session_on(date(2026, 11, 25))
     second.apply({})
-    assert second.get("XSHG").is_trading_day(date(2026, 11, 25))
+    assert second.get("XSHG").session_on(date(2026, 11, 25))
     monkeypatch.undo()
     (file,) = tmp_path.iterdir()
     file.write_text("{")
@@ -52,7 +52,7 @@ async def test_the_end_of_a_calendar_is_said(
         clock.advance(30 * 86400)
         await calendars.refresh()
     assert "XSHG ended 2026-12-31T16:00:00Z" in caplog.text
-    assert calendars.get("XSHG").is_trading_day(date(2027, 1, 4))
+    assert calendars.get("XSHG").session_on(date(2027, 1, 4))
 
 
 async def test_what_the_library_cannot_build_is_named(tmp_path: Path) -> None:

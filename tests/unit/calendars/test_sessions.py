@@ -21,7 +21,7 @@ def at(text: str, zone: str = NY) -> float:
 def test_thanksgiving_is_closed_and_the_day_after_ends_early() -> None:
     """2026-11-26 has no session; 2026-11-27 closes at 13:00 and says that 16:00 is regular."""
     xnys = calendar("XNYS")
-    assert not xnys.is_trading_day(date(2026, 11, 26))
+    assert not xnys.session_on(date(2026, 11, 26))
     for day in (date(2026, 11, 27), date(2026, 12, 24)):
         session = xnys.session_on(day)
         assert session is not None
@@ -71,7 +71,7 @@ def test_past_its_end_shanghai_trades_on_weekdays() -> None:
     assert session and session.open == at("2027-01-01T09:30", "Asia/Shanghai")
     assert session.pause == (at("2027-01-01T11:30", "Asia/Shanghai"),
                              at("2027-01-01T13:00", "Asia/Shanghai"))  # fmt: skip
-    assert not xshg.is_trading_day(date(2027, 1, 2))
+    assert not xshg.session_on(date(2027, 1, 2))
 
 
 def test_fx_runs_from_sunday_to_friday_evening() -> None:
@@ -126,5 +126,5 @@ def test_neighbouring_sessions_skip_the_holiday() -> None:
 def test_an_exchange_whose_records_begin_late_is_known_from_there() -> None:
     """XSAU is recorded from 2021 on; it trades from Sunday to Thursday."""
     xsau = calendar("XSAU")
-    assert xsau.is_trading_day(date(2026, 11, 22))
-    assert not xsau.is_trading_day(date(2026, 11, 27))
+    assert xsau.session_on(date(2026, 11, 22))
+    assert not xsau.session_on(date(2026, 11, 27))

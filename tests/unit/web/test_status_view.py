@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestServer
 
 from exporter.app import App
 from exporter.config import load
-from exporter.metrics import NAN
 from exporter.state import RunEnd
+from exporter.util.nan import NAN
 from exporter.web.status import render
 from exporter.web.status.build_view import ViewOf
 from exporter.web.status.view import StatusView, StrategyRow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.calendars.loader import CalendarError, Calendars
-from exporter.cli import commands
+from exporter.cli import tasks as commands
 from exporter.config import load
 from exporter.runtime import preflight as checking
 from tests.unit.clocks import ManualClock

@@ -54,7 +54,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 def _check(parser: argparse.ArgumentParser) -> None:
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.check(arguments.config)
 
@@ -63,7 +63,7 @@ def _check(parser: argparse.ArgumentParser) -> None:
 
 def _reload(parser: argparse.ArgumentParser) -> None:
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.reload(arguments.config)
 
@@ -74,7 +74,7 @@ def _tasks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.tasks(arguments.config, as_json=arguments.json)
 
@@ -86,7 +86,7 @@ def _run_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="do not wait until it has ended")
 
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.run_task(arguments.config, arguments.name, wait=not arguments.no_wait)
 
@@ -100,7 +100,7 @@ def _pause(parser: argparse.ArgumentParser) -> None:
     end.add_argument("--until", metavar="TIME", help="2026-12-24T09:30, in the config's zone")
 
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.pause(
             arguments.config, arguments.task, duration=arguments.duration, until=arguments.until
@@ -113,7 +113,7 @@ def _resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", nargs="?", metavar="TASK", help="all, when none is named")
 
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.resume(arguments.config, arguments.task)
 
@@ -195,7 +195,7 @@ def _sinks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smtp-port", type=int, default=10025, help="default: %(default)s")
 
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.sinks(arguments.listen, arguments.smtp_port)
 
@@ -211,7 +211,7 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speed", type=float, default=1.0, help="how fast its time passes")
 
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.simulate(
             arguments.listen,
@@ -232,7 +232,7 @@ def _digest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", action="store_true", help="write it under the reports folder too")
 
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.digest(
             arguments.config,
@@ -256,7 +256,7 @@ def _logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
     def call(arguments: argparse.Namespace) -> int:
-        from exporter.cli import commands
+        from exporter.cli import tasks as commands
 
         return commands.logs(
             arguments.config,

@@ -2,6 +2,6 @@
 
 import sys
 
-from exporter.cli.command_table import main
+from exporter.cli.main import main
 
 sys.exit(main())

@@ -25,6 +25,7 @@ from exporter.cli import client
 from exporter.config import Config, ConfigError, load_what_is_right
 from exporter.state import State, StateError
 from exporter.util.clock import Clock, SystemClock
+from exporter.util.shipped import shipped
 from exporter.util.units import format_duration, parse_duration
 
 
@@ -39,7 +40,7 @@ def _with_config(path: Path, call: Callable[[Config], int]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    except (client.NotRunningError, client.RefusedError, StateError) as error:
+    except (client.NotRunningError, client.RequestRefusedError, StateError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -144,7 +145,7 @@ def ack(path: Path, alert: str, pairs: list[str], *, duration: str, message: str
 
 def replay(
     path: Path,
-    files: list[Path],
+    files: list[Path] | None,
     *,
     since: str,
     step: str,
@@ -155,7 +156,7 @@ def replay(
     """What the rules would have fired, with today's or other limits, beside what really did."""
     try:
         wanted = [limits.parse(change) for change in changes]
-        rules = with_limits(read_rules(files), wanted)
+        rules = with_limits(read_rules(files or _rules_next_to(path)), wanted)
         seconds, every = parse_duration(since), parse_duration(step)
         if not rules or every <= 0:
             raise ValueError("no alert rule in these files" if not rules else "--step is above 0")
@@ -173,6 +174,11 @@ def replay(
     except ServerError as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _rules_next_to(path: Path) -> list[Path]:
+    own = sorted((path.parent / "prometheus/rules").glob("*.yml"))
+    return own or sorted(shipped("prometheus/rules").glob("*.yml"))
 
 
 async def _replay(

@@ -19,7 +19,7 @@ class NotRunningError(Exception):
     """Nobody answers at the configured address."""
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """The exporter answered with an error; the message is its own."""
 
     def __init__(self, message: str, *, wrong_use: bool = False) -> None:
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 
 def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """The decoded JSON answer. Raises :class:`NotRunningError` or :class:`RefusedError`."""
+    """The decoded JSON answer. Raises :class:`NotRunningError` or :class:`RequestRefusedError`."""
     host, port = config.address
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     request = urllib.request.Request(
@@ -44,7 +44,7 @@ def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None 
         with opener.open(request, timeout=TIMEOUT) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        raise RefusedError(_message(error), wrong_use=error.code in (400, 404)) from error
+        raise RequestRefusedError(_message(error), wrong_use=error.code in (400, 404)) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
@@ -62,7 +62,9 @@ def _token(config: Config) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise RefusedError(f"the write token cannot be read: {path}: {error.strerror}") from error
+        raise RequestRefusedError(
+            f"the write token cannot be read: {path}: {error.strerror}"
+        ) from error
 
 
 def _message(error: urllib.error.HTTPError) -> str:

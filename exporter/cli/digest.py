@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+from exporter.calendars.loader import CalendarError, Calendars
+from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
+from exporter.config.paths import cache_folder
 from exporter.logs.digest.archive import load, save
 from exporter.logs.digest.facts import Digest, Due, Request
 from exporter.logs.digest.process import DigestError
 from exporter.logs.digest.render import markdown, page
 from exporter.logs.digest.request import StrategiesOn, WrongUse, asked
+from exporter.state import State, StateError
+from exporter.tasks.builtin.log_review import due_between, strategies_on
 from exporter.util.clock import Clock, SystemClock
 
 Format = Literal["md", "html", "json"]
+
+
+def digest(
+    path: Path,
+    *,
+    day: str | None,
+    since: str | None,
+    format: Format,  # noqa: A002 - as the option is called
+    keep: bool,
+) -> int:
+    """What the logs of a day, or of the time since, say; with what is due the day after."""
+
+    def call(config: Config) -> int:
+        clock = SystemClock()
+        calendars = Calendars(cache_folder(config), config.calendar_overrides, clock)
+
+        def due(start: float, end: float) -> tuple[Due, ...]:
+            try:
+                asyncio.run(calendars.load(config.exchanges))
+            except (CalendarError, OSError) as error:
+                complain(f"what is due tomorrow is not known: {error}")
+                return ()
+            return due_between(config, calendars.get, start, end)
+
+        def strategies(at: float) -> dict[str, dict[str, Any]]:
+            try:
+                kept = State.open(config.state, clock, writer=False).kept("strategy")
+            except StateError:  # no exporter has run here yet, or its file is not for us to read
+                return {}
+            return strategies_on(config, kept, at)
+
+        return main(
+            config, day=day, since=since, format=format, keep=keep, due=due,
+            strategies=strategies, clock=clock,
+        )  # fmt: skip
+
+    return with_config(path, call, tolerant=True)
 
 
 def main(

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from exporter.cli.with_config import with_config
 from exporter.config import Config
 from exporter.logs.files import files_of
 from exporter.logs.formatters import Readable
@@ -57,6 +58,26 @@ class Wanted:
             return True
         level = record.get("level")
         return level in LOG_LEVELS and LOG_LEVELS.index(level) >= LOG_LEVELS.index(self.level)
+
+
+def logs(
+    path: Path,
+    *,
+    task: str | None,
+    run: str | None,
+    level: str | None,
+    since: str | None,
+    follow: bool,
+    as_json: bool,
+) -> int:
+    """The log lines that somebody asks for."""
+
+    def call(config: Config) -> int:
+        return main(
+            config, task=task, run=run, level=level, since=since, follow=follow, as_json=as_json
+        )
+
+    return with_config(path, call, tolerant=True)
 
 
 def main(

@@ -20,6 +20,7 @@ import yaml
 from exporter.config import ConfigError, load
 from exporter.config import yaml12 as yaml_file
 from exporter.demo import stack
+from exporter.util.shipped import shipped
 
 FAULT_SECONDS = 90
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "sinks": 10079, "smtp": 10025}
@@ -27,7 +28,6 @@ KEPT = ("state", "tsdb", "alertmanager")
 """What the servers keep in the folder. Each show begins anew: what was missed while none was on
 is no part of its story."""
 QUICK = {"check_every": "2s", "silence": "20s", "settle": "6s"}
-ROOT = Path(__file__).parents[2]
 
 
 def prepare(folder: Path, config: Path, *, fault: bool, now: float) -> Path:
@@ -36,7 +36,7 @@ def prepare(folder: Path, config: Path, *, fault: bool, now: float) -> Path:
     for name in KEPT:
         shutil.rmtree(folder / name, ignore_errors=True)
     ports = stack.Ports(exporter=load(config).address[1], **PORTS)
-    stack.write(folder, ROOT, ports, stack.SHOW, folder / "state/token")
+    stack.write(folder, shipped(""), ports, stack.SHOW, folder / "state/token")
     ours = folder / "exporter.yml"
     ours.write_text(yaml.safe_dump(_config(config, folder, fault, now), sort_keys=False))
     load(ours)

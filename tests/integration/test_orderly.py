@@ -130,7 +130,7 @@ def test_a_new_file_is_taken_under_running_tasks_and_a_bad_one_is_not(house: Hou
     fails = next(line for line in text.splitlines() if "fails" in line)
     house.config.write_text(text.replace(fails, ""))
     taken = house.command("reload")
-    assert (taken.returncode, taken.stdout) == (0, "the new config was taken\n")
+    assert (taken.returncode, taken.stdout) == (0, "configuration reloaded\n")
     found = house.exporter.metrics()
     assert found[FAILED_RELOAD] == 1
     assert found[runs("tick")] >= before

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from exporter.config import load
-from exporter.demo.show import ROOT, prepare, taken
+from exporter.demo.show import prepare, taken
+from tests.alerting import ROOT
 
 
 def read(path: Path) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.calendars.loader import CalendarError, Calendars
-from exporter.cli import tasks as commands
+from exporter.cli import check as command
 from exporter.config import load
 from exporter.runtime import preflight as checking
 from tests.unit.clocks import ManualClock
@@ -42,8 +42,8 @@ def checked(
 ) -> tuple[int, list[str]]:
     """``check`` with real calendars that need no subprocess: exit code and lines."""
     monkeypatch.setattr(checking, "Calendars", lambda *_: Shelf())
-    monkeypatch.setattr(commands, "SystemClock", lambda: ManualClock(NOVEMBER))
-    code = commands.check(file)
+    monkeypatch.setattr(command, "SystemClock", lambda: ManualClock(NOVEMBER))
+    code = command.check(file)
     return code, capsys.readouterr().out.splitlines()
 
 
@@ -110,7 +110,7 @@ def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(
     """The exporter would not start with it, so check may not call the file well."""
     monkeypatch.setattr(Calendars, "load", _no_calendar)
     file = written(tmp_path, CONFIG)
-    assert commands.check(file) == 2
+    assert command.check(file) == 2
     assert capsys.readouterr().out.splitlines() == [
         f"{file}: feeds.f.exchange: the calendar of XNYS cannot be built",
         f"{file}: tasks.missing.exchange: the calendar of XNYS cannot be built",

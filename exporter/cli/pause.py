@@ -1,0 +1,35 @@
+"""``quant-exporter pause`` and ``resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from exporter.cli import client
+from exporter.cli.text_table import moment
+from exporter.cli.with_config import with_config
+from exporter.config import Config
+
+
+def pause(path: Path, task: str | None, *, duration: str | None, until: str | None) -> int:
+    """Pause one task, or all."""
+
+    def ask(config: Config) -> int:
+        body = {"task": task, **({"for": duration} if duration else {"until": until})}
+        answer = client.call(config, "POST", "/api/v1/pause", body)
+        zone = ZoneInfo(config.timezone)
+        print(f"{task or 'all tasks'}: paused until {moment(answer['until'], zone)}")
+        return 0
+
+    return with_config(path, ask, tolerant=True)
+
+
+def resume(path: Path, task: str | None) -> int:
+    """End the pause of one task, or of all."""
+
+    def ask(config: Config) -> int:
+        client.call(config, "POST", "/api/v1/resume", {"task": task})
+        print(f"{task or 'all tasks'}: no longer paused")
+        return 0
+
+    return with_config(path, ask, tolerant=True)

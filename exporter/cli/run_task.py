@@ -1,0 +1,43 @@
+"""``quant-exporter run-task``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from exporter.cli import client
+from exporter.cli.with_config import with_config
+from exporter.config import Config
+from exporter.util.units import format_duration
+
+
+def run_task(path: Path, name: str, *, wait: bool) -> int:
+    """Ask the running exporter to run a task now; its outcome is the exit code."""
+
+    def ask(config: Config) -> int:
+        run_id = client.call(config, "POST", f"/api/v1/tasks/{name}/run")["run_id"]
+        if not wait:
+            print(f"{name}: started as run {run_id}")
+            return 0
+        while True:
+            run = _run_of(config, name, run_id)
+            if run and run["outcome"]:
+                break
+            time.sleep(0.2)
+        took = format_duration(run["ended_at"] - run["started_at"])
+        print(f"{name}: {run['outcome']} after {took}" + _items(run["items"]))
+        if run["error"]:
+            print(run["error"])
+        return 0 if run["outcome"] == "success" else 1
+
+    return with_config(path, ask, tolerant=True)
+
+
+def _run_of(config: Config, name: str, run_id: str) -> dict[str, Any] | None:
+    answer = client.call(config, "GET", f"/api/v1/tasks/{name}/runs/{run_id}")
+    return answer if isinstance(answer, dict) else None
+
+
+def _items(items: float | None) -> str:
+    return "" if items is None else f", {items:g} items"

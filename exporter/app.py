@@ -1,4 +1,4 @@
-"""Builds every part, and starts and stops them. Alone in knowing everyone."""
+"""Starts and stops every part, and applies a new config to all of them."""
 
 from __future__ import annotations
 
@@ -11,44 +11,32 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from exporter import __version__
-from exporter.alerts.service import Desk
 from exporter.config import Config, ConfigError, load
 from exporter.config.paths import token_path
-from exporter.feeds import Feeds
 from exporter.logs.fetch_totals import FetchTotals
 from exporter.logs.setup import Logging
-from exporter.logs.tail.follow import Follower
 from exporter.metrics import Metrics, Sample
 from exporter.redaction.known_secrets import known_secrets
-from exporter.runner.runner import Runner
-from exporter.runtime import gc_tuning as interpreter
-from exporter.runtime import preflight as checking
+from exporter.runtime import gc_tuning, preflight
 from exporter.runtime.loop_lag import LoopWatch
 from exporter.runtime.reload import Reloading
 from exporter.runtime.sd_notify import Notifier
-from exporter.scheduling.scheduler import Scheduler
-from exporter.sources.base import Source
+from exporter.runtime.services import ExporterServices, Foundation, build, own_hosts
 from exporter.sources.registry import Supply, SupplyError
 from exporter.state import AlreadyRunning, State, StateError
-from exporter.strategies.tracker import Strategies
-from exporter.tasks.builtin.parts import Parts
-from exporter.tasks.services import TaskServices
 from exporter.util.clock import Clock, SystemClock
 from exporter.web.alert_pages import routes as alert_routes
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
-from exporter.web.guard import Guard
 from exporter.web.server import Server
 from exporter.web.status import routes as status_routes
 from exporter.web.status.build_view import ViewOf
 from exporter.web.status.detail_pages import Records
-from exporter.web.tasks_view import TasksView
 from exporter.web.token import TokenFile
 
 logger = logging.getLogger(__name__)
@@ -56,8 +44,8 @@ logger = logging.getLogger(__name__)
 STRATEGY_REFRESH = 10.0
 TOKEN_RETRY = 10.0
 KEY_EXPIRIES = 60.0
-LEAVE_SECONDS = 5.0
-"""Between the end of an orderly stop and that of the process, whatever still goes on in it."""
+EXIT_SECONDS = 5.0
+"""From the end of an orderly stop to the end of the process, whatever still hangs in it."""
 
 
 class StartError(Exception):
@@ -72,55 +60,50 @@ def run(path: Path) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - before there is a log
         return 2
     try:
-        return asyncio.run(_run_and_leave(App(path, config, SystemClock())))
+        return asyncio.run(_run_and_exit(App(path, config, SystemClock())))
     except StartError as error:
         print(f"quant-exporter cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1
 
 
-async def _run_and_leave(app: App) -> int:
+async def _run_and_exit(app: App) -> int:
     code = await app.run()
-    # All is closed. A coroutine that ignores its cancellation, or a thread that hangs in a disk,
-    # would keep the process from its end for ever.
-    leaving = threading.Timer(LEAVE_SECONDS, os._exit, [code])
-    leaving.daemon = True
-    leaving.start()
+    # Everything is closed. A coroutine that ignores its cancellation, or a thread that hangs on a
+    # disk, would keep the process alive forever.
+    exiting = threading.Timer(EXIT_SECONDS, os._exit, [code])
+    exiting.daemon = True
+    exiting.start()
     return code
 
 
 class App:
-    """One exporter."""
+    """One exporter: :meth:`run` is its whole life."""
 
     def __init__(self, path: Path, config: Config, clock: Clock) -> None:
         self.path, self.config, self.clock = path, config, clock
-        self.folder = path.parent.resolve()
         self.registry = CollectorRegistry()
-        self.metrics = Metrics(self.registry)
+        metrics = Metrics(self.registry)
         ProcessCollector(registry=self.registry)
-        self.notifier = Notifier(clock)
-        self.token_file = TokenFile(token_path(config))
-        self.supply = Supply(config, self.metrics, clock)
-        self.task_services = TaskServices(
-            self.supply.sources, self.supply.calendars, lambda: self.parts
+        self._notifier = Notifier(clock)
+        self._token_file = TokenFile(token_path(config))
+        self._totals = FetchTotals(metrics, clock)
+        self._base = Foundation(
+            clock,
+            metrics,
+            Logging(config.logs, config.timezone, clock, metrics),
+            Supply(config, metrics, clock),
+            config=lambda: self.config,
+            missing=lambda: self.missing,
+            folder=path.parent.resolve(),
         )
-        self.reloading = Reloading(path, clock, self.notifier, lambda: self.config, self._take)
+        self._services: ExporterServices | None = None
+        self._reloading = Reloading(
+            path, clock, self._notifier, lambda: self.config, self._apply_reload
+        )
         self.missing: str | None = "starting"
         self._stop = asyncio.Event()
-        for reader in (self._read, self.supply.samples, self.reloading.samples):
-            self.metrics.add_reader(reader)
-
-    @property
-    def sources(self) -> dict[str, Source]:
-        """Where bars come from, by name."""
-        return self.supply.sources
-
-    @property
-    def parts(self) -> Parts:
-        """The running parts, as the running config has them: what built-in tasks ask for."""
-        return Parts(
-            self.config, self.state, self.supply.calendars, self.sources, self.feeds,
-            self.strategies,
-        )  # fmt: skip
+        for reader in (self._read, self._base.supply.samples, self._reloading.samples):
+            metrics.add_reader(reader)
 
     # --- life
 
@@ -129,155 +112,134 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self.reloading.ask)
+        loop.add_signal_handler(signal.SIGHUP, self._reloading.ask)
         async with contextlib.AsyncExitStack() as stack:
-            started = await self._start_unless_stopped(stack)
-            if started:
-                interpreter.settle()
+            services = await self._start_unless_stopped(stack)
+            if services:
+                gc_tuning.settle()
             await self._stop.wait()
             self.missing = "stopping"
-            self.reloading.close("the exporter is stopping")
-            self.notifier.stopping()
+            self._reloading.close("the exporter is stopping")
+            self._notifier.stopping()
             logger.info("stopping; a second Ctrl-C does not wait", extra={"event": "stopping"})
-            if not started:
-                return 0
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self.runner.hurry)
+            if services:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    loop.add_signal_handler(number, services.runner.hurry)
         return 0
 
-    async def _start_unless_stopped(self, stack: contextlib.AsyncExitStack) -> bool:
+    async def _start_unless_stopped(
+        self, stack: contextlib.AsyncExitStack
+    ) -> ExporterServices | None:
         """Building calendars may take a minute: a signal does not wait for that."""
         stopping = asyncio.ensure_future(self._stop.wait())
-        async with self.reloading.lock:  # a reload that is asked for meanwhile comes after
+        async with self._reloading.lock:  # a reload that is requested meanwhile comes after
             starting = asyncio.ensure_future(self.start(stack))
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
                 starting.cancel()
                 await asyncio.wait({starting})
         stopping.cancel()
-        if not starting.cancelled():
-            starting.result()  # raises what the start did
-        return not starting.cancelled()
+        return None if starting.cancelled() else starting.result()  # raises what the start did
 
-    async def start(self, stack: contextlib.AsyncExitStack) -> None:
-        """Start every part; `stack` ends them in the reverse order. Raises :class:`StartError`."""
-        config = self.config
+    async def start(self, stack: contextlib.AsyncExitStack) -> ExporterServices:
+        """Start every part; `stack` ends them in reverse order. Raises :class:`StartError`."""
         self._start_logs(stack)
-        await self._open_state(stack)
-        token = self._token()
-        self.strategies = Strategies(self.state, self.clock, self.metrics)
-        self.follower = Follower(self.state, self.metrics)
-        self.feeds = Feeds(
-            self.state,
-            self.clock,
-            self.metrics,
-            self.sources.__getitem__,
-            self.supply.calendars.get,
-        )
-        self.runner = Runner(
-            self.state, self.metrics, self.clock, self.task_services,
-            mask=self.logging.mask.text, folder=self.folder,
-        )  # fmt: skip
-        self.scheduler = Scheduler(
-            self.state, self.runner, self.supply.calendars, self.clock, self.metrics
-        )
-        self.desk = Desk(self.state, self.metrics, self.clock, lambda: self.config)
-        stack.push_async_callback(self.desk.close)
-        await self._listen(stack, token)
-        stack.push_async_callback(self.supply.close)
+        state = await self._open_state(stack)
+        token = self._token_file.read_or_make()
+        self._base.logging.mask.add(token)
+        services = self._services = build(self._base, state, token)
+        stack.push_async_callback(services.desk.close)
+        address = await self._listen(services, stack)
+        stack.push_async_callback(services.supply.close)
         try:
-            await self.supply.take(config)
+            await services.supply.take(self.config)
         except SupplyError as error:
             raise StartError(str(error)) from error
-        self._apply(config)
-        await self.scheduler.apply(config)
-        await self.runner.recover()
-        self.follower.start()
-        stack.push_async_callback(self.follower.stop)
-        await self.feeds.start()
-        stack.push_async_callback(self.feeds.stop)
-        watchdog = asyncio.ensure_future(self.notifier.watchdog())
-        stack.callback(watchdog.cancel)  # it speaks while the stop waits, too
-        # Running tasks are waited for before anything that they use is closed.
-        stack.push_async_callback(lambda: self.runner.drain(self.config.stop_timeout))
-        await self.scheduler.start()
-        stack.push_async_callback(self.scheduler.stop)
-        self._start_background(stack)
-        self.reloading.taken()
+        self._apply(services, self.config)
+        await services.scheduler.apply(self.config)
+        await services.runner.recover()
+        await self._start_work(services, stack)
+        self._reloading.taken()
         self.missing = None
-        self.notifier.ready(f"{len(config.tasks)} tasks")
-        host, port = self.address
-        host = f"[{host}]" if ":" in host else host
-        logger.info(
-            "ready: page http://%s:%d/ and metrics http://%s:%d/metrics", host, port, host, port,
-            extra={"event": "ready", "tasks": len(config.tasks), "version": __version__},
-        )  # fmt: skip
+        self._say_ready(address)
+        return services
 
     def _start_logs(self, stack: contextlib.AsyncExitStack) -> None:
-        self.logging = Logging(self.config.logs, self.config.timezone, self.clock, self.metrics)
-        self.logging.mask.add_all(known_secrets(self.config, os.environ))
-        self.logging.start()
-        stack.callback(self.logging.stop)
-        self.totals = FetchTotals(self.metrics, self.clock)
-        stack.callback(self.totals.say)
+        logs = self._base.logging
+        logs.mask.add_all(known_secrets(self.config, os.environ))
+        logs.start()
+        stack.callback(logs.stop)
+        stack.callback(self._totals.say)
 
-    async def _open_state(self, stack: contextlib.AsyncExitStack) -> None:
+    async def _open_state(self, stack: contextlib.AsyncExitStack) -> State:
         try:
-            self.state = await asyncio.to_thread(State.open, self.config.state, self.clock)
+            state = await asyncio.to_thread(State.open, self.config.state, self.clock)
         except (AlreadyRunning, StateError) as error:
             raise StartError(str(error)) from error
-        stack.push_async_callback(self.state.close)
-        if self.state.trouble:
-            logger.error("%s", self.state.trouble, extra={"event": "state_unhealthy"})
+        stack.push_async_callback(state.close)
+        if state.trouble:
+            logger.error("%s", state.trouble, extra={"event": "state_unhealthy"})
+        return state
 
-    def _token(self) -> str:
-        token = self.token_file.read_or_make()
-        self.logging.mask.add(token)
-        return token
-
-    async def _listen(self, stack: contextlib.AsyncExitStack, token: str) -> None:
-        self.guard = Guard(token, _hosts(self.config))
-        self.tasks_view = TasksView(self.runner, self.scheduler, self.state, self.clock)
+    async def _listen(
+        self, services: ExporterServices, stack: contextlib.AsyncExitStack
+    ) -> tuple[str, int]:
         api = Api(
-            self.tasks_view,
-            self.strategies,
-            self.clock,
-            self.guard,
+            services.tasks_view, services.strategies, self.clock, services.guard,
             lambda: ZoneInfo(self.config.timezone),
-        )
+        )  # fmt: skip
         routes = [
             *api.routes(),
-            *status_routes(ViewOf(self)),
-            *Records(self).routes(),
+            *status_routes(ViewOf(services)),
+            *Records(services).routes(),
             *alert_routes(
-                self.desk.journal, self.desk.keeper, self.state, self.clock, self.guard.is_token
+                services.desk.journal, services.desk.keeper, services.state, self.clock,
+                services.guard.is_token,
             ),
-        ]
+        ]  # fmt: skip
         server = Server(
-            Exposition(self.registry), self.guard, lambda: self.missing, self.reloading.reload,
+            Exposition(self.registry), services.guard, services.missing, self._reloading.reload,
             routes,
         )  # fmt: skip
         host, port = self.config.address
         try:
-            self.address = await server.start(host, port)
+            address = await server.start(host, port)
         except OSError as error:
             raise StartError(
                 f"cannot listen on {self.config.listen}: {error.strerror or error}; "
                 "is another exporter running? Change `listen` or stop it"
             ) from error
         stack.push_async_callback(server.stop)
+        return address
 
-    def _start_background(self, stack: contextlib.AsyncExitStack) -> None:
-        watch = LoopWatch(self.metrics.gauge("quant_exporter_event_loop_lag_seconds"))
+    async def _start_work(
+        self, services: ExporterServices, stack: contextlib.AsyncExitStack
+    ) -> None:
+        services.follower.start()
+        stack.push_async_callback(services.follower.stop)
+        await services.feeds.start()
+        stack.push_async_callback(services.feeds.stop)
+        watchdog = asyncio.ensure_future(self._notifier.watchdog())
+        stack.callback(watchdog.cancel)  # it goes on while the stop waits
+        # Running tasks are waited for before anything that they use is closed.
+        stack.push_async_callback(lambda: services.runner.drain(self.config.stop_timeout))
+        await services.scheduler.start()
+        stack.push_async_callback(services.scheduler.stop)
+        self._start_background(services, stack)
+
+    def _start_background(
+        self, services: ExporterServices, stack: contextlib.AsyncExitStack
+    ) -> None:
+        lag = services.metrics.gauge("quant_exporter_event_loop_lag_seconds")
         work = [
             asyncio.ensure_future(coroutine)
             for coroutine in (
-                watch.run(),
-                self._every(STRATEGY_REFRESH, self.strategies.refresh),
-                self._every(TOKEN_RETRY, self.token_file.rescue),
-                self._every(KEY_EXPIRIES, self.supply.learn_expiries),
-                self.desk.run(),
-                self.totals.run(),
+                LoopWatch(lag).run(),
+                _every(STRATEGY_REFRESH, services.strategies.refresh),
+                _every(TOKEN_RETRY, self._token_file.rescue),
+                _every(KEY_EXPIRIES, services.supply.learn_expiries),
+                services.desk.run(),
+                self._totals.run(),
             )
         ]
 
@@ -288,47 +250,57 @@ class App:
 
         stack.push_async_callback(end)
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-        while True:
-            try:
-                await work()
-            except Exception:
-                logger.exception("background work failed", extra={"event": "background_failed"})
-            await asyncio.sleep(seconds)
+    def _say_ready(self, address: tuple[str, int]) -> None:
+        tasks = len(self.config.tasks)
+        self._notifier.ready(f"{tasks} tasks")
+        host, port = address
+        host = f"[{host}]" if ":" in host else host
+        logger.info(
+            "ready: page http://%s:%d/ and metrics http://%s:%d/metrics", host, port, host, port,
+            extra={"event": "ready", "tasks": tasks, "version": __version__},
+        )  # fmt: skip
 
-    async def _take(self, config: Config) -> None:
-        """Have all parts follow a new config. Raises :class:`SupplyError`; then none does."""
-        self.logging.mask.add_all(known_secrets(config, os.environ))
-        await self.supply.take(config)
-        self._apply(config)
-        await self.scheduler.apply(config)
-        await self.feeds.start()
+    # --- config
 
-    def _apply(self, config: Config) -> None:
+    async def _apply_reload(self, config: Config) -> None:
+        """Apply a new config to all parts. Raises :class:`SupplyError`; then to none."""
+        services = self._services
+        if services is None:
+            raise SupplyError("the exporter is starting; reload once it is ready")
+        services.logging.mask.add_all(known_secrets(config, os.environ))
+        await services.supply.take(config)
+        self._apply(services, config)
+        await services.scheduler.apply(config)
+        await services.feeds.start()
+
+    def _apply(self, services: ExporterServices, config: Config) -> None:
         self.config = config
-        self.logging.apply(config.logs, config.timezone)
-        calendars, now = self.supply.calendars, self.clock.now()
-        for note in checking.notes(config, self.folder, calendars, now):
+        services.logging.apply(config.logs, config.timezone)
+        calendars, now = services.supply.calendars, self.clock.now()
+        for note in preflight.notes(config, services.folder, calendars, now):
             logger.warning("%s: %s", note.place, note.text, extra={"event": "config_note"})
-        self.guard.apply(_hosts(config))
-        self.strategies.apply(config)
-        self.follower.apply(config.logs.follow)
-        self.feeds.apply(config)
-        self.runner.apply(config)
+        services.guard.apply(own_hosts(config))
+        services.strategies.apply(config)
+        services.follower.apply(config.logs.follow)
+        services.feeds.apply(config)
+        services.runner.apply(config)
         for label, names in (
             ("task", config.tasks), ("feed", config.feeds), ("strategy", config.strategies),
             ("source", config.sources),
         ):  # fmt: skip
-            self.metrics.keep_only(label, names)
+            services.metrics.keep_only(label, names)
 
     def _read(self) -> Iterator[Sample]:
         python = ".".join(str(part) for part in sys.version_info[:3])
         yield "quant_exporter_build_info", (__version__, python), 1.0
-        state: State | None = getattr(self, "state", None)
-        yield "quant_state_healthy", (), float(state is not None and state.steady)
+        services = self._services
+        yield "quant_state_healthy", (), float(services is not None and services.state.steady)
 
 
-def _hosts(config: Config) -> list[str]:
-    """The names under which we may be asked for, beside those of loopback."""
-    public = urlsplit(config.public_url).hostname
-    return [*config.allowed_hosts, *([public] if public else []), config.address[0]]
+async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("background work failed", extra={"event": "background_failed"})
+        await asyncio.sleep(seconds)

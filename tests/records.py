@@ -24,15 +24,18 @@ class Records:
 
     def __init__(self, folder: Path, clock: ManualClock, state: State) -> None:
         self.clock, self.state, self.folder = clock, state, folder
-        self.config = Config(
+        self._config = Config(
             state=folder / "state.db",
             logs=Logs(directory=folder / "log"),
             tasks={"signals": Task(command=("true",), schedule="every 5m")},
         )
 
+    def config(self) -> Config:
+        return self._config
+
     def log(self, run_id: str, *messages: str, level: str = "info") -> None:
         """Write lines of a run into today's file."""
-        folder = self.config.logs.directory
+        folder = self._config.logs.directory
         folder.mkdir(exist_ok=True)
         with (folder / "exporter-2026-11-24.jsonl").open("a") as file:
             for number, message in enumerate(messages):

@@ -86,10 +86,10 @@ class Day:
     async def live(self) -> None:
         """From morning to evening."""
         async with contextlib.AsyncExitStack() as stack:
-            await self.app.start(stack)
+            parts = self.services = await self.app.start(stack)
             # From here on nobody but the clock says what happens next.
-            await self.app.scheduler.stop()
-            await self.app.feeds.stop()
+            await parts.scheduler.stop()
+            await parts.feeds.stop()
             while self.clock.now() < END:
                 self.clock.advance(STEP_SECONDS)
                 await self._minute(self.clock.now())
@@ -98,15 +98,15 @@ class Day:
 
     async def _minute(self, now: float) -> None:
         await self._events(now)
-        await self.app.scheduler.sweep()
-        for state in self.app.feeds.feeds.values():
+        await self.services.scheduler.sweep()
+        for state in self.services.feeds.feeds.values():
             if state.next_poll(now) <= now:
-                await self.app.feeds.poll(state)
-        while self.app.runner.running:
+                await self.services.feeds.poll(state)
+        while self.services.runner.running:
             await asyncio.sleep(0.002)
 
     async def _events(self, now: float) -> None:
-        (simulator,) = self.app.supply.simulators.values()
+        (simulator,) = self.services.supply.simulators.values()
         if now == at(11):
             simulator.faults.add(
                 Fault(fault="rate_limit", retry_after=0, count=3).model_dump(exclude_none=True)
@@ -117,12 +117,14 @@ class Day:
             simulator.faults.add({"fault": "frozen"})
         if now % 3600 == 0:
             fallen = max(0.0, now - at(12)) / 3600 * 1500
-            await self.app.strategies.post_equity(
+            await self.services.strategies.post_equity(
                 "momentum_001", EquityPoint(now, 100_000.0 - fallen)
             )
         if now == at(15):
-            await self.app.strategies.post_fill("momentum_001", Fill("NVDA.US", "buy", now, 181.5))
-            await self.app.desk.journal.take("slack", NOTIFICATION)
+            await self.services.strategies.post_fill(
+                "momentum_001", Fill("NVDA.US", "buy", now, 181.5)
+            )
+            await self.services.desk.journal.take("slack", NOTIFICATION)
 
     def _scrape(self) -> None:
         """What Prometheus would have stored now, moved so that the day ends at the present."""

@@ -95,35 +95,35 @@ class Week:
     async def live(self) -> Counter[str]:
         """Until the end; how often each task ran well."""
         async with contextlib.AsyncExitStack() as stack:
-            await self.app.start(stack)
+            parts = self.services = await self.app.start(stack)
             # From here on nobody but the clock says what happens next.
-            await self.app.scheduler.stop()
-            await self.app.feeds.stop()
+            await parts.scheduler.stop()
+            await parts.feeds.stop()
             while self.clock.now() < self.end:
-                open_now = self.app.supply.calendars.get("XNYS").is_open(self.clock.now())
+                open_now = self.services.supply.calendars.get("XNYS").is_open(self.clock.now())
                 self.clock.advance(OPEN_STEP if open_now else CLOSED_STEP)
                 await self._minute(self.clock.now())
                 self._scrape()
-            runs = await self.app.state.runs(0.0, limit=100_000)
+            runs = await self.services.state.runs(0.0, limit=100_000)
             return Counter(run.task for run in runs if run.outcome == "success")
 
     async def _minute(self, now: float) -> None:
         if now % 86400 == 0:
             self.equity *= 1.002 if now % 172_800 == 0 else 0.995
             point = EquityPoint(now, self.equity)
-            await self.app.strategies.post_equity("momentum_001", point)
-        await self.app.scheduler.sweep()
-        for state in self.app.feeds.feeds.values():
+            await self.services.strategies.post_equity("momentum_001", point)
+        await self.services.scheduler.sweep()
+        for state in self.services.feeds.feeds.values():
             if state.next_poll(now) <= now:
-                await self.app.feeds.poll(state)
+                await self.services.feeds.poll(state)
         # Writes end before time goes on; five minutes in one go would be a disk that hangs.
         while self._busy():
             await asyncio.sleep(0.002)
 
     def _busy(self) -> bool:
-        app = self.app
-        under_way = app.scheduler._background or app.runner.running or app.state.open_runs()
-        return bool(under_way) or not app.state.healthy
+        parts = self.services
+        under_way = parts.scheduler._background or parts.runner.running or parts.state.open_runs()
+        return bool(under_way) or not parts.state.healthy
 
     def _scrape(self) -> None:
         for name, labels, value in self._samples():

@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -21,8 +21,8 @@ from exporter.config.paths import reports_folder
 from exporter.logs.digest.archive import load
 from exporter.logs.digest.render import headline, sections
 from exporter.logs.run_lines import lines_of_run, readable_lines
-from exporter.state import Run, State, StateError
-from exporter.util.clock import Clock
+from exporter.state import Run, StateError
+from exporter.web.status.page_parts import RecordParts
 from exporter.web.status.rows import run_row
 from exporter.web.status.templating import answer, fill
 
@@ -32,22 +32,11 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _T = TypeVar("_T")
 
 
-class House(Protocol):
-    """The parts that are read."""
-
-    @property
-    def config(self) -> Config: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def state(self) -> State: ...
-
-
 class Records:
     """The handlers."""
 
-    def __init__(self, house: House, patience: float = PATIENCE_SECONDS) -> None:
-        self._house, self._patience = house, patience
+    def __init__(self, parts: RecordParts, patience: float = PATIENCE_SECONDS) -> None:
+        self._parts, self._patience = parts, patience
         self._reading = asyncio.Semaphore(1)
 
     def routes(self) -> list[web.RouteDef]:
@@ -60,9 +49,9 @@ class Records:
 
     async def run(self, request: web.Request) -> web.Response:
         """One run and the lines that it logged."""
-        config, run_id = self._house.config, request.match_info["run_id"]
+        config, run_id = self._parts.config(), request.match_info["run_id"]
         try:
-            run = await self._house.state.run(run_id)
+            run = await self._parts.state.run(run_id)
         except StateError as error:
             return self._nothing(503, str(error))
         if run is None:
@@ -97,10 +86,10 @@ class Records:
         """A task's newest runs."""
         name = request.match_info["name"]
         try:
-            runs = await self._house.state.runs(0.0, name, MOST_RUNS)
+            runs = await self._parts.state.runs(0.0, name, MOST_RUNS)
         except StateError as error:
             return self._nothing(503, str(error))
-        if name not in self._house.config.tasks and not runs:
+        if name not in self._parts.config().tasks and not runs:
             return self._nothing(404, f"There is no task {name}.")
         rows = [run_row(run) for run in runs]
         return answer(self._fill("task.html", name=name, runs=rows, most=MOST_RUNS))
@@ -108,7 +97,7 @@ class Records:
     async def digest(self, request: web.Request) -> web.Response:
         """What a night's digest says."""
         day = request.match_info["day"]
-        folder = reports_folder(self._house.config)
+        folder = reports_folder(self._parts.config())
         if not _DAY.fullmatch(day):
             return self._nothing(404, "A digest's day is written 2026-11-24.")
         found, days = await self._apart(
@@ -132,7 +121,7 @@ class Records:
         return answer(self._fill("nothing.html", text=text), status)
 
     def _fill(self, template: str, **given: object) -> str:
-        now, zone = self._house.clock.now(), self._house.config.timezone
+        now, zone = self._parts.clock.now(), self._parts.config().timezone
         return fill(template, now, zone, root="../", version=__version__, **given)
 
 

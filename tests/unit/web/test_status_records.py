@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,14 @@ async def made(tmp_path: Path) -> AsyncIterator[Records]:
 @pytest.fixture
 async def client(made: Records) -> AsyncIterator[Client]:
     """A browser of them."""
+    async with browser(made) as running:
+        yield running
+
+
+@asynccontextmanager
+async def browser(made: Records, patience: float = 60.0) -> AsyncIterator[Client]:
     app = web.Application()
-    app.add_routes(pages.Records(made, patience=0.5).routes())
+    app.add_routes(pages.Records(made, patience=patience).routes())
     async with TestClient(TestServer(app)) as running:
         yield running
 
@@ -66,7 +73,7 @@ async def test_hostile_lines_stay_text(client: Client) -> None:
 
 async def test_lines_of_compressed_files_are_found(client: Client, made: Records) -> None:
     """A part that was closed and compressed since."""
-    path = made.config.logs.directory / "exporter-2026-11-24.jsonl"
+    path = made.config().logs.directory / "exporter-2026-11-24.jsonl"
     closed = path.with_name("exporter-2026-11-24.001.jsonl.gz")
     closed.write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
@@ -75,7 +82,7 @@ async def test_lines_of_compressed_files_are_found(client: Client, made: Records
 
 async def test_without_log_files_the_kept_end_is_shown(client: Client, made: Records) -> None:
     """Logs go after a week; what the state kept stays longer, and the page says so."""
-    (made.config.logs.directory / "exporter-2026-11-24.jsonl").unlink()
+    (made.config().logs.directory / "exporter-2026-11-24.jsonl").unlink()
     page = await read(client, "/runs/bad")
     assert "the last line" in page.text
     assert "The log files of that time are gone" in page.text
@@ -83,15 +90,18 @@ async def test_without_log_files_the_kept_end_is_shown(client: Client, made: Rec
 
 
 async def test_log_that_takes_too_long_is_not_waited_for(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    made: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page comes with what is known; the next reader waits its turn and no longer."""
     ended = threading.Event()
     monkeypatch.setattr(pages, "lines_of_run", lambda *_: ended.wait(20) and [])
-    try:
-        first, second = await asyncio.gather(read(client, "/runs/bad"), read(client, "/runs/bad"))
-    finally:
-        ended.set()
+    async with browser(made, patience=0.5) as client:
+        try:
+            first, second = await asyncio.gather(
+                read(client, "/runs/bad"), read(client, "/runs/bad")
+            )
+        finally:
+            ended.set()
     for page in (first, second):
         assert "takes too long" in page.text
         assert "the last line" in page.text

@@ -47,13 +47,13 @@ class Exporter:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Exporter]:
         async with contextlib.AsyncExitStack() as stack:
-            await self.app.start(stack)
-            await self.app.scheduler.stop()
-            self.look = ViewOf(self.app)
+            self.services = await self.app.start(stack)
+            await self.services.scheduler.stop()
+            self.look = ViewOf(self.services)
             yield self
 
     async def ran(self, run_id: str, task: str, at: float, outcome: str, **more: str) -> None:
-        await self.app.state.finish(
+        await self.services.state.finish(
             RunEnd(run_id, task, at, outcome, at, at + 2, **more)  # type: ignore[arg-type]
         )
 
@@ -99,7 +99,7 @@ async def test_week_grows_as_runs_end(exporter: Exporter) -> None:
 async def test_equity_that_cannot_be_read_is_said_at_its_strategy(exporter: Exporter) -> None:
     """It wants a look; one that never had equity waits."""
     for _ in range(200):  # read in a thread, at the exporter's own pace
-        if exporter.app.strategies.problems:
+        if exporter.services.strategies.problems:
             break
         await asyncio.sleep(0.01)
     view = await exporter.view()
@@ -114,8 +114,8 @@ async def test_equity_that_cannot_be_read_is_said_at_its_strategy(exporter: Expo
 
 async def test_page_comes_when_the_state_file_is_no_database(exporter: Exporter) -> None:
     """What memory holds is shown, and what is wrong is said."""
-    exporter.app.state.path = exporter.app.state.path.with_name("other.db")
-    exporter.app.state.path.write_bytes(b"no database at all, " * 500)
+    exporter.services.state.path = exporter.services.state.path.with_name("other.db")
+    exporter.services.state.path.write_bytes(b"no database at all, " * 500)
     view = await exporter.view()
     assert [task.name for task in view.tasks] == ["weekly", "busy"]
     assert "Last week's runs cannot be read" in "".join(view.troubles)

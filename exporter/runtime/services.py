@@ -1,0 +1,96 @@
+"""Every part of a running exporter, built once and handed on as one frozen object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from exporter.alerts.service import Desk
+from exporter.config import Config
+from exporter.feeds import Feeds
+from exporter.logs.setup import Logging
+from exporter.logs.tail.follow import Follower
+from exporter.metrics import Metrics
+from exporter.runner.runner import Runner
+from exporter.scheduling.scheduler import Scheduler
+from exporter.sources.registry import Supply
+from exporter.state import State
+from exporter.strategies.tracker import Strategies
+from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.services import TaskServices
+from exporter.util.clock import Clock
+from exporter.web.guard import Guard
+from exporter.web.tasks_view import TasksView
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """What needs neither the state nor the network, so it is there before anything is opened."""
+
+    clock: Clock
+    metrics: Metrics
+    logging: Logging
+    supply: Supply
+    config: Callable[[], Config]
+    """The config that runs now; a reload replaces it."""
+    missing: Callable[[], str | None]
+    """Why the exporter is not ready; None once it is."""
+    folder: Path
+    """Where commands start."""
+
+
+@dataclass(frozen=True)
+class ExporterServices(Foundation):
+    """Every part. A part that is not in it yet cannot be asked for."""
+
+    state: State
+    strategies: Strategies
+    follower: Follower
+    feeds: Feeds
+    runner: Runner
+    scheduler: Scheduler
+    desk: Desk
+    guard: Guard
+    tasks_view: TasksView
+
+
+def build(base: Foundation, state: State, token: str) -> ExporterServices:
+    """Make all parts; nothing is started. Call it on the running loop."""
+    clock, metrics, supply = base.clock, base.metrics, base.supply
+    strategies = Strategies(state, clock, metrics)
+    feeds = Feeds(state, clock, metrics, supply.sources.__getitem__, supply.calendars.get)
+
+    def parts() -> Parts:
+        return Parts(base.config(), state, supply.calendars, supply.sources, feeds, strategies)
+
+    runner = Runner(
+        state, metrics, clock, TaskServices(supply.sources, supply.calendars, parts),
+        mask=base.logging.mask.text, folder=base.folder,
+    )  # fmt: skip
+    scheduler = Scheduler(state, runner, supply.calendars, clock, metrics)
+    return ExporterServices(
+        clock,
+        metrics,
+        base.logging,
+        supply,
+        config=base.config,
+        missing=base.missing,
+        folder=base.folder,
+        state=state,
+        strategies=strategies,
+        follower=Follower(state, metrics),
+        feeds=feeds,
+        runner=runner,
+        scheduler=scheduler,
+        desk=Desk(state, metrics, clock, base.config),
+        guard=Guard(token, own_hosts(base.config())),
+        tasks_view=TasksView(runner, scheduler, state, clock),
+    )
+
+
+def own_hosts(config: Config) -> list[str]:
+    """The names under which the exporter may be asked for, besides those of loopback."""
+    public = urlsplit(config.public_url).hostname
+    return [*config.allowed_hosts, *([public] if public else []), config.address[0]]

@@ -1,0 +1,40 @@
+"""What the pages read of a running exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from exporter.config import Config
+from exporter.feeds import Feeds
+from exporter.sources.registry import Supply
+from exporter.state import State
+from exporter.strategies.tracker import Strategies
+from exporter.util.clock import Clock
+from exporter.web.tasks_view import TasksView
+
+
+class RecordParts(Protocol):
+    """For pages about what has happened."""
+
+    @property
+    def config(self) -> Callable[[], Config]: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def state(self) -> State: ...
+
+
+class PageParts(RecordParts, Protocol):
+    """For the status page, which shows how things are now too."""
+
+    @property
+    def missing(self) -> Callable[[], str | None]: ...
+    @property
+    def supply(self) -> Supply: ...
+    @property
+    def tasks_view(self) -> TasksView: ...
+    @property
+    def feeds(self) -> Feeds: ...
+    @property
+    def strategies(self) -> Strategies: ...

@@ -124,7 +124,7 @@ class App:
             logger.info("stopping; a second Ctrl-C does not wait", extra={"event": "stopping"})
             if services:
                 for number in (signal.SIGTERM, signal.SIGINT):
-                    loop.add_signal_handler(number, services.runner.hurry)
+                    loop.add_signal_handler(number, services.runner.stop_now)
         return 0
 
     async def _start_unless_stopped(

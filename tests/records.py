@@ -11,7 +11,8 @@ from pathlib import Path
 from exporter.config import Config, Logs, Task
 from exporter.logs.digest.archive import save
 from exporter.logs.digest.facts import AlertDay, Digest, ErrorGroup, TaskDay
-from exporter.state import Claim, RunEnd, State
+from exporter.state import Claim, State
+from tests.runs import ended
 from tests.unit.clocks import ManualClock
 from tests.views import HOSTILE, NOW
 
@@ -60,7 +61,7 @@ class Records:
         """One run from claim to end."""
         await self.state.claim(Claim(run_id, "signals", None, "manual", STARTED - 1))
         await self.state.finish(
-            RunEnd(
+            ended(
                 run_id, "signals", None, outcome,  # type: ignore[arg-type]
                 started_at=STARTED, ended_at=STARTED + 4, error=error, tail=tail, items=3,
             )

@@ -15,7 +15,7 @@ from exporter.config import Config, Task
 from exporter.config.entry_points import NotFoundError, find_kind
 from exporter.runner.coroutines import CANCEL_SECONDS, HELD_SECONDS, Loader, call
 from exporter.runner.worker.forkserver_client import SOCKET_VARIABLE, WorkerError, Workers
-from exporter.runner.worker.supervisor import Ended, run_process
+from exporter.runner.worker.supervisor import ProcessEnd, run_process
 from exporter.sources.base import SourceError
 from exporter.tasks.context import About, Context, Permanent, Services
 from exporter.tasks.outcome import Outcome, of_exception
@@ -42,7 +42,7 @@ class Attempts:
         """Set: whatever still runs is ended."""
         self.interrupt = asyncio.Event()
         """Set: what may be interrupted is ended."""
-        self.deaf: dict[str, asyncio.Task[Outcome]] = {}
+        self.uncancellable: dict[str, asyncio.Task[Outcome]] = {}
         """Coroutines, by task, that went on after they were cancelled."""
         self._clock, self._services, self._folder = clock, services, folder
         self._on_lost = on_lost
@@ -107,8 +107,8 @@ class Attempts:
         finally:
             stopping.cancel()
         if not running.done():
-            self.deaf[about.task] = running
-            running.add_done_callback(lambda _: self.deaf.pop(about.task, None))
+            self.uncancellable[about.task] = running
+            running.add_done_callback(lambda _: self.uncancellable.pop(about.task, None))
             log.error(
                 "the coroutine goes on although it was cancelled; the task starts no other run "
                 "until it ends",
@@ -190,24 +190,24 @@ def _timeout(limit: float) -> Outcome:
     return Outcome("timeout", f"did not end within {format_duration(limit)}", retryable=True)
 
 
-def _of_process(ended: Ended, limit: float, *, is_command: bool) -> Outcome:
+def _of_process(ended: ProcessEnd, limit: float, *, is_command: bool) -> Outcome:
     """What became of a process: what it reported counts if it came in time."""
     match ended:
-        case Ended(how="stopped"):
+        case ProcessEnd(how="stopped"):
             outcome = _stopped()
-        case Ended(how="timeout"):
+        case ProcessEnd(how="timeout"):
             outcome = _timeout(limit)
-        case Ended(report=Outcome() as report):
+        case ProcessEnd(report=Outcome() as report):
             outcome = report
-        case Ended(status=None):
+        case ProcessEnd(status=None):
             outcome = _error("the helper that starts processes died")
-        case Ended(status=int(status)) if status < 0:
+        case ProcessEnd(status=int(status)) if status < 0:
             outcome = _error(f"was ended by {_signal_name(-status)}")
-        case Ended(status=status) if not is_command:
+        case ProcessEnd(status=status) if not is_command:
             outcome = _error(f"the process ended (exit code {status}) before the function returned")
-        case Ended(status=0):
+        case ProcessEnd(status=0):
             outcome = Outcome("success")
-        case Ended(status=status, tail=tail):
+        case ProcessEnd(status=status, tail=tail):
             last = tail.rstrip().rpartition("\n")[2]
             outcome = _error(f"exit code {status}" + (f": {last}" if last else ""))
     return outcome

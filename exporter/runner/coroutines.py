@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import inspect
 import logging
 import sys
 import threading
@@ -13,8 +12,8 @@ from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from exporter.runner.loop_guard import HeldLoopError, watch
-from exporter.tasks.context import Context
+from exporter.runner.loop_guard import BlockedLoopError, watch
+from exporter.tasks.context import Context, takes_context
 from exporter.tasks.outcome import Outcome, of_exception, of_return, trace
 
 log = logging.getLogger(__name__)
@@ -142,9 +141,9 @@ async def call(
     watch.start()
     began = time.perf_counter()
     try:
-        coroutine = function(context) if _takes_context(function) else function()
+        coroutine = function(context) if takes_context(function) else function()
         return of_return(await _Timed(coroutine, held, limit_seconds))
-    except HeldLoopError as error:
+    except BlockedLoopError as error:
         took = time.perf_counter() - began
         late = took >= limit_seconds
         return Outcome(
@@ -161,9 +160,3 @@ async def call(
         return Outcome("error", "cancelled itself", retryable=True)
     except BaseException as error:  # noqa: BLE001  sys.exit() in a task must not end the daemon
         return of_exception(error)
-
-
-def _takes_context(function: Callable[..., object]) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.kind in kinds for p in parameters)

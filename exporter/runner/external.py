@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from exporter.config import Task
 from exporter.redaction.truncate import ahead
-from exporter.runner.results import RunningRun, RunResult, Store
+from exporter.runner.results import RunningRun, Store
 from exporter.state import Claim, Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
 from exporter.util.clock import Clock
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 class _Close(Protocol):
     def __call__(
-        self, run: RunningRun, outcome: Outcome, *, attempts: int
-    ) -> Awaitable[RunResult]: ...
+        self, run: RunningRun, outcome: Outcome, /, *, attempts: int
+    ) -> Awaitable[Run]: ...
 
 
 class External:

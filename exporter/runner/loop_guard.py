@@ -18,7 +18,7 @@ _LOOK_SECONDS = 0.25
 _SIGNAL = signal.SIGRTMIN + 5  # nobody else's: SIGALRM is used by libraries
 
 
-class HeldLoopError(BaseException):
+class BlockedLoopError(BaseException):
     """No :class:`Exception`, so that a task's own ``except Exception`` does not swallow it."""
 
 
@@ -58,7 +58,7 @@ class _Watch:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._over():  # else it has let go meanwhile
-            raise HeldLoopError
+            raise BlockedLoopError
 
 
 watch = _Watch()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from exporter.metrics import Metrics
 from exporter.redaction.truncate import head
-from exporter.runner.results import RunningRun, RunResult, Store
-from exporter.state import Run, RunEnd, StateError
+from exporter.runner.results import RunningRun, Store
+from exporter.state import Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
 from exporter.util.clock import Clock, iso
 from exporter.util.nan import nan_to_none
@@ -31,27 +31,24 @@ class Recorder:
         """The runs that ended last, by id, whether or not the disk took them."""
         self._state, self._metrics, self._clock, self._mask = state, metrics, clock, mask
 
-    async def __call__(self, run: RunningRun, outcome: Outcome, *, attempts: int) -> RunResult:
+    async def __call__(self, running: RunningRun, outcome: Outcome, *, attempts: int) -> Run:
         """Record how the run ended. A state that cannot be written is said, not raised."""
-        duration = max(0.0, self._clock.monotonic() - run.began)
-        result = RunResult(
-            run.run_id,
-            run.task,
-            run.slot,
-            outcome.kind,
-            run.started_at,
-            self._clock.now(),
-            attempts,
-            outcome.items,
-            _utf8(head(outcome.error, ERROR_CHARS, self._mask)) if outcome.error else None,
-            _utf8(self._mask(outcome.tail)),
+        duration = max(0.0, self._clock.monotonic() - running.began)
+        run = replace(
+            running.to_run(),
+            outcome=outcome.kind,
+            ended_at=self._clock.now(),
+            attempts=attempts,
+            items=nan_to_none(outcome.items),
+            error=_utf8(head(outcome.error, ERROR_CHARS, self._mask)) if outcome.error else None,
+            tail=_utf8(self._mask(outcome.tail)) or None,
         )
         if run.task in self.known:
-            self._count(result, duration)
-        self._remember(run, result)
-        _log_end(result, duration)
+            self._count(run, duration)
+        self._remember(run)
+        _log_end(run, duration)
         try:
-            await self._write(run, result, duration)
+            await self._write(run, duration)
         except StateError as error:
             log.error(
                 "the outcome of %s is not on disk: %s",
@@ -59,61 +56,34 @@ class Recorder:
                 error,
                 extra={"event": "run_not_recorded", "task": run.task, "run_id": run.run_id},
             )
-        return result
+        return run
 
-    def _remember(self, run: RunningRun, result: RunResult) -> None:
-        self.newest[run.run_id] = Run(
-            run.run_id,
-            run.task,
-            run.slot,
-            run.trigger,
-            run.started_at,
-            outcome=result.outcome,
-            started_at=result.started_at,
-            ended_at=result.ended_at,
-            attempts=result.attempts,
-            items=nan_to_none(result.items),
-            error=result.error,
-            tail=result.tail or None,
-        )
+    def _remember(self, run: Run) -> None:
+        self.newest[run.run_id] = run
         while len(self.newest) > _REMEMBERED:
             del self.newest[next(iter(self.newest))]
 
-    def _count(self, result: RunResult, duration: float) -> None:
-        task = result.task
-        self._metrics.counter("quant_task_runs_total").labels(task).inc()
-        if result.outcome != "success":
-            self._metrics.counter("quant_task_failures_total").labels(task, result.outcome).inc()
-        if result.outcome != "crashed":  # how long that took, nobody knows
-            self._metrics.histogram("quant_task_duration_seconds").labels(task).observe(duration)
+    def _count(self, run: Run, duration: float) -> None:
+        self._metrics.counter("quant_task_runs_total").labels(run.task).inc()
+        if run.outcome != "success":
+            self._metrics.counter("quant_task_failures_total").labels(run.task, run.outcome).inc()
+        if run.outcome != "crashed":  # nobody knows how long that took
+            histogram = self._metrics.histogram("quant_task_duration_seconds")
+            histogram.labels(run.task).observe(duration)
 
-    async def _write(self, run: RunningRun, result: RunResult, duration: float) -> None:
-        items = nan_to_none(result.items)
-        end = RunEnd(
-            result.run_id,
-            result.task,
-            result.slot,
-            result.outcome,
-            result.started_at,
-            result.ended_at,
-            result.attempts,
-            items,
-            result.error,
-            result.tail or None,
-            run.trigger,
-        )
-        await self._state.finish(end)
+    async def _write(self, run: Run, duration: float) -> None:
+        await self._state.finish(run)
         fields = {
-            "run_id": result.run_id,
-            "task": result.task,
-            "slot": result.slot,
+            "run_id": run.run_id,
+            "task": run.task,
+            "slot": run.slot,
             "trigger": run.trigger,
-            "outcome": result.outcome,
-            "items": items,
+            "outcome": run.outcome,
+            "items": run.items,
             "duration_seconds": round(duration, 3),
-            "error": result.error,
+            "error": run.error,
         }
-        await self._state.journal("run", result.ended_at, fields)
+        await self._state.journal("run", run.ended_at or self._clock.now(), fields)
 
 
 def _utf8(text: str) -> str:
@@ -126,28 +96,28 @@ def slot_field(slot: float | None) -> dict[str, str]:
     return {} if slot is None else {"slot": iso(slot)}
 
 
-def _log_end(result: RunResult, duration: float) -> None:
+def _log_end(run: Run, duration: float) -> None:
     extra = {
         "event": "run_ended",
-        "task": result.task,
-        "run_id": result.run_id,
-        "outcome": result.outcome,
+        "task": run.task,
+        "run_id": run.run_id,
+        "outcome": run.outcome,
         "duration_seconds": round(duration, 3),
-        "attempts": result.attempts,
-        **slot_field(result.slot),
+        "attempts": run.attempts,
+        **slot_field(run.slot),
     }
-    if not math.isnan(result.items):
-        extra["items"] = result.items
-    if result.outcome == "success":
+    if run.items is not None:
+        extra["items"] = run.items
+    if run.outcome == "success":
         log.info("ended well after %.1f s", duration, extra=extra)
     else:
-        if result.error:
-            extra["error_message"] = result.error
+        if run.error:
+            extra["error_message"] = run.error
         log.error(
             "ended with %s after %.1f s: %s%s",
-            result.outcome,
+            run.outcome,
             duration,
-            result.error,
-            f"\n{result.tail}" if result.tail else "",
+            run.error,
+            f"\n{run.tail}" if run.tail else "",
             extra=extra,
         )

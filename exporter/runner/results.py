@@ -1,13 +1,16 @@
-"""What others see of a run. Every moment is Unix seconds in UTC."""
+"""What others see of a run. Every moment is Unix seconds in UTC.
+
+A run is asked for by a :class:`~exporter.state.Claim`, is a :class:`RunningRun` while it is under
+way, and a :class:`~exporter.state.Run` for everyone who reads about it.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-from exporter.state import JSON, Claim, Outcome, Run, RunEnd, TaskState, Trigger
+from exporter.state import JSON, Claim, Run, TaskState, Trigger
 from exporter.util.clock import Clock
 
 
@@ -23,7 +26,7 @@ class Store(Protocol):
 
     async def advance(self, task: str, cursor: float) -> None: ...
 
-    async def finish(self, end: RunEnd) -> None: ...
+    async def finish(self, end: Run) -> None: ...
 
     async def reopen(self, run_id: str) -> bool: ...
 
@@ -44,34 +47,25 @@ class RunningRun:
     trigger: Trigger
     started_at: float
     began: float
-    """The same moment on the clock that never goes back, for the duration."""
+    """The same moment on the monotonic clock, for the duration."""
     attempt: int = 1
 
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """A run that ended. ``items`` is NaN when the task did not say."""
-
-    run_id: str
-    task: str
-    slot: float | None
-    outcome: Outcome
-    started_at: float
-    ended_at: float
-    attempts: int = 1
-    items: float = math.nan
-    error: str | None = None
-    tail: str = field(default="", repr=False)
+    def to_run(self) -> Run:
+        """The run as it is now: without an outcome."""
+        return Run(
+            self.run_id, self.task, self.slot, self.trigger, self.started_at,
+            started_at=self.started_at, attempts=self.attempt,
+        )  # fmt: skip
 
 
 def running_of(run: Run, clock: Clock) -> RunningRun:
     """A run that state holds open, as one under way; it began when it was first started."""
-    triggers: dict[str, Trigger] = {t: t for t in ("schedule", "catch_up", "manual", "rerun")}
+    started_at = run.started_at or run.claimed_at
     return RunningRun(
         run.run_id,
         run.task,
         run.slot,
-        triggers.get(run.trigger, "manual"),
-        run.started_at or run.claimed_at,
-        clock.monotonic() - max(0.0, clock.now() - (run.started_at or run.claimed_at)),
+        run.trigger,
+        started_at,
+        clock.monotonic() - max(0.0, clock.now() - started_at),
     )

@@ -17,7 +17,7 @@ from exporter.redaction.truncate import head
 from exporter.runner.attempts import STOPPED, Attempts
 from exporter.runner.external import External
 from exporter.runner.recorder import Recorder, slot_field
-from exporter.runner.results import BusyError, RunningRun, RunResult, Store, running_of
+from exporter.runner.results import BusyError, RunningRun, Store, running_of
 from exporter.runner.samples import create_series, samples
 from exporter.state import Claim, Run, StateError, Trigger
 from exporter.tasks.context import About, Services
@@ -53,7 +53,7 @@ class Runner:
         self._attempts = Attempts(clock, services, folder or Path.cwd(), lost.inc)
         self._external = External(state, clock, self._new_id, self._record)
         self._running: dict[str, RunningRun] = {}
-        self._jobs: set[asyncio.Task[RunResult | None]] = set()
+        self._jobs: set[asyncio.Task[Run | None]] = set()
         self._draining = asyncio.Event()
         metrics.add_reader(lambda: samples(self.tasks, state.tasks, self.running))
 
@@ -66,10 +66,7 @@ class Runner:
         """A run under way or just ended, also when no disk knows of it; None for older ones."""
         for run in self.running.values():
             if run.run_id == run_id:
-                return Run(
-                    run_id, run.task, run.slot, run.trigger, run.started_at,
-                    started_at=run.started_at, attempts=run.attempt,
-                )  # fmt: skip
+                return run.to_run()
         return self._record.newest.get(run_id)
 
     @property
@@ -87,9 +84,7 @@ class Runner:
             self._attempts.workers.start()
         create_series(self._metrics, self.tasks)
 
-    def submit(
-        self, task: str, slot: float | None, trigger: Trigger
-    ) -> asyncio.Task[RunResult | None]:
+    def submit(self, task: str, slot: float | None, trigger: Trigger) -> asyncio.Task[Run | None]:
         """Claim the slot, run the task, record the outcome. The result is None when it did not run:
         it overlaps, the slot is claimed already, or no claim would be durable. Raises KeyError."""
         return self._begin(Claim(self._new_id(), task, slot, trigger, self._clock.now()))
@@ -139,8 +134,8 @@ class Runner:
             raise KeyError(task)
         await self._external.ping(task, kind, items, message)
 
-    def hurry(self) -> None:
-        """Do not wait any longer for what runs: end it now, whatever it is."""
+    def stop_now(self) -> None:
+        """End whatever still runs, without waiting for it."""
         self._draining.set()
         self._attempts.interrupt.set()
         self._attempts.stop.set()
@@ -179,7 +174,7 @@ class Runner:
 
     # --- one run
 
-    def _begin(self, claim: Claim) -> asyncio.Task[RunResult | None]:
+    def _begin(self, claim: Claim) -> asyncio.Task[Run | None]:
         task = self.tasks[claim.task]
         why = "it runs elsewhere" if task.kind == "external" else self._why_not(claim.task)
         if why:
@@ -187,7 +182,7 @@ class Runner:
         run = self._open(claim)
         return self._keep(asyncio.create_task(self._claimed_run(claim, run, task)))
 
-    def _keep(self, job: asyncio.Task[RunResult | None]) -> asyncio.Task[RunResult | None]:
+    def _keep(self, job: asyncio.Task[Run | None]) -> asyncio.Task[Run | None]:
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
@@ -205,12 +200,12 @@ class Runner:
             return "the exporter is stopping"
         if task in self._running:
             return f"{task} is running already"
-        if task in self._attempts.deaf:
+        if task in self._attempts.uncancellable:
             return f"an earlier run of {task} ignores that it was cancelled"
         return None
 
     async def _left_out(self, claim: Claim, why: str) -> None:
-        overlap = claim.task in self._running or claim.task in self._attempts.deaf
+        overlap = claim.task in self._running or claim.task in self._attempts.uncancellable
         log.log(
             logging.WARNING if overlap else logging.INFO,
             "%s is not started: %s",
@@ -233,7 +228,7 @@ class Runner:
                 return True
             raise
 
-    async def _claimed_run(self, claim: Claim, run: RunningRun, task: Task) -> RunResult | None:
+    async def _claimed_run(self, claim: Claim, run: RunningRun, task: Task) -> Run | None:
         try:
             mine = await self._claim(claim)
         except StateError as error:
@@ -257,7 +252,7 @@ class Runner:
             return None
         return await self._run(run, task)
 
-    async def _run(self, run: RunningRun, task: Task) -> RunResult:
+    async def _run(self, run: RunningRun, task: Task) -> Run:
         with fields(task=run.task, run_id=run.run_id):
             log.info(
                 "started",
@@ -281,7 +276,7 @@ class Runner:
             retry = run.attempt - 1
             if outcome.kind == "success" or not outcome.retryable or retry >= task.retries:
                 return outcome
-            if run.task in self._attempts.deaf:
+            if run.task in self._attempts.uncancellable:
                 return outcome
             cap = backoff_cap(task.backoff, retry)
             pause = self._rng.uniform(cap / 2, cap)

@@ -62,42 +62,24 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnd:
-    """How a run ended."""
-
-    run_id: str
-    task: str
-    slot: float | None
-    outcome: Outcome
-    started_at: float
-    ended_at: float
-    attempts: int = 1
-    items: float | None = None
-    error: str | None = None
-    tail: str | None = None
-    """The last lines of what it wrote."""
-    trigger: Trigger = "schedule"
-    """Used only for a run that has no claim (state was not durable when it began)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     """A run as it stands in the file: open as long as it has no outcome."""
 
     run_id: str
     task: str
     slot: float | None
-    trigger: str
+    trigger: Trigger
     claimed_at: float
     reopened: int = 0
     """How often it was started again after a crash."""
-    outcome: str | None = None
+    outcome: Outcome | None = None
     started_at: float | None = None
     ended_at: float | None = None
     attempts: int = 0
     items: float | None = None
     error: str | None = None
     tail: str | None = None
+    """The last lines of what it wrote."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from exporter.state.models import JSON, Claim, Run, RunEnd, TaskState
+from exporter.state.models import JSON, Claim, Run, TaskState
 
 _T = TypeVar("_T")
 
@@ -114,7 +114,7 @@ def lower(contents: Contents, name: str, now: float) -> Contents:
     )
 
 
-def finish(contents: Contents, end: RunEnd) -> Contents:
+def finish(contents: Contents, end: Run) -> Contents:
     """The run is closed; its task knows how it went."""
     task = contents.tasks.get(end.task, TaskState())
     task = replace(task, last_start=later(task.last_start, end.started_at))

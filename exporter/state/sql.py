@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, fields
 from typing import Any
 
-from exporter.state.models import Claim, Run, RunEnd, StateError, TaskState
+from exporter.state.models import Claim, Run, StateError, TaskState
 from exporter.state.snapshot import Contents, Kept
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def reopen(run_id: str) -> Row:
     )
 
 
-def finish(end: RunEnd) -> Row:
+def finish(end: Run) -> Row:
     """Closes the run; one that has no claim gets its row now."""
     closed = (
         "outcome = excluded.outcome, started_at = excluded.started_at, "
@@ -135,7 +135,7 @@ def finish(end: RunEnd) -> Row:
         f"ON CONFLICT (run_id) DO UPDATE SET {closed} "
         f"ON CONFLICT (task, slot) DO UPDATE SET {closed}",
         (
-            end.run_id, end.task, end.slot, end.trigger, end.started_at, end.outcome,
+            end.run_id, end.task, end.slot, end.trigger, end.claimed_at, end.outcome,
             end.started_at, end.ended_at, end.attempts, number(end.items),
             _text(end.error), _text(end.tail),
         ),

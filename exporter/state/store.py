@@ -21,7 +21,6 @@ from exporter.state.models import (
     Claim,
     JournalRow,
     Run,
-    RunEnd,
     StateError,
     Tally,
     TaskState,
@@ -231,7 +230,7 @@ class State:
         """The clock was set back: the task's cursor and cover come down to `now`."""
         await self._do(lambda old: contents.lower(old, task, now))
 
-    async def finish(self, end: RunEnd) -> None:
+    async def finish(self, end: Run) -> None:
         """Close a run and update its task, in one transaction."""
         end = replace(end, items=rows.number(end.items))
         await self._do(lambda old: contents.finish(old, end), [rows.finish(end)])

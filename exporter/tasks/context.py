@@ -7,6 +7,7 @@ a source holds for all tasks together.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,16 @@ class About:
     attempt: int
     params: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
+
+
+def takes_context(function: Callable[..., object]) -> bool:
+    """Whether it has a parameter that must or may be given by position."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(p.kind in kinds for p in parameters)
 
 
 class _Base:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.state import AlreadyRunning, Claim, RunEnd, State, StateError, database
+from exporter.state import AlreadyRunning, Claim, State, StateError, database
 from exporter.util.clock import SystemClock
+from tests.runs import ended
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,7 @@ CLAIMER = """
     import asyncio, os, sys
     from pathlib import Path
     from exporter.util.clock import SystemClock
-    from exporter.state import Claim, RunEnd, State
+    from exporter.state import Claim, Run, State
 
     async def main():
         state = State.open(Path(sys.argv[1]), SystemClock())
@@ -37,7 +38,10 @@ CLAIMER = """
             if await state.claim(Claim(run_id, "scan", float(slot), "schedule", float(slot))):
                 os.write(1, f"{slot}\\n".encode())
                 await state.finish(
-                    RunEnd(run_id, "scan", float(slot), "success", float(slot), float(slot))
+                    Run(
+                        run_id, "scan", float(slot), "schedule", float(slot), outcome="success",
+                        started_at=float(slot), ended_at=float(slot),
+                    )
                 )
         first = int(sys.argv[2])
         for start in range(first, first + 100_000, 7):
@@ -174,7 +178,7 @@ async def test_a_full_disk_is_said_and_healed_from(small_disk):
     assert "is full; free some space" in state.trouble
     with pytest.raises(StateError, match="full"):
         await state.claim(Claim("r2", "scan", T + 60, "schedule", T + 60))
-    await state.finish(RunEnd("r1", "scan", T, "success", T, T + 5))
+    await state.finish(ended("r1", "scan", T, "success", T, T + 5))
     assert state.tasks["scan"].last_success == T + 5
     filler.unlink()
     await state.probe()

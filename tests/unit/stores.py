@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from exporter.state import Claim, Run, RunEnd, StateError, TaskState
+from exporter.state import Claim, Run, StateError, TaskState
 
 
 class MemoryStore:
@@ -15,7 +15,7 @@ class MemoryStore:
         self.tasks: dict[str, TaskState] = {}
         self.claims: list[Claim] = []
         self.open: dict[str, Run] = {}
-        self.ends: list[RunEnd] = []
+        self.ends: list[Run] = []
         self.rows: list[tuple[str, float, dict[str, Any]]] = []
         self.advanced: list[tuple[str, float]] = []
         self.durable = True
@@ -36,7 +36,7 @@ class MemoryStore:
     async def advance(self, task: str, cursor: float) -> None:
         self.advanced.append((task, cursor))
 
-    async def finish(self, end: RunEnd) -> None:
+    async def finish(self, end: Run) -> None:
         self.open.pop(end.run_id, None)
         self.ends.append(end)
         known = self.tasks.get(end.task, TaskState())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import importlib
-import inspect
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from typing import Any
 
 from exporter.runner.worker.log_relay import RecordSender
 from exporter.runner.worker.process_tree import adopt_orphans
-from exporter.tasks.context import About, BlockingContext, Permanent
+from exporter.tasks.context import About, BlockingContext, Permanent, takes_context
 from exporter.tasks.outcome import Outcome, of_exception, of_return
 from exporter.util.clock import SystemClock
 
@@ -31,7 +30,7 @@ class Stopped(BaseException):
     """Raised by SIGTERM, so that the user's ``finally`` blocks run."""
 
 
-class RefusedError(Exception):
+class FetchFailedError(Exception):
     """The daemon could not answer a call; says whether asking again may help."""
 
     def __init__(self, message: str, retryable: bool, retry_after: float | None) -> None:
@@ -85,7 +84,7 @@ class _Line:
                 code=answer["code"],
             )
         if "error" in answer:
-            raise RefusedError(answer["error"], answer["retryable"], answer["retry_after"])
+            raise FetchFailedError(answer["error"], answer["retryable"], answer["retry_after"])
         return answer["result"]
 
 
@@ -144,7 +143,7 @@ def _call(job: dict[str, Any], line: _Line) -> Outcome:
     module, _, name = job["run"].partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-        if _takes_context(function):
+        if takes_context(function):
             value = function(BlockingContext(about, SystemClock(), line.call))
         else:
             value = function()
@@ -157,13 +156,3 @@ def _call(job: dict[str, Any], line: _Line) -> Outcome:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # the user may have closed it
         sys.stdout.flush()
     return outcome
-
-
-def _takes_context(function: Any) -> bool:
-    """Whether it has a parameter that must or may be given by place."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.kind in kinds for p in parameters)

@@ -34,7 +34,7 @@ Answer = Callable[[str, list[Any]], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProcessEnd:
     """How the process ended, and what it said before."""
 
     how: Literal["itself", "timeout", "stopped"]
@@ -144,7 +144,7 @@ async def run_process(
     stop: asyncio.Event,
     answer: Answer,
     on_lost: Callable[[int], None],
-) -> Ended:
+) -> ProcessEnd:
     """Run one job in a process and wait for its end; nothing of it is alive afterwards.
 
     `on_lost` hears how many log records it dropped because it logged too much too fast.
@@ -193,7 +193,7 @@ async def run_process(
                 talk.lost,
                 extra={"event": "run_log_flood", "count": talk.lost},
             )
-    return Ended(how, process.status, talk.report, output.text())
+    return ProcessEnd(how, process.status, talk.report, output.text())
 
 
 async def _watch(

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from exporter.state import AlreadyRunning, Claim, RunEnd, State, StateError, Tally, TaskState
+from exporter.state import AlreadyRunning, Claim, Run, State, StateError, Tally, TaskState
+from tests.runs import ended
 from tests.unit.clocks import ManualClock
 
 T = 1_790_000_000.0
@@ -18,9 +19,9 @@ def claim(number: int = 1, *, task: str = "scan", slot: float | None = T) -> Cla
     return Claim(f"run-{number}", task, slot, "schedule", T)
 
 
-def end(number: int = 1, outcome: str = "success", at: float = T + 5, **more) -> RunEnd:
+def end(number: int = 1, outcome: str = "success", at: float = T + 5, **more) -> Run:
     values = {"slot": T, "started_at": T, "ended_at": at, **more}
-    return RunEnd(f"run-{number}", "scan", outcome=outcome, **values)
+    return ended(f"run-{number}", "scan", outcome=outcome, **values)
 
 
 @pytest.fixture
@@ -361,10 +362,10 @@ async def test_the_file_can_be_looked_at_with_sqlite(state, path):
 
 async def test_newest_runs_of_each_task_are_found_among_those_of_busier_ones(state):
     """Slots and runs by hand, newest first; a weekly task is not hidden by one of every minute."""
-    await state.finish(RunEnd("weekly", "report", T - 9000, "error", T - 9000, T - 8990))
+    await state.finish(ended("weekly", "report", T - 9000, "error", T - 9000, T - 8990))
     for minute in range(50):
         at = T + 60 * minute
-        await state.finish(RunEnd(f"run-{minute}", "scan", at, "success", at, at + 1))
+        await state.finish(ended(f"run-{minute}", "scan", at, "success", at, at + 1))
     await state.claim(Claim("by-hand", "scan", None, "manual", T + 60 * 48.5))
     found = await state.runs_of(["scan", "report", "unknown"], 0.0, 3)
     assert [run.run_id for run in found] == ["run-49", "by-hand", "run-48", "weekly"]
@@ -377,7 +378,7 @@ async def test_runs_are_counted_by_task_and_outcome(state):
         [("success", None), ("error", "first"), ("error", "second"), ("success", None)]
     ):
         at = T + number
-        await state.finish(RunEnd(f"run-{number}", "scan", at, outcome, at, at, error=error))
+        await state.finish(ended(f"run-{number}", "scan", at, outcome, at, at, error=error))
     await state.claim(Claim("open", "scan", None, "manual", T + 2))
     assert sorted(await state.tally(T, T + 3), key=lambda t: t.outcome) == [
         Tally("scan", "error", 2, T + 2, "run-2", "second"),

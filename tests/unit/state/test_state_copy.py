@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from exporter.state import Claim, RunEnd, State
+from exporter.state import Claim, State
 from exporter.state.schema import MIGRATIONS, Migration
+from tests.runs import ended
 from tests.unit.clocks import ManualClock
 
 TOOL = Path(__file__).resolve().parents[3] / "deploy/vps/state_copy.py"
@@ -58,7 +59,7 @@ async def claimed(
     await state.register({"t": "every", "paused": "every"}, NOW)
     for slot in slots:
         if await state.claim(Claim(f"run-{slot}", "t", slot, "schedule", slot)) and slot != 3:
-            await state.finish(RunEnd(f"run-{slot}", "t", slot, "success", slot, slot + 1))
+            await state.finish(ended(f"run-{slot}", "t", slot, "success", slot, slot + 1))
     await state.close()
 
 

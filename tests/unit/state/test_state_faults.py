@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.state import Claim, RunEnd, State, StateError, database, schema
+from exporter.state import Claim, Run, State, StateError, database, schema
 from exporter.state.writer import Step
+from tests.runs import ended
 from tests.unit.clocks import ManualClock
 
 T = 1_790_000_000.0
@@ -23,8 +24,8 @@ def claim(number: int = 1, slot: float | None = T) -> Claim:
     return Claim(f"run-{number}", "scan", slot, "schedule", T)
 
 
-def end(number: int = 1, outcome: str = "success") -> RunEnd:
-    return RunEnd(f"run-{number}", "scan", T, outcome, T, T + 5)
+def end(number: int = 1, outcome: str = "success") -> Run:
+    return ended(f"run-{number}", "scan", T, outcome, T, T + 5)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from exporter.config import Config, Feed, Strategy, Task
 from exporter.feeds import Feeds
 from exporter.metrics import Metrics
 from exporter.sources import Source, SourceError
-from exporter.state import Claim, RunEnd, State
+from exporter.state import Claim, State
 from exporter.strategies.tracker import Strategies
 from exporter.tasks import (
     Context,
@@ -33,6 +33,7 @@ from exporter.tasks import (
 from exporter.tasks.builtin.parts import Parts
 from exporter.tasks.context import About
 from exporter.tasks.errors import Permanent
+from tests.runs import ended
 from tests.unit.simulation import Shelf, World, world
 from tests.unit.tables import calendar
 
@@ -316,7 +317,7 @@ async def test_the_health_check_finds_what_is_wrong(
     await house.state.register({"pre_market_scan": "12:00"}, now)
     await house.state.claim(Claim("r", "pre_market_scan", now, "schedule", now))
     await house.state.finish(
-        RunEnd("r", "pre_market_scan", slot=now, started_at=now, ended_at=now, outcome="no_data")
+        ended("r", "pre_market_scan", slot=now, started_at=now, ended_at=now, outcome="no_data")
     )
     with caplog.at_level(logging.INFO):
         assert await health_check(house.context("health_check")) == 1 + 2 + 4 + 2

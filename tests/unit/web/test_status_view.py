@@ -14,11 +14,11 @@ from aiohttp.test_utils import TestServer
 
 from exporter.app import App
 from exporter.config import load
-from exporter.state import RunEnd
 from exporter.util.nan import NAN
 from exporter.web.status import render
 from exporter.web.status.build_view import ViewOf
 from exporter.web.status.view import StatusView, StrategyRow
+from tests.runs import ended
 from tests.unit.clocks import ManualClock
 from tests.views import DAY, NOW
 
@@ -54,7 +54,7 @@ class Exporter:
 
     async def ran(self, run_id: str, task: str, at: float, outcome: str, **more: str) -> None:
         await self.services.state.finish(
-            RunEnd(run_id, task, at, outcome, at, at + 2, **more)  # type: ignore[arg-type]
+            ended(run_id, task, at, outcome, at, at + 2, **more)  # type: ignore[arg-type]
         )
 
     async def view(self) -> StatusView:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from exporter import __version__
 from exporter.config import Config, ConfigError, load
-from exporter.config.paths import token_path
+from exporter.config.paths import instance_id, token_path
 from exporter.logs.fetch_totals import FetchTotals
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics, Sample
@@ -199,7 +199,7 @@ class App:
         ]  # fmt: skip
         server = Server(
             Exposition(self.registry), services.guard, services.missing, self._reloading.reload,
-            routes,
+            routes, instance=instance_id(self.config),
         )  # fmt: skip
         host, port = self.config.address
         try:

@@ -7,10 +7,11 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
 from exporter.config import Config
-from exporter.config.paths import token_path
+from exporter.config.paths import INSTANCE_HEADER, instance_id, token_path
 
 TIMEOUT = 10.0
 
@@ -19,21 +20,24 @@ class NotRunningError(Exception):
     """Nobody answers at the configured address."""
 
 
+class OtherExporterError(NotRunningError):
+    """An exporter answers there, but it runs from another folder."""
+
+
 class RequestRefusedError(Exception):
     """The exporter answered with an error; the message is its own."""
 
     def __init__(self, message: str, *, wrong_use: bool = False) -> None:
         super().__init__(message)
         self.wrong_use = wrong_use
-        """What was asked makes no sense, as a name that is not there."""
+        """The request makes no sense, for example an unknown name."""
 
 
 def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     """The decoded JSON answer. Raises :class:`NotRunningError` or :class:`RequestRefusedError`."""
-    host, port = config.address
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    where = config.local_url.removeprefix("http://")
     request = urllib.request.Request(
-        f"http://{host}:{port}{path}", method=method, headers={"Host": "localhost"}
+        f"http://{where}{path}", method=method, headers={"Host": "localhost"}
     )
     if method != "GET":
         request.data = json.dumps(body or {}).encode()
@@ -42,19 +46,31 @@ def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=TIMEOUT) as answer:
+            _must_be_ours(config, answer.headers)
             return json.load(answer)
     except urllib.error.HTTPError as error:
+        _must_be_ours(config, error.headers)
         raise RequestRefusedError(_message(error), wrong_use=error.code in (400, 404)) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             raise NotRunningError(
-                f"the exporter at {host}:{port} did not answer within {TIMEOUT:.0f} s; it hangs, "
-                "or this machine has no time for it: look at the last lines of its log"
+                f"the exporter at {where} did not answer within {TIMEOUT:.0f} s: it hangs, or "
+                "this machine is overloaded; see the last lines of its log"
             ) from error
         raise NotRunningError(
-            f"no exporter answers at {host}:{port} ({reason}); start it with `quant-exporter run`"
+            f"no exporter answers at {where} ({reason}); start it with `quant-exporter run`"
         ) from error
+
+
+def _must_be_ours(config: Config, headers: Message[str, str]) -> None:
+    theirs = headers.get(INSTANCE_HEADER)
+    if theirs is not None and theirs != instance_id(config):
+        raise OtherExporterError(
+            f"the exporter at {config.local_url} belongs to another folder: its state file is not "
+            f"{config.state}. To run two, give each its own `listen:` address; if you moved the "
+            "folder, stop that exporter and start it here"
+        )
 
 
 def _token(config: Config) -> str:

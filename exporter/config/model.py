@@ -75,6 +75,13 @@ class Config(Model):
         return host.strip("[]"), int(port)
 
     @property
+    def local_url(self) -> str:
+        """How programs on this machine reach the exporter."""
+        host, port = self.address
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
     def exchanges(self) -> list[str]:
         """Every exchange that a feed or a task names, sorted."""
         named = [f.exchange for f in self.feeds.values()]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from exporter.config.model import Config
+
+INSTANCE_HEADER = "X-Quant-Instance"
+"""Every answer over HTTP carries :func:`instance_id` here."""
 
 
 def token_path(config: Config) -> Path:
@@ -20,3 +24,8 @@ def cache_folder(config: Config) -> Path:
 def reports_folder(config: Config) -> Path:
     """Reports and digests: ``reports`` next to the state file."""
     return config.state.parent / "reports"
+
+
+def instance_id(config: Config) -> str:
+    """Tells one exporter of this machine from another: it follows from where its state is."""
+    return hashlib.sha256(str(config.state.resolve()).encode()).hexdigest()[:12]

@@ -13,6 +13,7 @@ from typing import Any
 
 from exporter.config import Config, Task
 from exporter.config.entry_points import NotFoundError, find_kind
+from exporter.config.paths import token_path
 from exporter.runner.coroutines import CANCEL_SECONDS, HELD_SECONDS, Loader, call
 from exporter.runner.worker.forkserver_client import SOCKET_VARIABLE, WorkerError, Workers
 from exporter.runner.worker.supervisor import ProcessEnd, run_process
@@ -50,6 +51,7 @@ class Attempts:
         self._code: tuple[Path, ...] = ()
         self._level = "info"
         self._secrets: frozenset[str] = frozenset()
+        self._api: Mapping[str, str] = {}
 
     def apply(self, config: Config) -> None:
         """Take the folders, the log level, and which variables hold secrets of ours."""
@@ -58,6 +60,10 @@ class Attempts:
         self._secrets = frozenset(
             source.api_key_env for source in config.sources.values() if source.api_key_env
         )
+        self._api = {
+            "QUANT_URL": config.local_url,
+            "QUANT_TOKEN_FILE": str(token_path(config)),
+        }
 
     async def run(self, task: Task, about: About, limit_seconds: float) -> Outcome:
         """One attempt within its limit. Raises only when it is cancelled from outside."""
@@ -119,7 +125,7 @@ class Attempts:
     async def _in_process(self, task: Task, about: About, limit: float) -> Outcome:
         hidden = self._secrets | _OURS
         env = {name: value for name, value in os.environ.items() if name not in hidden}
-        env |= _facts(about)
+        env |= {**self._api, **_facts(about)}
         job = {
             "env": env,
             "folder": str(self._folder),

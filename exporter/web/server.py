@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from exporter.config.paths import INSTANCE_HEADER
 from exporter.web.api import MAX_BODY, _json
 from exporter.web.error_responses import errors_as_json
 from exporter.web.exposition import Exposition
@@ -28,6 +29,8 @@ class Server:
         ready: Callable[[], str | None],
         reload: Reload,
         routes: Iterable[web.RouteDef],
+        *,
+        instance: str = "",
     ) -> None:
         self._exposition, self._ready, self._reload = exposition, ready, reload
         self._app = web.Application(
@@ -42,6 +45,8 @@ class Server:
                 *routes,
             ]
         )
+        self._app.on_response_prepare.append(self._name_instance)
+        self._instance = instance
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -61,6 +66,9 @@ class Server:
             await self._runner.cleanup()
             self._runner = None
         self._exposition.close()
+
+    async def _name_instance(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers[INSTANCE_HEADER] = self._instance
 
     async def _healthy(self, request: web.Request) -> web.Response:
         """Up while the loop turns."""

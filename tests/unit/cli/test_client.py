@@ -11,6 +11,7 @@ import pytest
 
 from exporter.cli import client
 from exporter.config import Config
+from exporter.config.paths import INSTANCE_HEADER, instance_id
 
 
 @pytest.fixture
@@ -41,6 +42,25 @@ def test_one_that_is_not_there_can_be_started(port: socket.socket, tmp_path: Pat
     port.close()
     with pytest.raises(client.NotRunningError, match="start it with `quant-exporter run`"):
         client.call(known, "GET", "/api/v1/tasks")
+
+
+def test_another_folders_exporter_is_not_taken_for_ours(
+    port: socket.socket, tmp_path: Path
+) -> None:
+    """A second one on the same port would be shown as if it were this one."""
+    ours, theirs = config(port, tmp_path), config(port, tmp_path / "other")
+
+    def answer() -> None:
+        for _ in range(2):
+            with port.accept()[0] as peer:
+                peer.recv(1000)
+                head = f"HTTP/1.1 200 OK\r\n{INSTANCE_HEADER}: {instance_id(ours)}\r\n\r\n"
+                peer.sendall(head.encode() + b"{}")
+
+    threading.Thread(target=answer, daemon=True).start()
+    assert client.call(ours, "GET", "/api/v1/tasks") == {}
+    with pytest.raises(client.OtherExporterError, match="belongs to another folder"):
+        client.call(theirs, "GET", "/api/v1/tasks")
 
 
 @pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\n\r\n<html>"])

@@ -496,6 +496,14 @@ async def test_draining_waits_and_then_ends(bench: Bench) -> None:
     assert bench.store.advanced == []
 
 
+async def test_a_command_knows_where_to_post_and_with_which_token(bench: Bench) -> None:
+    """So that it needs no address of its own for equity and fills."""
+    bench.configure(command=["sh", "-c", "echo $QUANT_URL $QUANT_TOKEN_FILE > told"])
+    result = await bench.runner.submit("t", 100.0, "schedule")
+    assert result and result.outcome == "success"
+    assert (bench.folder / "told").read_text() == "http://127.0.0.1:10077 var/token\n"
+
+
 async def test_what_must_not_be_interrupted_is_waited_for(bench: Bench) -> None:
     """A command ends by itself although the time to wait is over; its variables are not ours."""
     os.environ["NOTIFY_SOCKET"] = "/nowhere"

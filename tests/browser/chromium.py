@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -24,6 +26,16 @@ QUIET = [
 ]
 PHONE = {"width": 360, "height": 740}
 LAPTOP = {"width": 1280, "height": 800}
+
+
+def need_driver() -> None:
+    """Skip the test when Playwright's driver does not start: its Node links to libatomic1."""
+    started = subprocess.run(
+        [sys.executable, "-m", "playwright", "--version"], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if started.returncode:
+        pytest.skip(f"no driver ({started.stderr.strip()}); tools/install-test-packages")
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, expect
 
 from exporter.web.status.view import LogLine
 from tests import views
-from tests.browser.chromium import LAPTOP, PHONE, chromium, needs_chromium
+from tests.browser.chromium import LAPTOP, PHONE, chromium, need_driver, needs_chromium
 from tests.browser.pictures import SHOTS, take
 from tests.browser.serving import Site, serve
 from tests.records import DAY, records
@@ -30,6 +30,7 @@ states = pytest.mark.parametrize("state", views.VIEWS)
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests of this file."""
+    need_driver()
     async with chromium() as running:
         yield running
 

@@ -63,7 +63,7 @@ def write(folder: Path, root: Path, ports: Ports, speed: Speed, token: Path) -> 
     text = (root / "alerting/alertmanager.yml").read_text()
     text = text.replace("/etc/alertmanager/secrets/exporter_token", str(token))
     text = text.replace("/etc/alertmanager/secrets", str(folder / "secrets"))
-    text = text.replace("http://localhost:10077", f"http://localhost:{ports.exporter}")
+    text = text.replace("http://localhost:10077", _at(ports.exporter))
     text = text.replace("https://hc-ping.com/your-check-uuid", _at(ports.sinks, "/deadman"))
     config = _alertmanager(yaml.safe_load(text), ports, speed)
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(config, sort_keys=False))

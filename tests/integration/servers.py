@@ -118,10 +118,21 @@ class House:
             "ack", {"labels": wanted, "for": duration, "by": "me", "comment": "on it"}
         )
 
-    async def stories(self) -> list[dict[str, Any]]:
+    async def _stories(self) -> list[dict[str, Any]]:
         """What `quant-exporter alerts --json` knows."""
         async with self.client.get(f"{self.url('exporter')}/api/v1/alerts?since=1h") as answer:
             return list((await answer.json())["alerts"])
+
+    async def story(self, task: str, complete: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """The one story of a task in the journal, once it is complete: Alertmanager posts to the
+        journal by itself, so what a channel has got may not stand there yet."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            found = [s for s in await self._stories() if s["labels"].get("task") == task]
+            if len(found) == 1 and complete(found[0]):
+                return found[0]
+            assert time.monotonic() < end, found
+            await asyncio.sleep(0.1)
 
     def got(self, sink: str, words: str) -> list[Message]:
         """What arrived there with these words in its title."""

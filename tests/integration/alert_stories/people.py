@@ -22,6 +22,11 @@ def closed(house: House, words: str) -> bool:
     return not any(words in title for title in house.sinks.open_incidents.values())
 
 
+def heard(story: dict[str, Any], what: str) -> set[str]:
+    """The receivers that were `told`, or got the `good_news`, by the journal."""
+    return {one["receiver"] for one in story[what]}
+
+
 async def nothing_at_first(house: House) -> None:
     """A first start, with servers that come one after the other: the watchdog, and nobody else."""
     await until(lambda: house.sinks.beats, "the watchdog")
@@ -50,10 +55,9 @@ async def page_then_escalation(house: House, measured: dict[str, Any]) -> None:
     await asyncio.sleep(6)
     assert house.count("OK escalates") == {"pagerduty": 1, "slack": 1, "email": 1}
     assert closed(house, "escalates")
-    (story,) = [s for s in await house.stories() if s["labels"].get("task") == "escalates"]
-    told = {one["receiver"] for one in story["told"]}
-    assert (
-        told == {one["receiver"] for one in story["good_news"]} == {"pagerduty", "slack", "email"}
+    everybody = {"pagerduty", "slack", "email"}
+    story = await house.story(
+        "escalates", lambda s: heard(s, "told") == heard(s, "good_news") == everybody
     )
     assert story["escalated_at"]
     assert story["resolved_at"]
@@ -71,7 +75,7 @@ async def ack_then_none_and_the_good_news(house: House) -> None:
     await asyncio.sleep(6)
     assert house.count("acked") == {"pagerduty": 2, "slack": 2, "email": 0}
     assert not [s for s in await house.servers.silences() if s.covers({"task": "acked"})]
-    (story,) = [s for s in await house.stories() if s["labels"].get("task") == "acked"]
+    story = await house.story("acked", lambda s: heard(s, "good_news") == {"pagerduty", "slack"})
     assert [one["by"] for one in story["acknowledged"]] == ["me"]
     assert story["escalated_at"] is None
 
@@ -89,20 +93,20 @@ async def any_silence_stops_the_escalation(house: House) -> None:
     """Made with Alertmanager's own amtool; cleared under it, the good news comes at its end."""
     await house.fails("silenced")
     await until(lambda: house.got("slack", "silenced"), "the chat message")
+    began = time.time()
     amtool = await asyncio.create_subprocess_exec(
         "amtool", f"--alertmanager.url={house.url('alertmanager')}", "silence", "add",
         "task=silenced", "--duration=20s", "--author=me", "--comment=looking",
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert await amtool.wait() == 0
-    ends = time.time() + 20
     await asyncio.sleep(13)
     assert not house.got("email", "silenced")
     await house.succeeds("silenced")
     (news,) = await until(lambda: house.got("slack", "OK silenced"), "good news")
-    assert news.at >= ends - 1
+    assert news.at >= began + 20 - 1
     assert not house.got("email", "silenced")
-    (story,) = [s for s in await house.stories() if s["labels"].get("task") == "silenced"]
+    story = await house.story("silenced", lambda s: s["acknowledged"])
     assert [one["comment"] for one in story["acknowledged"]] == ["looking"]
 
 
@@ -114,8 +118,8 @@ async def tiers_go_their_own_ways(house: House) -> None:
     await asyncio.sleep(10)
     assert house.count("chat") == {"pagerduty": 0, "slack": 1, "email": 0}
     assert not [m for m in house.sinks.received if "announced" in m.title]
-    (story,) = [s for s in await house.stories() if s["labels"].get("task") == "announced"]
-    assert [one["receiver"] for one in story["told"]] == ["journal"]
+    story = await house.story("announced", lambda s: s["told"])
+    assert heard(story, "told") == {"journal"}
 
 
 async def flapping_multiplies_nothing(house: House) -> None:

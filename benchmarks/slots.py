@@ -10,7 +10,14 @@ from pathlib import Path
 
 from benchmarks import building
 from benchmarks.figures import OURS, Row, compared, percentile
-from benchmarks.processes import BenchmarkError, Client, Process, free_port, pace
+from benchmarks.processes import (
+    PATIENCE_SECONDS,
+    BenchmarkError,
+    Client,
+    Process,
+    free_port,
+    pace,
+)
 from benchmarks.scrape import ACCEPT
 
 PEER = "plain APScheduler"
@@ -84,18 +91,30 @@ def _measure(folder: Path, url: str, seconds: float) -> list[float]:
     """Milliseconds from slot to start of everything that fell due in a stretch of time."""
     with _load(url):
         time.sleep(_SETTLE_SECONDS)
-        began = time.time()
-        time.sleep(seconds)
-        ended = time.time()
-        time.sleep(_SETTLE_SECONDS)  # what fell due in the end may still start
-    late = []
-    for line in (folder / "starts").read_text().splitlines():
-        slot, start = map(float, line.split())
-        if began <= slot < ended:
-            late.append((start - slot) * 1000)
-    if not late:
-        raise BenchmarkError("no slot fired")
-    return late
+        return stretch(folder / "starts", seconds, _SETTLE_SECONDS)
+
+
+def stretch(starts: Path, seconds: float, settle: float) -> list[float]:
+    """Milliseconds from slot to start of what falls due from now on, for so many seconds, or until
+    the first start on a machine that is busy with other things. Raises :class:`BenchmarkError`."""
+    began = time.time()
+    time.sleep(seconds)
+    while not _late(starts, began, time.time()):
+        if time.time() > began + seconds + PATIENCE_SECONDS:
+            raise BenchmarkError("no slot fired")
+        time.sleep(0.01)
+    ended = time.time()
+    time.sleep(settle)  # what fell due in the end may still start
+    return _late(starts, began, ended)
+
+
+def _late(starts: Path, began: float, ended: float) -> list[float]:
+    if not starts.exists():
+        return []
+    # A line without its end is being written.
+    whole = [line for line in starts.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    found = (tuple(map(float, line.split())) for line in whole)
+    return [(start - slot) * 1000 for slot, start in found if began <= slot < ended]
 
 
 @contextmanager

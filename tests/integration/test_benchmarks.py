@@ -6,12 +6,14 @@ import json
 import math
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import FIGURES
+from benchmarks.slots import stretch
 from tests.integration.processes import ROOT
 
 pytestmark = pytest.mark.integration
@@ -36,6 +38,22 @@ def test_every_figure_is_taken(tmp_path: Path) -> None:
     assert 9_000 < int(series) < 11_000, series
     ideal = [row for row in found["sweep"] if row["who"].startswith("ideal")]
     assert ideal[0]["who"] == "ideal: 2 requests / 600 a minute", "60 symbols are two requests"
+
+
+def test_late_slots_are_waited_for_and_counted(tmp_path: Path) -> None:
+    """A busy machine may start nothing before the time is over; then the first start ends it."""
+    starts = tmp_path / "starts"
+    slot = time.time() + 1
+    starts.write_text(f"{slot - 2!r} {slot - 1!r}\n")  # of before
+
+    def start_late() -> None:
+        time.sleep(1.2)
+        with starts.open("a") as out:
+            out.write(f"{slot!r} {slot + 0.1:.3f}\n{slot!r}")  # the next is only half written
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(start_late)
+        assert stretch(starts, 0.1, 0.0) == [pytest.approx(100, abs=1)]
 
 
 def _taken(name: str, folder: Path) -> list[dict[str, object]]:

@@ -111,5 +111,12 @@ def _write(path: Path, config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    for sentence in make(*(Path(argument) for argument in sys.argv[1:5])):
-        print(sentence)
+    try:
+        for sentence in make(*(Path(argument) for argument in sys.argv[1:5])):
+            print(sentence)
+    except PermissionError as error:
+        sys.exit(
+            f"cannot write {error.filename}: another image filled this volume first. Run: docker "
+            "compose down; docker volume rm quant_prometheus-settings quant_alertmanager-settings; "
+            "make up"
+        )

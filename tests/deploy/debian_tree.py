@@ -20,7 +20,6 @@ from pathlib import Path
 
 # What a provider's image has and a minimal debootstrap lacks.
 _PACKAGES = "systemd,systemd-sysv,dbus,openssh-server,sudo,ca-certificates,iproute2,python3"
-_MADE_LIKE_THIS = "1"
 _PROGRAMS = (
     "debootstrap", "systemd-nspawn", "ip", "nsenter", "ssh", "ssh-keygen", "mkfs.ext4", "git",
 )  # fmt: skip
@@ -89,15 +88,15 @@ def origins() -> list[Origin]:
     return sorted(mine, key=lambda o: (o.suite != codename(), o.suite))
 
 
-def tree() -> Path:
-    """The tree, made when it is not there yet (about a minute)."""
-    target = cache() / f"{codename()}-{_MADE_LIKE_THIS}"
+def tree(packages: str = _PACKAGES) -> Path:
+    """A minimal Debian with these packages, made when it is not there yet (about a minute)."""
+    target = cache() / f"{codename()}-{hashlib.sha256(packages.encode()).hexdigest()[:16]}"
     with _alone(target):
         if not target.exists():
             draft = target.with_suffix(".draft")
             shutil.rmtree(draft, ignore_errors=True)
             made = subprocess.run(
-                ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", codename(), draft,
+                ["debootstrap", "--variant=minbase", f"--include={packages}", codename(), draft,
                  origins()[0].site],
                 capture_output=True, text=True, check=False, timeout=900,
             )  # fmt: skip

@@ -17,7 +17,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.compose import COMPOSE, LASTING, ROOT, SERVICES, bytes_of, mounted_files, secret_names
+from tests.compose import (
+    COMPOSE,
+    LASTING,
+    ROOT,
+    SERVICES,
+    bytes_of,
+    mounted_files,
+    mounts,
+    secret_names,
+)
 
 each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 each_lasting = pytest.mark.parametrize("service", LASTING.values(), ids=LASTING)
@@ -135,12 +144,8 @@ def test_every_secret_is_a_file_and_used() -> None:
 
 def test_every_volume_is_used() -> None:
     """What must survive lies in named volumes."""
-    used = {
-        volume.split(":")[0]
-        for service in SERVICES.values()
-        for volume in service.get("volumes", ())
-        if not volume.startswith("./")
-    }
+    every = [mount for service in SERVICES.values() for mount in mounts(service)]
+    used = {mount.source for mount in every if not mount.is_file}
     assert used == set(COMPOSE["volumes"])
 
 
@@ -154,8 +159,13 @@ def test_mounted_file_exists(service: str, here: str, there: str) -> None:
 @each_service
 def test_mounted_files_are_read_only(service: dict[str, Any]) -> None:
     """A container changes nothing in the checkout."""
-    for volume in service.get("volumes", ()):
-        assert not volume.startswith("./") or volume.endswith(":ro")
+    assert all(mount.read_only for mount in mounts(service) if mount.is_file)
+
+
+@each_service
+def test_a_reader_never_fills_a_shared_volume(service: dict[str, Any]) -> None:
+    """Otherwise its image's files, and their owner, are there before the writer starts."""
+    assert not [m for m in mounts(service) if m.read_only and not m.is_file and m.copies]
 
 
 def test_nothing_that_alerts_waits_for_the_exporter() -> None:

@@ -152,7 +152,7 @@ class App:
         address = await self._listen(services, stack)
         stack.push_async_callback(services.supply.close)
         try:
-            await services.supply.take(self.config)
+            await services.supply.reconcile(self.config)
         except SupplyError as error:
             raise StartError(str(error)) from error
         self._apply(services, self.config)
@@ -237,7 +237,7 @@ class App:
                 LoopWatch(lag).run(),
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
                 _every(TOKEN_RETRY, self._token_file.rescue),
-                _every(KEY_EXPIRIES, services.supply.learn_expiries),
+                _every(KEY_EXPIRIES, services.supply.fetch_key_expiry),
                 services.desk.run(),
                 self._totals.run(),
             )
@@ -268,7 +268,7 @@ class App:
         if services is None:
             raise SupplyError("the exporter is starting; reload once it is ready")
         services.logging.mask.add_all(known_secrets(config, os.environ))
-        await services.supply.take(config)
+        await services.supply.reconcile(config)
         self._apply(services, config)
         await services.scheduler.apply(config)
         await services.feeds.start()

@@ -82,7 +82,7 @@ class Sinks:
         )
         return app
 
-    async def _take(self, request: web.Request, sink: str) -> tuple[Any, web.Response | None]:
+    async def _receive(self, request: web.Request, sink: str) -> tuple[Any, web.Response | None]:
         try:
             body = json.loads(await request.text())
         except ValueError:
@@ -96,7 +96,7 @@ class Sinks:
         return body, web.Response(status=refusal.status, text="rate_limited", headers=headers)
 
     async def _slack(self, request: web.Request) -> web.Response:
-        body, refusal = await self._take(request, "slack")
+        body, refusal = await self._receive(request, "slack")
         if refusal is not None:
             return refusal
         problems = wire.slack_problems(body)
@@ -107,7 +107,7 @@ class Sinks:
         )
 
     async def _pagerduty(self, request: web.Request) -> web.Response:
-        body, refusal = await self._take(request, "pagerduty")
+        body, refusal = await self._receive(request, "pagerduty")
         if refusal is not None:
             return refusal
         problems = wire.pagerduty_problems(body)
@@ -126,7 +126,7 @@ class Sinks:
         return web.json_response(answer, status=202)
 
     async def _deadman(self, request: web.Request) -> web.Response:
-        _, refusal = await self._take(request, "deadman")
+        _, refusal = await self._receive(request, "deadman")
         if refusal is not None:
             return refusal
         self.beats += 1

@@ -2,6 +2,6 @@
 
 from exporter.feeds.feed import SETTLE, FeedState
 from exporter.feeds.poller import Feeds, spread_ratio
-from exporter.feeds.symbol_state import Known
+from exporter.feeds.symbol_state import SymbolState
 
-__all__ = ["SETTLE", "FeedState", "Feeds", "Known", "spread_ratio"]
+__all__ = ["SETTLE", "FeedState", "Feeds", "SymbolState", "spread_ratio"]

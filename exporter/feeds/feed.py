@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from exporter.calendars.loader import Calendar
 from exporter.config import INTERVAL_SECONDS, Feed
 from exporter.feeds.request_share import Share
-from exporter.feeds.symbol_state import Known
-from exporter.sources.base import Source
+from exporter.feeds.symbol_state import SymbolState
+from exporter.sources.base import DataSource
 from exporter.util.nan import NAN
 
 SETTLE = 2.0
@@ -29,17 +29,17 @@ class FeedState:
     name: str
     feed: Feed
     calendar_of: Callable[[str], Calendar]
-    source: Source
+    source: DataSource
     share: Share
-    known: dict[str, Known] = field(default_factory=dict)
-    saved: dict[str, Known] = field(default_factory=dict)
+    known: dict[str, SymbolState] = field(default_factory=dict)
+    saved: dict[str, SymbolState] = field(default_factory=dict)
     """As the state file has it."""
     spread: dict[str, tuple[float, float]] = field(default_factory=dict)
     forming: set[str] = field(default_factory=set)
     """Symbols of which the newest answer had no closed bar."""
-    asked_alone: dict[str, float] = field(default_factory=dict)
+    fetched_individually: dict[str, float] = field(default_factory=dict)
     """When each symbol was last asked for in a request of its own."""
-    answered_alone: dict[str, float] = field(default_factory=dict)
+    individually_answered: dict[str, float] = field(default_factory=dict)
     """When such a request of each symbol was last answered."""
     last_poll: float = NAN
     last_full: float = NAN
@@ -56,19 +56,19 @@ class FeedState:
         newest = self.calendar.last_bar_end_before(self.feed.interval, now)
         return [s for s, k in self.known.items() if k.from_when < newest]
 
-    def lacking_closes(self, now: float) -> list[str]:
+    def missing_closes(self, now: float) -> list[str]:
         """Symbols whose close takes a request of its own; those that waited longest come first."""
         newest = self.calendar.last_bar_end_before(self.feed.interval, now)
         # What a symbol's own series does not have a minute after the bar's end is not there.
         lacking = [
             s
             for s in self.forming
-            if self.known[s].lacks_close(newest)
-            and not newest + _AUCTION <= self.answered_alone.get(s, -math.inf) <= now
+            if self.known[s].close_is_missing(newest)
+            and not newest + _AUCTION <= self.individually_answered.get(s, -math.inf) <= now
         ]
-        return sorted(lacking, key=lambda symbol: self.asked_alone.get(symbol, -math.inf))
+        return sorted(lacking, key=lambda symbol: self.fetched_individually.get(symbol, -math.inf))
 
-    def overdue(self, known: Known, now: float) -> float:
+    def overdue(self, known: SymbolState, now: float) -> float:
         """Seconds since the oldest missing bar fell due; 0 when none is missing."""
         first = self.calendar.first_bar_end_after(self.feed.interval, known.from_when)
         return max(0.0, now - first - self.feed.delay)
@@ -82,7 +82,7 @@ class FeedState:
     def single_requests_left(self, now: float) -> int:
         """How many symbols may be asked for in requests of their own at this moment."""
         since = now - 0.9 * min(self.feed.poll_seconds, 60.0)
-        used = sum(since < at <= now for at in self.asked_alone.values())
+        used = sum(since < at <= now for at in self.fetched_individually.values())
         return max(0, self.share.single_requests - used)
 
     def next_poll(self, now: float) -> float:
@@ -101,7 +101,7 @@ class FeedState:
         else:
             due.append(calendar.next_open(now) + SETTLE)
         due += self._second_look(now)
-        if self.lacking_closes(now):
+        if self.missing_closes(now):
             due.append(self.last_poll + _MISSING_RETRY)
         if self.missing(looked_for):
             due.append(self.last_poll + self._retry_pause(now))

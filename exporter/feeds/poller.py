@@ -15,9 +15,9 @@ from exporter.calendars.loader import Calendar
 from exporter.config import Config
 from exporter.feeds.feed import SETTLE, FeedState
 from exporter.feeds.request_share import shares
-from exporter.feeds.symbol_state import Known, after_answer
+from exporter.feeds.symbol_state import SymbolState, after_answer
 from exporter.metrics import Metrics, Sample
-from exporter.sources.base import Bar, Source, SourceError, Ticker
+from exporter.sources.base import Bar, DataSource, SourceError, Ticker
 from exporter.state import State
 from exporter.util.clock import Clock, iso
 from exporter.util.nan import NAN
@@ -36,7 +36,7 @@ class Feeds:
         state: State,
         clock: Clock,
         metrics: Metrics,
-        source: Callable[[str], Source],
+        source: Callable[[str], DataSource],
         calendar: Callable[[str], Calendar],
     ) -> None:
         self._state, self._clock = state, clock
@@ -65,9 +65,9 @@ class Feeds:
                 if old is not None and same and symbol in old.known:
                     state.known[symbol] = old.known[symbol]
                 elif old is None and saved.get("series") == list(series):
-                    state.known[symbol] = Known.from_json(saved)
+                    state.known[symbol] = SymbolState.from_json(saved)
                 else:
-                    state.known[symbol] = Known(since=now)
+                    state.known[symbol] = SymbolState(since=now)
             if old is not None and same:
                 state.saved = old.saved
                 state.spread = {s: v for s, v in old.spread.items() if s in state.known}
@@ -112,8 +112,8 @@ class Feeds:
         missing = state.missing(now - SETTLE)
         due = state.is_full_poll_due(now)
         state.last_poll = now
-        if not due and not missing and state.lacking_closes(now):
-            await self._ask_alone(state, {})
+        if not due and not missing and state.missing_closes(now):
+            await self._fetch_individually(state, {})
             await self._keep(state)
             return
         full = due or not missing
@@ -123,17 +123,17 @@ class Feeds:
         answer = await state.source.latest(symbols, state.feed.interval)
         problems = dict(answer.bad)
         for symbol, bars in answer.good.items():
-            if self._learn(state, symbol, bars):
+            if self._apply_bars(state, symbol, bars):
                 state.forming.discard(symbol)
             else:
                 state.forming.add(symbol)
-        await self._ask_alone(state, problems)
+        await self._fetch_individually(state, problems)
         await self._keep(state)
         if full and state.calendar.is_open(now) and not (set(problems) >= set(symbols)):
             await self._spreads(state, symbols)
         self._report(state, problems)
 
-    def _learn(self, state: FeedState, symbol: str, bars: list[Bar]) -> bool:
+    def _apply_bars(self, state: FeedState, symbol: str, bars: list[Bar]) -> bool:
         """Take what came of one symbol; whether a closed bar was among it."""
         if symbol not in state.known:
             return True
@@ -142,7 +142,7 @@ class Feeds:
         )
         return closed
 
-    async def _ask_alone(self, state: FeedState, problems: dict[str, SourceError]) -> None:
+    async def _fetch_individually(self, state: FeedState, problems: dict[str, SourceError]) -> None:
         """Ask for the closes of symbols of which the source showed the forming bar alone.
 
         That takes a request a symbol, so as many as the budget allows are asked for at a time.
@@ -150,14 +150,14 @@ class Feeds:
         interval, now = state.feed.interval, self._clock.now()
 
         async def one(symbol: str) -> None:
-            state.asked_alone[symbol] = now
+            state.fetched_individually[symbol] = now
             try:
-                self._learn(state, symbol, await state.source.recent(symbol, interval, 3))
-                state.answered_alone[symbol] = self._clock.now()
+                self._apply_bars(state, symbol, await state.source.recent(symbol, interval, 3))
+                state.individually_answered[symbol] = self._clock.now()
             except SourceError as error:
                 problems[symbol] = error
 
-        lacking = state.lacking_closes(now)[: state.single_requests_left(now)]
+        lacking = state.missing_closes(now)[: state.single_requests_left(now)]
         await asyncio.gather(*(one(symbol) for symbol in lacking))
 
     async def _keep(self, state: FeedState) -> None:

@@ -13,7 +13,7 @@ from exporter.util.nan import NAN, nan_to_none, none_to_nan
 
 
 @dataclass(frozen=True)
-class Known:
+class SymbolState:
     """What is remembered of one symbol; times are Unix seconds. ``since``: when we first asked.
 
     ``end`` is the end of the newest closed bar, ``close`` the close of the bar that ended at
@@ -34,7 +34,7 @@ class Known:
         known = [moment for moment in (self.end, self.past) if not math.isnan(moment)]
         return max(known, default=self.since)
 
-    def lacks_close(self, newest: float) -> bool:
+    def close_is_missing(self, newest: float) -> bool:
         """Whether the close of the bar that ended at `newest`, or of a later one, is not known."""
         return not self.priced >= newest
 
@@ -48,7 +48,7 @@ class Known:
         }
 
     @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Known:
+    def from_json(cls, saved: Mapping[str, Any]) -> SymbolState:
         """The reverse of :meth:`to_json`, and of what older versions wrote."""
         end, close = none_to_nan(saved["end"]), none_to_nan(saved["close"])
         priced = none_to_nan(saved["priced"]) if "priced" in saved else end
@@ -56,8 +56,8 @@ class Known:
 
 
 def after_answer(
-    known: Known, bars: Iterable[Bar], calendar: Calendar, interval: str, now: float
-) -> tuple[Known, bool]:
+    known: SymbolState, bars: Iterable[Bar], calendar: Calendar, interval: str, now: float
+) -> tuple[SymbolState, bool]:
     """What is known once `bars` came, and whether a closed one was among them.
 
     A bar that is still forming is no closed bar; but it shows that the source is past all bars

@@ -121,7 +121,7 @@ class Faults:
         self._set = [f for f in self._set if f.count != 0 and (f._until is None or now < f._until)]
         return list(self._set)
 
-    def take(self, endpoint: str, symbols: list[str], chance: float) -> list[Fault]:
+    def hit_by(self, endpoint: str, symbols: list[str], chance: float) -> list[Fault]:
         """The faults for one request; a fault with a count is used up by one.
 
         `chance` is 0 to 1, drawn for this request.

@@ -98,7 +98,7 @@ class Simulator:
         self._counts[endpoint if endpoint in self._handlers else "unknown"] += 1
         query = request.query
         symbols = query.get("symbols", query.get("symbol", "")).split(",")
-        faults = self.faults.take(endpoint, symbols, self._random.random())
+        faults = self.faults.hit_by(endpoint, symbols, self._random.random())
         named = {fault.fault: fault for fault in faults}
         if "latency" in named:
             await asyncio.sleep(named["latency"].seconds)

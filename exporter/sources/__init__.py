@@ -1,5 +1,5 @@
 """Where bars come from: the interface, and the client for TickDB and the simulated feed."""
 
-from exporter.sources.base import Answer, Bar, Source, SourceError, Ticker
+from exporter.sources.base import Answer, Bar, DataSource, SourceError, Ticker
 
-__all__ = ["Answer", "Bar", "Source", "SourceError", "Ticker"]
+__all__ = ["Answer", "Bar", "DataSource", "SourceError", "Ticker"]

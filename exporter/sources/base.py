@@ -78,7 +78,7 @@ class Answer(Generic[T]):
         self.bad.update(other.bad)
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """Where bars come from. It paces itself, and raises nothing but :class:`SourceError`."""
 
     name: str

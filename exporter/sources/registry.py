@@ -15,7 +15,7 @@ from exporter.config import Source as Settings
 from exporter.config.paths import cache_folder
 from exporter.metrics import Metrics, Sample
 from exporter.simulator.tickdb_server import Simulator
-from exporter.sources.base import Source, SourceError
+from exporter.sources.base import DataSource, SourceError
 from exporter.sources.factory import open_source
 from exporter.util.clock import Clock
 
@@ -31,18 +31,18 @@ class Supply:
         self._metrics, self._clock = metrics, clock
         self._cache = cache_folder(config)
         self.calendars = Calendars(self._cache, config.calendar_overrides, clock)
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, DataSource] = {}
         self.simulators: dict[str, Simulator] = {}
         self._settings: dict[str, Settings] = {}
-        self._opened: list[Source] = []
-        self._settled: list[Source] = []
+        self._opened: list[DataSource] = []
+        self._settled: list[DataSource] = []
 
-    async def take(self, config: Config) -> None:
+    async def reconcile(self, config: Config) -> None:
         """Have what `config` names, and close what it names no more.
 
         Raises :class:`SupplyError`; then all is as it was.
         """
-        opened: dict[str, Source] = {}
+        opened: dict[str, DataSource] = {}
         simulators: dict[str, Simulator] = {}
         try:
             await self.calendars.load(config.exchanges)
@@ -62,7 +62,7 @@ class Supply:
         self._settings = dict(config.sources)
         await _close(old, old_simulators)
 
-    async def learn_expiries(self) -> None:
+    async def fetch_key_expiry(self) -> None:
         """Ask each source once until when its key is good; to be called every minute.
 
         Otherwise nobody would know between a start and the next key check. Not at the first call
@@ -80,7 +80,7 @@ class Supply:
 
     async def _open(
         self, name: str, settings: Settings, simulators: dict[str, Simulator]
-    ) -> Source:
+    ) -> DataSource:
         url = None
         if settings.type == "simulated" and not settings.url:
             simulators[name] = simulator = Simulator(
@@ -97,7 +97,7 @@ class Supply:
             yield "quant_source_key_expiry_timestamp_seconds", (source.name,), source.key_expiry
 
 
-async def _close(sources: dict[str, Source], simulators: dict[str, Simulator]) -> None:
+async def _close(sources: dict[str, DataSource], simulators: dict[str, Simulator]) -> None:
     for source in sources.values():
         await source.close()
     for simulator in simulators.values():

@@ -27,7 +27,7 @@ _BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 30.0
 _log = logging.getLogger(__name__)
 
 
-class Asking:
+class Fetcher:
     """Sends the requests of one source. `sleep` and `rng` are passed in for tests."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Asking:
             self.count(endpoint, error, symbol)
             raise
 
-    async def ask(self, endpoint: str, parameters: Mapping[str, str], *, urgent: bool) -> Any:
+    async def fetch(self, endpoint: str, parameters: Mapping[str, str], *, urgent: bool) -> Any:
         """The data of one good answer, after as many attempts as the settings allow."""
         for attempt in range(1 + self._retries):
             try:
@@ -106,12 +106,12 @@ class Asking:
             )
         except SourceError as error:
             self.count(endpoint, error)
-            self._heed(error)
+            self._apply_server_limits(error)
             raise
         finally:
             self._duration.labels(self.name, endpoint).observe(self._clock.monotonic() - started)
 
-    def _heed(self, error: SourceError) -> None:
+    def _apply_server_limits(self, error: SourceError) -> None:
         """What one answer says of the source as a whole: everybody waits, or everybody stops."""
         if error.reason == "rate_limit" and error.retry_after:
             self._budget.hold_until(self._clock.monotonic() + error.retry_after)

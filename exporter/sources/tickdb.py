@@ -1,6 +1,6 @@
 """TickDB over HTTP, https://api.tickdb.ai/v1 as documented in versions 1.0.2 and 1.0.3.
 
-The same client speaks to the simulator. How one question is asked is in :mod:`.asking`; here is
+The same client speaks to the simulator. How one question is asked is in :mod:`.retry`; here is
 what is asked, and how hundreds of symbols become few questions.
 """
 
@@ -21,7 +21,7 @@ from exporter.sources import parse
 from exporter.sources.api_key import Key
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.pagination import PAGE_BARS, all_pages
-from exporter.sources.retry import Asking
+from exporter.sources.retry import Fetcher
 from exporter.util.clock import Clock
 
 KLINE, LATEST = "/market/kline", "/market/kline/latest"
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class TickDB:
-    """A :class:`~exporter.sources.base.Source`. `sleep` and `rng` are passed in for tests."""
+    """A :class:`~exporter.sources.base.DataSource`. `sleep` and `rng` are passed in for tests."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class TickDB:
         self.simulated = settings.type == "simulated"
         self.key_expiry = math.nan
         self._key, self._clock = key, clock
-        self._asking = Asking(
+        self._fetcher = Fetcher(
             name, settings, key, metrics, clock, url=url, endpoints=ENDPOINTS, sleep=sleep, rng=rng
         )
         self._unknown: dict[str, tuple[float, str]] = {}
@@ -124,14 +124,14 @@ class TickDB:
 
     async def subscription(self) -> float:
         """When the key expires, Unix seconds; NaN when the source names no end."""
-        data = await self._asking.ask(SUBSCRIPTIONS, {}, urgent=True)
-        with self._asking.counted(SUBSCRIPTIONS):
+        data = await self._fetcher.fetch(SUBSCRIPTIONS, {}, urgent=True)
+        with self._fetcher.counted(SUBSCRIPTIONS):
             self.key_expiry = parse.read_expiry(data, self._clock.now(), self._key.redact)
         return self.key_expiry
 
     async def close(self) -> None:
         """End all connections and all waiting."""
-        await self._asking.close()
+        await self._fetcher.close()
 
     async def _series(
         self, symbol: str, interval: str, more: Mapping[str, str], *, urgent: bool
@@ -139,10 +139,10 @@ class TickDB:
         problem = _symbol_problem(symbol) or _interval_problem(interval)
         if problem:
             raise problem
-        data = await self._asking.ask(
+        data = await self._fetcher.fetch(
             KLINE, {"symbol": symbol, "interval": interval, **more}, urgent=urgent
         )
-        with self._asking.counted(KLINE, symbol):
+        with self._fetcher.counted(KLINE, symbol):
             return parse.read_series(data, symbol, interval, self._clock.now())
 
     async def _in_batches(
@@ -175,7 +175,7 @@ class TickDB:
         read: Callable[[Any, Sequence[str]], Answer[T]],
     ) -> Answer[T]:
         try:
-            data = await self._asking.ask(
+            data = await self._fetcher.fetch(
                 endpoint, {"symbols": ",".join(batch), **parameters}, urgent=True
             )
         except SourceError as error:
@@ -183,7 +183,7 @@ class TickDB:
                 return Answer(bad=dict.fromkeys(batch, error))
             return await self._without_unknown(endpoint, batch, parameters, read, error)
         try:
-            with self._asking.counted(endpoint):
+            with self._fetcher.counted(endpoint):
                 if _bars_in(data) > _MANY_BARS:
                     answer = await asyncio.to_thread(read, data, batch)
                 else:
@@ -191,7 +191,7 @@ class TickDB:
         except SourceError as error:
             return Answer(bad=dict.fromkeys(batch, error))
         for place, (symbol, problem) in enumerate(answer.bad.items()):
-            self._asking.count(endpoint, problem, symbol, unnamed=place >= _NAMED)
+            self._fetcher.count(endpoint, problem, symbol, unnamed=place >= _NAMED)
         if len(answer.bad) > _NAMED:
             _log.warning(
                 "%s %s: %d more symbols of this answer cannot be used either",

@@ -36,7 +36,7 @@ _EARLIEST, _LATEST = 315_532_800.0, 1e11
 
 
 @dataclass
-class Position:
+class FilePosition:
     """How far a file was read; kept in state."""
 
     inode: int = 0
@@ -50,7 +50,7 @@ class Position:
         return dict(self.__dict__)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Position:
+    def from_json(cls, data: dict[str, Any]) -> FilePosition:
         """The reverse of :meth:`to_json`."""
         return cls(**{k: data[k] for k in cls.__dataclass_fields__ if k in data})
 
@@ -64,7 +64,7 @@ class BadLine:
     problem: str
 
 
-def read_new(path: Path, position: Position, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
+def read_new(path: Path, position: FilePosition, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
     """Points that were not read before; moves `position` as it goes.
 
     A chunk at a time, so that a first look at a large file stays small. Raises :class:`OSError`
@@ -81,7 +81,7 @@ def read_new(path: Path, position: Position, zone: ZoneInfo) -> Iterator[EquityP
         yield from _rest(file, position, zone)
 
 
-def _rotated(path: Path, position: Position, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
+def _rotated(path: Path, position: FilePosition, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
     """What was not read of the file as it was before, if it lies beside its successor now."""
     for beside in path.parent.glob(f"{glob.escape(path.name)}?*") if position.offset else ():
         try:
@@ -94,7 +94,7 @@ def _rotated(path: Path, position: Position, zone: ZoneInfo) -> Iterator[EquityP
             continue  # compressed or deleted meanwhile
 
 
-def _rest(file: Any, position: Position, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
+def _rest(file: Any, position: FilePosition, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
     while True:
         file.seek(position.offset)
         data = file.read(_CHUNK)
@@ -119,7 +119,7 @@ def _fingerprint(data: bytes) -> str:
     return f"{len(last)}:{hashlib.sha256(last).hexdigest()[:16]}"
 
 
-def _continues(file: Any, position: Position) -> bool:
+def _continues(file: Any, position: FilePosition) -> bool:
     """Whether what was read is still there, in front of the offset."""
     if not position.offset:
         return True
@@ -129,7 +129,7 @@ def _continues(file: Any, position: Position) -> bool:
     return len(data) == size and _fingerprint(data) == position.tail
 
 
-def _parse(text: str, position: Position, zone: ZoneInfo) -> EquityPoint | BadLine | None:
+def _parse(text: str, position: FilePosition, zone: ZoneInfo) -> EquityPoint | BadLine | None:
     try:
         if text.startswith("{"):
             return point(json.loads(text), zone)

@@ -14,7 +14,7 @@ from exporter.config import Config, Strategy
 from exporter.metrics import Metrics, Sample
 from exporter.state import State
 from exporter.strategies.equity import EquityCurve, EquityPoint, Fill
-from exporter.strategies.file import BadLine, Position, read_new
+from exporter.strategies.file import BadLine, FilePosition, read_new
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Strategies:
         self._zone = ZoneInfo("UTC")
         self.curves: dict[str, EquityCurve] = {}
         self.fills: dict[str, dict[tuple[str, str], Fill]] = {}
-        self._positions: dict[str, Position] = {}
+        self._positions: dict[str, FilePosition] = {}
         self.problems: dict[str, str] = {}
         self._unread: set[str] = set()
         self._lock = asyncio.Lock()
@@ -57,7 +57,7 @@ class Strategies:
             if name not in self.curves:
                 saved = kept.get(name) or {}
                 self.curves[name] = EquityCurve.from_json(saved.get("curve") or {})
-                self._positions[name] = Position.from_json(saved.get("position") or {})
+                self._positions[name] = FilePosition.from_json(saved.get("position") or {})
             self.fills.setdefault(name, {})
         for key, value in fills.items():
             name, symbol, side = key.split("|", 2)
@@ -102,7 +102,7 @@ class Strategies:
         self.curves[name] = read.curve
         await self._keep(name)
 
-    def _read(self, name: str, path: Path, position: Position) -> _Read:
+    def _read(self, name: str, path: Path, position: FilePosition) -> _Read:
         read, line_before = _Read(self.curves[name]), position.line
         latest = self._clock.now() + FUTURE_TOLERANCE_SECONDS
         for found in read_new(path, position, self._zone):

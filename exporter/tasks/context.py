@@ -18,7 +18,7 @@ from exporter.util.clock import Clock
 
 if TYPE_CHECKING:
     from exporter.calendars.loader import Calendar
-    from exporter.sources.base import Bar, Source, Ticker
+    from exporter.sources.base import Bar, DataSource, Ticker
 
 __all__ = ["BlockingContext", "Context", "NoData", "Permanent", "Services", "StaleData"]
 
@@ -30,7 +30,7 @@ class Services(Protocol):
     def parts(self) -> Any:
         """What built-in tasks alone need; users do not touch it."""
 
-    def source(self, name: str | None) -> Source:
+    def source(self, name: str | None) -> DataSource:
         """The named source, or the only one. Raises :class:`Permanent` with what to do."""
 
     def calendar(self, exchange: str) -> Calendar:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.calendars.loader import Calendar, Calendars
-from exporter.sources.base import Source
+from exporter.sources.base import DataSource
 from exporter.tasks.errors import Permanent
 
 
@@ -15,7 +15,7 @@ from exporter.tasks.errors import Permanent
 class TaskServices:
     """The :class:`~exporter.tasks.context.Services` of the exporter itself."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, DataSource]
     calendars: Calendars
     get_parts: Callable[[], Any]
 
@@ -24,7 +24,7 @@ class TaskServices:
         """What built-in tasks alone need."""
         return self.get_parts()
 
-    def source(self, name: str | None) -> Source:
+    def source(self, name: str | None) -> DataSource:
         """The named source, or the only one. Raises :class:`Permanent`."""
         if name is None and len(self.sources) == 1:
             return next(iter(self.sources.values()))

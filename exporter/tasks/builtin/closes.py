@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.calendars.loader import Calendar
-from exporter.sources.base import Bar, Source, SourceError
+from exporter.sources.base import Bar, DataSource, SourceError
 from exporter.state import State
 
 MOST_ALONE = 100
@@ -34,7 +34,13 @@ class DailyCloses:
 
 
 async def daily_closes(
-    source: Source, state: State, symbols: list[str], calendar: Calendar, now: float, *, wanted: int
+    source: DataSource,
+    state: State,
+    symbols: list[str],
+    calendar: Calendar,
+    now: float,
+    *,
+    wanted: int,
 ) -> DailyCloses:
     """The closes of the last `wanted` sessions of each symbol, where source or memory have them.
 

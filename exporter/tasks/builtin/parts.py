@@ -12,7 +12,7 @@ from exporter.calendars.loader import Calendars
 from exporter.config import INTERVAL_SECONDS, Config
 from exporter.config.paths import reports_folder
 from exporter.feeds import Feeds
-from exporter.sources.base import Source
+from exporter.sources.base import DataSource
 from exporter.state import State
 from exporter.strategies.tracker import Strategies
 
@@ -27,7 +27,7 @@ class Parts:
     config: Config
     state: State
     calendars: Calendars
-    sources: Mapping[str, Source]
+    sources: Mapping[str, DataSource]
     feeds: Feeds
     strategies: Strategies
 

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.config import Feed
-from exporter.feeds import FeedState, Known
+from exporter.feeds import FeedState, SymbolState
 from exporter.feeds.request_share import Share
-from exporter.sources import Source
+from exporter.sources import DataSource
 from tests.unit.tables import calendar
 
 NEW_YORK, LONDON, HONG_KONG, SHANGHAI, UTC = (
@@ -26,7 +26,7 @@ def at(text: str, zone: str) -> float:
 def feed(exchange: str, interval: str) -> FeedState:
     """A feed with the default delay of 90 s."""
     settings = Feed(source="s", symbols=("A",), interval=interval, exchange=exchange)
-    return FeedState("f", settings, calendar, cast(Source, None), Share(0, 1))
+    return FeedState("f", settings, calendar, cast(DataSource, None), Share(0, 1))
 
 
 # Exchange, interval, zone; end of the newest bar there is; when the next one falls due, 90 s late.
@@ -66,7 +66,7 @@ CASES = {
 def test_overdue_begins_when_the_next_bar_falls_due_and_grows_until_it_is_there(name: str) -> None:
     """0 until then, whatever lies between; then seconds, through night, lunch and weekend."""
     exchange, interval, zone, end, following = CASES[name]
-    state, known = feed(exchange, interval), Known(0.0, at(end, zone), 100.0)
+    state, known = feed(exchange, interval), SymbolState(0.0, at(end, zone), 100.0)
     due = at(following, zone) + 90
     for moment in (at(end, zone), (at(end, zone) + due) / 2, due):
         assert state.overdue(known, moment) == 0
@@ -84,6 +84,6 @@ def test_a_feed_that_never_lags_is_never_overdue(exchange: str, interval: str) -
     while moment < end:
         newest = state.calendar.last_bar_end_before(interval, moment)
         assert newest <= moment
-        assert state.overdue(Known(0.0, newest, 1.0), moment) == 0
+        assert state.overdue(SymbolState(0.0, newest, 1.0), moment) == 0
         assert state.calendar.first_bar_end_after(interval, newest) > moment
         moment += 37 * 60

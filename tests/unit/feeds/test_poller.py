@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, Feed
-from exporter.feeds import SETTLE, Feeds, FeedState, Known, spread_ratio
+from exporter.feeds import SETTLE, Feeds, FeedState, SymbolState, spread_ratio
 from exporter.metrics import Metrics
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from tests.unit.clocks import ManualClock
@@ -317,7 +317,7 @@ async def test_an_hourly_feed_is_asked_right_after_its_bars_end() -> None:
     assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:30:00") + SETTLE
     house.feed.last_poll = house.feed.last_full = at("2026-11-24T10:30:02")
     end = at("2026-11-24T10:30:00")
-    house.feed.known = {s: Known(0.0, end, 100.0, end) for s in house.feed.known}
+    house.feed.known = {s: SymbolState(0.0, end, 100.0, end) for s in house.feed.known}
     # And once more for the same bar, when all its trades are in.
     assert house.feed.next_poll(at("2026-11-24T10:30:03")) == at("2026-11-24T10:31:30")
     house.feed.last_poll = at("2026-11-24T10:31:30")

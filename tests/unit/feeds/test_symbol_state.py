@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from exporter.feeds import Known
+from exporter.feeds import SymbolState
 from exporter.feeds.symbol_state import after_answer
 from exporter.sources import Bar
 from tests.unit.feeds.test_feed_sessions import NEW_YORK, at
@@ -21,11 +21,11 @@ def bar(start: str, close: float = 100.0) -> Bar:
     return Bar("A", day(start), 100, 120, 90, close, 10)
 
 
-def learn(known: Known, now: str, *bars: Bar, interval: str = "1m") -> Known:
+def learn(known: SymbolState, now: str, *bars: Bar, interval: str = "1m") -> SymbolState:
     return after_answer(known, bars, calendar("XNYS"), interval, day(now))[0]
 
 
-NEW = Known(day("09:00"))
+NEW = SymbolState(day("09:00"))
 
 
 def test_a_forming_bar_alone_shows_that_its_predecessors_are_there() -> None:
@@ -33,10 +33,10 @@ def test_a_forming_bar_alone_shows_that_its_predecessors_are_there() -> None:
     known = learn(NEW, "10:03:05", bar("10:03", 117))
     assert (known.end, known.from_when) == (day("10:03"), day("10:03"))
     assert math.isnan(known.close)
-    assert known.lacks_close(day("10:03"))
+    assert known.close_is_missing(day("10:03"))
     known = learn(known, "10:03:06", bar("10:01"), bar("10:02", 111), bar("10:03", 117))
     assert (known.end, known.close) == (day("10:03"), 111)
-    assert not known.lacks_close(day("10:03"))
+    assert not known.close_is_missing(day("10:03"))
     later = learn(known, "10:05:05", bar("10:05", 90))
     assert (later.end, later.close, later.priced) == (day("10:05"), 111, day("10:03"))
 
@@ -84,7 +84,7 @@ def test_what_is_known_survives_being_kept() -> None:
     """Also in the form of older versions, which knew no `priced`."""
     known = learn(NEW, "10:03:05", bar("10:02", 101))
     saved = known.to_json(["s", "1m"])
-    assert Known.from_json(saved) == known
+    assert SymbolState.from_json(saved) == known
     del saved["priced"]
-    assert Known.from_json(saved) == known
-    assert Known.from_json(NEW.to_json(["s", "1m"])) == NEW
+    assert SymbolState.from_json(saved) == known
+    assert SymbolState.from_json(NEW.to_json(["s", "1m"])) == NEW

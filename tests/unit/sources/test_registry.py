@@ -19,19 +19,19 @@ async def test_each_source_is_asked_once_until_when_its_key_is_good(tmp_path: Pa
     config = Config(state=tmp_path / "s.db", sources={"a": Source(type="simulated")})
     clock = ManualClock()
     supply = Supply(config, Metrics(CollectorRegistry()), clock)
-    await supply.take(config)
+    await supply.reconcile(config)
     try:
-        await supply.learn_expiries()
+        await supply.fetch_key_expiry()
         assert math.isnan(supply.sources["a"].key_expiry)
-        await supply.learn_expiries()
+        await supply.fetch_key_expiry()
         assert supply.sources["a"].key_expiry == pytest.approx(clock.now() + 90 * 86400)
         more = config.model_copy(
             update={"sources": {**config.sources, "b": Source(type="simulated", seed=2)}}
         )
-        await supply.take(more)
+        await supply.reconcile(more)
         supply.sources["a"].key_expiry = 5.0
-        await supply.learn_expiries()
-        await supply.learn_expiries()
+        await supply.fetch_key_expiry()
+        await supply.fetch_key_expiry()
         assert supply.sources["a"].key_expiry == 5.0
         assert supply.sources["b"].key_expiry == pytest.approx(clock.now() + 90 * 86400)
     finally:
@@ -43,13 +43,13 @@ async def test_a_source_that_is_gone_or_does_not_tell_is_no_trouble(tmp_path: Pa
     settings = Source(type="simulated", url="http://127.0.0.1:9/v1", retries=0)
     config = Config(state=tmp_path / "s.db", sources={"a": settings})
     supply = Supply(config, Metrics(CollectorRegistry()), ManualClock())
-    await supply.take(config)
-    await supply.learn_expiries()
-    await supply.learn_expiries()
+    await supply.reconcile(config)
+    await supply.fetch_key_expiry()
+    await supply.fetch_key_expiry()
     assert math.isnan(supply.sources["a"].key_expiry)
-    await supply.take(config.model_copy(update={"sources": {"b": Source(type="simulated")}}))
-    await supply.learn_expiries()
-    await supply.take(config)
-    await supply.learn_expiries()
+    await supply.reconcile(config.model_copy(update={"sources": {"b": Source(type="simulated")}}))
+    await supply.fetch_key_expiry()
+    await supply.reconcile(config)
+    await supply.fetch_key_expiry()
     assert set(supply.sources) == {"a"}
     await supply.close()

@@ -18,7 +18,7 @@ from exporter.calendars.loader import Calendar
 from exporter.config import Config, Feed, Strategy, Task
 from exporter.feeds import Feeds
 from exporter.metrics import Metrics
-from exporter.sources import Source, SourceError
+from exporter.sources import DataSource, SourceError
 from exporter.state import Claim, State
 from exporter.strategies.tracker import Strategies
 from exporter.tasks import (
@@ -85,7 +85,7 @@ class House:
             self.config, self.state, Shelf(), self.sources, self.feeds, self.strategies  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def source(self, name: str | None) -> Source:
+    def source(self, name: str | None) -> DataSource:
         return self.sources[name or "sim"]
 
     def calendar(self, exchange: str) -> Calendar:

@@ -26,7 +26,7 @@ from exporter.runtime import gc_tuning, preflight
 from exporter.runtime.loop_lag import LoopWatch
 from exporter.runtime.reload import Reloading
 from exporter.runtime.sd_notify import Notifier
-from exporter.runtime.services import ExporterServices, Foundation, build, own_hosts
+from exporter.runtime.wiring import ExporterServices, Foundation, build, own_hosts
 from exporter.sources.registry import Supply, SupplyError
 from exporter.state import AlreadyRunning, State, StateError
 from exporter.util.clock import Clock, SystemClock

@@ -27,7 +27,7 @@ from exporter.state.models import (
 )
 from exporter.state.schema import MIGRATIONS, Migration
 from exporter.state.snapshot import Contents, Kept
-from exporter.state.writer import Step, Writer
+from exporter.state.writer import StateWriter, Step
 from exporter.util.clock import Clock
 
 PATIENCE_SECONDS = 10.0
@@ -49,7 +49,9 @@ class State:
     the disk takes it again; claims raise :class:`StateError`.
     """
 
-    def __init__(self, path: Path, clock: Clock, writer: Writer | None, view: Contents) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, writer: StateWriter | None, view: Contents
+    ) -> None:
         self.path = path
         self._clock = clock
         self._writer = writer
@@ -77,7 +79,7 @@ class State:
         """
         path = Path(path)
         if writer:
-            return cls(path, clock, Writer(path, clock, migrations), Contents())
+            return cls(path, clock, StateWriter(path, clock, migrations), Contents())
         try:
             return cls(path, clock, None, database.read_contents(path))
         except (sqlite3.Error, OSError, ValueError) as error:
@@ -305,7 +307,7 @@ class State:
         if self._writer is not None:
             await asyncio.to_thread(self._writer.close)
 
-    def _need_writer(self) -> Writer:
+    def _need_writer(self) -> StateWriter:
         if self._writer is None:
             raise StateError(f"{self.path} was opened for reading")
         return self._writer

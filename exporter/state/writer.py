@@ -1,8 +1,8 @@
 """The one thread that writes. What waits is written together: many steps, one transaction.
 
 The thread owns the connection and the newest :class:`Contents`; others see them through
-:attr:`Writer.contents`, which changes only once a step is durable (or, while nothing can be, kept
-in memory). Everything that fails because of the disk is tried again with the next step.
+:attr:`StateWriter.contents`, which changes only once a step is durable (or, while nothing can be,
+kept in memory). Everything that fails because of the disk is tried again with the next step.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Step:
     done: Future[int] = field(default_factory=Future)
 
 
-class Writer:
+class StateWriter:
     """Writes :class:`Step` after step. Made with the file's first opening, in the caller's thread.
 
     Raises :class:`StateError` when the file is not ours to write; a disk that takes nothing is no

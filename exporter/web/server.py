@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 
 from exporter.config.paths import INSTANCE_HEADER
-from exporter.web.api import MAX_BODY, _json
+from exporter.web.api import MAX_BODY
 from exporter.web.error_responses import errors_as_json
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard, refuse
+from exporter.web.headers import security_headers
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ class Server:
     ) -> None:
         self._exposition, self._ready, self._reload = exposition, ready, reload
         self._app = web.Application(
-            middlewares=[guard.middleware(), errors_as_json], client_max_size=MAX_BODY
+            middlewares=[security_headers, guard.middleware(), errors_as_json],
+            client_max_size=MAX_BODY,
         )
         self._app.add_routes(
             [
@@ -84,4 +86,4 @@ class Server:
         mistakes = await self._reload()
         if mistakes:
             raise refuse(400, "\n".join(mistakes))
-        return _json({"ok": True})
+        return web.json_response({"ok": True})

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from exporter.web.headers import security_headers
 from exporter.web.status import StatusView, routes
-from exporter.web.status.detail_pages import House, Records
+from exporter.web.status.detail_pages import Records
+from exporter.web.status.page_parts import RecordParts
 from tests import views
 
 
@@ -28,10 +30,10 @@ class Site:
 
 
 @asynccontextmanager
-async def serve(records: House | None = None) -> AsyncIterator[Site]:
+async def serve(records: RecordParts | None = None) -> AsyncIterator[Site]:
     """A real server on loopback; with `records`, the pages behind the status page too."""
     site = Site()
-    app = web.Application()
+    app = web.Application(middlewares=[security_headers])
     app.add_routes(routes(site.show))
     if records:
         app.add_routes(Records(records).routes())

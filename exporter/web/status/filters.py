@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
+
+from jinja2 import pass_context
+from jinja2.runtime import Context
 
 from exporter.util.clock import iso
 from exporter.util.units import format_duration
@@ -16,8 +20,8 @@ _GRAINS = ((2 * 86400, 86400), (36000, 3600), (600, 60), (0, 1))
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-class Words:
-    """Filters of the templates, for one moment and one zone."""
+class LocalTimes:
+    """Moments as seen at one moment, in one zone. A page's context has it under ``times``."""
 
     def __init__(self, now: float, zone: str) -> None:
         self._now, self._zone = now, ZoneInfo(zone)
@@ -32,10 +36,6 @@ class Words:
             return local.strftime("%H:%M")
         return local.strftime("%a %H:%M" if abs(days) < 7 else "%Y-%m-%d %H:%M")
 
-    def day(self, at: float) -> str:
-        """``Tue 24 Nov``."""
-        return datetime.fromtimestamp(at, self._zone).strftime("%a %d %b")
-
     def away(self, at: float) -> str:
         """``3m ago`` or ``in 2h 5m``, the coarser the further; empty for a time that never was."""
         if math.isnan(at):
@@ -49,39 +49,45 @@ class Words:
         text = format_duration(float(away // grain * grain) if grain > 1 else float(round(away)))
         return f"in {text}" if seconds > 0 else f"{text} ago"
 
-    @staticmethod
-    def machine(at: float) -> str:
-        """For a ``datetime`` attribute."""
-        return iso(at)
 
-    @staticmethod
-    def span(seconds: float) -> str:
-        """``1h 30m``."""
-        return NOTHING if math.isnan(seconds) else format_duration(seconds)
+@pass_context
+def _moment(context: Context, at: float) -> str:
+    return str(context["times"].moment(at))
 
-    @staticmethod
-    def share(ratio: float) -> str:
-        """``4.2%``."""
-        return NOTHING if math.isnan(ratio) else f"{ratio:.1%}"
 
-    @staticmethod
-    def amount(value: float, *, signed: bool = False) -> str:
-        """``1,234.50``, with a sign when asked; a true minus sign."""
-        if math.isnan(value):
-            return NOTHING
-        return f"{value:{'+' if signed else ''},.2f}".replace("-", "−")
+@pass_context
+def _away(context: Context, at: float) -> str:
+    return str(context["times"].away(at))
 
-    @staticmethod
-    def count(value: float) -> str:
-        """A whole number, or a dash when it was not said."""
-        return NOTHING if math.isnan(value) else f"{value:,.0f}"
 
-    @staticmethod
-    def clean(text: str) -> str:
-        """Without control characters and without those that turn the direction of writing."""
-        return _UNPRINTABLE.sub("�", text)
+def span(seconds: float) -> str:
+    """``1h 30m``."""
+    return NOTHING if math.isnan(seconds) else format_duration(seconds)
 
-    def all(self) -> dict[str, object]:
-        """Name to filter."""
-        names = ("moment", "day", "away", "machine", "span", "share", "amount", "count", "clean")
-        return {name: getattr(self, name) for name in names}
+
+def share(ratio: float) -> str:
+    """``4.2%``."""
+    return NOTHING if math.isnan(ratio) else f"{ratio:.1%}"
+
+
+def amount(value: float, *, signed: bool = False) -> str:
+    """``1,234.50``, with a sign when asked; a true minus sign."""
+    if math.isnan(value):
+        return NOTHING
+    return f"{value:{'+' if signed else ''},.2f}".replace("-", "−")
+
+
+def count(value: float) -> str:
+    """A whole number, or a dash when there is none."""
+    return NOTHING if math.isnan(value) else f"{value:,.0f}"
+
+
+def clean(text: str) -> str:
+    """Without control characters and without those that turn the direction of writing."""
+    return _UNPRINTABLE.sub("�", text)
+
+
+FILTERS: Mapping[str, Callable[..., str]] = {
+    "moment": _moment, "away": _away, "machine": iso, "span": span, "share": share,
+    "amount": amount, "count": count, "clean": clean,
+}  # fmt: skip

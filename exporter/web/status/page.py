@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from exporter.web.status import verdict
-from exporter.web.status.templating import SECURITY, answer, fill
+from exporter.web.status.templating import answer, fill
 from exporter.web.status.view import StatusView, TaskRow
 
 _HERE = Path(__file__).parent
@@ -62,7 +62,7 @@ def routes(view: Viewer) -> list[web.RouteDef]:
             body=(_HERE / "assets" / name).read_bytes(),
             content_type=ASSETS[name],
             charset="utf-8",
-            headers={**SECURITY, "Cache-Control": "max-age=300"},
+            headers={"Cache-Control": "max-age=300"},
         )
 
     return [web.get("/", page), web.get("/status/{name}", asset)]

@@ -9,9 +9,8 @@ from typing import Any
 from exporter.config import Strategy
 from exporter.feeds import FeedState
 from exporter.state import Run
-from exporter.util.nan import none_to_nan
+from exporter.util.nan import NAN, none_to_nan
 from exporter.web.status.view import (
-    NAN,
     Failure,
     FeedRow,
     LogLine,

@@ -14,7 +14,7 @@ _STEP = WIDTH / MOST
 
 
 @dataclass(frozen=True)
-class Bar:
+class SparkBar:
     """One run, in the picture's own units (pixels at its natural size)."""
 
     x: float
@@ -27,7 +27,7 @@ class Bar:
 class Spark:
     """The bars, the newest at the right, and the same in words."""
 
-    bars: tuple[Bar, ...]
+    bars: tuple[SparkBar, ...]
     words: str
 
 
@@ -43,7 +43,8 @@ def draw(runs: Sequence[RunRow]) -> Spark | None:
         failed = run.level == "bad"
         height = HEIGHT - 1.0 if failed else max(2.0, (HEIGHT - 1) * run.duration / longest)
         x = WIDTH - _STEP * (len(ended) - place)
-        bars.append(Bar(round(x + 0.5, 1), round(HEIGHT - height, 1), round(height, 1), failed))
+        top = HEIGHT - height
+        bars.append(SparkBar(round(x + 0.5, 1), round(top, 1), round(height, 1), failed))
     failures = sum(bar.failed for bar in bars)
     shortest = min(run.duration for run in ended)
     words = (

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-NAN = math.nan
+from exporter.util.nan import NAN
+
 Level = Literal["fine", "warn", "bad", "idle"]
 TaskWord = Literal["well", "running", "paused", "failing", "late", "new"]
 

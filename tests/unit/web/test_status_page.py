@@ -7,15 +7,19 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from jinja2 import Environment
 
+from exporter.web.headers import security_headers
 from exporter.web.status import render, routes
-from exporter.web.status.filters import Words
+from exporter.web.status.filters import LocalTimes
 from exporter.web.status.sparkline import MOST, draw
+from exporter.web.status.templating import environment, fill
 from exporter.web.status.verdict import judge
 from exporter.web.status.view import AlertRow, StatusView, TaskRow
 from exporter.web.status.week import spans
@@ -143,17 +147,37 @@ def test_last_error_shows_its_log_lines() -> None:
     ]
 
 
+def test_each_template_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling takes 100 ms, on the event loop; another page, moment or zone must not do it."""
+    compiled: list[str | None] = []
+    compile_template = Environment.compile
+
+    def noted(self: Environment, source: str, name: str | None, *rest: Any, **more: Any) -> Any:
+        compiled.append(name)
+        return compile_template(self, source, name, *rest, **more)
+
+    monkeypatch.setattr(Environment, "compile", noted)
+    environment.cache_clear()
+    for view in (views.well(), views.failing(), views.many()):
+        render(view)
+        render(replace(view, now=view.now + 60, zone="Asia/Tokyo"))
+        fill("nothing.html", view.now, view.zone, root="../", version="1", text="not here")
+    assert sorted(map(str, compiled)) == [
+        "frame.html", "nothing.html", "parts.html", "record.html", "status.html",
+    ]  # fmt: skip
+
+
 def test_moments_are_the_users_own() -> None:
     """In the zone of the config, with the day only when it is another one."""
-    words = Words(views.NOW, "America/New_York")
-    assert words.moment(views.NOW) == "10:00"
-    assert words.moment(views.NOW - views.DAY) == "Mon 10:00"
-    assert words.moment(views.NOW + 30 * views.DAY) == "2026-12-24 10:00"
-    assert words.moment(math.nan) == "never"
-    assert words.away(views.NOW - 17.5 * views.HOUR) == "17h ago"
-    assert words.away(views.NOW + 2 * views.DAY + views.HOUR) == "in 2d"
-    assert (words.away(views.NOW - 90), words.away(views.NOW + 90)) == ("1m 30s ago", "in 1m 30s")
-    assert Words(views.NOW, "Asia/Tokyo").moment(views.NOW) == "00:00"
+    times = LocalTimes(views.NOW, "America/New_York")
+    assert times.moment(views.NOW) == "10:00"
+    assert times.moment(views.NOW - views.DAY) == "Mon 10:00"
+    assert times.moment(views.NOW + 30 * views.DAY) == "2026-12-24 10:00"
+    assert times.moment(math.nan) == "never"
+    assert times.away(views.NOW - 17.5 * views.HOUR) == "17h ago"
+    assert times.away(views.NOW + 2 * views.DAY + views.HOUR) == "in 2d"
+    assert (times.away(views.NOW - 90), times.away(views.NOW + 90)) == ("1m 30s ago", "in 1m 30s")
+    assert LocalTimes(views.NOW, "Asia/Tokyo").moment(views.NOW) == "00:00"
 
 
 def test_picture_shows_failures_without_colour() -> None:
@@ -244,7 +268,7 @@ def test_severity_decides_how_bad_a_failing_task_is() -> None:
 
 
 async def _client(view: object) -> TestClient[web.Request, web.Application]:
-    app = web.Application()
+    app = web.Application(middlewares=[security_headers])
     app.add_routes(routes(view))  # type: ignore[arg-type]
     client = TestClient(TestServer(app))
     await client.start_server()

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from exporter.web.headers import security_headers
 from exporter.web.status import detail_pages as pages
 from tests.records import DAY, Records, records
 from tests.unit.web.test_status_page import Outline
@@ -37,7 +38,7 @@ async def client(made: Records) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def browser(made: Records, patience: float = 60.0) -> AsyncIterator[Client]:
-    app = web.Application()
+    app = web.Application(middlewares=[security_headers])
     app.add_routes(pages.Records(made, patience=patience).routes())
     async with TestClient(TestServer(app)) as running:
         yield running

@@ -16,7 +16,7 @@ from statistics import median
 from benchmarks.children import records
 from benchmarks.figures import OURS, Row, compared
 from benchmarks.processes import ROOT, BenchmarkError
-from exporter.logs.digest.facts import Digest, Request
+from exporter.logs.digest.facts import LogDigest, Request
 
 AIM_TIMES = 8.0
 AIM_MB = 300.0
@@ -37,7 +37,7 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
         seconds, out, resident = _timed(
             ["-m", "exporter.logs.digest"], json.dumps(_request(folder).to_json())
         )
-        digest = Digest.from_json(json.loads(out))
+        digest = LogDigest.from_json(json.loads(out))
         if digest.records != count:
             raise BenchmarkError(f"{digest.records} of {count} records are in the digest")
         whole[OURS].append(megabytes / seconds)

@@ -7,14 +7,14 @@ get stuck at an old value. A time that never was is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 FAILURE_REASONS = ("error", "timeout", "no_data", "stale_data", "crashed")
@@ -45,6 +45,8 @@ class Spec:
     help: str
     at_scrape: bool = False
     buckets: tuple[float, ...] = ()
+    alias_of: str = ""
+    """The metric that this is the old name of."""
 
 
 def _gauge(name: str, labels: str, text: str) -> Spec:
@@ -62,6 +64,20 @@ def _counter(name: str, labels: str, text: str) -> Spec:
 def _histogram(name: str, labels: str, buckets: tuple[float, ...], text: str) -> Spec:
     return Spec(name, "histogram", tuple(labels.split()), text, buckets=buckets)
 
+
+def _old_name(name: str, of: Spec) -> Spec:
+    """Exposed one release longer, with the values of the new name."""
+    text = f"Old name of `{of.name}`; removed in the next release."
+    return replace(of, name=name, help=text, at_scrape=True, alias_of=of.name)
+
+
+_DROPPED = _counter(
+    "quant_log_dropped_total", "", "Log lines that could not be written and were dropped."
+)
+_LAG = _now(
+    "quant_log_lag_bytes", "file", "Bytes of the followed file that have not been read yet."
+)
+_QUEUE = _now("quant_log_queue_bytes", "", "Log lines waiting to be written, in bytes.")
 
 TABLE: tuple[Spec, ...] = (
     # Tasks
@@ -128,16 +144,19 @@ TABLE: tuple[Spec, ...] = (
     _counter("quant_log_records_total", "level", "Log records written."),
     _counter("quant_log_errors_total", "logger", "Records of level error and above, by logger."),
     _counter("quant_log_events_total", "event", "Log records written, by the event they tell of."),
-    _counter("quant_log_lost_total", "", "Records that could not be written."),
+    _DROPPED,
+    _old_name("quant_log_lost_total", _DROPPED),
     _counter("quant_log_followed_lines_total", "file", "Lines of other programs' log files read."),
     _counter("quant_log_matches_total", "file pattern", "Of these, lines that match a pattern."),
     _counter("quant_log_broken_total", "file", "Of these, lines that are not the JSON they should be."),
-    _now("quant_log_behind_bytes", "file", "What is in the file and not yet read."),
+    _LAG,
+    _old_name("quant_log_behind_bytes", _LAG),
     _now("quant_log_followed_readable", "file", "1 while the followed file can be read."),
     _now("quant_log_failure_limit_ratio", "file severity",
          "Share of failed fetches, by the file's patterns, beyond which it alerts."),
     _now("quant_log_healthy", "", "1 while log files can be written."),
-    _now("quant_log_waiting_bytes", "", "Log lines that wait to be written."),
+    _QUEUE,
+    _old_name("quant_log_waiting_bytes", _QUEUE),
     _counter("quant_alert_notifications_total", "severity status receiver",
              "Alerts that Alertmanager handed to the journal."),
     _counter("quant_alert_rule_notifications_total", "alertname severity",
@@ -155,6 +174,7 @@ TABLE: tuple[Spec, ...] = (
 )  # fmt: skip
 
 _T = TypeVar("_T", bound=MetricWrapperBase)
+_Family = GaugeMetricFamily | CounterMetricFamily
 
 
 class Metrics(Collector):
@@ -217,20 +237,29 @@ class Metrics(Collector):
     def describe(self) -> Iterator[Metric]:
         """Names without reading anything: a registry asks this when the collector is added."""
         for spec in self._at_scrape:
-            yield GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
+            yield _family(spec)
 
     def collect(self) -> Iterator[Metric]:
         """All values that depend on now."""
-        families = {
-            spec.name: GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
-            for spec in self._at_scrape
-        }
+        families = {spec.name: _family(spec) for spec in self._at_scrape}
         lowered = self._lowered()
         for reader in self._readers:
             samples = _snapshot(reader)
             for name, labels, value in lower(samples) if lowered else samples:
                 families[name].add_metric(labels, value)
+        for spec in self._at_scrape:
+            if spec.alias_of:
+                for labels, value in self._values_of(spec.alias_of, families):
+                    families[spec.name].add_metric(labels, value)
         yield from families.values()
+
+    def _values_of(
+        self, name: str, families: Mapping[str, _Family]
+    ) -> Iterator[tuple[Sequence[str], float]]:
+        found = [families[name]] if name in families else self._set[name].collect()
+        for family in found:
+            for sample in family.samples:
+                yield list(sample.labels.values()), sample.value
 
 
 def lower(samples: Iterable[Sample]) -> Iterator[Sample]:
@@ -270,6 +299,11 @@ def _snapshot(reader: Reader) -> list[Sample]:
         except RuntimeError:  # "dictionary changed size during iteration"
             continue
     return list(reader())
+
+
+def _family(spec: Spec) -> _Family:
+    kind = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
+    return kind(spec.name, spec.help, labels=spec.labels)
 
 
 def _make(spec: Spec, registry: CollectorRegistry) -> MetricWrapperBase:

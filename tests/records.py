@@ -10,7 +10,7 @@ from pathlib import Path
 
 from exporter.config import Config, Logs, Task
 from exporter.logs.digest.archive import save
-from exporter.logs.digest.facts import AlertDay, Digest, ErrorGroup, TaskDay
+from exporter.logs.digest.facts import AlertDay, ErrorGroup, LogDigest, TaskDay
 from exporter.state import Claim, State
 from tests.runs import ended
 from tests.unit.clocks import ManualClock
@@ -74,7 +74,7 @@ class Records:
             "f", "error", "exporter.tasks", "SourceError", 9, at, at, HOSTILE, "bad", new=True
         )
         task = TaskDay("signals", 64, {"error": 2}, 1, 0, 2.5, "SourceError: 503")
-        made = Digest(
+        made = LogDigest(
             DAY, "America/New_York", NOW - 2 * 86400, NOW - 86400, 1, 0.2, 0.1, 1204, 0, 0,
             {"info": 1190, "error": 14}, tasks=[task], errors=[group],
             alerts=[AlertDay("QuantTaskFailing", "warning", 1, 1)],

@@ -47,10 +47,10 @@ def main(who: str, folder: Path, calls: int, per_second: float) -> None:
         ours.start()
 
         def stop() -> None:
-            while registry.get_sample_value("quant_log_waiting_bytes"):
+            while registry.get_sample_value("quant_log_queue_bytes"):
                 time.sleep(0.01)
 
-        lost = lambda: registry.get_sample_value("quant_log_lost_total") or 0.0  # noqa: E731
+        lost = lambda: registry.get_sample_value("quant_log_dropped_total") or 0.0  # noqa: E731
     else:
         stop = _library(folder / "library.jsonl", queued=who == "queue")
     interpreter.settle()

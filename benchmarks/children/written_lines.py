@@ -13,7 +13,7 @@ from datetime import UTC
 from pathlib import Path
 
 from exporter.logs.files import DayFiles, Limits
-from exporter.logs.queue_writer import Line, Writer
+from exporter.logs.queue_writer import Line, QueueWriter
 from exporter.runtime import gc_tuning as interpreter
 
 _STEP_SECONDS = 0.01
@@ -24,7 +24,7 @@ def main(folder: Path, count: int, per_second: int) -> None:
     interpreter.settle()
     lost: list[int] = []
     files = DayFiles("exporter", Limits(folder, UTC, 50_000_000))
-    writer = Writer(files, "files", on_lost=lost.append)
+    writer = QueueWriter(files, "files", on_lost=lost.append)
     writer.start()
     began, each = time.perf_counter(), round(per_second * _STEP_SECONDS)
     for first in range(0, count, each):

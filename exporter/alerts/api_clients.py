@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from exporter.redaction.truncate import to_break
+from exporter.redaction.truncate import truncate_at_word
 from exporter.util.clock import iso
 
 TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -84,7 +84,9 @@ class Servers:
             async with self._session.request(method, url, timeout=timeout, **what) as answer:
                 text = await answer.text()
                 if answer.status >= 300:
-                    raise ServerError(f"{url} answered {answer.status}: {to_break(text, 200)}")
+                    raise ServerError(
+                        f"{url} answered {answer.status}: {truncate_at_word(text, 200)}"
+                    )
                 kind = answer.content_type
                 return await answer.json() if kind == "application/json" else text
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:

@@ -14,7 +14,7 @@ from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
 from exporter.config.paths import cache_folder
 from exporter.logs.digest.archive import load, save
-from exporter.logs.digest.facts import Digest, Due, Request
+from exporter.logs.digest.facts import DueSlots, LogDigest, Request
 from exporter.logs.digest.process import DigestError
 from exporter.logs.digest.render import markdown, page
 from exporter.logs.digest.request import StrategiesOn, WrongUse, asked
@@ -39,7 +39,7 @@ def digest(
         clock = SystemClock()
         calendars = Calendars(cache_folder(config), config.calendar_overrides, clock)
 
-        def due(start: float, end: float) -> tuple[Due, ...]:
+        def due(start: float, end: float) -> tuple[DueSlots, ...]:
             try:
                 asyncio.run(calendars.load(config.exchanges))
             except (CalendarError, OSError) as error:
@@ -69,7 +69,7 @@ def main(
     since: str | None = None,
     format: Format = "md",  # noqa: A002 - as the option is called
     keep: bool = False,
-    due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
+    due: Callable[[float, float], tuple[DueSlots, ...]] = lambda start, end: (),
     strategies: StrategiesOn = lambda at: {},
     clock: Clock | None = None,
 ) -> int:
@@ -109,7 +109,7 @@ def main(
     return 0
 
 
-def _made(request: Request) -> Digest:
+def _made(request: Request) -> LogDigest:
     import duckdb
 
     from exporter.logs.digest.build import build
@@ -121,7 +121,7 @@ def _made(request: Request) -> Digest:
         raise DigestError(f"the digest cannot be made: {error}") from error
 
 
-def _fuller(digest: Digest, request: Request) -> Digest:
+def _fuller(digest: LogDigest, request: Request) -> LogDigest:
     """The digest that was kept of the day, where it was made of lines that are gone."""
     if digest.records and digest.gone_before is None:
         return digest

@@ -22,7 +22,7 @@ class Counts:
         self._records = metrics.counter("quant_log_records_total")
         self._errors = metrics.counter("quant_log_errors_total")
         self._events = metrics.counter("quant_log_events_total")
-        self._lost = metrics.counter("quant_log_lost_total")
+        self._lost = metrics.counter("quant_log_dropped_total")
         self._names: dict[str, set[str]] = {"logger": set(), "event": set()}
         self._lost_since_last_said = 0
         for level in LOG_LEVELS:

@@ -20,7 +20,7 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 
 from exporter.logs.queue_writer import Line
 from exporter.redaction.mask import Mask
-from exporter.redaction.truncate import LONGEST_STACK, LONGEST_TEXT, head, missing
+from exporter.redaction.truncate import LONGEST_STACK, LONGEST_TEXT, chars_missing, truncate_masked
 from exporter.util.clock import Clock
 
 STABLE = (
@@ -112,10 +112,10 @@ class JsonLines(OrjsonFormatter):
 
     def _cut(self, text: str, longest: int = LONGEST_TEXT) -> str:
         """`text`, or its masked beginning and how much more there was."""
-        more = len(text) + missing(text) - longest
+        more = len(text) + chars_missing(text) - longest
         if more <= 0:
             return text
-        return f"{head(text, longest, self._mask.text)}… ({more} characters more)"
+        return f"{truncate_masked(text, longest, self._mask.text)}… ({more} characters more)"
 
     def _short(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -44,7 +44,7 @@ class Place(Protocol):
         """No more lines will come."""
 
 
-class Writer:
+class QueueWriter:
     """One place, its queue and its thread."""
 
     def __init__(

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Keeping:
+class RetentionPolicy:
     """What stays."""
 
     directory: Path
@@ -37,7 +37,9 @@ class Keeping:
     """All log files together."""
 
 
-def tidy(keeping: Keeping, now: float, zone: tzinfo, held: Collection[Path | None] = ()) -> None:
+def tidy(
+    policy: RetentionPolicy, now: float, zone: tzinfo, held: Collection[Path | None] = ()
+) -> None:
     """Delete what is too old, compress every closed part, then delete, oldest first, what is too
     much: of the errors what is over their share, of the others what is over the rest.
 
@@ -45,13 +47,13 @@ def tidy(keeping: Keeping, now: float, zone: tzinfo, held: Collection[Path | Non
     nothing was written. A disk without room for the compressed part does not keep
     anything from being deleted. Raises the last :class:`OSError`.
     """
-    for leftover in keeping.directory.glob("*.jsonl.gz.tmp"):
+    for leftover in policy.directory.glob("*.jsonl.gz.tmp"):
         leftover.unlink(missing_ok=True)
     problem: OSError | None = None
-    room = keeping.most_bytes
-    for name, age in sorted(keeping.ages.items(), key=lambda entry: entry[0] != "errors"):
+    room = policy.most_bytes
+    for name, age in sorted(policy.ages.items(), key=lambda entry: entry[0] != "errors"):
         files: list[LogFile] = []
-        for file in files_of(keeping.directory, name):
+        for file in files_of(policy.directory, name):
             too_old = now >= day_bounds(file.day, zone)[1] + age
             if too_old and file.path not in held:
                 file.path.unlink(missing_ok=True)
@@ -108,13 +110,13 @@ def _compress(file: LogFile) -> LogFile:
     return file._replace(path=target, compressed=True)
 
 
-class Keeper:
+class Retention:
     """The thread that tidies: at the start, when a part was closed, and every ten minutes."""
 
     def __init__(
-        self, keeping: Keeping, writers: Sequence[DayFiles], clock: Clock, zone: tzinfo
+        self, policy: RetentionPolicy, writers: Sequence[DayFiles], clock: Clock, zone: tzinfo
     ) -> None:
-        self.keeping, self.zone = keeping, zone
+        self.policy, self.zone = policy, zone
         self._writers, self._clock = writers, clock
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-keeper", daemon=True)
@@ -135,7 +137,7 @@ class Keeper:
                 seen, last = closed, self._clock.monotonic()
                 try:
                     held = [writer.held for writer in self._writers]
-                    tidy(self.keeping, self._clock.now(), self.zone, held)
+                    tidy(self.policy, self._clock.now(), self.zone, held)
                 except OSError as error:
                     log.warning(
                         "old log files cannot be tidied: %s",

@@ -15,8 +15,8 @@ from exporter.logs.counters import Counts
 from exporter.logs.files import DayFiles, Limits
 from exporter.logs.formatters import JsonLines, Readable
 from exporter.logs.log_context import ContextFilter
-from exporter.logs.queue_writer import Writer
-from exporter.logs.retention import Keeper, Keeping
+from exporter.logs.queue_writer import QueueWriter
+from exporter.logs.retention import Retention, RetentionPolicy
 from exporter.logs.terminal import Terminal, style_of
 from exporter.metrics import Metrics, Sample
 from exporter.redaction.mask import Mask
@@ -55,20 +55,24 @@ class Logging:
             readable = Readable(ZoneInfo(zone), style_of(terminal_fd, os.environ))
             self._terminal = Terminal(terminal_fd, readable)
         self._writers = [
-            Writer(self._files, "files", on_written=self.counts.written, on_lost=self.counts.lost),
+            QueueWriter(
+                self._files, "files", on_written=self.counts.written, on_lost=self.counts.lost
+            ),
             # Every error stands in the first file too, so these count nowhere.
-            Writer(self._errors, "errors"),
+            QueueWriter(self._errors, "errors"),
         ]
         if self._terminal is not None:
             self._writers.append(
-                Writer(
+                QueueWriter(
                     self._terminal,
                     "terminal",
                     on_lost=self._unseen,
                     queue_bytes=TERMINAL_QUEUE_BYTES,
                 )
             )
-        self._keeper = Keeper(_keeping(config), [self._files, self._errors], clock, ZoneInfo(zone))
+        self._retention = Retention(
+            _policy(config), [self._files, self._errors], clock, ZoneInfo(zone)
+        )
         self._handler = _Handler(JsonLines(self.mask, clock), self._writers, self.counts.lost)
         self._hooks = (sys.excepthook, threading.excepthook)
         metrics.add_reader(self._read)
@@ -77,7 +81,7 @@ class Logging:
         """Take over the root logger, warnings and uncaught exceptions."""
         for writer in self._writers:
             writer.start()
-        self._keeper.start()
+        self._retention.start()
         root = logging.getLogger()
         root.addHandler(self._handler)
         root.setLevel(self._config.level.upper())
@@ -92,7 +96,7 @@ class Logging:
         self._config, self._zone = config, zone
         self._files.limits = _limits(config, zone, config.rotate_at)
         self._errors.limits = _limits(config, zone, config.errors_rotate_at)
-        self._keeper.keeping, self._keeper.zone = _keeping(config), ZoneInfo(zone)
+        self._retention.policy, self._retention.zone = _policy(config), ZoneInfo(zone)
         logging.getLogger().setLevel(config.level.upper())
 
     def flush(self, timeout: float = 5.0) -> bool:
@@ -107,7 +111,7 @@ class Logging:
         logging.getLogger().removeHandler(self._handler)
         for writer in self._writers:
             writer.close(timeout)
-        self._keeper.stop()
+        self._retention.stop()
 
     @property
     def trouble(self) -> str | None:
@@ -116,7 +120,7 @@ class Logging:
 
     def _read(self) -> Iterable[Sample]:
         yield "quant_log_healthy", (), float(self.trouble is None)
-        yield "quant_log_waiting_bytes", (), float(sum(w.waiting_bytes for w in self._writers[:2]))
+        yield "quant_log_queue_bytes", (), float(sum(w.waiting_bytes for w in self._writers[:2]))
 
     def _unseen(self, count: int) -> None:
         if self._terminal is not None:
@@ -127,7 +131,7 @@ class _Handler(logging.Handler):
     """Makes the line where it is logged, so that it says what was true then, and queues it."""
 
     def __init__(
-        self, lines: JsonLines, writers: Sequence[Writer], on_lost: Callable[[int], None]
+        self, lines: JsonLines, writers: Sequence[QueueWriter], on_lost: Callable[[int], None]
     ) -> None:
         super().__init__()
         self._on_lost = on_lost
@@ -155,8 +159,8 @@ def _limits(config: Logs, zone: str, rotate_at: int) -> Limits:
     return Limits(config.directory, ZoneInfo(zone), rotate_at)
 
 
-def _keeping(config: Logs) -> Keeping:
-    return Keeping(
+def _policy(config: Logs) -> RetentionPolicy:
+    return RetentionPolicy(
         config.directory,
         {"exporter": config.keep, "errors": config.errors_keep},
         config.max_total,

@@ -17,10 +17,10 @@ from pathlib import Path
 import aiohttp
 
 from exporter import config as configuration
-from exporter.logs.digest.facts import Digest
+from exporter.logs.digest.facts import LogDigest
 from exporter.logs.digest.render import chat, headline, markdown, page
 from exporter.messages import smtp as mail
-from exporter.redaction.truncate import to_break
+from exporter.redaction.truncate import truncate_at_word
 
 TIMEOUT_SECONDS = 30.0
 PAUSES_SECONDS = (2.0, 10.0, 40.0)
@@ -69,7 +69,7 @@ def read_secret(
 
 
 async def send(
-    digest: Digest,
+    digest: LogDigest,
     settings: configuration.Digest,
     environ: Mapping[str, str],
     *,
@@ -103,7 +103,9 @@ async def send(
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
 
-async def _to_slack(digest: Digest, slack: configuration.Slack, environ: Mapping[str, str]) -> None:
+async def _to_slack(
+    digest: LogDigest, slack: configuration.Slack, environ: Mapping[str, str]
+) -> None:
     url = read_secret("digest.slack", slack.url_env, slack.url_file, environ)
     body = {"text": chat(digest), "unfurl_links": False, "unfurl_media": False}
     retry_after = None
@@ -115,7 +117,7 @@ async def _to_slack(digest: Digest, slack: configuration.Slack, environ: Mapping
         ):
             if answer.status < 300:
                 return
-            said = to_break(await answer.text(errors="replace"), 200)
+            said = truncate_at_word(await answer.text(errors="replace"), 200)
             problem = f"answered {answer.status}: {said}"
             passing = answer.status in (408, 429) or answer.status >= 500
             retry_after = _seconds(answer.headers.get("Retry-After"))
@@ -144,7 +146,9 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
-async def _to_email(digest: Digest, email: configuration.Email, environ: Mapping[str, str]) -> None:
+async def _to_email(
+    digest: LogDigest, email: configuration.Email, environ: Mapping[str, str]
+) -> None:
     password = None
     if email.user:
         password = read_secret("digest.email", email.password_env, email.password_file, environ)

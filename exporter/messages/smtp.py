@@ -8,7 +8,7 @@ import ssl
 from email.message import EmailMessage
 
 from exporter.config import Email
-from exporter.redaction.truncate import to_break
+from exporter.redaction.truncate import truncate_at_word
 
 _SAID_CHARS = 200
 
@@ -43,7 +43,8 @@ def deliver(
             f"shows no good certificate: {error.verify_message}", passing=False
         ) from None
     except (smtplib.SMTPException, OSError) as error:
-        text = f"cannot be reached: {type(error).__name__}: {to_break(str(error), _SAID_CHARS)}"
+        said = truncate_at_word(str(error), _SAID_CHARS)
+        text = f"cannot be reached: {type(error).__name__}: {said}"
         raise MailError(text, passing=True) from None
     if refused:
         raise _refused(refused, everybody=False)
@@ -80,4 +81,4 @@ def _refused(recipients: dict[str, tuple[int, bytes]], *, everybody: bool) -> Ma
 
 def _text(said: bytes | str) -> str:
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    return to_break(" ".join(text.split()), _SAID_CHARS)
+    return truncate_at_word(" ".join(text.split()), _SAID_CHARS)

@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -216,7 +216,3 @@ def _hex(number: int, width: int) -> str:
     """The hexadecimal digits of `number` as a pattern, in either case."""
     digits = f"{number:0{width}x}"
     return "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in digits)
-
-
-Masking = Callable[[str], str]
-"""What parts that write texts elsewhere (notes, reports) take: :meth:`Mask.text`."""

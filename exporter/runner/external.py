@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol
 
 from exporter.config import Task
-from exporter.redaction.truncate import ahead
+from exporter.redaction.truncate import mask_window
 from exporter.runner.results import RunningRun, Store
 from exporter.state import Claim, Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
@@ -57,7 +57,7 @@ class External:
             await self._end(task, Outcome("error", "started again before it told how it ended"))
             await self._start(task)
             return
-        text = ahead(" ".join((message or "").split()), ERROR_CHARS)
+        text = mask_window(" ".join((message or "").split()), ERROR_CHARS)
         if kind == "success":
             outcome = Outcome("success", items=math.nan if items is None else float(items))
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from exporter.metrics import Metrics
-from exporter.redaction.truncate import head
+from exporter.redaction.truncate import truncate_masked
 from exporter.runner.results import RunningRun, Store
 from exporter.state import Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
@@ -40,7 +40,9 @@ class Recorder:
             ended_at=self._clock.now(),
             attempts=attempts,
             items=nan_to_none(outcome.items),
-            error=_utf8(head(outcome.error, ERROR_CHARS, self._mask)) if outcome.error else None,
+            error=_utf8(truncate_masked(outcome.error, ERROR_CHARS, self._mask))
+            if outcome.error
+            else None,
             tail=_utf8(self._mask(outcome.tail)) or None,
         )
         if run.task in self.known:

@@ -13,7 +13,7 @@ from typing import Literal
 from exporter.config import Config, Task, backoff_cap
 from exporter.logs.log_context import fields
 from exporter.metrics import Metrics
-from exporter.redaction.truncate import head
+from exporter.redaction.truncate import truncate_masked
 from exporter.runner.attempts import STOPPED, Attempts
 from exporter.runner.external import External
 from exporter.runner.recorder import Recorder, slot_field
@@ -49,7 +49,7 @@ class Runner:
         self._rng = rng or random.Random()
         self._mask = mask
         self._record = Recorder(state, metrics, clock, mask)
-        lost = metrics.counter("quant_log_lost_total")
+        lost = metrics.counter("quant_log_dropped_total")
         self._attempts = Attempts(clock, services, folder or Path.cwd(), lost.inc)
         self._external = External(state, clock, self._new_id, self._record)
         self._running: dict[str, RunningRun] = {}
@@ -289,7 +289,7 @@ class Runner:
                 task.retries + 1,
                 outcome.kind,
                 pause,
-                head(outcome.error or "", ERROR_CHARS, self._mask),
+                truncate_masked(outcome.error or "", ERROR_CHARS, self._mask),
                 extra={"event": "run_retry", "attempt": run.attempt, "outcome": outcome.kind},
             )
             try:

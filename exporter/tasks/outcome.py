@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, get_args
 
-from exporter.redaction.truncate import after_break, ahead
+from exporter.redaction.truncate import drop_partial_start, mask_window
 from exporter.tasks.errors import NoData, Permanent, StaleData
 from exporter.util.nan import nan_to_none
 
@@ -113,7 +113,7 @@ def of_exception(error: BaseException) -> Outcome:
         return Outcome("stale_data", _words(error), retryable=True, tail=tail)
     if isinstance(error, SystemExit):
         text = f"called sys.exit({error.code}) instead of returning; return when done"
-        return Outcome("error", ahead(text, ERROR_CHARS), tail=tail)
+        return Outcome("error", mask_window(text, ERROR_CHARS), tail=tail)
     retryable = isinstance(error, Exception) and not isinstance(error, _PROGRAMMING)
     # A source knows better than its exception's class whether asking again may help.
     says = getattr(error, "retryable", None)
@@ -137,7 +137,7 @@ def trace(error: BaseException) -> str:
     except Exception as broken:  # noqa: BLE001  a user's exception may not even print
         lines = [f"{_type(error)} (no traceback: {_type(broken)})\n"]
     text = "".join(lines).rstrip()
-    return text if len(text) <= _TRACE_CHARS else after_break(text[-_TRACE_CHARS:])
+    return text if len(text) <= _TRACE_CHARS else drop_partial_start(text[-_TRACE_CHARS:])
 
 
 def _is_ours(frames: TracebackType) -> bool:
@@ -156,4 +156,4 @@ def _words(error: BaseException) -> str:
         text = "(its text cannot be shown)"
     name = _type(error)
     said = text if isinstance(error, NoData | StaleData) and text else f"{name}: {text}"
-    return ahead(said if text else name, ERROR_CHARS)
+    return mask_window(said if text else name, ERROR_CHARS)

@@ -72,7 +72,7 @@ def build() -> Dashboard:
                 "Log records", "Records written, by level, and records that could not be written.",
                 series("sum by (level) (increase(quant_log_records_total{@}[$__rate_interval]))",
                        "{{level}}"),
-                series("sum(increase(quant_log_lost_total{@}[$__rate_interval]))", "lost"),
+                series("sum(increase(quant_log_dropped_total{@}[$__rate_interval]))", "lost"),
                 zero=True, bars=True, calcs=("sum",), nothing="no record yet")),
             (12, 8, graph(
                 "Errors by logger", "Records of level error and above.",

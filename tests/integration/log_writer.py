@@ -41,7 +41,7 @@ def main(directory: str, *flood: str) -> None:
             case _:
                 value = registry.get_sample_value
                 print(json.dumps({
-                    "logged": number, "lost": value("quant_log_lost_total"),
+                    "logged": number, "lost": value("quant_log_dropped_total"),
                     "healthy": value("quant_log_healthy"),
                     "written": value("quant_log_records_total", {"level": "info"}),
                     "trouble": logs.trouble,

@@ -288,7 +288,7 @@ def test_a_burst_of_a_hundred_megabytes_is_read_in_steps(tmp_path: Path) -> None
         for _ in range(1050):
             file.write(block)
     steps = 0
-    while not steps or registry.get_sample_value("quant_log_behind_bytes", {"file": "bot"}):
+    while not steps or registry.get_sample_value("quant_log_lag_bytes", {"file": "bot"}):
         asyncio.run(follower.step())
         steps += 1
     asyncio.run(follower.step())

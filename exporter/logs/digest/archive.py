@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from exporter.logs.digest.facts import Digest
+from exporter.logs.digest.facts import LogDigest
 from exporter.logs.digest.render import markdown, page
 
 
-def save(digest: Digest, reports: Path) -> Path:
+def save(digest: LogDigest, reports: Path) -> Path:
     """Write all three, each whole or not at all; returns the Markdown's path. Raises OSError."""
     reports.mkdir(parents=True, exist_ok=True)
     texts = {
@@ -25,15 +25,15 @@ def save(digest: Digest, reports: Path) -> Path:
     return path
 
 
-def load(path: Path) -> Digest | None:
+def load(path: Path) -> LogDigest | None:
     """A kept digest; None when it is not there or not one of this version."""
     try:
-        return Digest.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return LogDigest.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def latest(reports: Path) -> Digest | None:
+def latest(reports: Path) -> LogDigest | None:
     """The newest day's digest that can be read, for the status page."""
     pattern = "digest-[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].json"
     for path in sorted(reports.glob(pattern), reverse=True)[:7]:

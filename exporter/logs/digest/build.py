@@ -1,4 +1,5 @@
-"""From log files to a :class:`~exporter.logs.digest.facts.Digest`. See :mod:`.query` for where."""
+"""Builds a :class:`~exporter.logs.digest.facts.LogDigest` from log files, with the SQL of
+:mod:`.query`."""
 
 from __future__ import annotations
 
@@ -12,20 +13,20 @@ import duckdb
 
 from exporter.logs.digest.facts import (
     AlertDay,
-    Digest,
     ErrorGroup,
     FetchDay,
+    LogDigest,
     Request,
 )
 from exporter.logs.digest.query import ERRORS, connect, join, lines, rows, scan
-from exporter.logs.digest.runs import ended, slow_runs, tasks
+from exporter.logs.digest.runs import run_groups, slow_runs, tasks
 from exporter.logs.reader import files_between, gone
 
 KNOWN_ERRORS_DAYS = 30
 MOST_GROUPS = 25
 
 
-def build(request: Request) -> Digest:
+def build(request: Request) -> LogDigest:
     """Sum up. Raises nothing for whatever stands in the files."""
     files = files_between(
         request.directory, "exporter", request.start, request.end, request.zone_info
@@ -44,8 +45,8 @@ def build(request: Request) -> Digest:
             broken, from_error_log = broken + more.broken, sum(more.levels.values())
         errors = _errors(connection, _known_errors(connection, request))
         alerts, non_critical = _alerts(connection)
-        runs = ended(connection)
-        return Digest(
+        runs = run_groups(connection)
+        return LogDigest(
             title=request.title,
             zone=request.zone,
             start=request.start,

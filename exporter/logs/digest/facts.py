@@ -14,7 +14,7 @@ ALERT_BUDGET = 10
 
 
 @dataclass(frozen=True)
-class Due:
+class DueSlots:
     """Slots of one task that lie ahead. Times are Unix seconds."""
 
     task: str
@@ -36,7 +36,7 @@ class Request:
     """``2026-11-24``, or what was asked."""
     reports: Path
     """Where digests of earlier days and the end-of-day report are."""
-    due: tuple[Due, ...] = ()
+    due: tuple[DueSlots, ...] = ()
     budget: int = ALERT_BUDGET
     now: float = 0.0
     """When this is asked, Unix seconds."""
@@ -52,7 +52,7 @@ class Request:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Request:
         """The inverse of :meth:`to_json`."""
-        due = tuple(Due(**entry) for entry in data["due"])
+        due = tuple(DueSlots(**entry) for entry in data["due"])
         folders = {name: Path(data[name]) for name in ("directory", "reports")}
         return cls(**{**data, **folders, "due": due})
 
@@ -135,7 +135,7 @@ class AlertDay:
 
 
 @dataclass(frozen=True)
-class Digest:
+class LogDigest:
     """A stretch of time, summed up."""
 
     title: str
@@ -160,7 +160,7 @@ class Digest:
     non_critical_notifications: int = 0
     budget: int = ALERT_BUDGET
     strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    due: list[Due] = field(default_factory=list)
+    due: list[DueSlots] = field(default_factory=list)
     made_at: float = 0.0
     """Before ``end``, the digest tells of the time up to here."""
     gone_before: float | None = None
@@ -200,11 +200,11 @@ class Digest:
         return dataclasses.asdict(self) | {"quiet": self.quiet}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Digest:
+    def from_json(cls, data: dict[str, Any]) -> LogDigest:
         """The inverse of :meth:`to_json`; raises KeyError or TypeError for anything else."""
         kinds = {
             "tasks": TaskDay, "slow_runs": SlowRun, "errors": ErrorGroup, "fetches": FetchDay,
-            "alerts": AlertDay, "due": Due,
+            "alerts": AlertDay, "due": DueSlots,
         }  # fmt: skip
         data = {name: value for name, value in data.items() if name != "quiet"}
         for name, kind in kinds.items():

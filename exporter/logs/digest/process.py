@@ -7,14 +7,14 @@ import contextlib
 import json
 import sys
 
-from exporter.logs.digest.facts import Digest, Request
+from exporter.logs.digest.facts import LogDigest, Request
 
 
 class DigestError(Exception):
     """The process ended without a digest; the message has the end of what it said."""
 
 
-async def build_apart(request: Request, timeout: float) -> Digest:
+async def build_apart(request: Request, timeout: float) -> LogDigest:
     """As :func:`exporter.logs.digest.build.build`, in another process.
 
     Raises :class:`DigestError`, and :class:`TimeoutError` after `timeout` seconds.
@@ -35,4 +35,4 @@ async def build_apart(request: Request, timeout: float) -> Digest:
     if process.returncode:
         tail = err.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise DigestError(f"the digest's process ended with {process.returncode}: {tail}")
-    return Digest.from_json(json.loads(out))
+    return LogDigest.from_json(json.loads(out))

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from exporter.logs.digest.facts import Digest, ErrorGroup, TaskDay
+from exporter.logs.digest.facts import ErrorGroup, LogDigest, TaskDay
 from exporter.logs.formatters import clean
 from exporter.logs.reader import moment, stamp
 from exporter.util.units import format_duration
@@ -33,12 +33,12 @@ class Section:
     """For each row the run that it tells of, by its id in the last cell."""
 
 
-def headline(digest: Digest) -> str:
+def headline(digest: LogDigest) -> str:
     """The digest in one sentence."""
     return clean(" ".join(_headline(digest).split()))
 
 
-def _headline(digest: Digest) -> str:
+def _headline(digest: LogDigest) -> str:
     if not digest.records:
         return f"{digest.title}: there are no log lines of that time.{_tomorrow(digest)}"
     if digest.quiet:
@@ -62,7 +62,7 @@ def _headline(digest: Digest) -> str:
     return f"{digest.title}: {'; '.join(parts)}.{_tomorrow(digest)}"
 
 
-def sections(digest: Digest) -> list[Section]:
+def sections(digest: LogDigest) -> list[Section]:
     """What there is to say, the worst first; empty on a quiet day. Texts come from log lines: each
     cell is one line that no terminal obeys."""
     if digest.quiet or not (digest.records or digest.broken_lines or digest.gone_before):
@@ -78,7 +78,7 @@ def sections(digest: Digest) -> list[Section]:
     ]
 
 
-def markdown(digest: Digest) -> str:
+def markdown(digest: LogDigest) -> str:
     """With tables; one line on a quiet day."""
     lines = [_cell(headline(digest))]
     for section in sections(digest):
@@ -92,7 +92,7 @@ def markdown(digest: Digest) -> str:
     return "\n".join(lines) + "\n"
 
 
-def chat(digest: Digest) -> str:
+def chat(digest: LogDigest) -> str:
     """Without tables, for a chat: the headline, and a line for each row."""
     lines = [headline(digest)]
     for section in sections(digest):
@@ -107,7 +107,7 @@ def chat(digest: Digest) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def page(digest: Digest) -> str:
+def page(digest: LogDigest) -> str:
     """A whole HTML page without anything from elsewhere, for mail and for a browser."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -119,7 +119,7 @@ def page(digest: Digest) -> str:
     )
 
 
-def body(digest: Digest) -> str:
+def body(digest: LogDigest) -> str:
     """The same without the page around it, for the status page."""
     parts = [f"<p>{html.escape(headline(digest))}</p>"]
     for section in sections(digest):
@@ -133,7 +133,7 @@ def body(digest: Digest) -> str:
     return "".join(parts)
 
 
-def _errors(digest: Digest) -> Section:
+def _errors(digest: LogDigest) -> Section:
     groups = sorted(digest.errors, key=lambda g: (not g.new, -g.count))
     rows = [
         (
@@ -162,7 +162,7 @@ def _where(group: ErrorGroup) -> str:
     return f"{where}, run {group.run_id}" if group.run_id else where
 
 
-def _tasks(digest: Digest) -> Section:
+def _tasks(digest: LogDigest) -> Section:
     well = [task for task in digest.tasks if not (task.failures or task.retried or task.missed)]
     left_out = well[max(0, MOST_WELL - (len(digest.tasks) - len(well))) :]
     rows = [
@@ -189,7 +189,7 @@ def _retried(task: TaskDay) -> str:
     return f"{task.retried or '–'}" + (f" (after {why})" if why else "")
 
 
-def _slow(digest: Digest) -> Section:
+def _slow(digest: LogDigest) -> Section:
     rows = [
         (r.task, _clock(r.at, digest), _seconds(r.seconds), _seconds(r.usual_seconds), r.run_id)
         for r in digest.slow_runs
@@ -198,7 +198,7 @@ def _slow(digest: Digest) -> Section:
     return Section("Slow runs", head, rows, runs=[run.run_id for run in digest.slow_runs])
 
 
-def _fetches(digest: Digest) -> Section:
+def _fetches(digest: LogDigest) -> Section:
     rows = [
         (
             fetch.source,
@@ -215,7 +215,7 @@ def _fetches(digest: Digest) -> Section:
     return Section("Fetches", head, rows)
 
 
-def _alerts(digest: Digest) -> Section:
+def _alerts(digest: LogDigest) -> Section:
     rows = [
         (a.alert, a.severity, f"{a.firing}", f"{a.resolved}", f"{a.notifications}")
         for a in digest.alerts
@@ -226,7 +226,7 @@ def _alerts(digest: Digest) -> Section:
     return Section("Alerts", ("Alert", "Severity", "Fired", "Resolved", "Messages"), rows, note)
 
 
-def _strategies(digest: Digest) -> Section:
+def _strategies(digest: LogDigest) -> Section:
     rows = [
         (
             name,
@@ -239,7 +239,7 @@ def _strategies(digest: Digest) -> Section:
     return Section("Strategies", ("Strategy", "Equity", "P&L", "Drawdown"), rows)
 
 
-def _due(digest: Digest) -> Section:
+def _due(digest: LogDigest) -> Section:
     zone = ZoneInfo(digest.zone)
     rows = [
         (due.task, datetime.fromtimestamp(due.first, zone).strftime("%H:%M"), f"{due.slots}")
@@ -251,7 +251,7 @@ def _due(digest: Digest) -> Section:
     return Section("Due tomorrow", ("Task", "First", "Slots"), rows, note)
 
 
-def _reading(digest: Digest) -> Section:
+def _reading(digest: LogDigest) -> Section:
     notes = []
     if digest.gone_before is not None:
         notes.append(_gone(digest, digest.gone_before))
@@ -264,7 +264,7 @@ def _reading(digest: Digest) -> Section:
     return Section("Log", (), (), " ".join(notes))
 
 
-def _gone(digest: Digest, before: float) -> str:
+def _gone(digest: LogDigest, before: float) -> str:
     all_gone = before >= digest.end
     what = "The lines of that time" if all_gone else f"Lines before {_clock(stamp(before), digest)}"
     errors = (
@@ -275,7 +275,7 @@ def _gone(digest: Digest, before: float) -> str:
     return f"{what} are gone; {errors}."
 
 
-def _tomorrow(digest: Digest) -> str:
+def _tomorrow(digest: LogDigest) -> str:
     if not digest.due:
         return ""
     slots = sum(due.slots for due in digest.due)
@@ -288,7 +288,7 @@ def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
-def _clock(text: str, digest: Digest) -> str:
+def _clock(text: str, digest: LogDigest) -> str:
     """Time of day; with the date where the digest tells of more than one day."""
     at = moment(text)
     if at != at:  # noqa: PLR0124 - NaN: no time at all

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.config import Config
 from exporter.config.paths import reports_folder
-from exporter.logs.digest.facts import ALERT_BUDGET, Due, Request
+from exporter.logs.digest.facts import ALERT_BUDGET, DueSlots, Request
 from exporter.util.local_time import day_bounds
 from exporter.util.units import parse_duration
 
@@ -29,7 +29,7 @@ def asked(
     *,
     day: str | None = None,
     since: str | None = None,
-    due: Callable[[float, float], tuple[Due, ...]] = lambda start, end: (),
+    due: Callable[[float, float], tuple[DueSlots, ...]] = lambda start, end: (),
     strategies: StrategiesOn = lambda at: {},
     now: float,
 ) -> Request:

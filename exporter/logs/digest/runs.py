@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from exporter.logs.digest.facts import Digest, Request, SlowRun, TaskDay
+from exporter.logs.digest.facts import LogDigest, Request, SlowRun, TaskDay
 from exporter.logs.digest.query import lines, rows, scan
 from exporter.logs.files import files_of
 from exporter.util.local_time import day_bounds
@@ -26,7 +26,7 @@ MOST_SLOW = 5
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunGroup:
     """The runs of one task that ended with one outcome."""
 
     task: str
@@ -40,7 +40,7 @@ class Ended:
     """``run_id``, ``at`` and ``seconds`` of as many as a digest may tell of."""
 
 
-def ended(connection: duckdb.DuckDBPyConnection, table: str = "scanned") -> list[Ended]:
+def run_groups(connection: duckdb.DuckDBPyConnection, table: str = "scanned") -> list[RunGroup]:
     """What the lines say of runs that ended, by task and outcome."""
     told = "timestamp task run_id duration_seconds outcome attempts message error_message"
     found = rows(
@@ -61,10 +61,10 @@ def ended(connection: duckdb.DuckDBPyConnection, table: str = "scanned") -> list
         GROUP BY 1, 2 ORDER BY 1, 2
         """,
     )
-    return [Ended(*row) for row in found if row[0] is not None]
+    return [RunGroup(*row) for row in found if row[0] is not None]
 
 
-def tasks(connection: duckdb.DuckDBPyConnection, runs: Sequence[Ended]) -> list[TaskDay]:
+def tasks(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunGroup]) -> list[TaskDay]:
     """Each task's `runs`, what it missed and what was retried; the worst first."""
     missed = dict(
         rows(
@@ -110,7 +110,7 @@ def tasks(connection: duckdb.DuckDBPyConnection, runs: Sequence[Ended]) -> list[
 
 
 def slow_runs(
-    connection: duckdb.DuckDBPyConnection, request: Request, runs: Sequence[Ended]
+    connection: duckdb.DuckDBPyConnection, request: Request, runs: Sequence[RunGroup]
 ) -> list[SlowRun]:
     """Those of `runs` that took much longer than their task's usually do, the worst first."""
     if not any(run.slowest for run in runs):
@@ -140,7 +140,7 @@ def _history(connection: duckdb.DuckDBPyConnection, request: Request) -> dict[st
             if not files:
                 continue
             scan(connection, files, day_bounds(day, zone), table="earlier")
-            good = [run for run in ended(connection, "earlier") if run.outcome == "success"]
+            good = [run for run in run_groups(connection, "earlier") if run.outcome == "success"]
             medians = {r.task: r.median_seconds for r in good if r.median_seconds is not None}
         for task, seconds in medians.items():
             history[task].append(seconds)
@@ -150,7 +150,7 @@ def _history(connection: duckdb.DuckDBPyConnection, request: Request) -> dict[st
 def _kept_medians(request: Request, day: date) -> dict[str, float] | None:
     try:
         text = (request.reports / f"digest-{day}.json").read_text(encoding="utf-8")
-        kept = Digest.from_json(json.loads(text))
+        kept = LogDigest.from_json(json.loads(text))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if kept.made_at < kept.end:

@@ -21,7 +21,7 @@ from typing import Protocol
 from exporter.config import Followed
 from exporter.logs.tail import rotation as places
 from exporter.logs.tail.line_patterns import flattened, matching_lines, without_endless_lines
-from exporter.logs.tail.position import Position
+from exporter.logs.tail.position import FilePosition
 from exporter.logs.tail.tail import Tail
 from exporter.metrics import Metrics, Sample
 
@@ -50,7 +50,7 @@ class Counted:
     lines: int = 0
     broken: int = 0
     matches: Counter[str] = field(default_factory=Counter)
-    position: Position | None = None
+    position: FilePosition | None = None
 
     def add(self, other: Counted) -> None:
         """What `other` found behind it."""
@@ -63,7 +63,7 @@ class Counted:
 class File:
     """One followed file: its place and its patterns."""
 
-    def __init__(self, followed: Followed, position: Position | None) -> None:
+    def __init__(self, followed: Followed, position: FilePosition | None) -> None:
         path = self.path = followed.path
         self.tail = Tail(lambda: places.current(path), position, path)
         self.said: str | None = None
@@ -211,11 +211,11 @@ class Follower:
                     self._pending[name].position = None  # it is of the other file
             self._files[name] = File(followed, position)
 
-    def _kept_position(self, name: str, followed: Followed) -> Position | None:
+    def _kept_position(self, name: str, followed: Followed) -> FilePosition | None:
         kept = self._state.kept(KIND).get(name)
         if not isinstance(kept, dict) or kept.get("path", str(followed.path)) != str(followed.path):
             return None
-        return Position.from_json(kept)
+        return FilePosition.from_json(kept)
 
     def _say_problem(self, name: str, file: File) -> None:
         problem, path = file.tail.problem, file.followed.path
@@ -249,7 +249,7 @@ class Follower:
 
     def _read(self) -> Iterable[Sample]:
         for name, file in list(self._files.items()):
-            yield "quant_log_behind_bytes", (name,), float(file.tail.behind_bytes)
+            yield "quant_log_lag_bytes", (name,), float(file.tail.behind_bytes)
             yield "quant_log_followed_readable", (name,), float(file.tail.problem is None)
         for name, followed in list(self._wanted.items()):
             for severity, limit in followed.max_failure_ratio.items():

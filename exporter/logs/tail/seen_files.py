@@ -8,7 +8,7 @@ from pathlib import Path
 from zlib import crc32
 
 from exporter.logs.tail import rotation as places
-from exporter.logs.tail.position import FIRST_BYTES, Position, bytes_before
+from exporter.logs.tail.position import FIRST_BYTES, FilePosition, bytes_before
 
 KNOWN_FILES = 32
 
@@ -22,7 +22,7 @@ class Visited:
 
     @property
     def entries(self) -> tuple[tuple[int, int, int], ...]:
-        """For :class:`Position`; the newest last."""
+        """For :class:`FilePosition`; the newest last."""
         return tuple((inode, *left) for inode, left in self._left.items())
 
     def remember(self, inode: int, offset: int, before: bytes) -> None:
@@ -62,7 +62,7 @@ class Visited:
         return holds(file, has_more)
 
 
-def fits(position: Position, file: Path) -> bool:
+def fits(position: FilePosition, file: Path) -> bool:
     """Whether all that was read stands in that file."""
     return holds(file, position.fits)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from exporter.logs.tail import rotation as places
 from exporter.logs.tail.line_splitter import Splitter
-from exporter.logs.tail.position import FIRST_BYTES, NOWHERE, Position, bytes_before
+from exporter.logs.tail.position import FIRST_BYTES, NOWHERE, FilePosition, bytes_before
 from exporter.logs.tail.seen_files import KNOWN_FILES, Visited, begins, fits
 
 CHUNK_BYTES = 1 << 18
@@ -34,14 +34,14 @@ class Tail:
     def __init__(
         self,
         path: Callable[[], Path | None],
-        position: Position | None = None,
+        position: FilePosition | None = None,
         wanted: Path | None = None,
     ) -> None:
         self._path, self._wanted = path, wanted
         self._resume = position
-        self._left: Position | None = None
+        self._left: FilePosition | None = None
         """Where a file was left whose place no other could take yet."""
-        self._copied: Position | None = None
+        self._copied: FilePosition | None = None
         """What was read of a file that is gone or was cut: a copy is read from there."""
         self._fd, self._id = -1, (0, 0)
         self._offset = self._written_ns = self._gone_looks = 0
@@ -58,11 +58,11 @@ class Tail:
         """Why the file cannot be read, or None."""
 
     @property
-    def position(self) -> Position | None:
+    def position(self) -> FilePosition | None:
         """Where to go on after a restart; None while nothing was ever read."""
         if self._fd < 0:
             return self._resume or self._left
-        return Position(
+        return FilePosition(
             *self._id,
             self._offset - len(self._lines.rest),
             self._beginning.hex(),
@@ -214,7 +214,7 @@ class Tail:
             offset = max(offset, copied.offset)
         return offset
 
-    def _written_since_then(self, path: Path, resume: Position) -> list[Path]:
+    def _written_since_then(self, path: Path, resume: FilePosition) -> list[Path]:
         """What is to be read before the path, at the start."""
         try:
             here = resume.is_of(path.stat())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from exporter.redaction.truncate import LONGEST_STACK, LONGEST_TEXT, Beginning, ahead
+from exporter.redaction.truncate import LONGEST_STACK, LONGEST_TEXT, TruncatedStr, mask_window
 
 _RECORDS_AT_ONCE = 2000
 _RECORDS_PER_SECOND = 200.0
@@ -91,7 +91,7 @@ def _line(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
         sent[name] = value
         if isinstance(value, str):
             # The daemon masks it and cuts it then: here half a secret would be left.
-            sent[name] = ahead(value, LONGEST_STACK if name == "stack" else LONGEST_TEXT)
+            sent[name] = mask_window(value, LONGEST_STACK if name == "stack" else LONGEST_TEXT)
             if more := len(value) - len(sent[name]):
                 missing[name] = more
     return json.dumps(
@@ -161,7 +161,9 @@ def replay(said: dict[str, Any]) -> None:
     if not logger.isEnabledFor(level):
         return
     missing = said["missing"]
-    fields = {k: Beginning(v, missing[k]) if k in missing else v for k, v in said["fields"].items()}
+    fields = {
+        k: TruncatedStr(v, missing[k]) if k in missing else v for k, v in said["fields"].items()
+    }
     message = fields.pop("message")
     record = logger.makeRecord(logger.name, level, "(worker)", 0, message, (), None)
     record.created = float(said["at"])

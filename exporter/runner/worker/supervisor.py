@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exporter.redaction.truncate import after_break
+from exporter.redaction.truncate import drop_partial_start
 from exporter.runner.worker.forkserver_client import Process, Workers
 from exporter.runner.worker.log_relay import replay
 from exporter.tasks.outcome import Outcome, from_json
@@ -84,7 +84,7 @@ class _Output(asyncio.Protocol):
             bytes(self.bytes).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
         )
         if self.cut:
-            said = after_break(said)
+            said = drop_partial_start(said)
         return said.rstrip()
 
 

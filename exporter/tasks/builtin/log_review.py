@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from exporter.calendars.loader import Calendar
 from exporter.config import Config
 from exporter.logs.digest.archive import load, save
-from exporter.logs.digest.facts import Digest, Due, Request
+from exporter.logs.digest.facts import DueSlots, LogDigest, Request
 from exporter.logs.digest.process import DigestError, build_apart
 from exporter.logs.digest.render import headline
 from exporter.logs.digest.request import asked
@@ -54,10 +54,10 @@ async def log_review(context: Context) -> int:
     await _wait_for(end, context)
     now = context.clock.now()
 
-    def due(start: float, end: float) -> tuple[Due, ...]:
+    def due(start: float, end: float) -> tuple[DueSlots, ...]:
         return due_between(config, parts.calendars.get, start, end)
 
-    async def make(request: Request) -> Digest:
+    async def make(request: Request) -> LogDigest:
         digest = await build_apart(request, BUILD_SECONDS)
         save(digest, parts.reports)
         return digest
@@ -99,7 +99,7 @@ def _is_missing(request: Request) -> bool:
     )
 
 
-async def _send(digest: Digest, context: Context) -> None:
+async def _send(digest: LogDigest, context: Context) -> None:
     parts: Parts = context.parts
     kept = parts.state.kept(SENT).get(SENT) or {}
     key = digest.title if context.slot is not None else context.run_id
@@ -138,7 +138,7 @@ def strategies_on(
 
 def due_between(
     config: Config, calendar: Callable[[str], Calendar], start: float, end: float
-) -> tuple[Due, ...]:
+) -> tuple[DueSlots, ...]:
     """The slots of every task in [start, end), Unix seconds; the earliest task first."""
     found = []
     for name, task in config.tasks.items():
@@ -150,7 +150,7 @@ def due_between(
             if slot.skip is None
         ]
         if ahead:
-            found.append(Due(name, len(ahead), ahead[0]))
+            found.append(DueSlots(name, len(ahead), ahead[0]))
     return tuple(sorted(found, key=lambda due: (due.first, due.task)))
 
 

@@ -30,10 +30,10 @@ from exporter.logs.digest.archive import latest, save
 from exporter.logs.digest.build import build
 from exporter.logs.digest.facts import (
     AlertDay,
-    Digest,
-    Due,
+    DueSlots,
     ErrorGroup,
     FetchDay,
+    LogDigest,
     Request,
     SlowRun,
     TaskDay,
@@ -42,7 +42,7 @@ from exporter.logs.digest.query import EVENTS
 from exporter.logs.digest.render import chat, headline, markdown, page
 from exporter.logs.digest.request import asked
 from exporter.logs.files import files_of
-from exporter.logs.retention import Keeping, tidy
+from exporter.logs.retention import RetentionPolicy, tidy
 from exporter.logs.run_lines import lines_of_run
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics
@@ -83,7 +83,9 @@ class Week:
     def _write(self, logs: Logging) -> None:
         end = (FIRST + timedelta(days=7)).timestamp()
         number = 0
-        keeping = Keeping(self.config.logs.directory, {"exporter": 7e6, "errors": 7e6}, 10**9)
+        keeping = RetentionPolicy(
+            self.config.logs.directory, {"exporter": 7e6, "errors": 7e6}, 10**9
+        )
         while self._clock.now() < end:
             number += 1
             self._one(number)
@@ -332,7 +334,7 @@ class TestRendering:
         (tmp_path / "exporter-2026-03-04.jsonl").write_bytes(TestBrokenFiles.GOOD)
         request = Request(tmp_path, "America/New_York", FIRST.timestamp(),
                           FIRST.timestamp() + 86400, "2026-03-04", tmp_path,
-                          (Due("scan", 2, FIRST.timestamp() + 86400 + 7 * 3600),))  # fmt: skip
+                          (DueSlots("scan", 2, FIRST.timestamp() + 86400 + 7 * 3600),))  # fmt: skip
         text = markdown(build(request))
         assert text == (
             "2026-03-04: quiet. 0 runs of 0 tasks, all well; 1 log line, no errors. "
@@ -356,7 +358,7 @@ class TestRendering:
     def test_every_part_of_a_bad_day_is_in_each_format(self, tmp_path: Path) -> None:
         """Runs, retries, slow runs, errors, fetches, alerts with their budget, strategies, what is
         due, and what could not be read."""
-        digest = Digest(
+        digest = LogDigest(
             "2026-03-04", "America/New_York", FIRST.timestamp(), FIRST.timestamp() + 86400, 1, 1.0,
             1.0, 9, 3, 4, levels={"info": 5, "error": 4},
             tasks=[TaskDay("scan", 5, {"timeout": 2}, 1, 6, 12.5, "it hung", {"error": 3})],
@@ -368,7 +370,7 @@ class TestRendering:
             non_critical_notifications=14,
             strategies={"momentum": {"equity": 1234.5, "currency": "USD", "pnl_today": -10.0,
                                      "drawdown": 0.051}},
-            due=[Due("open_scan", 3, FIRST.timestamp() + 86400 + 7 * 3600)],
+            due=[DueSlots("open_scan", 3, FIRST.timestamp() + 86400 + 7 * 3600)],
         )  # fmt: skip
         said = ["scan", "2 timeout", "1 (after 3 error)", "6", "12s", "it hung", "report",
                 "1m 30s", "30s", "run-77", "new", "15:00:00 – 16:00:00", "KeyError", "no key",
@@ -378,7 +380,7 @@ class TestRendering:
                 "3 lines could not be read", "4 errors of 1 kind, 1 new"]  # fmt: skip
         for text in (markdown(digest), html.unescape(page(digest))):
             assert [part for part in said if part not in text] == []
-        assert Digest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
+        assert LogDigest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
 
     def test_of_many_tasks_those_are_listed_that_need_somebody(self) -> None:
         """The others are counted; whom an error befell is said rather than who logged it."""
@@ -387,10 +389,10 @@ class TestRendering:
         bad += [TaskDay("late", 1, {}, 0, 2, 1.0, None), TaskDay("again", 2, {}, 1, 0, 1.0, None)]
         stamp = "2026-03-04T20:00:00.000Z"
         told = ("error", "exporter.runner.recorder", None, 4, stamp, stamp, "no key", "run-1", True)
-        digest = Digest(
+        digest = LogDigest(
             "2026-03-04", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 900, 0, 0, tasks=[*bad, *well],
             errors=[ErrorGroup("f", *told, ["bad"]), ErrorGroup("g", *told, ["bad", "late", "x"])],
-            due=[Due(f"due_{n:02d}", 2, 86400.0 + n) for n in range(30)],
+            due=[DueSlots(f"due_{n:02d}", 2, 86400.0 + n) for n in range(30)],
         )  # fmt: skip
         text = markdown(digest)
         for name in ("| bad |", "| late |", "| again |", "| well_16 |", "| due_19 |"):
@@ -405,14 +407,14 @@ class TestRendering:
     def test_what_stands_in_lines_reaches_neither_terminal_nor_markup(self) -> None:
         """Escape codes, turned directions, links, pictures, line feeds, a chat's calls for all."""
         hostile = "\x1b[2J\x9b31m\u202e\n# big\n[a](http://h) ![b](http://h) `x` <!channel> <b>"
-        digest = Digest(
+        digest = LogDigest(
             "d", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 9, 0, 0,
             tasks=[TaskDay(hostile, 1, {hostile: 1}, 0, 0, None, hostile, {hostile: 1})],
             errors=[ErrorGroup("f", hostile, hostile, hostile, 1, hostile, hostile, hostile,
                                hostile, True)],
             fetches=[FetchDay(hostile, hostile, 1, {hostile: 1}, None)],
             alerts=[AlertDay(hostile, hostile, 1, 0, 1)],
-            strategies={hostile: {"currency": hostile}}, due=[Due(hostile, 1, 0.0)],
+            strategies={hostile: {"currency": hostile}}, due=[DueSlots(hostile, 1, 0.0)],
         )  # fmt: skip
         for text in (markdown(digest), page(digest), chat(digest), headline(digest)):
             assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
@@ -428,7 +430,7 @@ class TestRendering:
         monkeypatch.setattr("exporter.logs.digest.render.LONGEST_CHAT", 1001)
         stamp = "2026-03-04T20:00:00.000Z"
         group = ErrorGroup("f", "error", "a", None, 1, stamp, stamp, "<" * 190, None, True)
-        digest = Digest("d", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 9, 0, 0, errors=[group] * 10)
+        digest = LogDigest("d", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 9, 0, 0, errors=[group] * 10)
         text = chat(digest)
         assert text.startswith("d: no run ended; 10 errors of 10 kinds, 10 new.")
         assert len(html.unescape(text)) == 1001
@@ -442,7 +444,7 @@ class TestRendering:
         digest.errors[0] = type(group)(**{**vars(group), "example": "<script>|x</script>"})
         assert "<script>|x" not in page(digest)
         assert "&lt;script>\\|x" in markdown(digest)
-        assert Digest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
+        assert LogDigest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
         assert headline(digest) in markdown(digest)
 
     def test_the_command_prints_each_format(
@@ -493,7 +495,7 @@ class TestGoneLines:
         for text in (markdown(digest), page(digest), chat(digest)):
             assert said in text
         assert digest.to_json()["gone_before"] == FIRST.timestamp() + 14 * 3600 + 0.123
-        assert Digest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
+        assert LogDigest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
 
     def test_a_day_of_which_only_the_error_log_is_left_is_not_quiet(self, tmp_path: Path) -> None:
         """Whether no file is there, or only those of later days."""
@@ -590,7 +592,7 @@ class TestBrokenFiles:
 
     def _digest(
         self, tmp_path: Path, content: bytes, name: str = "exporter-2026-03-04.jsonl"
-    ) -> Digest:
+    ) -> LogDigest:
         (tmp_path / name).write_bytes(content)
         start = FIRST.timestamp()
         return build(Request(tmp_path, "America/New_York", start, start + 86400, "d", tmp_path))

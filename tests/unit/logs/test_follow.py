@@ -23,7 +23,7 @@ from exporter.logs.tail import follow
 from exporter.logs.tail.follow import Follower
 from exporter.logs.tail.line_patterns import LONGEST_SEARCHED, matching_lines, without_endless_lines
 from exporter.logs.tail.line_splitter import LONGEST_LINE
-from exporter.logs.tail.position import Position
+from exporter.logs.tail.position import FilePosition
 from exporter.logs.tail.tail import Tail
 from exporter.metrics import Metrics
 
@@ -296,7 +296,7 @@ async def test_an_inode_that_was_used_again_is_no_old_friend(path: Path) -> None
     path.write_bytes(b"Timeout\n" * 3)
     status = path.stat()
     state = Kept()
-    state.values["bot"] = Position(status.st_dev, status.st_ino, 16, b"other".hex()).to_json()
+    state.values["bot"] = FilePosition(status.st_dev, status.st_ino, 16, b"other".hex()).to_json()
     assert await Bot(path, state).counts() == (3, 3)
 
 
@@ -308,7 +308,7 @@ async def test_a_burst_and_bad_bytes_are_counted(path: Path) -> None:
     lines = 100_000
     add(path, (b"\xff\xfe\x00 fine line without anything\n" * 9 + b"x Timeout\n") * (lines // 10))
     assert await bot.counts() == (lines, lines // 10)
-    assert bot.registry.get_sample_value("quant_log_behind_bytes", {"file": "bot"}) == 0
+    assert bot.registry.get_sample_value("quant_log_lag_bytes", {"file": "bot"}) == 0
 
 
 async def test_json_lines_are_looked_through_by_their_message(path: Path) -> None:

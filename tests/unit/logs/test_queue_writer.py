@@ -23,8 +23,8 @@ from exporter.logs import retention as keeping_module
 from exporter.logs.files import DayFiles, Limits, LogFile, files_of
 from exporter.logs.formatters import JsonLines
 from exporter.logs.log_context import fields
-from exporter.logs.queue_writer import Line, Writer
-from exporter.logs.retention import Keeping, tidy
+from exporter.logs.queue_writer import Line, QueueWriter
+from exporter.logs.retention import RetentionPolicy, tidy
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics
 from exporter.redaction.mask import Mask
@@ -270,7 +270,7 @@ class TestTidy:
         """Age counts from the end of the file's day; errors have an age of their own."""
         self._day(tmp_path, clock, 5)
         clock.advance(-86400)
-        tidy(Keeping(tmp_path, AGES, 10**9), clock.now(), ZONE)
+        tidy(RetentionPolicy(tmp_path, AGES, 10**9), clock.now(), ZONE)
         assert names(tmp_path) == [
             *(f"errors-2026-09-2{d}.001.jsonl.gz" for d in range(1, 5)), "errors-2026-09-25.jsonl",
             "exporter-2026-09-23.001.jsonl.gz", "exporter-2026-09-24.001.jsonl.gz",
@@ -285,10 +285,10 @@ class TestTidy:
         files = DayFiles("errors", Limits(tmp_path, ZONE, 10**6))
         files.write([line(clock.now(), "z")])
         clock.advance(32 * 86400)
-        tidy(Keeping(tmp_path, AGES, 10**9), clock.now(), ZONE, [files.held])
+        tidy(RetentionPolicy(tmp_path, AGES, 10**9), clock.now(), ZONE, [files.held])
         assert names(tmp_path) == ["errors-2026-09-21.jsonl"]
         files.close()
-        tidy(Keeping(tmp_path, AGES, 10**9), clock.now(), ZONE, [files.held])
+        tidy(RetentionPolicy(tmp_path, AGES, 10**9), clock.now(), ZONE, [files.held])
         assert names(tmp_path) == []
 
     def test_the_oldest_go_when_all_together_are_too_large(
@@ -296,7 +296,7 @@ class TestTidy:
     ) -> None:
         """The open file stays even when it alone is too large."""
         self._day(tmp_path, clock, 3)
-        tidy(Keeping(tmp_path, AGES, 1), clock.now() - 86400, ZONE)
+        tidy(RetentionPolicy(tmp_path, AGES, 1), clock.now() - 86400, ZONE)
         assert names(tmp_path) == ["errors-2026-09-23.jsonl", "exporter-2026-09-23.jsonl"]
 
     def test_a_flood_of_one_kind_does_not_cost_the_other(
@@ -312,7 +312,9 @@ class TestTidy:
                 )
                 files.close()
             clock.advance(86400)
-        keeping = Keeping(tmp_path, {"exporter": 99 * 86400.0, "errors": 99 * 86400.0}, 20_000)
+        keeping = RetentionPolicy(
+            tmp_path, {"exporter": 99 * 86400.0, "errors": 99 * 86400.0}, 20_000
+        )
         tidy(keeping, clock.now() - 86400, ZONE)
         left = {name: files_of(tmp_path, name) for name in ("exporter", "errors")}
         sizes = {n: sum(f.path.stat().st_size for f in files) for n, files in left.items()}
@@ -334,7 +336,7 @@ class TestTidy:
 
         monkeypatch.setattr(keeping_module, "_compress", full)
         with pytest.raises(OSError, match="No space"):
-            tidy(Keeping(tmp_path, AGES, 4_000), clock.now() - 86400, ZONE)
+            tidy(RetentionPolicy(tmp_path, AGES, 4_000), clock.now() - 86400, ZONE)
         assert "exporter-2026-09-21.001.jsonl" not in names(tmp_path)
         assert names(tmp_path)[-1] == "exporter-2026-09-24.jsonl"
 
@@ -346,11 +348,11 @@ class TestTidy:
         part = tmp_path / "exporter-2026-09-21.001.jsonl"
         plain = part.read_bytes()
         (tmp_path / "exporter-2026-09-21.001.jsonl.gz.tmp").write_bytes(b"half")
-        tidy(Keeping(tmp_path, AGES, 10**9), clock.now(), ZONE)
+        tidy(RetentionPolicy(tmp_path, AGES, 10**9), clock.now(), ZONE)
         part.write_bytes(plain)
         listed = files_of(tmp_path, "exporter")
         assert [f.compressed for f in listed] == [True, False]
-        tidy(Keeping(tmp_path, AGES, 10**9), clock.now(), ZONE)
+        tidy(RetentionPolicy(tmp_path, AGES, 10**9), clock.now(), ZONE)
         assert not part.exists()
         assert not list(tmp_path.glob("*.tmp"))
 
@@ -386,7 +388,7 @@ class TestWriter:
         """Errors still find room when others no longer do."""
         place, lost = Slow(), []
         size = len(line(0.0).content)
-        writer = Writer(place, "t", on_lost=lost.append, queue_bytes=size * 10)
+        writer = QueueWriter(place, "t", on_lost=lost.append, queue_bytes=size * 10)
         taken = [writer.put(line(0.0)) for _ in range(12)]
         assert taken == [True] * 8 + [False] * 4
         assert writer.put(line(0.0, level="error"))
@@ -395,7 +397,7 @@ class TestWriter:
     def test_lines_wait_for_a_place_that_heals(self) -> None:
         """Order is kept and nothing is written twice."""
         place = Slow()
-        writer = Writer(place, "t", retry_seconds=0.01)
+        writer = QueueWriter(place, "t", retry_seconds=0.01)
         batch = [line(0.0, str(n)) for n in range(50)]
         for entry in batch:
             writer.put(entry)
@@ -410,7 +412,7 @@ class TestWriter:
     def test_what_cannot_be_written_at_the_end_is_lost_and_counted(self) -> None:
         """Closing does not wait for ever."""
         lost: list[int] = []
-        writer = Writer(Slow(), "t", on_lost=lost.append, retry_seconds=0.01)
+        writer = QueueWriter(Slow(), "t", on_lost=lost.append, retry_seconds=0.01)
         writer.start()
         writer.put(line(0.0))
         writer.close(0.05)
@@ -475,7 +477,7 @@ class TestLogging:
         assert written(tmp_path, "errors") == [entry]
         assert registry.get_sample_value("quant_log_records_total", {"level": "error"}) == 1
         assert registry.get_sample_value("quant_log_errors_total", {"logger": "a"}) == 1
-        assert registry.get_sample_value("quant_log_lost_total") == 0
+        assert registry.get_sample_value("quant_log_dropped_total") == 0
         assert registry.get_sample_value("quant_log_healthy") == 1
 
     @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from aiohttp.test_utils import TestServer
 from exporter.config import Digest as Settings
 from exporter.config import Email, Slack
 from exporter.demo.mail_sink import talk
-from exporter.logs.digest.facts import Digest, Request
+from exporter.logs.digest.facts import LogDigest, Request
 from exporter.logs.digest.process import build_apart
 from exporter.messages.delivery import NotSentError, read_secret, send
 from exporter.messages.smtp import _refused
 
 
-def digest() -> Digest:
-    return Digest("2026-03-04", "UTC", 0.0, 86400.0, 1, 0.0, 0.0, 5, 0, 0)
+def digest() -> LogDigest:
+    return LogDigest("2026-03-04", "UTC", 0.0, 86400.0, 1, 0.0, 0.0, 5, 0, 0)
 
 
 @pytest.fixture

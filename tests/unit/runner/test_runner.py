@@ -327,7 +327,7 @@ async def test_a_flood_of_log_lines_is_cut_and_said(
     lines = [r for r in caplog.records if r.name == "loud"]
     assert 1000 < len(lines) < 10_000
     (told,) = [r for r in caplog.records if "log records of this run were dropped" in r.message]
-    assert bench.registry.get_sample_value("quant_log_lost_total") == told.count > 0
+    assert bench.registry.get_sample_value("quant_log_dropped_total") == told.count > 0
 
 
 async def test_log_lines_of_a_worker_keep_their_fields(

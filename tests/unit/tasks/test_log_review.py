@@ -15,7 +15,7 @@ import pytest
 from exporter.config import Config
 from exporter.logs.digest.archive import load, save
 from exporter.logs.digest.build import build
-from exporter.logs.digest.facts import Digest, Request
+from exporter.logs.digest.facts import LogDigest, Request
 from exporter.messages.delivery import NotSentError
 from exporter.state import State
 from exporter.strategies.equity import EquityCurve, EquityPoint
@@ -37,7 +37,7 @@ class House:
         self.config = Config.model_validate(given | config)
         self.reports = folder / "reports"
         self.state = State.open(self.config.state, self.clock)
-        self.sent: list[tuple[Digest, list[str]]] = []
+        self.sent: list[tuple[LogDigest, list[str]]] = []
         self.broken: set[str] = set()
         (folder / "log").mkdir()
 
@@ -64,7 +64,7 @@ class House:
         return await review.log_review(Context(about, self.clock, self))  # type: ignore[arg-type]
 
     async def send(
-        self, digest: Digest, settings: Any, environ: Any, *, done: list[str]
+        self, digest: LogDigest, settings: Any, environ: Any, *, done: list[str]
     ) -> dict[str, NotSentError | None]:
         self.sent.append((digest, list(done)))
         return {
@@ -74,7 +74,7 @@ class House:
         }
 
 
-async def build_here(request: Request, timeout: float) -> Digest:
+async def build_here(request: Request, timeout: float) -> LogDigest:
     """Without a process of its own, which takes most of a second to start."""
     return build(request)
 
@@ -159,7 +159,7 @@ async def test_the_day_before_is_told_whole_too(house: House) -> None:
     house.log(yesterday + 30, "late", day="2026-03-03")
     await house.run()
     assert load(path) == kept
-    save(Digest(**{**vars(kept), "made_at": kept.end - 60}), house.reports)
+    save(LogDigest(**{**vars(kept), "made_at": kept.end - 60}), house.reports)
     await house.run()
     again = load(path)
     assert again is not None

@@ -148,7 +148,7 @@ class App:
         token = self._token_file.read_or_make()
         self._base.logging.mask.add(token)
         services = self._services = build(self._base, state, token)
-        stack.push_async_callback(services.desk.close)
+        stack.push_async_callback(services.alerts.close)
         address = await self._listen(services, stack)
         stack.push_async_callback(services.supply.close)
         try:
@@ -193,8 +193,8 @@ class App:
             *status_routes(ViewOf(services)),
             *Records(services).routes(),
             *alert_routes(
-                services.desk.journal, services.desk.keeper, services.state, self.clock,
-                services.guard.is_token,
+                services.alerts.journal, services.alerts.acks, services.state, self.clock,
+                services.guard.is_token, runbook_url=lambda: self.config.alerts.runbook_url,
             ),
         ]  # fmt: skip
         server = Server(
@@ -238,7 +238,7 @@ class App:
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
                 _every(TOKEN_RETRY, self._token_file.rescue),
                 _every(KEY_EXPIRIES, services.supply.fetch_key_expiry),
-                services.desk.run(),
+                services.alerts.run(),
                 self._totals.run(),
             )
         ]

@@ -20,17 +20,12 @@ def learning_until(config: Config) -> float:
     return midnight(day, ZoneInfo(config.timezone))
 
 
-def runbook_url(config: Config) -> str:
-    """Where each alert has its heading; the exporter's own copy unless the config names another."""
-    return config.alerts.runbook_url or f"{config.public_url}/runbook"
-
-
 def expose(metrics: Metrics, config: Callable[[], Config], clock: Clock) -> None:
     """Add the readers, and lower severities while learning. `config` gives the newest one."""
 
     def read() -> Iterator[Sample]:
         now = config()
-        links = (now.public_url, now.alerts.dashboards_url, runbook_url(now))
+        links = (now.public_url, now.alerts.dashboards_url, f"{now.public_url}/runbook")
         yield "quant_alert_links_info", links, 1.0
         yield "quant_alert_learning_until_timestamp_seconds", (), learning_until(now)
         for name, task in now.tasks.items():

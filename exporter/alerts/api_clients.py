@@ -1,31 +1,39 @@
-"""What we ask of Alertmanager's v2 API and Prometheus' v1 API."""
+"""The only clients of Alertmanager's v2 API and Prometheus' v1 API.
+
+Whatever a server answers, the caller gets what it asked for or a :class:`ServerError`: an HTML page
+of a proxy, `null`, or JSON of another shape is as good as no answer.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import aiohttp
 
 from exporter.redaction.truncate import truncate_at_word
 from exporter.util.clock import iso
 
-TIMEOUT = aiohttp.ClientTimeout(total=10)
-HISTORY_TIMEOUT = aiohttp.ClientTimeout(total=150)
+TIMEOUT_SECONDS = 10.0
+HISTORY_TIMEOUT_SECONDS = 150.0
 """Prometheus itself gives up a query after 2 minutes."""
 Labels = Mapping[str, str]
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 
 class ServerError(Exception):
-    """Alertmanager or Prometheus did not answer as it should; the text says who and how."""
+    """Alertmanager or Prometheus gave no usable answer; the text says which one and why."""
 
 
 @dataclass(frozen=True)
 class Silence:
-    """One that is in force now."""
+    """An active silence."""
 
     id: str
     matchers: tuple[dict[str, Any], ...]
@@ -34,103 +42,167 @@ class Silence:
     comment: str
 
     def covers(self, labels: Labels) -> bool:
-        """Whether an alert with these labels is silenced by it."""
-        return all(_matches(matcher, labels) for matcher in self.matchers)
+        """Whether it silences an alert with these labels."""
+        return all(matches(matcher, labels) for matcher in self.matchers)
 
 
-def _matches(matcher: Mapping[str, Any], labels: Labels) -> bool:
+def matches(matcher: Mapping[str, Any], labels: Labels) -> bool:
+    """Whether one matcher of a silence matches. A pattern in Go's syntax that Python
+    does not know matches none of our alerts."""
     value, wanted = labels.get(matcher["name"], ""), matcher["value"]
-    same = bool(re.fullmatch(wanted, value)) if matcher["isRegex"] else value == wanted
-    return same is bool(matcher.get("isEqual", True))
+    if matcher["isRegex"]:
+        try:
+            same = bool(re.fullmatch(wanted, value))
+        except (re.error, OverflowError, RecursionError):
+            return False
+    else:
+        same = value == wanted
+    return same is matcher["isEqual"]
 
 
-def moment(text: str) -> float:
+def parse_time(text: str) -> float:
     """RFC 3339 as Alertmanager writes it, to Unix seconds. Raises :class:`ValueError`."""
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
+    try:
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+        if moment.tzinfo is None:
+            raise ValueError(f"{text!r} has no offset")
+        return moment.timestamp()
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"invalid time {text!r}: write 2026-11-24T02:00:00Z") from error
 
 
-def _muted(status: Mapping[str, Any]) -> str:
-    if status.get("silencedBy"):
-        return "silenced"
-    return "muted by another alert" if status.get("inhibitedBy") else ""
+@dataclass(frozen=True)
+class ActiveAlert:
+    """An alert that Alertmanager holds."""
 
-
-class Servers:
-    """Both of them, over one session. Every call raises :class:`ServerError`."""
-
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        alertmanager_url: Callable[[], str],
-        prometheus_url: Callable[[], str],
-    ) -> None:
-        self._session = session
-        self._alertmanager, self._prometheus = alertmanager_url, prometheus_url
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: str
+    fingerprint: str
+    silenced: bool
+    inhibited: bool
 
     @property
-    def alertmanager(self) -> str:
+    def muted(self) -> str:
+        """Why nobody is notified of it; empty when somebody is."""
+        if self.silenced:
+            return "silenced"
+        return "muted by another alert" if self.inhibited else ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return {
+            "labels": self.labels,
+            "annotations": self.annotations,
+            "starts_at": self.starts_at,
+            "fingerprint": self.fingerprint,
+            "muted": self.muted,
+        }
+
+
+def _checked(call: Callable[_P, Awaitable[_T]]) -> Callable[_P, Awaitable[_T]]:
+    """An answer of another shape than its caller expects is a :class:`ServerError`."""
+
+    @functools.wraps(call)
+    async def asked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return await call(*args, **kwargs)
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            client = args[0]
+            raise ServerError(
+                f"{client} gave an answer that it should not give to {call.__name__}: {error!r}"
+            ) from error
+
+    return asked
+
+
+class _Client:
+    def __init__(self, session: aiohttp.ClientSession, url: Callable[[], str]) -> None:
+        self._session, self._url = session, url
+
+    @property
+    def url(self) -> str:
         """Its address now; a reload may change it."""
-        return self._alertmanager()
+        return self._url()
 
-    @property
-    def prometheus(self) -> str:
-        """Its address now."""
-        return self._prometheus()
+    def __str__(self) -> str:
+        return self.url
 
     async def _ask(
-        self, method: str, url: str, timeout: aiohttp.ClientTimeout = TIMEOUT, **what: Any
+        self, method: str, path: str, timeout_seconds: float | None = None, **what: Any
     ) -> Any:
+        url = f"{self.url}{path}"
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds or TIMEOUT_SECONDS)
         try:
             async with self._session.request(method, url, timeout=timeout, **what) as answer:
-                text = await answer.text()
+                text = await answer.text(errors="replace")
                 if answer.status >= 300:
                     raise ServerError(
                         f"{url} answered {answer.status}: {truncate_at_word(text, 200)}"
                     )
-                kind = answer.content_type
-                return await answer.json() if kind == "application/json" else text
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ServerError(f"{url} cannot be asked: {error or type(error).__name__}") from error
+                is_json = answer.content_type == "application/json"
+                return await answer.json() if is_json else text
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError) as error:
+            raise ServerError(f"cannot reach {url}: {error or type(error).__name__}") from error
 
-    async def firing(self) -> list[dict[str, str]]:
-        """Labels of all alerts that Prometheus holds, pending ones included."""
-        answer = await self._ask("GET", f"{self.prometheus}/api/v1/alerts")
-        return [alert["labels"] for alert in answer["data"]["alerts"]]
 
+class PrometheusClient(_Client):
+    """Every call raises :class:`ServerError`."""
+
+    @_checked
     async def alerts(self) -> list[dict[str, str]]:
-        """Labels of all alerts that Alertmanager holds, silenced and inhibited ones included."""
-        return [alert["labels"] for alert in await self.held()]
+        """Labels of all alerts, pending ones included."""
+        answer = await self._ask("GET", "/api/v1/alerts")
+        return [_labels(alert["labels"]) for alert in _list(answer["data"]["alerts"])]
 
-    async def held(self) -> list[dict[str, Any]]:
-        """The same with annotations, start, fingerprint, and what mutes it if anything does."""
-        found = await self._ask("GET", f"{self.alertmanager}/api/v2/alerts")
+    @_checked
+    async def query_range(
+        self, query: str, start: float, end: float, step: float
+    ) -> list[dict[str, Any]]:
+        """A matrix: ``{"metric": labels, "values": [[time, text], …]}``."""
+        form = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        answer = await self._ask("POST", "/api/v1/query_range", HISTORY_TIMEOUT_SECONDS, data=form)
         return [
-            {
-                "labels": alert["labels"],
-                "annotations": alert["annotations"],
-                "starts_at": alert["startsAt"],
-                "fingerprint": alert["fingerprint"],
-                "muted": _muted(alert["status"]),
-            }
-            for alert in found
+            {"metric": _labels(series["metric"]), "values": _list(series["values"])}
+            for series in _list(answer["data"]["result"])
         ]
 
+
+class AlertmanagerClient(_Client):
+    """Every call raises :class:`ServerError`."""
+
+    @_checked
+    async def alerts(self, timeout_seconds: float | None = None) -> list[ActiveAlert]:
+        """All of them, silenced and inhibited ones included."""
+        return [
+            ActiveAlert(
+                _labels(alert["labels"]),
+                _labels(alert["annotations"]),
+                _time_text(alert["startsAt"]),
+                str(alert["fingerprint"]),
+                silenced=bool(alert["status"]["silencedBy"]),
+                inhibited=bool(alert["status"]["inhibitedBy"]),
+            )
+            for alert in _list(await self._ask("GET", "/api/v2/alerts", timeout_seconds))
+        ]
+
+    @_checked
     async def silences(self) -> list[Silence]:
-        """Those in force."""
-        found = await self._ask("GET", f"{self.alertmanager}/api/v2/silences")
+        """Active ones."""
         return [
             Silence(
-                silence["id"],
-                tuple(silence["matchers"]),
-                moment(silence["endsAt"]),
-                silence["createdBy"],
-                silence["comment"],
+                str(silence["id"]),
+                tuple(_matcher(matcher) for matcher in _list(silence["matchers"])),
+                parse_time(silence["endsAt"]),
+                str(silence["createdBy"]),
+                str(silence["comment"]),
             )
-            for silence in found
+            for silence in _list(await self._ask("GET", "/api/v2/silences"))
             if silence["status"]["state"] == "active"
         ]
 
-    async def silence(
+    @_checked
+    async def create_silence(
         self,
         labels: Labels,
         *,
@@ -140,7 +212,7 @@ class Servers:
         comment: str,
         replaces: str | None = None,
     ) -> str:
-        """Make one, or give `replaces` a new end; its id."""
+        """Create one, or give `replaces` a new end; returns its id."""
         body = {
             "matchers": [
                 {"name": n, "value": v, "isRegex": False, "isEqual": True}
@@ -152,15 +224,15 @@ class Servers:
             "comment": comment,
             **({"id": replaces} if replaces else {}),
         }
-        answer = await self._ask("POST", f"{self.alertmanager}/api/v2/silences", json=body)
+        answer = await self._ask("POST", "/api/v2/silences", json=body)
         return str(answer["silenceID"])
 
-    async def end_silence(self, silence: str) -> None:
-        """Now."""
-        await self._ask("DELETE", f"{self.alertmanager}/api/v2/silence/{silence}")
+    async def expire_silence(self, silence: str) -> None:
+        """End it now."""
+        await self._ask("DELETE", f"/api/v2/silence/{silence}")
 
-    async def say_resolved(self, alerts: Sequence[Mapping[str, Any]]) -> None:
-        """Tell Alertmanager once more that these are over: `labels`, `annotations`, `starts_at`
+    async def post_resolved(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Report these as resolved once more: `labels`, `annotations`, `starts_at`
         and `ends_at`, which is past."""
         body = [
             {
@@ -171,11 +243,12 @@ class Servers:
             }
             for alert in alerts
         ]
-        await self._ask("POST", f"{self.alertmanager}/api/v2/alerts", json=body)
+        await self._ask("POST", "/api/v2/alerts", json=body)
 
-    async def failed_attempts(self) -> dict[str, float]:
-        """By integration, Alertmanager's own count of deliveries that failed."""
-        page = await self._ask("GET", f"{self.alertmanager}/metrics")
+    @_checked
+    async def failed_requests(self) -> dict[str, float]:
+        """By integration, Alertmanager's own count of delivery attempts that failed."""
+        page = await self._ask("GET", "/metrics")
         counts: dict[str, float] = {}
         metric = "alertmanager_notification_requests_failed_total"
         pattern = metric + r'\{[^}]*integration="(\w+)"[^}]*\} (\S+)'
@@ -183,11 +256,26 @@ class Servers:
             counts[name] = counts.get(name, 0.0) + float(value)
         return counts
 
-    async def query_range(
-        self, query: str, start: float, end: float, step: float
-    ) -> list[dict[str, Any]]:
-        """Prometheus' matrix: ``{"metric": labels, "values": [[time, text], …]}``."""
-        form = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        url = f"{self.prometheus}/api/v1/query_range"
-        answer = await self._ask("POST", url, HISTORY_TIMEOUT, data=form)
-        return list(answer["data"]["result"])
+
+def _list(found: Any) -> list[Any]:
+    if not isinstance(found, list):
+        raise TypeError(f"expected a list, found {truncate_at_word(repr(found), 100)}")
+    return found
+
+
+def _labels(found: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def _time_text(found: Any) -> str:
+    parse_time(found)
+    return str(found)
+
+
+def _matcher(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": str(found["name"]),
+        "value": str(found["value"]),
+        "isRegex": bool(found["isRegex"]),
+        "isEqual": bool(found.get("isEqual", True)),
+    }

@@ -1,7 +1,7 @@
-"""Who was told what, when, and by which channel.
+"""Which channel was notified of what, and when.
 
 Each of Alertmanager's receivers also posts here. A post says that the channel was tried at that
-moment; what it failed to deliver stands in Alertmanager's own counters (:mod:`.keeper` reads them).
+moment; what it failed to deliver is in Alertmanager's own counters (:mod:`.acks` reads them).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from exporter.alerts.api_clients import parse_time
 from exporter.metrics import SEVERITIES, Metrics
 from exporter.state import State
 from exporter.util.clock import Clock
@@ -17,8 +18,8 @@ from exporter.util.clock import Clock
 logger = logging.getLogger(__name__)
 
 RECEIVERS = ("slack", "pagerduty", "email", "journal")
-TOLD = "alert_told"
-"""Kept under this kind: what a channel was told fires, until it hears that it is over."""
+UNRESOLVED = "alert_told"
+"""Kept under this kind: a channel was notified that it fires, and not yet that it is resolved."""
 
 
 class Journal:
@@ -33,10 +34,10 @@ class Journal:
                 for status in ("firing", "resolved"):
                     self._notifications.labels(severity, status, receiver)
 
-    async def take(self, receiver: str, body: Mapping[str, Any]) -> int:
+    async def record(self, receiver: str, body: Mapping[str, Any]) -> int:
         """Alertmanager's webhook payload (version 4); the number of alerts in it.
 
-        Raises :class:`ValueError` when it is none.
+        Raises :class:`ValueError` when it is not one.
         """
         alerts = body.get("alerts")
         if not isinstance(alerts, list):
@@ -54,13 +55,13 @@ class Journal:
         key = f"{receiver}|{alert['fingerprint']}"
         if status == "firing":
             self._by_rule.labels(name, severity).inc()
-            await self._state.keep(TOLD, key, alert)
+            await self._state.keep(UNRESOLVED, key, alert)
         else:
-            await self._state.forget(TOLD, key)
+            await self._state.forget(UNRESOLVED, key)
         await self.write("notification", {"receiver": receiver, **alert})
 
     async def write(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Anything else that belongs to an alert's story: silences, acknowledgements, failures."""
+        """Anything else that belongs to an incident: silences, acknowledgements, failures."""
         labels = fields.get("labels", {})
         logger.info(
             "%s %s", kind, " ".join(f"{n}={v}" for n, v in sorted(labels.items())),
@@ -68,24 +69,24 @@ class Journal:
         )  # fmt: skip
         await self._state.journal(kind, self._clock.now(), fields)
 
-    def told(self) -> Iterable[tuple[str, dict[str, Any]]]:
+    def unresolved(self) -> Iterable[tuple[str, dict[str, Any]]]:
         """Key and alert of everything that a channel still believes to fire."""
-        return list(self._state.kept(TOLD).items())
+        return list(self._state.kept(UNRESOLVED).items())
 
     async def forget(self, key: str) -> None:
-        """Give up on that piece of good news."""
-        await self._state.forget(TOLD, key)
+        """Give up on that resolved notification."""
+        await self._state.forget(UNRESOLVED, key)
 
 
 def _for_the_digest(fields: Mapping[str, Any]) -> dict[str, str]:
-    """What a log line says on its own level, so that a day's alerts can be counted."""
+    """Top-level fields of a log line, so that the digest can count a day's alerts."""
     labels = fields.get("labels", {})
-    said = {
+    counted = {
         "alertname": labels.get("alertname"),
         "severity": labels.get("severity"),
         **{name: fields.get(name) for name in ("status", "receiver", "fingerprint", "starts_at")},
     }
-    return {name: str(value) for name, value in said.items() if value is not None}
+    return {name: str(value) for name, value in counted.items() if value is not None}
 
 
 def _read(alert: Any) -> dict[str, Any]:
@@ -93,14 +94,19 @@ def _read(alert: Any) -> dict[str, Any]:
     try:
         labels = {str(n): str(v) for n, v in alert["labels"].items()}
         if alert["status"] not in ("firing", "resolved") or not labels.get("alertname"):
-            raise ValueError("an alert needs a name, and fires or is resolved")
+            raise ValueError("an alert needs an alertname, and a status: firing or resolved")
         return {
             "labels": labels,
             "annotations": {str(n): str(v) for n, v in alert["annotations"].items()},
             "status": alert["status"],
-            "starts_at": str(alert["startsAt"]),
-            "ends_at": str(alert["endsAt"]) if alert["status"] == "resolved" else None,
+            "starts_at": _time(alert["startsAt"]),
+            "ends_at": _time(alert["endsAt"]) if alert["status"] == "resolved" else None,
             "fingerprint": str(alert["fingerprint"]),
         }
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"this is no alert of Alertmanager's webhook: {error!r}") from error
+        raise ValueError(f"not an alert of Alertmanager's webhook: {error!r}") from error
+
+
+def _time(text: str) -> str:
+    parse_time(text)
+    return text

@@ -1,4 +1,4 @@
-"""Journal rows to stories: what fired, who was told, who acknowledged, how long it took."""
+"""Journal rows to incidents: what fired, who was notified or acknowledged, how long it took."""
 
 from __future__ import annotations
 
@@ -6,40 +6,43 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exporter.alerts.api_clients import moment
+from exporter.alerts.api_clients import matches, parse_time
 from exporter.state import JournalRow
 
 SECOND_CHANNEL = "email"
-ESCALATES_AFTER = 5.0
-"""The second channel heard of it so much later than the first one, in seconds: an escalation. News
-of a broken channel goes to both at once."""
+ESCALATES_AFTER_SECONDS = 5.0
+"""The second channel was notified so much later than the first one: an escalation. The alert that a
+channel is broken goes to both at once."""
 
 
 @dataclass
-class Story:
-    """One alert, from its start until it was over. Times are Unix seconds."""
+class Incident:
+    """One alert, from its start to its end. Times are Unix seconds."""
 
     labels: dict[str, str]
     summary: str
     description: str
     started_at: float
-    told: list[tuple[float, str]] = field(default_factory=list)
+    notified: list[tuple[float, str]] = field(default_factory=list)
     """When and by which receiver that it fires; repeats included."""
-    good_news: list[tuple[float, str]] = field(default_factory=list)
+    resolved_sent: list[tuple[float, str]] = field(default_factory=list)
+    """The same for resolved notifications."""
     acknowledged: list[tuple[float, str, str]] = field(default_factory=list)
-    """When, by whom, with which words."""
+    """When, by whom, with which comment."""
     resolved_at: float | None = None
     muted: str = ""
-    """Why nobody was told, as far as Alertmanager said."""
+    """Why nobody was notified, as far as Alertmanager said."""
     seen_over: bool = False
-    """`resolved_at` comes from a look: nobody was told of the end."""
+    """`resolved_at` was observed: nobody was notified of the end."""
 
     @property
     def escalated_at(self) -> float | None:
         """When the second channel was called in, if it was."""
-        first = min((at for at, _ in self.told), default=self.started_at)
-        second = min((at for at, who in self.told if who == SECOND_CHANNEL), default=None)
-        return second if second is not None and second - first >= ESCALATES_AFTER else None
+        second = min((at for at, who in self.notified if who == SECOND_CHANNEL), default=None)
+        first = min((at for at, _ in self.notified), default=self.started_at)
+        if second is None or second - first < ESCALATES_AFTER_SECONDS:
+            return None
+        return second
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -51,82 +54,81 @@ class Story:
             "description": self.description,
             "started_at": self.started_at,
             "muted": self.muted or None,
-            "told": [{"at": at, "receiver": receiver} for at, receiver in self.told],
+            "told": [{"at": at, "receiver": receiver} for at, receiver in self.notified],
             "acknowledged": [
                 {"at": at, "by": by, "comment": comment} for at, by, comment in self.acknowledged
             ],
             "escalated_at": self.escalated_at,
             "resolved_at": self.resolved_at,
-            "good_news": [{"at": at, "receiver": receiver} for at, receiver in self.good_news],
+            "good_news": [{"at": at, "receiver": receiver} for at, receiver in self.resolved_sent],
             "lasted_seconds": None
             if self.resolved_at is None
             else self.resolved_at - self.started_at,
         }
 
 
-Stories = dict[tuple[str, int], Story]
+Incidents = dict[tuple[str, int], Incident]
 """By fingerprint and start in milliseconds."""
 
 
-def tell(rows: Iterable[JournalRow]) -> list[Story]:
-    """The stories in the rows, oldest first."""
-    stories: Stories = {}
+def build_timeline(rows: Iterable[JournalRow]) -> list[Incident]:
+    """The incidents in the rows, oldest first."""
+    incidents: Incidents = {}
     for row in sorted(rows, key=lambda row: (row.at, row.id)):
         if row.kind == "notification":
-            _notification(stories, row)
+            _notification(incidents, row)
         elif row.kind == "fired":
-            _fired(_story(stories, row.fields), row)
+            _fired(_incident(incidents, row.fields), row)
         elif row.kind == "over":
-            _over(_story(stories, row.fields), row)
+            _over(_incident(incidents, row.fields), row)
         elif row.kind in ("acknowledged", "silenced"):
-            _acknowledgement(stories, row)
-    return sorted(stories.values(), key=lambda story: story.started_at)
+            _acknowledgement(incidents, row)
+    return sorted(incidents.values(), key=lambda incident: incident.started_at)
 
 
-def _story(stories: Stories, alert: Mapping[str, Any]) -> Story:
+def _incident(incidents: Incidents, alert: Mapping[str, Any]) -> Incident:
     notes = alert["annotations"]
     # Posts and the API write the same moment with more digits or fewer.
-    started_at = moment(alert["starts_at"])
-    return stories.setdefault(
+    started_at = parse_time(alert["starts_at"])
+    return incidents.setdefault(
         (alert["fingerprint"], round(started_at * 1000)),
-        Story(alert["labels"], notes.get("summary", ""), notes.get("description", ""), started_at),
+        Incident(
+            alert["labels"], notes.get("summary", ""), notes.get("description", ""), started_at
+        ),
     )
 
 
-def _fired(story: Story, row: JournalRow) -> None:
-    story.muted = row.fields["muted"]
-    if story.seen_over:
-        story.resolved_at, story.seen_over = None, False
+def _fired(incident: Incident, row: JournalRow) -> None:
+    incident.muted = row.fields["muted"]
+    if incident.seen_over:
+        incident.resolved_at, incident.seen_over = None, False
 
 
-def _over(story: Story, row: JournalRow) -> None:
-    if story.resolved_at is None:
-        story.resolved_at, story.seen_over = moment(row.fields["ends_at"]), True
+def _over(incident: Incident, row: JournalRow) -> None:
+    if incident.resolved_at is None:
+        incident.resolved_at, incident.seen_over = parse_time(row.fields["ends_at"]), True
 
 
-def _notification(stories: Stories, row: JournalRow) -> None:
+def _notification(incidents: Incidents, row: JournalRow) -> None:
     alert = row.fields
-    story = _story(stories, alert)
+    incident = _incident(incidents, alert)
     if alert["status"] == "firing":
-        story.told.append((row.at, alert["receiver"]))
+        incident.notified.append((row.at, alert["receiver"]))
     else:
-        story.good_news.append((row.at, alert["receiver"]))
-        ended = moment(alert["ends_at"])
-        known = None if story.seen_over else story.resolved_at
-        story.resolved_at, story.seen_over = min(ended, known or ended), False
+        incident.resolved_sent.append((row.at, alert["receiver"]))
+        ended = parse_time(alert["ends_at"])
+        known = None if incident.seen_over else incident.resolved_at
+        incident.resolved_at, incident.seen_over = min(ended, known or ended), False
 
 
-def _acknowledgement(stories: Stories, row: JournalRow) -> None:
+def _acknowledgement(incidents: Incidents, row: JournalRow) -> None:
     fields = row.fields
-    for story in stories.values():
-        if story.resolved_at is not None:
+    for incident in incidents.values():
+        if incident.resolved_at is not None:
             continue
         if row.kind == "acknowledged":
-            covered = fields["labels"] == story.labels
+            covered = fields["labels"] == incident.labels
         else:
-            covered = all(
-                story.labels.get(matcher["name"], "") == matcher["value"]
-                for matcher in fields["matchers"]
-            )
+            covered = all(matches(matcher, incident.labels) for matcher in fields["matchers"])
         if covered:
-            story.acknowledged.append((row.at, fields["by"], fields["comment"]))
+            incident.acknowledged.append((row.at, fields["by"], fields["comment"]))

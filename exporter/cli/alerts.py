@@ -15,12 +15,11 @@ from zoneinfo import ZoneInfo
 
 import aiohttp
 
-from exporter.alerts.api_clients import ServerError, Servers
-from exporter.alerts.replay import engine as replaying
-from exporter.alerts.replay import what_if as limits
+from exporter.alerts.api_clients import PrometheusClient, ServerError
+from exporter.alerts.replay import engine, what_if
 from exporter.alerts.replay.rules import Rule, read_rules, with_limits
 from exporter.alerts.replay.summary import longest_gap, nights
-from exporter.alerts.timeline import Story, tell
+from exporter.alerts.timeline import Incident, build_timeline
 from exporter.cli import client
 from exporter.config import Config, ConfigError, load_what_is_right
 from exporter.state import State, StateError
@@ -33,9 +32,7 @@ def _with_config(path: Path, call: Callable[[Config], int]) -> int:
     try:
         config, wrong = load_what_is_right(path)
         if wrong:
-            print(
-                f"{wrong}\n{path} has mistakes; going on with what is right in it", file=sys.stderr
-            )
+            print(f"{wrong}\n{path} has errors; going on with its valid parts", file=sys.stderr)
         return call(config)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -46,7 +43,7 @@ def _with_config(path: Path, call: Callable[[Config], int]) -> int:
 
 
 def alerts(path: Path, *, since: str, as_json: bool, clock: Clock | None = None) -> int:
-    """The stories of the last while, from the state file; works while nothing runs."""
+    """The incidents since then, from the state file; works while no exporter runs."""
     clock = clock or SystemClock()
 
     def show(config: Config) -> int:
@@ -55,25 +52,25 @@ def alerts(path: Path, *, since: str, as_json: bool, clock: Clock | None = None)
         except ValueError as error:
             print(f"--since: {error}", file=sys.stderr)
             return 2
-        stories, failed = asyncio.run(_stories(config, clock, seconds))
+        incidents, failed = asyncio.run(_incidents(config, clock, seconds))
         if as_json:
-            print(json.dumps([story.as_json() for story in stories], indent=2))
+            print(json.dumps([incident.as_json() for incident in incidents], indent=2))
             return 0
-        if not stories:
-            print(f"nothing fired in the last {format_duration(seconds)}")
+        if not incidents:
+            print(f"no alert fired in the last {format_duration(seconds)}")
         zone = ZoneInfo(config.timezone)
-        for story in stories:
-            print(as_text(story, zone))
+        for incident in incidents:
+            print(as_text(incident, zone))
         for integration, attempts in sorted(failed.items()):
-            print(f"{integration}: {attempts:g} failed attempts to deliver")
+            print(f"{integration}: {attempts:g} failed delivery attempts")
         return 0
 
     return _with_config(path, show)
 
 
-async def _stories(
+async def _incidents(
     config: Config, clock: Clock, seconds: float
-) -> tuple[list[Story], dict[str, float]]:
+) -> tuple[list[Incident], dict[str, float]]:
     state = State.open(config.state, clock, writer=False)
     try:
         rows = await state.journal_rows(clock.now() - seconds, limit=100_000)
@@ -84,37 +81,40 @@ async def _stories(
         if row.kind == "failed":
             name = row.fields["integration"]
             failed[name] = failed.get(name, 0.0) + row.fields["attempts"]
-    return tell(rows), failed
+    return build_timeline(rows), failed
 
 
-def as_text(story: Story, zone: ZoneInfo) -> str:
+def as_text(incident: Incident, zone: ZoneInfo) -> str:
     """A few lines for people; times in `zone`."""
 
     def when(at: float) -> str:
         return f"{datetime.fromtimestamp(at, zone):%a %H:%M:%S}"
 
-    name = story.labels["alertname"]
+    name = incident.labels["alertname"]
     about = " ".join(
         f"{label}={value}"
-        for label, value in sorted(story.labels.items())
+        for label, value in sorted(incident.labels.items())
         if label not in ("alertname", "severity", "job")
     )
-    severity = story.labels.get("severity", "none").upper()
-    lines = [f"{when(story.started_at)}  {severity} {name}  {about}", f"  {story.description}"]
+    severity = incident.labels.get("severity", "none").upper()
+    lines = [
+        f"{when(incident.started_at)}  {severity} {name}  {about}",
+        f"  {incident.description}",
+    ]
     first: dict[str, float] = {}
-    for at, receiver in story.told:
+    for at, receiver in incident.notified:
         first.setdefault(receiver, at)
     told = ", ".join(f"{receiver} {when(at)}" for receiver, at in first.items())
-    lines.append(f"  told: {told or 'nobody' + (f', {story.muted}' if story.muted else '')}")
-    for at, by, comment in story.acknowledged:
+    lines.append(f"  told: {told or 'nobody' + (f', {incident.muted}' if incident.muted else '')}")
+    for at, by, comment in incident.acknowledged:
         lines.append(f"  acknowledged: {when(at)} by {by}" + (f": {comment}" if comment else ""))
-    if story.escalated_at:
-        lines.append(f"  escalated: {when(story.escalated_at)}")
-    if story.resolved_at is None:
-        lines.append("  still fires, as far as the journal knows")
+    if incident.escalated_at:
+        lines.append(f"  escalated: {when(incident.escalated_at)}")
+    if incident.resolved_at is None:
+        lines.append("  still firing, as far as the journal knows")
     else:
-        lasted = format_duration(story.resolved_at - story.started_at)
-        lines.append(f"  over: {when(story.resolved_at)}, after {lasted}")
+        lasted = format_duration(incident.resolved_at - incident.started_at)
+        lines.append(f"  over: {when(incident.resolved_at)}, after {lasted}")
     return "\n".join(lines)
 
 
@@ -124,7 +124,10 @@ def ack(path: Path, alert: str, pairs: list[str], *, duration: str, message: str
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            print(f"{pair!r} is no label; write NAME=VALUE, as task=rebalance", file=sys.stderr)
+            print(
+                f"invalid label {pair!r}: write NAME=VALUE, for example task=rebalance",
+                file=sys.stderr,
+            )
             return 2
         labels[name] = value
 
@@ -153,13 +156,15 @@ def replay(
     recorded: bool,
     as_json: bool,
 ) -> int:
-    """What the rules would have fired, with today's or other limits, beside what really did."""
+    """What the rules would have fired, with today's or other limits, next to what fired."""
     try:
-        wanted = [limits.parse(change) for change in changes]
+        wanted = [what_if.parse(change) for change in changes]
         rules = with_limits(read_rules(files or _rules_next_to(path)), wanted)
         seconds, every = parse_duration(since), parse_duration(step)
         if not rules or every <= 0:
-            raise ValueError("no alert rule in these files" if not rules else "--step is above 0")
+            raise ValueError(
+                "no alert rule in these files" if not rules else "--step must be longer than 0s"
+            )
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -191,11 +196,11 @@ async def _replay(
     as_json: bool,
 ) -> int:
     async with aiohttp.ClientSession() as session:
-        servers = Servers(session, lambda: config.alertmanager_url, lambda: config.prometheus_url)
-        if not recorded and await replaying.limits_are_known(servers, span[1]):
-            rules = with_limits(rules, [limits.Today(span[1])])
-        fired = await replaying.replay(servers, rules, *span, step)
-        really = await replaying.really(servers, [rule.name for rule in rules], *span, step)
+        prometheus = PrometheusClient(session, lambda: config.prometheus_url)
+        if not recorded and await engine.limits_are_known(prometheus, span[1]):
+            rules = with_limits(rules, [what_if.LimitsAt(span[1])])
+        fired = await engine.replay(prometheus, rules, *span, step)
+        really = await engine.really(prometheus, [rule.name for rule in rules], *span, step)
     zone = ZoneInfo(config.timezone)
     if as_json:
         print(json.dumps([asdict(one) for one in fired], indent=2))
@@ -207,7 +212,7 @@ async def _replay(
         did = sum((one.name, one.severity) == (name, tier) for one in really)
         print(f"{name:28}{tier:10}{would / weeks:>8.1f}{would:>8}{did:>6}")
     disturbed, false = nights(fired, zone)
-    print(f"nights with a page: {disturbed}, false nights (over by itself by 07:00): {false}")
+    print(f"nights with a page: {disturbed}, of these over without you by 07:00: {false}")
     print(f"longest gap: {format_duration(longest_gap(fired, *span))}")
-    print("Muting by inhibition, silences and quiet hours comes after this and is not counted.")
+    print("Inhibition, silences and quiet hours come after this and are not counted.")
     return 0

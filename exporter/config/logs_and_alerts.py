@@ -141,7 +141,7 @@ class Alerts(Model):
     dashboards_url: Url = here(DASHBOARDS_VARIABLE, "http://localhost:3000")
     runbook_url: Url | None = None
     check_every: Duration = 15.0
-    """How often acknowledgements and good news are looked after."""
+    """How often acknowledgements are compared with Alertmanager and Prometheus."""
     silence: Duration = 300.0
     """How far ahead the silence of an acknowledgement reaches: so long it outlives the exporter."""
     settle: Duration = 60.0

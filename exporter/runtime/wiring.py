@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from exporter.alerts.service import Desk
+from exporter.alerts.service import AlertService
 from exporter.config import Config
 from exporter.feeds import Feeds
 from exporter.logs.setup import Logging
@@ -51,7 +51,7 @@ class ExporterServices(Foundation):
     feeds: Feeds
     runner: Runner
     scheduler: Scheduler
-    desk: Desk
+    alerts: AlertService
     guard: Guard
     tasks_view: TasksView
 
@@ -84,7 +84,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         feeds=feeds,
         runner=runner,
         scheduler=scheduler,
-        desk=Desk(state, metrics, clock, base.config),
+        alerts=AlertService(state, metrics, clock, base.config),
         guard=Guard(token, own_hosts(base.config())),
         tasks_view=TasksView(runner, scheduler, state, clock),
     )

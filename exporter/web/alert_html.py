@@ -1,4 +1,4 @@
-"""What the pages behind a message's links look like; they borrow the status page's style."""
+"""HTML of the pages that messages link to, in the status page's style."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TONES = {"critical": "bad", "warning": "warn"}
 
 
 def page(title: str, body: str, status: int = 200) -> web.Response:
-    """A whole page; `body` is HTML."""
+    """A complete page; `body` is HTML."""
     text = (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -27,8 +27,8 @@ def page(title: str, body: str, status: int = 200) -> web.Response:
     return web.Response(text=text, content_type="text/html", status=status)
 
 
-def form(labels: Mapping[str, str], told: Sequence[str], *, known: bool) -> str:
-    """Asks once: what it is about, for how long, and the token where the device has none yet."""
+def form(labels: Mapping[str, str], texts: Sequence[str], *, known: bool) -> str:
+    """What it is about, for how long, and the token where the device has none yet."""
     hidden = "".join(
         f'<input type="hidden" name="{html.escape(n)}" value="{html.escape(v)}">'
         for n, v in sorted(labels.items())
@@ -36,17 +36,18 @@ def form(labels: Mapping[str, str], told: Sequence[str], *, known: bool) -> str:
     token = (
         ""
         if known
-        else "<p><label>Token, once on this device (the file <code>token</code> beside the state)"
+        else "<p><label>Token, once on this device "
+        "(the file <code>token</code> next to the state file)"
         '<input type="password" name="token" autocomplete="current-password" required></label></p>'
     )
     times = "".join(
         f"<option{' selected' if one == DEFAULT_TIME else ''}>{one}</option>" for one in TIMES
     )
-    texts = [f"<p>{html.escape(text)}</p>" for text in told] or [
-        '<p class="quiet">Nobody was told that it fires now; it may be over.</p>'
+    paragraphs = [f"<p>{html.escape(text)}</p>" for text in texts] or [
+        '<p class="quiet">No channel was notified that it fires now; it may be over.</p>'
     ]
     return (
-        f'{_card(labels, texts)}<form method="post" action="/ack">{hidden}{token}'
+        f'{_card(labels, paragraphs)}<form method="post" action="/ack">{hidden}{token}'
         f'<p><label>For<select name="for">{times}</select></label></p>'
         '<p><label>Note<input name="comment" maxlength="500"></label></p>'
         "<p><button>Acknowledge</button></p></form>"
@@ -54,14 +55,14 @@ def form(labels: Mapping[str, str], told: Sequence[str], *, known: bool) -> str:
 
 
 def done(found: Sequence[Mapping[str, str]], left: float) -> web.Response:
-    """It is acknowledged, for `left` seconds."""
+    """Acknowledged, for `left` seconds."""
     cards = "".join(_card(labels, ()) for labels in found)
-    words = f"<p>For {format_duration(round(left))}. When it clears, you hear of it.</p>"
+    words = f"<p>For {format_duration(round(left))}. You get a message when it is resolved.</p>"
     return page("Acknowledged", cards + words)
 
 
 def refused(why: str, status: int) -> web.Response:
-    """It is not, and why."""
+    """Not acknowledged, and why."""
     return page("Not acknowledged", f"<p>{html.escape(why)}</p>", status)
 
 

@@ -1,4 +1,5 @@
-"""HTTP: Alertmanager's posts to the journal, acknowledgement as call and as page, the stories."""
+"""HTTP: Alertmanager's webhook to the journal, acknowledging by API and by page, incidents, the
+runbook."""
 
 from __future__ import annotations
 
@@ -8,15 +9,15 @@ from typing import Any
 
 from aiohttp import web
 
-from exporter.alerts.acks import Keeper, NothingFires
+from exporter.alerts.acks import AckReconciler, NoSuchAlertError
 from exporter.alerts.api_clients import ServerError
 from exporter.alerts.journal import Journal
-from exporter.alerts.timeline import tell
+from exporter.alerts.timeline import build_timeline
 from exporter.state import State
 from exporter.util import strict_json as json_text
 from exporter.util.clock import Clock
 from exporter.util.units import format_duration, parse_duration
-from exporter.web import alert_html as looks
+from exporter.web import alert_html as html
 
 DEFAULT_FOR = "2h"
 LONGEST = 7 * 86400.0
@@ -28,16 +29,19 @@ _OURS = ("token", "for", "comment", "by")
 
 def routes(
     journal: Journal,
-    keeper: Keeper,
+    acks: AckReconciler,
     state: State,
     clock: Clock,
     is_token: Callable[[str], bool],
+    *,
+    runbook_url: Callable[[], str | None],
 ) -> list[web.RouteDef]:
-    """To be mounted. Writes below /api need the token before they come here; /ack asks itself."""
-    pages = Pages(journal, keeper, state, clock, is_token)
+    """For the server. The guard checks the token of writes below /api; /ack does it itself.
+    `runbook_url` is where /runbook redirects to; None for our own."""
+    pages = AlertPages(journal, acks, state, clock, is_token, runbook_url=runbook_url)
     return [
-        web.post("/api/v1/alerts", pages.take),
-        web.get("/api/v1/alerts", pages.stories),
+        web.post("/api/v1/alerts", pages.webhook),
+        web.get("/api/v1/alerts", pages.incidents),
         web.post("/api/v1/ack", pages.acknowledge),
         web.get("/ack", pages.ask),
         web.post("/ack", pages.confirm),
@@ -45,38 +49,43 @@ def routes(
     ]
 
 
-class Pages:
+class AlertPages:
     """The handlers."""
 
     def __init__(
         self,
         journal: Journal,
-        keeper: Keeper,
+        acks: AckReconciler,
         state: State,
         clock: Clock,
         is_token: Callable[[str], bool],
+        *,
+        runbook_url: Callable[[], str | None],
     ) -> None:
-        self._journal, self._keeper, self._state = journal, keeper, state
+        self._journal, self._acks, self._state = journal, acks, state
         self._clock, self._is_token = clock, is_token
+        self._runbook_url = runbook_url
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def webhook(self, request: web.Request) -> web.Response:
         """Alertmanager's webhook; ``?receiver=`` says for which channel it stands."""
         try:
             body = json_text.read(await request.text())
             receiver = request.query.get("receiver") or str(body.get("receiver", "unknown"))
-            count = await self._journal.take(receiver[:64], body)
+            count = await self._journal.record(receiver[:64], body)
         except (ValueError, AttributeError) as error:
             return _error(400, str(error))
         return web.json_response({"ok": True, "alerts": count})
 
-    async def stories(self, request: web.Request) -> web.Response:
+    async def incidents(self, request: web.Request) -> web.Response:
         """What fired since ``?since=24h``."""
         try:
             since = parse_duration(request.query.get("since", "24h"))
         except ValueError as error:
             return _error(400, str(error))
         rows = await self._state.journal_rows(self._clock.now() - since, limit=100_000)
-        return web.json_response({"alerts": [story.as_json() for story in tell(rows)]})
+        return web.json_response(
+            {"alerts": [incident.as_json() for incident in build_timeline(rows)]}
+        )
 
     async def acknowledge(self, request: web.Request) -> web.Response:
         """``{"labels": {...}, "for": "2h", "comment": "…", "by": "…"}``."""
@@ -88,7 +97,7 @@ class Pages:
             return _error(400, '`labels` is missing: {"alertname": "QuantTaskFailing"}')
         except ValueError as error:
             return _error(400, str(error))
-        except NothingFires as error:
+        except NoSuchAlertError as error:
             return _error(404, str(error))
         except ServerError as error:
             return _error(503, str(error))
@@ -98,42 +107,42 @@ class Pages:
         self, labels: Mapping[str, str], what: Mapping[str, Any]
     ) -> tuple[list[dict[str, str]], float]:
         if not labels.get("alertname"):
-            raise ValueError("say which alert: `alertname`")
+            raise ValueError("`alertname` is missing: say which alert")
         seconds = parse_duration(what.get("for") or DEFAULT_FOR)
         if not 60 <= seconds <= LONGEST:
-            raise ValueError(f"acknowledge for 1m to {format_duration(LONGEST)}")
+            raise ValueError(f"invalid `for`: write 1m to {format_duration(LONGEST)}")
         until = self._clock.now() + seconds
         by, comment = str(what.get("by") or "somebody")[:64], str(what.get("comment") or "")[:500]
-        return await self._keeper.acknowledge(labels, until, by, comment), until
+        return await self._acks.acknowledge(labels, until, by, comment), until
 
     async def ask(self, request: web.Request) -> web.Response:
         """The page behind a message's link. It changes nothing: link previews fetch it too."""
         labels = {n: v for n, v in request.query.items() if n not in _OURS}
         known = self._is_token(request.cookies.get(COOKIE, ""))
-        return looks.page("Acknowledge?", looks.form(labels, self._told(labels), known=known))
+        return html.page("Acknowledge?", html.form(labels, self._notified(labels), known=known))
 
-    def _told(self, labels: Mapping[str, str]) -> list[str]:
-        """What people were last told about alerts with these labels that still fire."""
-        found = (a for _, a in self._journal.told() if labels.items() <= a["labels"].items())
+    def _notified(self, labels: Mapping[str, str]) -> list[str]:
+        """The newest texts about alerts with these labels that still fire."""
+        found = (a for _, a in self._journal.unresolved() if labels.items() <= a["labels"].items())
         return sorted({alert["annotations"].get("description", "") for alert in found} - {""})
 
     async def confirm(self, request: web.Request) -> web.Response:
-        """The button was pressed."""
+        """Acknowledges."""
         try:
             given = {str(n): str(v) for n, v in (await request.post()).items()}
         except ValueError as error:
-            return looks.refused(str(error), status=400)
+            return html.refused(str(error), status=400)
         token = given.get("token") or request.cookies.get(COOKIE, "")
         labels = {n: v for n, v in given.items() if n not in _OURS}
         if not self._is_token(token):
-            form = looks.form(labels, self._told(labels), known=False)
-            return looks.page("That is not the token", form, status=401)
+            form = html.form(labels, self._notified(labels), known=False)
+            return html.page("Wrong token", form, status=401)
         try:
             found, until = await self._acknowledge(labels, {**given, "by": "link"})
-        except (ValueError, NothingFires, ServerError) as error:
-            return looks.refused(str(error), status=409)
-        answer = looks.done(found, until - self._clock.now())
-        # Asked once a phone. Lax: a link in a message opens with the cookie, a foreign form posts
+        except (ValueError, NoSuchAlertError, ServerError) as error:
+            return html.refused(str(error), status=409)
+        answer = html.done(found, until - self._clock.now())
+        # Asked once a device. Lax: a link in a message opens with the cookie, a foreign form posts
         # without it.
         answer.set_cookie(
             COOKIE, token, path="/ack", max_age=90 * 86400, httponly=True, samesite="Lax",
@@ -142,13 +151,16 @@ class Pages:
         return answer
 
     async def runbook(self, request: web.Request) -> web.Response:
-        """docs/runbook.md with an anchor at each alert."""
+        """docs/runbook.md with an anchor at each alert, or the user's own.
+
+        Every message links here, so that one place knows where the runbook is. A browser keeps the
+        fragment (`#quanttaskfailing`) over a redirect: RFC 9110, 10.2.2."""
+        if url := self._runbook_url():
+            raise web.HTTPFound(url)
         file = next((path for path in RUNBOOKS if path.is_file()), None)
         if not file:
-            return looks.page(
-                "Runbook", "<p>docs/runbook.md is not installed here.</p>", status=404
-            )
-        return looks.runbook(file.read_text(encoding="utf-8"))
+            return html.page("Runbook", "<p>docs/runbook.md is not installed here.</p>", status=404)
+        return html.runbook(file.read_text(encoding="utf-8"))
 
 
 def _error(status: int, text: str) -> web.Response:

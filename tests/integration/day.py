@@ -124,7 +124,7 @@ class Day:
             await self.services.strategies.post_fill(
                 "momentum_001", Fill("NVDA.US", "buy", now, 181.5)
             )
-            await self.services.desk.journal.take("slack", NOTIFICATION)
+            await self.services.alerts.journal.record("slack", NOTIFICATION)
 
     def _scrape(self) -> None:
         """What Prometheus would have stored now, moved so that the day ends at the present."""

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from exporter.alerts.api_clients import Servers
+from exporter.alerts.api_clients import AlertmanagerClient, PrometheusClient
 from exporter.demo import stack
 from exporter.demo.sinks import Message, Sinks, running
 from exporter.util.clock import SystemClock
@@ -28,7 +28,7 @@ RESEND = "4s"
 PATIENCE = 90.0
 FAILING = "QuantTaskFailing"
 TITLE = "A task fails or is late"
-DOWN = "The exporter cannot be read"
+DOWN = "Exporter unreachable"
 
 
 async def until(what: Callable[[], Any], why: str, seconds: float = PATIENCE) -> Any:
@@ -47,7 +47,8 @@ class House:
         self.folder, self.sinks, self.ports = folder, sinks, ports
         self.programs: dict[str, Program] = {}
         self.client: aiohttp.ClientSession
-        self.servers: Servers
+        self.alertmanager: AlertmanagerClient
+        self.prometheus: PrometheusClient
 
     def url(self, name: str) -> str:
         """Of exporter, prometheus or alertmanager."""
@@ -178,9 +179,8 @@ async def house(folder: Path, tasks: dict[str, str]) -> AsyncIterator[House]:
         _write(folder, ports, tasks)
         whole = House(folder, sinks, ports)
         whole.client = await parts.enter_async_context(aiohttp.ClientSession())
-        whole.servers = Servers(
-            whole.client, lambda: whole.url("alertmanager"), lambda: whole.url("prometheus")
-        )
+        whole.alertmanager = AlertmanagerClient(whole.client, lambda: whole.url("alertmanager"))
+        whole.prometheus = PrometheusClient(whole.client, lambda: whole.url("prometheus"))
         parts.push_async_callback(whole.stop_all)
         await asyncio.gather(whole.start("exporter"), whole.start("alertmanager"))
         await whole.start("prometheus")

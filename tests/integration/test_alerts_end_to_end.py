@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from exporter.alerts.replay.engine import really, replay
 from exporter.alerts.replay.rules import read_rules, with_limits
-from exporter.alerts.replay.what_if import Today, parse
+from exporter.alerts.replay.what_if import LimitsAt, parse
 from tests.integration.alert_stories import channels, disturbances, people
 from tests.integration.servers import FAILING, MISSING, House, house
 
@@ -155,8 +155,8 @@ async def test_replay_agrees_with_what_fired(town: Town, name: str) -> None:
     house = town.houses[name]
     rules = read_rules(sorted((house.folder / "rules").glob("*.yml")))
     start, end = town.began - 30, time.time()
-    would = await replay(house.servers, with_limits(rules, [Today(end)]), start, end, 1.0)
-    did = await really(house.servers, [rule.name for rule in rules], start, end, 1.0)
+    would = await replay(house.prometheus, with_limits(rules, [LimitsAt(end)]), start, end, 1.0)
+    did = await really(house.prometheus, [rule.name for rule in rules], start, end, 1.0)
     assert {one.name for one in did} >= {FAILING}
 
     def told(fired: list[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -177,7 +177,7 @@ async def test_replay_with_another_limit(town: Town) -> None:
     await town.settled()
     house = town.houses["people"]
     rules = read_rules(sorted((house.folder / "rules").glob("*.yml")))
-    changed = with_limits(rules, [parse("tasks.escalates.alert_after=5"), Today(time.time())])
-    fired = await replay(house.servers, changed, town.began, time.time(), 1.0)
+    changed = with_limits(rules, [parse("tasks.escalates.alert_after=5"), LimitsAt(time.time())])
+    fired = await replay(house.prometheus, changed, town.began, time.time(), 1.0)
     tasks = {one.labels["task"] for one in fired if one.name == FAILING}
     assert tasks == {*people.TASKS} - {"escalates", "announced"}

@@ -83,9 +83,9 @@ def test_500_symbols_in_trouble_are_one_message(tmp_path: Path) -> None:
     }
     expected = [
         ("QuantDataOverdue", "critical", "Market data is overdue",
-         "Feed us: S499.US has waited 19m 59s for a bar (limit 10m 0s), since 1970-01-01 00:00 UTC."
-         " It never had a bar. Symbols over the limit: 500 of 500."),
-        ("QuantSpreadAnomaly", "warning", "A spread is too wide",
+         "Feed us: S499.US has been waiting 19m 59s for a bar (limit 10m 0s), since 1970-01-01"
+         " 00:00 UTC. No bar received yet. Symbols over the limit: 500 of 500."),
+        ("QuantSpreadAnomaly", "warning", "Spread is too wide",
          "Feed us: spread of S499.US 5.99% (limit 0.5%). Symbols over the limit: 500."),
     ]  # fmt: skip
     cases = [

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from exporter.alerts.api_clients import Servers
+from exporter.alerts.api_clients import PrometheusClient
 from exporter.alerts.replay.engine import Fired, replay
 from exporter.alerts.replay.rules import read_rules
 from exporter.app import App
@@ -190,5 +190,5 @@ def test_nobody_hears_anything(tmp_path: Path) -> None:
 async def asked(url: str) -> list[Fired]:
     """What the rules would have fired in that week."""
     async with aiohttp.ClientSession() as client:
-        servers = Servers(client, lambda: "", lambda: url)
-        return list(await replay(servers, read_rules(RULES), BEGIN, END, 60.0))
+        prometheus = PrometheusClient(client, lambda: url)
+        return list(await replay(prometheus, read_rules(RULES), BEGIN, END, 60.0))

@@ -2,9 +2,10 @@
 
 Each expression is asked over the whole time at the interval of rule evaluation, and the answer goes
 through the same states as in Prometheus (``for``, ``keep_firing_for``; rules/alerting.go). Rules
-hold what fired while their exporter cannot be read by looking at ``ALERTS``; that is history's,
-not the replay's, so it is taken out and done here. Where Prometheus itself was not there, before
-its first scrape or while it was down, no rule was evaluated: every state begins anew after it.
+look at ``ALERTS`` to hold what fired while their exporter is unreachable; ``ALERTS`` is history's
+and not the replay's, so that is removed and done here. Where Prometheus itself was not there,
+before its first scrape or while it was down, no rule was evaluated: every state starts again after
+it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.alerts.api_clients import ServerError, Servers
+from exporter.alerts.api_clients import PrometheusClient, ServerError
 from exporter.alerts.replay.rules import Rule
 from exporter.alerts.replay.what_if import METRICS
 
 MAX_POINTS = 5_000
-"""In one answer. Prometheus gives 11 000 a series at the most, and 50 million in all."""
+"""In one answer. Prometheus gives at most 11 000 a series, and 50 million in all."""
 GONE = "up unless on (job, instance) quant_exporter_build_info"
 AWAKE = 'count(ALERTS{alertname="QuantWatchdog"} or up)'
 """Prometheus evaluated rules: the watchdog always fires, and something is always scraped."""
@@ -46,14 +47,14 @@ class Fired:
 
 
 async def history(
-    servers: Servers, query: str, start: float, end: float, step: float
+    prometheus: PrometheusClient, query: str, start: float, end: float, step: float
 ) -> dict[Labels, set[int]]:
     """At which steps from `start` each label set was in the answer. Raises ServerError."""
     found: dict[Labels, set[int]] = {}
     first = start
     while first <= end:
         last = min(end, first + step * (MAX_POINTS - 1))
-        for series in await servers.query_range(query, first, last, step):
+        for series in await prometheus.query_range(query, first, last, step):
             labels = frozenset((n, v) for n, v in series["metric"].items() if n != "__name__")
             steps = found.setdefault(labels, set())
             steps.update(round((float(at) - start) / step) for at, _ in series["values"])
@@ -65,7 +66,7 @@ def run_states(
     rule: Rule, true: set[int], gone: set[int], awake: Sequence[bool], step: float
 ) -> list[range]:
     """The steps at which one alert fires, as Prometheus would have it. `awake` says for each step
-    whether rules were evaluated; `gone`, at which ones the alert's exporter could not be read."""
+    whether rules were evaluated; `gone`, at which ones the alert's exporter was unreachable."""
     fired = []
     pending_since = firing_since = quiet_since = None
     for now, evaluated in enumerate(awake):
@@ -94,25 +95,25 @@ def run_states(
 
 
 async def replay(
-    servers: Servers, rules: Sequence[Rule], start: float, end: float, step: float
+    prometheus: PrometheusClient, rules: Sequence[Rule], start: float, end: float, step: float
 ) -> list[Fired]:
-    """What would have fired, oldest first. Raises :class:`..servers.ServerError`."""
+    """What would have fired, oldest first. Raises :class:`ServerError`."""
     # What fires at `start` began before it.
     before = max((rule.pending + rule.hold for rule in rules), default=0.0) + 60.0
     first = start - math.ceil(before / step) * step
     steps = int((end - first) // step) + 1
-    seen = set().union(*(await history(servers, AWAKE, first, end, step)).values())
+    seen = set().union(*(await history(prometheus, AWAKE, first, end, step)).values())
     if not seen:
         raise ServerError(
-            f"{servers.prometheus} has no history of that time: nothing was scraped. "
-            "Is it the right `prometheus_url`, and is its retention long enough?"
+            f"{prometheus.url} has no history of that time: nothing was scraped. "
+            "Check `prometheus_url` and Prometheus' retention"
         )
     awake = [now in seen for now in range(steps)]
-    gone = await history(servers, GONE, first, end, step)
-    learning = await history(servers, LEARNING, first, end, step)
+    gone = await history(prometheus, GONE, first, end, step)
+    learning = await history(prometheus, LEARNING, first, end, step)
     fired = []
     for rule in rules:
-        answer = await history(servers, rule.expression, first, end, step)
+        answer = await history(prometheus, rule.expression, first, end, step)
         for labels, true in answer.items():
             away = _of_exporter(gone, labels)
             for severity, at in _by_tier(rule, labels, true, learning):
@@ -149,21 +150,21 @@ def _by_tier(
     return [(severity, at) for severity, at in tiers if at]
 
 
-async def limits_are_known(servers: Servers, at: float) -> bool:
+async def limits_are_known(prometheus: PrometheusClient, at: float) -> bool:
     """Whether the history has any limit of the day before `at`."""
     for metric in METRICS:
-        if await servers.query_range(f"count(last_over_time({metric}[1d]))", at, at, 1.0):
+        if await prometheus.query_range(f"count(last_over_time({metric}[1d]))", at, at, 1.0):
             return True
     return False
 
 
 async def really(
-    servers: Servers, names: Iterable[str], start: float, end: float, step: float
+    prometheus: PrometheusClient, names: Iterable[str], start: float, end: float, step: float
 ) -> list[Fired]:
     """What Prometheus says did fire."""
     query = f'ALERTS{{alertstate="firing",alertname=~"{"|".join(sorted(set(names)))}"}}'
     fired = []
-    for labels, steps in (await history(servers, query, start, end, step)).items():
+    for labels, steps in (await history(prometheus, query, start, end, step)).items():
         whole = {n: v for n, v in labels if n not in ("alertstate", "alertname")}
         name = dict(labels)["alertname"]
         begun = None

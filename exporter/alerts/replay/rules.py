@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from exporter.alerts.replay.what_if import Change, Today
+from exporter.alerts.replay.what_if import LimitChange, LimitsAt
 from exporter.util.units import parse_duration
 
 _LATCH = re.compile(r"ALERTS\{")
@@ -40,7 +40,7 @@ def read_rules(files: Iterable[Path]) -> list[Rule]:
             groups = yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
             rules += [_rule(r) for group in groups for r in group["rules"] if "alert" in r]
         except (yaml.YAMLError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} is no rule file: {error}") from error
+            raise ValueError(f"{file} is not a rule file: {error}") from error
     return [rule for rule in rules if rule.name != "QuantWatchdog"]
 
 
@@ -50,7 +50,7 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
     tiers = re.sub(r"\{\{.*?\}\}", " ", severity, flags=re.DOTALL).split()
     return Rule(
         rule["alert"],
-        _LATCH.sub('ALERTS{replay="takes this out",', rule["expr"]),
+        _LATCH.sub('ALERTS{replay="removes this",', rule["expr"]),
         parse_duration(rule.get("for", "0s")),
         parse_duration(rule.get("keep_firing_for", "0s")),
         tiers[-1] if tiers else None,
@@ -60,7 +60,7 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
     )
 
 
-def with_limits(rules: Iterable[Rule], changes: Sequence[Change | Today]) -> list[Rule]:
+def with_limits(rules: Iterable[Rule], changes: Sequence[LimitChange | LimitsAt]) -> list[Rule]:
     """The rules as they would be with other limits."""
     changed = []
     for rule in rules:

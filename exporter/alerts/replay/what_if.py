@@ -12,7 +12,7 @@ from exporter.util.units import parse_duration, parse_ratio
 
 def _count(text: str) -> float:
     if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{text!r} is no number of failures; write 1 or more")
+        raise ValueError(f"invalid number of failures {text!r}: write 1 or more")
     return float(text)
 
 
@@ -28,8 +28,8 @@ _LABEL = {"strategies": "strategy", "feeds": "feed", "tasks": "task"}
 
 
 @dataclass(frozen=True)
-class Change:
-    """One limit that is to be another."""
+class LimitChange:
+    """One limit with another value."""
 
     metric: str
     label: str
@@ -54,7 +54,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Today:
+class LimitsAt:
     """Every limit as it is at `at` (Unix seconds), at all times."""
 
     at: float
@@ -70,7 +70,7 @@ class Today:
         return expression
 
 
-def parse(text: str) -> Change:
+def parse(text: str) -> LimitChange:
     """``section.name.limit[.tier]=value``, as it stands in the config.
 
     Raises :class:`ValueError` with what would be right.
@@ -79,13 +79,14 @@ def parse(text: str) -> Change:
     parts = place.strip().split(".")
     known = ", ".join(f"{section}.NAME.{limit}" for section, limit in _LIMITS)
     if not equals or len(parts) not in (3, 4) or (parts[0], parts[2]) not in _LIMITS:
-        raise ValueError(f"{text!r} sets no limit; write one of {known}, = and a value")
+        raise ValueError(f"no limit is set by {text!r}: write one of {known}, = and a value")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", parts[1]):
-        raise ValueError(f"{parts[1]!r} is no name")
+        raise ValueError(f"invalid name {parts[1]!r}")
     metric, read, tiers = _LIMITS[parts[0], parts[2]]
     severity = parts[3] if len(parts) == 4 else None
     if severity is not None and (not tiers or severity not in SEVERITIES):
         raise ValueError(
-            f"{place}: the tier is one of {', '.join(SEVERITIES)}, where there are tiers"
+            f"{place}: invalid tier {severity!r}: "
+            + (f"write {', '.join(SEVERITIES)}" if tiers else "this limit has no tiers")
         )
-    return Change(metric, _LABEL[parts[0]], parts[1], read(value.strip()), severity)
+    return LimitChange(metric, _LABEL[parts[0]], parts[1], read(value.strip()), severity)

@@ -27,7 +27,7 @@ class ViewOf:
 
     def __init__(self, parts: PageParts) -> None:
         self._parts = parts
-        self._alerts = AlertsNow(lambda: parts.config().alertmanager_url, parts.clock)
+        self._alerts = AlertsNow(parts.alerts.alertmanager, parts.clock)
         self._weeks = Weeks(parts.state, parts.clock)
         self._week = Week()
         self._runs: dict[str, list[Run]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from exporter.alerts.service import AlertService
 from exporter.config import Config
 from exporter.feeds import Feeds
 from exporter.sources.registry import Supply
@@ -38,3 +39,5 @@ class PageParts(RecordParts, Protocol):
     def feeds(self) -> Feeds: ...
     @property
     def strategies(self) -> Strategies: ...
+    @property
+    def alerts(self) -> AlertService: ...

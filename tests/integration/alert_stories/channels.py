@@ -5,7 +5,7 @@ import asyncio
 from tests.integration.servers import TITLE, House, until
 
 TASKS = {"signals": "critical", "other": "critical"}
-NEWS = "Notifications do not get through"
+NEWS = "Notifications are not delivered"
 
 
 async def a_channel_that_refuses_gets_it_later(house: House) -> None:

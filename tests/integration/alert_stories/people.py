@@ -74,7 +74,7 @@ async def ack_then_none_and_the_good_news(house: House) -> None:
     await until(lambda: house.got("slack", "OK acked") and closed(house, "acked"), "good news")
     await asyncio.sleep(6)
     assert house.count("acked") == {"pagerduty": 2, "slack": 2, "email": 0}
-    assert not [s for s in await house.servers.silences() if s.covers({"task": "acked"})]
+    assert not [s for s in await house.alertmanager.silences() if s.covers({"task": "acked"})]
     story = await house.story("acked", lambda s: heard(s, "good_news") == {"pagerduty", "slack"})
     assert [one["by"] for one in story["acknowledged"]] == ["me"]
     assert story["escalated_at"] is None

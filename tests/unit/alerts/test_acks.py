@@ -1,5 +1,7 @@
-"""Acknowledgements and good news, against an Alertmanager that a test holds in its hand."""
+"""Acknowledgements and late resolved notifications, against servers that a test controls."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,18 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from exporter.alerts.acks import Keeper, NothingFires
-from exporter.alerts.api_clients import ServerError, Silence
+from exporter.alerts.acks import AckReconciler, NoSuchAlertError
+from exporter.alerts.api_clients import (
+    AlertmanagerClient,
+    PrometheusClient,
+    ServerError,
+    Silence,
+    parse_time,
+)
 from exporter.alerts.journal import Journal
-from exporter.alerts.timeline import tell
+from exporter.alerts.timeline import Incident, build_timeline
 from exporter.cli.alerts import as_text
+from exporter.config import Alerts
 from exporter.logs.digest.build import NOTIFIED
 from exporter.metrics import Metrics
 from exporter.state import State
@@ -34,57 +43,84 @@ ALERT = {
 }
 
 
-class FakeServers:
-    """What :class:`exporter.alerts.api_clients.Servers` offers."""
+class FakeAlertmanager(AlertmanagerClient):
+    """The real client, over a server in memory."""
 
     def __init__(self) -> None:
-        self.there: list[dict[str, str]] = []
-        self.at_alertmanager: list[dict[str, Any]] = []
-        self.kept: dict[str, Silence] = {}
-        self.resolved: list[Any] = []
+        self.firing: list[dict[str, str]] = []
+        self.muted: dict[str, list[str]] = {}
+        self.active: dict[str, dict[str, Any]] = {}
+        self.resolved: list[list[dict[str, str]]] = []
+        self.ended_at = ""
         self.failures = {"slack": 0.0}
-        self.answers = True
-        self.prometheus_answers = True
+        self.reachable = True
+        self.odd: dict[tuple[str, str], Any] = {}
+
+    def __str__(self) -> str:
+        return "http://alertmanager"
+
+    async def _ask(
+        self, method: str, path: str, timeout_seconds: float | None = None, **what: Any
+    ) -> Any:
+        if not self.reachable:
+            raise ServerError("connection refused")
+        if (method, path) in self.odd:
+            return self.odd[method, path]
+        match method, path.removeprefix("/api/v2"):
+            case "GET", "/alerts":
+                return [self._alert(labels) for labels in self.firing]
+            case "POST", "/alerts":
+                self.resolved.append([alert["labels"] for alert in what["json"]])
+                self.ended_at = what["json"][0]["endsAt"]
+            case "GET", "/silences":
+                return list(self.active.values())
+            case "POST", "/silences":
+                return {"silenceID": self.add_silence(**what["json"])}
+            case "DELETE", silence:
+                del self.active[silence.removeprefix("/silence/")]
+            case "GET", "/metrics":
+                return "\n".join(
+                    f'alertmanager_notification_requests_failed_total{{integration="{n}"}} {v:g}'
+                    for n, v in self.failures.items()
+                )
+        return ""
+
+    def _alert(self, labels: dict[str, str]) -> dict[str, Any]:
+        number = {"QuantTaskFailing": "f1"}.get(labels["alertname"], labels["alertname"])
+        status = {"silencedBy": [], "inhibitedBy": [], **self.muted}
+        return {
+            "labels": labels, "annotations": ALERT["annotations"], "status": status,
+            "startsAt": "2026-11-24T02:00:00.123Z", "fingerprint": number,
+        }  # fmt: skip
+
+    def add_silence(self, **body: Any) -> str:
+        """As a POST does; the id."""
+        name = body.pop("id", None) or f"s{len(self.active)}"
+        self.active[name] = {**body, "id": name, "status": {"state": "active"}}
+        return str(name)
+
+
+class FakePrometheus(PrometheusClient):
+    """The real client, over a server in memory that has the same alerts as Alertmanager."""
+
+    def __init__(self, alertmanager: FakeAlertmanager) -> None:
+        self._alertmanager = alertmanager
+        self.reachable = True
         self.fires_again: list[list[dict[str, str]]] = []
+        self.odd: Any = ...
 
-    def _ask(self) -> None:
-        if not self.answers:
-            raise ServerError("it is away")
+    def __str__(self) -> str:
+        return "http://prometheus"
 
-    async def firing(self) -> list[dict[str, str]]:
-        self._ask()
-        if not self.prometheus_answers:
-            raise ServerError("Prometheus is away")
-        return self.there + (self.fires_again.pop(0) if self.fires_again else [])
-
-    async def alerts(self) -> list[dict[str, str]]:
-        self._ask()
-        return self.there
-
-    async def held(self) -> list[dict[str, Any]]:
-        return self.at_alertmanager
-
-    async def silences(self) -> list[Silence]:
-        return list(self.kept.values())
-
-    async def silence(
-        self, labels: Any, *, start: Any, end: Any, by: Any, comment: Any, replaces: Any
-    ) -> str:
-        name = replaces or f"s{len(self.kept)}"
-        matchers = tuple({"name": n, "value": v, "isRegex": False} for n, v in labels.items())
-        self.kept[name] = Silence(name, matchers, end, by, comment)
-        return name
-
-    async def end_silence(self, silence: str) -> None:
-        del self.kept[silence]
-
-    async def say_resolved(self, alerts: Any) -> None:
-        if alerts:
-            self.resolved.append([alert["labels"] for alert in alerts])
-            self.ended_at = alerts[0]["ends_at"]
-
-    async def failed_attempts(self) -> dict[str, float]:
-        return dict(self.failures)
+    async def _ask(
+        self, method: str, path: str, timeout_seconds: float | None = None, **what: Any
+    ) -> Any:
+        if not self.reachable:
+            raise ServerError("connection refused")
+        if self.odd is not ...:
+            return self.odd
+        there = self._alertmanager.firing + (self.fires_again.pop(0) if self.fires_again else [])
+        return {"data": {"alerts": [{"labels": labels} for labels in there]}}
 
 
 class Scene:
@@ -93,17 +129,22 @@ class Scene:
         self.state = State.open(folder / "state.db", self.clock)
         self.metrics = Metrics(CollectorRegistry())
         self.journal = Journal(self.state, self.metrics, self.clock)
-        self.servers = FakeServers()
-        self.keeper = Keeper(self.servers, self.journal, self.state, self.clock)  # type: ignore[arg-type]
+        self.alertmanager = FakeAlertmanager()
+        self.prometheus = FakePrometheus(self.alertmanager)
+        self.acks = AckReconciler(
+            self.alertmanager, self.prometheus, self.journal, self.state, self.clock
+        )
 
     async def pass_time(self, seconds: int) -> None:
-        """Sweep every 15 s; silences end by themselves."""
+        """Reconcile every 15 s; silences end by themselves."""
         for _ in range(seconds // 15):
             self.clock.advance(15)
             now = self.clock.now()
-            kept = self.servers.kept
-            self.servers.kept = {n: s for n, s in kept.items() if s.ends_at > now}
-            await self.keeper.sweep()
+            active = self.alertmanager.active
+            self.alertmanager.active = {
+                n: s for n, s in active.items() if parse_time(s["endsAt"]) > now
+            }
+            await self.acks.reconcile()
 
     async def kinds(self) -> list[str]:
         return [row.kind for row in reversed(await self.state.journal_rows(0))]
@@ -118,120 +159,122 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 async def test_an_acknowledgement_is_a_short_silence_that_is_renewed(scene: Scene) -> None:
     """It never reaches further than 5 minutes ahead, has no gap, and ends on time."""
-    scene.servers.there = [LABELS]
+    scene.alertmanager.firing = [LABELS]
     until = scene.clock.now() + 1800
-    await scene.keeper.acknowledge({"alertname": "QuantTaskFailing"}, until, "me", "on it")
+    await scene.acks.acknowledge({"alertname": "QuantTaskFailing"}, until, "me", "on it")
     for _ in range(119):
         await scene.pass_time(15)
-        (silence,) = scene.servers.kept.values()
+        (silence,) = await scene.alertmanager.silences()
         assert silence.covers(LABELS)
         assert silence.ends_at <= min(until, scene.clock.now() + 300)
     await scene.pass_time(30)
-    assert scene.servers.kept == {}
+    assert scene.alertmanager.active == {}
     assert (await scene.kinds())[-1] == "ack_ended"
     await scene.pass_time(600)
-    assert scene.servers.kept == {}
+    assert scene.alertmanager.active == {}
 
 
 async def test_what_clears_while_silenced_is_told_to_all_who_heard_of_it(scene: Scene) -> None:
     """The silence ends first, then Alertmanager is told again, until the receivers report it."""
-    scene.servers.there = [LABELS]
+    scene.alertmanager.firing = [LABELS]
     for receiver in ("pagerduty", "slack"):
-        await scene.journal.take(receiver, {"alerts": [ALERT]})
-    await scene.keeper.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
+        await scene.journal.record(receiver, {"alerts": [ALERT]})
+    await scene.acks.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
     await scene.pass_time(60)
-    scene.servers.there = []
+    scene.alertmanager.firing = []
     await scene.pass_time(60)
-    assert scene.servers.kept  # a server that restarts forgets alerts for a while: wait
-    assert not scene.servers.resolved
+    assert scene.alertmanager.active  # a server that restarts forgets alerts for a while: wait
+    assert not scene.alertmanager.resolved
     await scene.pass_time(15)
-    assert not scene.servers.kept
-    assert scene.servers.resolved == [[LABELS, LABELS]]
-    assert scene.servers.ended_at == iso(scene.clock.now() - 60)  # when it was first seen gone
+    assert not scene.alertmanager.active
+    assert scene.alertmanager.resolved == [[LABELS, LABELS]]
+    assert scene.alertmanager.ended_at == iso(scene.clock.now() - 60)  # when it was first seen gone
     over = {**ALERT, "status": "resolved", "endsAt": iso(scene.clock.now())}
     for receiver in ("pagerduty", "slack"):
-        await scene.journal.take(receiver, {"alerts": [over]})
+        await scene.journal.record(receiver, {"alerts": [over]})
     await scene.pass_time(60)
-    assert len(scene.servers.resolved) == 1
+    assert len(scene.alertmanager.resolved) == 1
 
 
 async def test_a_silence_made_elsewhere_is_left_alone_and_journalled(scene: Scene) -> None:
     """Its end brings the good news."""
-    scene.servers.there = [LABELS]
-    await scene.journal.take("slack", {"alerts": [ALERT]})
+    scene.alertmanager.firing = [LABELS]
+    await scene.journal.record("slack", {"alerts": [ALERT]})
     await scene.pass_time(15)
     matcher = {"name": "alertname", "value": "Quant.*", "isRegex": True, "isEqual": True}
-    theirs = Silence("x", (matcher,), scene.clock.now() + 600, "amtool", "deploy")
-    scene.servers.kept["x"] = theirs
+    scene.alertmanager.add_silence(
+        id="x", matchers=[matcher], endsAt=iso(scene.clock.now() + 600), createdBy="amtool",
+        comment="deploy",
+    )  # fmt: skip
     await scene.pass_time(30)
-    scene.servers.there = []
+    scene.alertmanager.firing = []
     await scene.pass_time(300)
-    assert scene.servers.kept == {"x": theirs}
-    assert not scene.servers.resolved
+    assert list(scene.alertmanager.active) == ["x"]
+    assert not scene.alertmanager.resolved
     await scene.pass_time(300)
-    assert scene.servers.resolved
+    assert scene.alertmanager.resolved
     kinds = await scene.kinds()
     assert kinds.index("silenced") < kinds.index("silence_ended")
 
 
 async def test_servers_that_are_away_end_nothing(scene: Scene) -> None:
     """No answer is no good news."""
-    scene.servers.there = [LABELS]
-    await scene.journal.take("slack", {"alerts": [ALERT]})
-    scene.servers.answers = False
+    scene.alertmanager.firing = [LABELS]
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    scene.alertmanager.reachable = False
     scene.clock.advance(3600)
     with pytest.raises(ServerError):
-        await scene.keeper.sweep()
-    assert not scene.servers.resolved
+        await scene.acks.reconcile()
+    assert not scene.alertmanager.resolved
 
 
 async def test_an_acknowledgement_goes_on_without_prometheus(scene: Scene) -> None:
     """Alertmanager alone is needed for a silence, and nothing is known to be over."""
-    scene.servers.there = [LABELS]
-    await scene.keeper.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
-    scene.servers.prometheus_answers = False
+    scene.alertmanager.firing = [LABELS]
+    await scene.acks.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
+    scene.prometheus.reachable = False
     for _ in range(60):
         scene.clock.advance(15)
         with pytest.raises(ServerError):
-            await scene.keeper.sweep()
-    (silence,) = scene.servers.kept.values()
+            await scene.acks.reconcile()
+    (silence,) = await scene.alertmanager.silences()
     assert silence.ends_at > scene.clock.now() + 60
 
 
 async def test_what_fires_again_at_the_last_moment_is_no_good_news(scene: Scene) -> None:
     """The race that can be seen is seen: between the look and the word that it is over."""
-    scene.servers.there = [LABELS]
-    await scene.journal.take("slack", {"alerts": [ALERT]})
-    scene.servers.there = []
+    scene.alertmanager.firing = [LABELS]
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    scene.alertmanager.firing = []
     await scene.pass_time(60)
-    scene.servers.fires_again = [[], [LABELS]]  # the first look of a sweep, and the second one
+    scene.prometheus.fires_again = [[], [LABELS]]  # the first look of a sweep, and the second one
     await scene.pass_time(15)
-    assert not scene.servers.resolved
+    assert not scene.alertmanager.resolved
     await scene.pass_time(90)
-    assert scene.servers.resolved
+    assert scene.alertmanager.resolved
 
 
 async def test_a_silence_that_somebody_lifts_ends_the_acknowledgement(scene: Scene) -> None:
     """Otherwise it would come back under their hands."""
-    scene.servers.there = [LABELS]
-    await scene.keeper.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
+    scene.alertmanager.firing = [LABELS]
+    await scene.acks.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
     await scene.pass_time(15)
-    scene.servers.kept.clear()
+    scene.alertmanager.active.clear()
     await scene.pass_time(60)
-    assert scene.servers.kept == {}
+    assert scene.alertmanager.active == {}
 
 
 async def test_nothing_to_acknowledge_is_said(scene: Scene) -> None:
     """With what does fire."""
-    scene.servers.there = [LABELS]
-    with pytest.raises(NothingFires, match="firing: QuantTaskFailing"):
-        await scene.keeper.acknowledge({"alertname": "QuantDrawdown"}, 1e10, "me", "")
+    scene.alertmanager.firing = [LABELS]
+    with pytest.raises(NoSuchAlertError, match="firing: QuantTaskFailing"):
+        await scene.acks.acknowledge({"alertname": "QuantDrawdown"}, 1e10, "me", "")
 
 
 async def test_failed_deliveries_are_journalled(scene: Scene) -> None:
     """From Alertmanager's own counters."""
     await scene.pass_time(15)
-    scene.servers.failures["slack"] = 3.0
+    scene.alertmanager.failures["slack"] = 3.0
     await scene.pass_time(30)
     (row,) = await scene.state.journal_rows(0, "failed")
     assert row.fields == {"integration": "slack", "attempts": 3.0}
@@ -239,55 +282,51 @@ async def test_failed_deliveries_are_journalled(scene: Scene) -> None:
 
 async def test_a_story_says_who_was_told_and_how_long_it_took(scene: Scene) -> None:
     """One alert, two channels, an acknowledgement, an escalation, an end."""
-    scene.servers.there = [LABELS]
-    await scene.journal.take("slack", {"alerts": [ALERT]})
+    scene.alertmanager.firing = [LABELS]
+    await scene.journal.record("slack", {"alerts": [ALERT]})
     scene.clock.advance(900)
-    await scene.journal.take("email", {"alerts": [ALERT]})
-    await scene.keeper.acknowledge(LABELS, scene.clock.now() + 7200, "me", "on it")
+    await scene.journal.record("email", {"alerts": [ALERT]})
+    await scene.acks.acknowledge(LABELS, scene.clock.now() + 7200, "me", "on it")
     scene.clock.advance(60)
     over = {**ALERT, "status": "resolved", "endsAt": "2026-11-24T02:20:00.123456789Z"}
-    await scene.journal.take("slack", {"alerts": [over]})
-    (story,) = tell(await scene.state.journal_rows(0))
-    told = story.as_json()
+    await scene.journal.record("slack", {"alerts": [over]})
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    told = incident.as_json()
     assert [one["receiver"] for one in told["told"]] == ["slack", "email"]
     assert told["acknowledged"][0]["by"] == "me"
-    assert told["escalated_at"] == story.told[1][0]
+    assert told["escalated_at"] == incident.notified[1][0]
     assert told["lasted_seconds"] == 1200
 
 
 async def test_what_nobody_was_told_of_has_a_story_too(scene: Scene) -> None:
     """Silenced all night: seen at Alertmanager itself, once, from its start to its end. The same
     alert told of by a channel is the same story, whose end the channel knows better."""
-    alert = {
-        "labels": LABELS, "annotations": ALERT["annotations"],
-        "starts_at": "2026-11-24T02:00:00.123Z", "fingerprint": "f1", "muted": "",
-    }  # fmt: skip
-    watchdog = {**alert, "labels": {"alertname": "QuantWatchdog"}, "fingerprint": "w"}
-    scene.servers.at_alertmanager, scene.servers.there = [alert, watchdog], [LABELS]
+    watchdog = {"alertname": "QuantWatchdog"}
+    scene.alertmanager.firing = [LABELS, watchdog]
     await scene.pass_time(30)
-    scene.servers.at_alertmanager = [{**alert, "muted": "silenced"}, watchdog]
+    scene.alertmanager.muted = {"silencedBy": ["x"]}
     await scene.pass_time(600)
-    (story,) = tell(await scene.state.journal_rows(0))
-    assert (story.told, story.muted, story.resolved_at) == ([], "silenced", None)
-    scene.servers.at_alertmanager, scene.servers.there = [watchdog], []
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    assert (incident.notified, incident.muted, incident.resolved_at) == ([], "silenced", None)
+    scene.alertmanager.firing = [watchdog]
     gone = scene.clock.now()
     await scene.pass_time(120)
     assert await scene.kinds() == ["fired", "fired", "over"]
-    (story,) = tell(await scene.state.journal_rows(0))
-    assert story.resolved_at is not None
-    assert gone <= story.resolved_at <= gone + 15
-    assert "told: nobody, silenced" in as_text(story, ZoneInfo("UTC"))
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    assert incident.resolved_at is not None
+    assert gone <= incident.resolved_at <= gone + 15
+    assert "told: nobody, silenced" in as_text(incident, ZoneInfo("UTC"))
 
     over = {**ALERT, "status": "resolved", "endsAt": "2026-11-24T02:20:00.123456789Z"}
-    await scene.journal.take("slack", {"alerts": [ALERT, over]})
-    (story,) = tell(await scene.state.journal_rows(0))
-    assert len(story.told) == 1
-    assert story.as_json()["lasted_seconds"] == pytest.approx(1200, abs=0.01)
+    await scene.journal.record("slack", {"alerts": [ALERT, over]})
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    assert len(incident.notified) == 1
+    assert incident.as_json()["lasted_seconds"] == pytest.approx(1200, abs=0.01)
 
 
 async def test_notifications_are_counted_by_rule(scene: Scene) -> None:
     """What the fatigue budget needs."""
-    await scene.journal.take("slack", {"alerts": [ALERT, {**ALERT, "status": "resolved"}]})
+    await scene.journal.record("slack", {"alerts": [ALERT, {**ALERT, "status": "resolved"}]})
     value = scene.metrics.registry.get_sample_value
     labels = {"severity": "critical", "status": "firing", "receiver": "slack"}
     assert value("quant_alert_notifications_total", labels) == 1.0
@@ -302,7 +341,7 @@ async def test_a_notification_stands_in_the_log_as_digests_read_it(
 ) -> None:
     """Name, tier, state and what tells one alert from another are fields of the line."""
     with caplog.at_level("INFO"):
-        await scene.journal.take("slack", {"alerts": [ALERT]})
+        await scene.journal.record("slack", {"alerts": [ALERT]})
     fields = vars(caplog.records[-1])
     said = {name: fields[name] for name in (*NOTIFIED.split(), "event", "message")}
     assert said == {
@@ -316,7 +355,14 @@ async def test_a_notification_stands_in_the_log_as_digests_read_it(
 async def client(scene: Scene) -> AsyncIterator[TestClient[Any, Any]]:
     app = web.Application()
     app.add_routes(
-        routes(scene.journal, scene.keeper, scene.state, scene.clock, lambda t: t == "secret")
+        routes(
+            scene.journal,
+            scene.acks,
+            scene.state,
+            scene.clock,
+            lambda t: t == "secret",
+            runbook_url=lambda: None,
+        )
     )
     async with TestClient(TestServer(app)) as made:
         yield made
@@ -326,19 +372,19 @@ async def test_the_link_asks_and_the_button_acknowledges(
     scene: Scene, client: TestClient[Any, Any]
 ) -> None:
     """Opening it changes nothing; without the token nothing happens; once known it is not asked."""
-    scene.servers.there = [LABELS]
+    scene.alertmanager.firing = [LABELS]
     page = await (await client.get("/ack", params=LABELS)).text()
     assert 'name="token"' in page
     assert "it may be over" in page
-    await scene.journal.take("slack", {"alerts": [ALERT]})
+    await scene.journal.record("slack", {"alerts": [ALERT]})
     page = await (await client.get("/ack", params=LABELS)).text()
     assert "Task signals: 2 failed" in page
-    assert scene.servers.kept == {}
+    assert scene.alertmanager.active == {}
     refused = await client.post("/ack", data={**LABELS, "for": "2h", "token": "wrong"})
-    assert (refused.status, scene.servers.kept) == (401, {})
+    assert (refused.status, scene.alertmanager.active) == (401, {})
     done = await client.post("/ack", data={**LABELS, "for": "2h", "token": "secret"})
     assert "Acknowledged" in await done.text()
-    assert len(scene.servers.kept) == 1
+    assert len(scene.alertmanager.active) == 1
     cookie = done.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
@@ -350,7 +396,15 @@ async def test_what_stands_in_a_link_is_escaped(client: TestClient[Any, Any]) ->
     assert "<script" not in page
 
 
-@pytest.mark.parametrize("body", ["[]", "{", '{"alerts": [{}]}', '{"alerts": [{"labels": 1}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]", "{", '{"alerts": [{}]}', '{"alerts": [{"labels": 1}]}',
+        *(json.dumps({"alerts": [{**ALERT, "startsAt": odd}]})
+          for odd in ("yesterday", "", 5, None, "2026-11-24", "2026-11-24T02:00:00", "9" * 400)),
+        json.dumps({"alerts": [{**ALERT, "status": "resolved", "endsAt": "soon"}]}),
+    ],
+)  # fmt: skip
 async def test_what_is_no_webhook_is_refused(client: TestClient[Any, Any], body: str) -> None:
     """With a sentence, and nothing is journalled."""
     answer = await client.post("/api/v1/alerts?receiver=slack", data=body)
@@ -358,15 +412,185 @@ async def test_what_is_no_webhook_is_refused(client: TestClient[Any, Any], body:
     assert (await answer.json())["error"]
 
 
-async def test_stories_over_http_and_the_runbook(
+async def test_incidents_over_http_and_the_runbook(
     scene: Scene, client: TestClient[Any, Any]
 ) -> None:
-    """What the status page shows, and where runbook_url leads."""
+    """What programs ask for, and where messages link to."""
     answer = await client.post("/api/v1/alerts?receiver=slack", json={"alerts": [ALERT]})
     assert await answer.json() == {"ok": True, "alerts": 1}
     found = await (await client.get("/api/v1/alerts?since=1d")).json()
     assert found["alerts"][0]["alertname"] == "QuantTaskFailing"
     assert 'id="quanttaskfailing"' in await (await client.get("/runbook")).text()
+
+
+async def test_the_runbook_of_ones_own_is_one_redirect_away(scene: Scene) -> None:
+    """The rules need not know where it is; a browser keeps the fragment."""
+    app = web.Application()
+    app.add_routes(
+        routes(scene.journal, scene.acks, scene.state, scene.clock, lambda t: False,
+               runbook_url=lambda: "https://wiki.example/runbook")
+    )  # fmt: skip
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.get("/runbook", allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (302, "https://wiki.example/runbook")
+
+
+ODD = [None, [None], [1], "<html>Sign in</html>", {}, {"error": "x"}, [{"labels": []}], [[]], 7,
+       [{"id": "x", "status": {"state": "active"}}], True]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ODD, ids=str)
+@pytest.mark.parametrize(
+    "question",
+    [("GET", "/api/v2/alerts"), ("GET", "/api/v2/silences"), ("POST", "/api/v2/silences")],
+    ids=" ".join,
+)
+async def test_an_odd_answer_of_alertmanager_is_its_error(
+    scene: Scene, question: tuple[str, str], answer: Any
+) -> None:
+    """And acknowledgements go on as soon as it answers as it should."""
+    scene.alertmanager.firing = [LABELS]
+    await scene.acks.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
+    scene.alertmanager.active.clear()
+    scene.clock.advance(301)
+    scene.alertmanager.odd[question] = answer
+    with pytest.raises(ServerError, match="http://alertmanager"):
+        await scene.acks.reconcile()
+    scene.alertmanager.odd.clear()
+    await scene.pass_time(15)
+    assert len(scene.alertmanager.active) == 1
+
+
+@pytest.mark.parametrize("answer", [*ODD, {"data": None}, {"data": {"alerts": None}}], ids=str)
+async def test_an_odd_answer_of_prometheus_is_its_error(scene: Scene, answer: Any) -> None:
+    """Nothing is known to be over, and acknowledgements go on."""
+    scene.alertmanager.firing = [LABELS]
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    await scene.acks.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
+    scene.prometheus.odd = answer
+    for _ in range(20):
+        scene.clock.advance(15)
+        with pytest.raises(ServerError, match="http://prometheus"):
+            await scene.acks.reconcile()
+    (silence,) = await scene.alertmanager.silences()
+    assert silence.ends_at > scene.clock.now() + 60
+    assert not scene.alertmanager.resolved
+
+
+@pytest.mark.parametrize("pattern", [r"\z", "(?<a", r"a{9999999999}", "(?P<n", r"\p{Greek}", "*"])
+async def test_a_silence_in_a_syntax_that_python_does_not_know_stops_nothing(
+    scene: Scene, pattern: str
+) -> None:
+    """Alertmanager's patterns are Go's. It covers none of our alerts, and the others get theirs."""
+    scene.alertmanager.firing = [LABELS]
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    matcher = {"name": "task", "value": pattern, "isRegex": True, "isEqual": True}
+    scene.alertmanager.add_silence(
+        id="x", matchers=[matcher], endsAt=iso(scene.clock.now() + 9000), createdBy="amtool",
+        comment="theirs",
+    )  # fmt: skip
+    await scene.pass_time(15)
+    scene.alertmanager.firing = []
+    await scene.pass_time(90)
+    assert scene.alertmanager.resolved
+    assert (await scene.kinds())[-1] == "over"
+    build_timeline(await scene.state.journal_rows(0))
+
+
+async def test_one_acknowledgement_that_alertmanager_refuses_leaves_the_others_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is raised once everything else was done."""
+    other = {**LABELS, "task": "other"}
+    scene.alertmanager.firing = [LABELS, other]
+    await scene.acks.acknowledge({"alertname": "QuantTaskFailing"}, 1e10, "me", "")
+    create = scene.alertmanager.create_silence
+
+    async def refuses_one(labels: Any, **what: Any) -> str:
+        if labels == LABELS:
+            raise ServerError("answered 400")
+        return await create(labels, **what)
+
+    monkeypatch.setattr(scene.alertmanager, "create_silence", refuses_one)
+    scene.clock.advance(200)
+    with pytest.raises(ServerError, match="400"):
+        await scene.acks.reconcile()
+    ends = {s.matchers[-1]["value"]: s.ends_at for s in await scene.alertmanager.silences()}
+    assert ends["other"] == scene.clock.now() + 300
+    assert ends["signals"] == scene.clock.now() + 100
+
+
+async def test_the_loop_outlives_whatever_happens_and_says_so_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that nobody thought of is logged with its traceback; `last_success` stays behind."""
+    troubles: list[Exception] = [ServerError("away"), ServerError("away"), ZeroDivisionError("x")]
+    calls = 0
+
+    async def odd() -> None:
+        nonlocal calls
+        calls += 1
+        if troubles:
+            raise troubles.pop(0)
+        raise asyncio.CancelledError
+
+    began = scene.acks.last_success
+    caplog.set_level("INFO")
+    monkeypatch.setattr(scene.acks, "reconcile", odd)
+    monkeypatch.setattr(scene.acks, "_settings", lambda: Alerts(check_every=0.001))
+    with pytest.raises(asyncio.CancelledError):
+        await scene.acks.run()
+    assert calls == 4
+    assert scene.acks.last_success == began
+    said = [record.message for record in caplog.records]
+    assert said == [
+        "acknowledgements cannot be kept: away", "acknowledgements cannot be kept: internal error"
+    ]  # fmt: skip
+    monkeypatch.undo()
+    await scene.pass_time(15)
+    assert scene.acks.last_success == scene.clock.now()
+
+
+@pytest.mark.parametrize(
+    ("notified", "escalated"),
+    [
+        ([(0.0, "slack"), (900.0, "email")], 900.0),
+        ([(0.0, "pagerduty"), (0.2, "slack"), (900.0, "email")], 900.0),
+        ([(900.0, "email"), (0.0, "slack")], 900.0),
+        ([(0.0, "slack"), (4.9, "email")], None),
+        ([(0.0, "slack"), (5.0, "email")], 5.0),
+        ([(0.0, "slack"), (1.0, "email"), (3600.0, "email")], None),
+        ([(0.0, "email"), (0.1, "pagerduty")], None),
+        ([(7200.0, "email")], None),
+        ([(0.0, "slack"), (3600.0, "slack"), (7200.0, "pagerduty")], None),
+        ([], None),
+    ],
+)
+def test_an_escalation_is_the_second_channel_later_than_the_first(
+    notified: list[tuple[float, str]], escalated: float | None
+) -> None:
+    """Not a repeat, not the alert that a channel is broken, which goes to both at once."""
+    incident = Incident({"alertname": "A"}, "", "", 0.0, notified=notified)
+    assert incident.escalated_at == escalated
+
+
+async def test_a_silence_by_pattern_or_by_what_does_not_match_acknowledges(scene: Scene) -> None:
+    """As Alertmanager's own page makes them."""
+    scene.alertmanager.firing = [LABELS]
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    await scene.pass_time(15)
+    for name, matcher in (
+        ("pattern", {"name": "task", "value": "sig.*", "isRegex": True, "isEqual": True}),
+        ("unequal", {"name": "task", "value": "other", "isRegex": False, "isEqual": False}),
+        ("foreign", {"name": "task", "value": "signals", "isRegex": False, "isEqual": False}),
+    ):
+        scene.alertmanager.add_silence(
+            id=name, matchers=[matcher], endsAt=iso(scene.clock.now() + 9000), createdBy="me",
+            comment=name,
+        )  # fmt: skip
+    await scene.pass_time(15)
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    assert [comment for _, _, comment in incident.acknowledged] == ["pattern", "unequal"]
 
 
 def test_a_silence_covers_what_its_matchers_say() -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.alerts.api_clients import ServerError
-from exporter.alerts.replay import what_if as limits
+from exporter.alerts.replay import what_if
 from exporter.alerts.replay.engine import AWAKE, LEARNING, Fired, replay, run_states
 from exporter.alerts.replay.rules import Rule, read_rules, with_limits
 from exporter.alerts.replay.summary import longest_gap, nights
@@ -60,7 +60,7 @@ def test_a_long_for_outlives_a_restart_of_prometheus() -> None:
 class Past:
     """Prometheus' answers: what each query has, as steps from `start`."""
 
-    prometheus = "http://prometheus"
+    url = "http://prometheus"
 
     def __init__(self, start: float, answers: dict[str, list[tuple[dict[str, str], range]]]):
         self.start, self.answers = start, answers
@@ -122,8 +122,8 @@ async def test_no_history_is_said() -> None:
 def test_todays_limits_are_taken_at_all_times() -> None:
     """Also inside of what a change put there, and nowhere else."""
     rules = read_rules([ROOT / "prometheus/rules/quant.yml"])
-    change = limits.parse("strategies.m.max_drawdown=4%")
-    changed = with_limits(rules, [change, limits.Today(100.0)])
+    change = what_if.parse("strategies.m.max_drawdown=4%")
+    changed = with_limits(rules, [change, what_if.LimitsAt(100.0)])
     (rule,) = [r for r in changed if r.name == "QuantDrawdown"]
     assert "last_over_time(quant_strategy_drawdown_limit_ratio[1d] @ 100.000)" in rule.expression
     assert 'quant_strategy_drawdown_limit_ratio{strategy="m"}[1d] @ 100.000' in rule.expression
@@ -134,7 +134,7 @@ def test_the_shipped_rules_are_read() -> None:
     """The latch on ALERTS is taken out, templates of severity give the final tier."""
     rules = {rule.name: rule for rule in read_rules((ROOT / "prometheus/rules").glob("*.yml"))}
     assert "QuantWatchdog" not in rules
-    assert 'ALERTS{replay="takes this out",' in rules["QuantDrawdown"].expression
+    assert 'ALERTS{replay="removes this",' in rules["QuantDrawdown"].expression
     assert rules["QuantDrawdown"].latches
     assert rules["QuantExporterDown"].severity == "critical"
     assert (rules["QuantDataOverdue"].pending, rules["QuantDataOverdue"].hold) == (120.0, 300.0)
@@ -154,24 +154,24 @@ def test_the_shipped_rules_are_read() -> None:
 def test_other_limits_go_into_the_expression(text: str, part: str) -> None:
     """The metric is replaced by one that has the new limit, for that one name."""
     rules = read_rules([ROOT / "prometheus/rules/quant.yml"])
-    (rule,) = [r for r in with_limits(rules, [limits.parse(text)]) if r.name == "QuantDrawdown"]
+    (rule,) = [r for r in with_limits(rules, [what_if.parse(text)]) if r.name == "QuantDrawdown"]
     assert part in rule.expression
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("max_drawdown=4%", "sets no limit; write one of"),
-        ("strategies.m.max_drawdown=4x", "no share"),
-        ("strategies.m.max_drawdown.loud=4%", "the tier is one of"),
-        ('strategies.m"}.max_age=1d', "is no name"),
+        ("max_drawdown=4%", "no limit is set by"),
+        ("strategies.m.max_drawdown=4x", "invalid share|no share"),
+        ("strategies.m.max_drawdown.loud=4%", "invalid tier"),
+        ('strategies.m"}.max_age=1d', "invalid name"),
         ("tasks.t.alert_after=0", "1 or more"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(text: str, why: str) -> None:
     """With what would be right."""
     with pytest.raises(ValueError, match=why):
-        limits.parse(text)
+        what_if.parse(text)
 
 
 def test_nights_and_gaps() -> None:

@@ -140,13 +140,14 @@ async def test_alerts_are_shown_and_their_links_lead_nowhere_else(tmp_path: Path
         "labels": {"alertname": "QuantTaskFailing", "severity": "critical", "task": "busy"},
         "annotations": {"summary": "A task fails", "runbook_url": "javascript:alert(1)"},
         "startsAt": "2026-11-24T14:00:00.123Z",
-        "status": {"silencedBy": []},
+        "status": {"silencedBy": [], "inhibitedBy": []},
+        "fingerprint": "f",
     }
     other = {
         **alert,
         "labels": {"alertname": "Other", "severity": "info"},
         "annotations": {"runbook_url": "https://example.com/other"},
-        "status": {"silencedBy": ["x"]},
+        "status": {"silencedBy": ["x"], "inhibitedBy": []},
     }
     async with (
         alertmanager(json.dumps([other, alert])) as url,

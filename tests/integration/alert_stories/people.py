@@ -148,7 +148,7 @@ async def race_of_acknowledging_and_clearing(
     try:
         await house.ack(FAILING, "1h", task=task)
     except AssertionError as error:
-        assert "nothing fires" in str(error)
+        assert "no alert fires" in str(error)
     await until(lambda: house.got("slack", f"OK {task}") and closed(house, task), "good news")
     (news,) = house.got("slack", f"OK {task}")
     measured.setdefault("cleared to good news, acknowledged in between", []).append(news.at - began)

@@ -7,11 +7,16 @@ WORKDIR /src
 COPY requirements.lock ./
 RUN /opt/quant/bin/pip install --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY alerting ./alerting
+COPY docs/runbook.md ./docs/runbook.md
+COPY grafana/dashboards ./grafana/dashboards
+COPY grafana/provisioning ./grafana/provisioning
+COPY prometheus ./prometheus
+COPY sample ./sample
 COPY exporter ./exporter
-COPY docs/runbook.md ./exporter/web/runbook.md
 # What builds and what only `make stack` needs stays behind, and so do the libraries' own tests.
 RUN /opt/quant/bin/pip install --no-deps --no-build-isolation . \
- && /opt/quant/bin/pip uninstall --yes flit_core honcho setuptools pip \
+ && /opt/quant/bin/pip uninstall --yes hatchling pathspec pluggy tomlkit trove-classifiers honcho setuptools pip \
  && find /opt/quant -type d -name tests -path '*/site-packages/*' -prune -exec rm -rf {} +
 
 FROM python:3.11-slim-bookworm
@@ -24,8 +29,7 @@ RUN groupadd --gid 10077 quant \
  && install -d -o quant -g quant -m 0755 /made /made/prometheus /made/alertmanager
 COPY --from=build /opt/quant /opt/quant
 COPY deploy/containers/settings.py deploy/containers/healthy.py /opt/quant/
-COPY exporter.yml /app/exporter.yml
-COPY strategies /app/strategies
+COPY --from=build /src/sample /app
 ENV PATH=/opt/quant/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     QUANT_LISTEN=0.0.0.0:10077
 WORKDIR /app

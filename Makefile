@@ -25,10 +25,15 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 setup: $(VENV)/.runtime  ## install what the exporter needs into .venv
 setup-dev: $(VENV)/.dev  ## the same with what tests and checks need
 
-run: setup  ## run the exporter on exporter.yml (simulated data until you change it)
+# Your own config: git does not track it, so that no `git pull` fights with it.
+exporter.yml: | setup
+	@$(BIN)/quant-exporter init . >/dev/null
+	@echo "exporter.yml and strategies/ are new here, and yours to edit"
+
+run: setup $(CONFIG)  ## run the exporter on exporter.yml (simulated data until you change it)
 	@exec $(BIN)/quant-exporter run --config $(CONFIG)
 
-stack: setup  ## the same with real Prometheus and Alertmanager, and stand-ins for chat, pager and mail (FAULT=1)
+stack: setup $(CONFIG)  ## the same with real Prometheus and Alertmanager, and stand-ins for chat, pager and mail (FAULT=1)
 	@tools/install-test-packages prometheus prometheus-alertmanager
 	@$(BIN)/python -m exporter.demo.show var/stack $(CONFIG) $(if $(FAULT),--fault)
 	@exec $(BIN)/honcho start -f var/stack/Procfile -d .

@@ -45,12 +45,10 @@ def _start(config: Path) -> float:
 
 
 def _shipped(folder: Path) -> Path:
-    """The shipped file and strategies, on a free port."""
-    folder.mkdir()
-    shutil.copytree(ROOT / "strategies", folder / "strategies")
+    """The sample config and its strategies, on a free port."""
+    shutil.copytree(ROOT / "sample", folder)
     config = folder / "exporter.yml"
-    text = (ROOT / "exporter.yml").read_text()
-    config.write_text(f"listen: 127.0.0.1:{free_port()}\n{text}")
+    config.write_text(f"listen: 127.0.0.1:{free_port()}\n{config.read_text()}")
     return config
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
+import tomllib
 from pathlib import Path
 
 from shell import run
 
 _PACKAGE = ("pyproject.toml", "README.md", "LICENSE")
-_RUNBOOK = "docs/runbook.md"
-"""Where the links of alerts lead: it is installed with the exporter."""
 
 
 def libraries(folder: Path) -> str:
@@ -25,13 +24,22 @@ def libraries(folder: Path) -> str:
 
 def code(folder: Path) -> str:
     """Fingerprint of the exporter: of every file that is installed."""
-    told = hashlib.sha256()
-    package = sorted(p for p in (folder / "exporter").rglob("*") if p.is_file())
-    for file in (*package, *(folder / name for name in (*_PACKAGE, _RUNBOOK))):
-        if file.is_file() and file.suffix != ".pyc":
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            told.update(f"{file.relative_to(folder)} {content}\n".encode())
-    return told.hexdigest()[:16]
+    fingerprint = hashlib.sha256()
+    for file in _installed_files(folder):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        fingerprint.update(f"{file.relative_to(folder)} {content}\n".encode())
+    return fingerprint.hexdigest()[:16]
+
+
+def _installed_files(folder: Path) -> list[Path]:
+    """Whatever pyproject.toml puts into the package, and what it needs to build it."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    packaged = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    files = []
+    for name in (*_PACKAGE, *packaged):
+        place = folder / name
+        files += [place] if place.is_file() else sorted(place.rglob("*"))
+    return [file for file in files if file.is_file() and file.suffix != ".pyc"]
 
 
 def install(folder: Path) -> None:
@@ -64,11 +72,10 @@ def lend_program(theirs: Path, ours: Path) -> None:
 def install_exporter(folder: Path) -> None:
     """Install this release's exporter in place of what is there."""
     source = folder / ".source"
-    shutil.copytree(folder / "exporter", source / "exporter")
-    if (folder / _RUNBOOK).is_file():
-        shutil.copy(folder / _RUNBOOK, source / "exporter/web")
-    for name in _PACKAGE:
-        shutil.copy(folder / name, source)
+    for file in _installed_files(folder):
+        copy = source / file.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
     run(
         folder / "venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
         "--force-reinstall", "--no-deps", "--no-index", "--no-build-isolation", source,

@@ -46,6 +46,15 @@ _JSON = _flag("--json", dest="as_json", help="for programs")
 _TASK = _arg("task", nargs="?", metavar="TASK", help="default: all tasks")
 
 COMMANDS = (
+    Command(
+        "init", "write a starting folder: a config that works, and files to edit",
+        "exporter.cli.init:init",
+        (
+            _arg("folder", nargs="?", type=Path, default=Path(), metavar="DIR",
+                 help="default: this folder; existing files stay as they are"),
+        ),
+        config=False,
+    ),
     Command("run", "start the exporter; Ctrl-C stops it", "exporter.cli.start:run"),
     Command(
         "check", "check the config; prints every mistake, one a line", "exporter.cli.check:check"

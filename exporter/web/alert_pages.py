@@ -4,7 +4,6 @@ runbook."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -16,14 +15,13 @@ from exporter.alerts.timeline import build_timeline
 from exporter.state import State
 from exporter.util import strict_json as json_text
 from exporter.util.clock import Clock
+from exporter.util.shipped import shipped
 from exporter.util.units import format_duration, parse_duration
 from exporter.web import alert_html as html
 
 DEFAULT_FOR = "2h"
 LONGEST = 7 * 86400.0
 COOKIE = "quant_ack"
-RUNBOOKS = (Path(__file__).with_name("runbook.md"), Path(__file__).parents[2] / "docs/runbook.md")
-"""Where it lies once it is installed, and in the source tree."""
 _OURS = ("token", "for", "comment", "by")
 
 
@@ -157,10 +155,7 @@ class AlertPages:
         fragment (`#quanttaskfailing`) over a redirect: RFC 9110, 10.2.2."""
         if url := self._runbook_url():
             raise web.HTTPFound(url)
-        file = next((path for path in RUNBOOKS if path.is_file()), None)
-        if not file:
-            return html.page("Runbook", "<p>docs/runbook.md is not installed here.</p>", status=404)
-        return html.runbook(file.read_text(encoding="utf-8"))
+        return html.runbook(shipped("docs/runbook.md").read_text(encoding="utf-8"))
 
 
 def _error(status: int, text: str) -> web.Response:

@@ -33,7 +33,7 @@ def read(tmp_path: Path, text: str):
 
 def test_the_config_that_is_shipped_is_well() -> None:
     """A new user starts from it."""
-    config = load(ROOT / "exporter.yml")
+    config = load(ROOT / "sample/exporter.yml")
     assert config.tasks["pre_market_scan"].severity == "critical"
     assert config.tasks["health_check"].severity == "warning"
     assert config.feeds["us_minute"].max_overdue == {"critical": 7200.0}

@@ -151,8 +151,8 @@ def test_every_volume_is_used() -> None:
 
 @pytest.mark.parametrize(("service", "here", "there"), mounted_files())
 def test_mounted_file_exists(service: str, here: str, there: str) -> None:
-    """A missing one becomes an empty folder, and the program a riddle."""
-    assert (ROOT / here).exists()
+    """Docker makes a folder of a missing one; `make up` makes a config from the sample."""
+    assert (ROOT / here).exists() or (ROOT / "sample" / here).exists()
     assert there.startswith("/")
 
 

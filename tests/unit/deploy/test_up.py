@@ -21,12 +21,13 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.root, self.bin, self.log = folder / "checkout", folder / "bin", folder / "asked"
         self.bin.mkdir()
-        for name in ("tools/up", "exporter.yml", "strategies", "prometheus", "alerting"):
+        for name in ("tools/up", "sample", "prometheus", "alerting"):
             target = self.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
-        for name in ("bash", "env", "dirname", "mkdir", "chmod", "tr", "head", "grep", "cat",
+        shutil.copytree(self.root / "sample", self.root, dirs_exist_ok=True)
+        for name in ("bash", "cp", "env", "dirname", "mkdir", "chmod", "tr", "head", "grep", "cat",
                      "find", "sort", "xargs", "sha256sum", "cut", "sh"):  # fmt: skip
             (self.bin / name).symlink_to(shutil.which(name) or name)
 
@@ -87,6 +88,18 @@ def test_secrets_are_made_and_what_is_missing_is_said(machine: Machine) -> None:
     assert "secrets/slack_url is empty: nothing is sent to Slack." in done.stdout
     assert "tickdb_key" not in done.stdout, "the simulated feed needs none"
     assert "compose up --detach --build --wait" in machine.log.read_text()
+
+
+def test_without_a_config_of_ones_own_the_sample_becomes_it(machine: Machine) -> None:
+    """Docker would make folders of files that are missing; what is there is left alone."""
+    machine.engine(WORKS)
+    (machine.root / "exporter.yml").unlink()
+    mine = machine.root / "strategies/mine.py"
+    mine.write_text("")
+    assert machine.up().returncode == 0
+    sample = (ROOT / "sample/exporter.yml").read_text()
+    assert (machine.root / "exporter.yml").read_text() == sample
+    assert mine.exists()
 
 
 def test_a_second_time_changes_no_secret(machine: Machine) -> None:

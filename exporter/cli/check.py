@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from exporter.config import ConfigError, load
+from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
 from exporter.util.clock import SystemClock
 
 
-def check(path: Path) -> int:
+def check(path: Path, *, as_json: bool = False) -> int:
     """Every mistake of the config, one a line; then what is not there on this machine. Offline."""
     try:
-        config = load(path)
-        clock = SystemClock()
-        with preflight.scratch_calendars(config, clock) as calendars:
-            if found := preflight.mistakes(config, calendars):
-                raise ConfigError(str(path), found)
-            notes = preflight.notes(config, path.parent.resolve(), calendars, clock.now())
+        config, notes = _checked(path)
     except ConfigError as error:
-        print(error)
+        print(_as_json(path, error.mistakes, [], None) if as_json else error)
         return 2
+    if as_json:
+        print(_as_json(path, [], notes, config))
+        return 0
     for note in notes:
         print(f"{path}: note: {note.place}: {note.text}")
     counts = [
@@ -31,5 +30,30 @@ def check(path: Path) -> int:
             ("strategy", "strategies", config.strategies),
         )
     ]
-    print(f"{path}: well: {', '.join(counts)}")
+    print(f"{path}: ok: {', '.join(counts)}")
     return 0
+
+
+def _checked(path: Path) -> tuple[Config, list[Mistake]]:
+    config, clock = load(path), SystemClock()
+    with preflight.scratch_calendars(config, clock) as calendars:
+        if mistakes := preflight.mistakes(config, calendars):
+            raise ConfigError(str(path), mistakes)
+        return config, preflight.notes(config, path.parent.resolve(), calendars, clock.now())
+
+
+def _as_json(
+    path: Path, mistakes: list[Mistake], notes: list[Mistake], config: Config | None
+) -> str:
+    return json.dumps(
+        {
+            "file": str(path),
+            "ok": not mistakes,
+            "mistakes": [{"place": one.place, "text": one.text} for one in mistakes],
+            "notes": [{"place": one.place, "text": one.text} for one in notes],
+            "tasks": sorted(config.tasks) if config else None,
+            "feeds": sorted(config.feeds) if config else None,
+            "strategies": sorted(config.strategies) if config else None,
+        },
+        indent=2,
+    )

@@ -77,6 +77,11 @@ def _token(config: Config) -> str:
     path = token_path(config)
     try:
         return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError as error:
+        raise NotRunningError(
+            f"no exporter has started from this folder yet: there is no {path}; start it with "
+            "`quant-exporter run`"
+        ) from error
     except OSError as error:
         raise RequestRefusedError(
             f"the write token cannot be read: {path}: {error.strerror}"

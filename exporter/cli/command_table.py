@@ -13,6 +13,8 @@ class Argument:
 
     flags: tuple[str, ...]
     options: dict[str, Any]
+    is_task: bool = False
+    """A shell completes it with the names of the tasks."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,12 @@ def _flag(*flags: str, **options: Any) -> Argument:
     return Argument(flags, {"action": "store_true", **options})
 
 
+def _task(*flags: str, **options: Any) -> Argument:
+    return Argument(flags, options, is_task=True)
+
+
 _JSON = _flag("--json", dest="as_json", help="for programs")
-_TASK = _arg("task", nargs="?", metavar="TASK", help="default: all tasks")
+_TASK = _task("task", nargs="?", metavar="TASK", help="default: all tasks")
 
 COMMANDS = (
     Command(
@@ -57,7 +63,8 @@ COMMANDS = (
     ),
     Command("run", "start the exporter; Ctrl-C stops it", "exporter.cli.start:run"),
     Command(
-        "check", "check the config; prints every mistake, one a line", "exporter.cli.check:check"
+        "check", "check the config; prints every mistake, one a line", "exporter.cli.check:check",
+        (_JSON,),
     ),
     Command(
         "reload", "have the running exporter load the config file again",
@@ -70,7 +77,7 @@ COMMANDS = (
     Command(
         "run-task", "run a task now and wait for its outcome", "exporter.cli.run_task:run_task",
         (
-            _arg("name", metavar="NAME", help="the task"),
+            _task("name", metavar="NAME", help="the task"),
             _arg("--no-wait", dest="wait", action="store_false",
                  help="do not wait for the end of the run"),
         ),
@@ -139,7 +146,7 @@ COMMANDS = (
     Command(
         "logs", "the log lines of a task, a run or a level", "exporter.cli.logs:logs",
         (
-            _arg("--task", metavar="TASK", help="lines of this task"),
+            _task("--task", metavar="TASK", help="lines of this task"),
             _arg("--run", metavar="ID", help="lines of this run; the start of its id is enough"),
             _arg("--level", metavar="LEVEL", help="this level and above, for example error"),
             _arg("--since", metavar="DURATION", help="for example 8h; default: a day"),
@@ -158,6 +165,12 @@ COMMANDS = (
             _arg("--now", metavar="TIME", help="start at this time: 2026-11-27T14:30:00Z"),
             _arg("--speed", type=float, default=1.0, help="how fast its time passes"),
         ),
+        config=False,
+    ),
+    Command(
+        "completion", "print what makes your shell complete commands and names of tasks",
+        "exporter.cli.completion:completion",
+        (_arg("shell", choices=("bash", "zsh", "fish")),),
         config=False,
     ),
 )  # fmt: skip

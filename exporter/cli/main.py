@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -12,25 +13,44 @@ from pathlib import Path
 from typing import Any
 
 from exporter import __version__
-from exporter.cli.command_table import COMMANDS, Command, OneOf
+from exporter.cli.command_table import COMMANDS, Argument, Command, OneOf
 
 _CONFIG = "exporter.yml"
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``quant-exporter``."""
-    arguments = vars(parser().parse_args(argv))
+    commands = parser()
+    if "_ARGCOMPLETE" in os.environ:
+        from exporter.cli.completion import answer_shell
+
+        answer_shell(commands)
+    arguments = vars(commands.parse_args(argv))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show must not end us
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _call(arguments.pop("command"), arguments)
+        code = _call(arguments.pop("command"), arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output left, as `head` does.
-        sys.stderr.close()
+        _leave_stdout()  # whoever read our output left, as `head` does
         return 0
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS or error.filename is not None:
+            raise
+        _leave_stdout()
+        print(f"the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _leave_stdout() -> None:
+    """Python flushes stdout once more at its end, and would complain."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - no file of ours
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _call(command: Command, arguments: dict[str, Any]) -> int:
@@ -59,10 +79,18 @@ def parser() -> argparse.ArgumentParser:
             if isinstance(argument, OneOf):
                 group = verb.add_mutually_exclusive_group(required=True)
                 for each in argument.arguments:
-                    group.add_argument(*each.flags, **each.options)
+                    _add(group, each)
             else:
-                verb.add_argument(*argument.flags, **argument.options)
+                _add(verb, argument)
     return top
+
+
+def _add(parser: argparse._ActionsContainer, argument: Argument) -> None:
+    action = parser.add_argument(*argument.flags, **argument.options)
+    if argument.is_task and "_ARGCOMPLETE" in os.environ:
+        from exporter.cli.completion import task_names
+
+        action.completer = task_names()  # type: ignore[attr-defined]
 
 
 def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.cli import client
-from exporter.cli.with_config import with_config
+from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
 from exporter.util.units import format_duration
 
@@ -20,11 +20,13 @@ def run_task(path: Path, name: str, *, wait: bool) -> int:
         if not wait:
             print(f"{name}: started as run {run_id}")
             return 0
-        while True:
-            run = _run_of(config, name, run_id)
-            if run and run["outcome"]:
-                break
-            time.sleep(0.2)
+        try:
+            run = _wait_for_end(config, name, run_id)
+        except KeyboardInterrupt:
+            complain(
+                f"{name}: run {run_id} continues; its lines: quant-exporter logs --run {run_id}"
+            )
+            return 130
         took = format_duration(run["ended_at"] - run["started_at"])
         print(f"{name}: {run['outcome']} after {took}" + _items(run["items"]))
         if run["error"]:
@@ -34,9 +36,12 @@ def run_task(path: Path, name: str, *, wait: bool) -> int:
     return with_config(path, ask, tolerant=True)
 
 
-def _run_of(config: Config, name: str, run_id: str) -> dict[str, Any] | None:
-    answer = client.call(config, "GET", f"/api/v1/tasks/{name}/runs/{run_id}")
-    return answer if isinstance(answer, dict) else None
+def _wait_for_end(config: Config, name: str, run_id: str) -> dict[str, Any]:
+    while True:
+        run = client.call(config, "GET", f"/api/v1/tasks/{name}/runs/{run_id}")
+        if isinstance(run, dict) and run["outcome"]:
+            return run
+        time.sleep(0.2)
 
 
 def _items(items: float | None) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +86,84 @@ def test_a_pause_needs_an_end(
         command_line.main(["pause", "scan"])
     assert left.value.code == 2
     assert "--for --until is required" in capsys.readouterr().err
+
+
+def command(*arguments: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    """The real command in a process."""
+    return subprocess.run(
+        [sys.executable, "-m", "exporter", *arguments], check=False, timeout=60,
+        **{"stderr": subprocess.PIPE, **how},
+    )  # fmt: skip
+
+
+CONFIG = """\
+tasks:
+  scan: {command: [sh, -c, "true"], schedule: "every 1h"}
+  scalp: {command: [sh, -c, "true"], schedule: "every 1h"}
+  report: {command: [sh, -c, "true"], schedule: "every 1h"}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """Three tasks."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(CONFIG)
+    return str(file)
+
+
+def test_check_says_the_same_to_programs(config: str) -> None:
+    """With every mistake and its place."""
+    done = command("check", "--json", "--config", config, stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {
+        "file": config, "ok": True, "mistakes": [], "notes": [],
+        "tasks": ["report", "scalp", "scan"], "feeds": [], "strategies": [],
+    }  # fmt: skip
+    Path(config).write_text("tasks: {scan: {schedul: x}}\n")
+    done = command("check", "--json", "--config", config, stdout=subprocess.PIPE)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"]) == (2, False)
+    assert "tasks.scan.schedul" in [mistake["place"] for mistake in found["mistakes"]]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_stdout_is_a_sentence(config: str) -> None:
+    """No traceback, and not taken for success."""
+    with Path("/dev/full").open("wb") as full:
+        done = command("check", "--config", config, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == b"the output cannot be written: No space left on device\n"
+
+
+def test_a_reader_that_leaves_is_no_traceback(config: str) -> None:
+    """As `quant-exporter … | head` does."""
+    read, write = os.pipe()
+    os.close(read)
+    done = command("check", "--config", config, stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [("quant-exporter rel", ["reload"]), ("quant-exporter run-task sca", ["scalp", "scan"])],
+)
+def test_a_shell_completes_commands_and_tasks(
+    config: str, tmp_path: Path, line: str, completed: list[str]
+) -> None:
+    """As bash asks: by environment, answered in a file."""
+    answer = tmp_path / "answer"
+    asked = {
+        "_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "COMP_LINE": line,
+        "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n", "QUANT_CONFIG": config,
+    }  # fmt: skip
+    done = command(env={**os.environ, **asked})
+    assert done.returncode == 0, done.stderr
+    assert [word.strip() for word in answer.read_text().splitlines()] == completed
+
+
+def test_a_shell_can_be_taught(config: str) -> None:
+    """`eval "$(quant-exporter completion bash)"`."""
+    said = command("completion", "bash", stdout=subprocess.PIPE).stdout
+    assert b"complete " in said and b"quant-exporter" in said

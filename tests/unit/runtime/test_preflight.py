@@ -61,7 +61,7 @@ def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
         "or correct the path",
         f"{file}: note: tasks.plain.command: {tmp_path}/plain.txt may not be executed; "
         f"chmod +x {tmp_path}/plain.txt",
-        f"{file}: well: 4 tasks, 1 feed, 0 strategies",
+        f"{file}: ok: 4 tasks, 1 feed, 0 strategies",
     ])  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_a_file_that_is_not_there_to_be_followed_is_noted(
         f"{note}.gone.path: there is no file {tmp_path}/gone.log {later}",
         f"{note}.folder.path: {tmp_path}/folder cannot be read: Is a directory; name a file "
         "that may be read",
-        f"{file}: well: 0 tasks, 0 feeds, 0 strategies",
+        f"{file}: ok: 0 tasks, 0 feeds, 0 strategies",
     ])  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_a_task_that_never_runs_and_a_calendar_that_ends_are_noted(
         "it will not run; leave out `exchange`, or choose another time",
         f"{file}: note: tasks.week.exchange: the calendar of XSHG ends 2026-12-31: weekdays count "
         "as trading days from there; name holidays in calendar_overrides.XSHG.closed",
-        f"{file}: well: 2 tasks, 0 feeds, 0 strategies",
+        f"{file}: ok: 2 tasks, 0 feeds, 0 strategies",
     ])  # fmt: skip
 
 

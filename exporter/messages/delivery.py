@@ -1,8 +1,8 @@
-"""A digest sent to the channels that the user chose. Addresses and passwords are read when they
-are needed and stand in no message, no exception and no log line.
+"""Sends a digest to the channels that the user chose. Addresses and passwords are read when they
+are needed and appear in no message, exception or log line.
 
-What may pass (a channel that is busy, away, or answers with a server's error) is tried again a few
-times within the same run; what will not pass is said at once.
+Transient errors (a channel is busy, unreachable, or answers with a server error) are retried a few
+times within the same run; others are reported at once.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ log = logging.getLogger(__name__)
 
 
 class NotSentError(Exception):
-    """A channel did not take the digest; the message says which, why, and what to do.
+    """A channel did not accept the digest; the message says which, why, and what to do.
 
-    `passing`: whether it may take it later; `retry_after`: seconds it asked us to wait.
+    `transient`: whether it may accept it later; `retry_after`: seconds it asked us to wait.
     """
 
     def __init__(
-        self, text: str, *, passing: bool = False, retry_after: float | None = None
+        self, text: str, *, transient: bool = False, retry_after: float | None = None
     ) -> None:
         super().__init__(text)
-        self.passing, self.retry_after = passing, retry_after
+        self.transient, self.retry_after = transient, retry_after
 
 
 def read_secret(
@@ -62,7 +62,7 @@ def read_secret(
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             problem = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise NotSentError(f"{place}: {file} cannot be read: {problem}") from None
+            raise NotSentError(f"{place}: cannot read {file}: {problem}") from None
     if not text.strip():
         raise NotSentError(f"{place}: {where} is not set; put the secret there")
     return text.strip()
@@ -87,11 +87,11 @@ async def send(
                 elif settings.email is not None:
                     await _to_email(digest, settings.email, environ)
             except NotSentError as error:
-                if pause is None or not error.passing:
+                if pause is None or not error.transient:
                     return error
                 wait = min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
                 log.warning(
-                    "%s; the next attempt follows in %.0f s", error, wait,
+                    "%s; next attempt in %.0f s", error, wait,
                     extra={"event": "digest_retry", "channel": name},
                 )  # fmt: skip
                 await sleep(wait)
@@ -119,15 +119,15 @@ async def _to_slack(
                 return
             said = truncate_at_word(await answer.text(errors="replace"), 200)
             problem = f"answered {answer.status}: {said}"
-            passing = answer.status in (408, 429) or answer.status >= 500
+            transient = answer.status in (408, 429) or answer.status >= 500
             retry_after = _seconds(answer.headers.get("Retry-After"))
     except aiohttp.InvalidURL:
-        problem, passing = "is no address; it begins with https://", False
+        problem, transient = "has an invalid address: it must start with https://", False
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        problem, passing = f"cannot be reached: {type(error).__name__}", True  # no address in it
+        problem, transient = f"cannot be reached: {type(error).__name__}", True  # no address in it
     problem = problem.replace(url, "***")
     raise NotSentError(
-        f"digest.slack: the webhook {problem}", passing=passing, retry_after=retry_after
+        f"digest.slack: the webhook {problem}", transient=transient, retry_after=retry_after
     )
 
 
@@ -163,4 +163,6 @@ async def _to_email(
         await asyncio.to_thread(mail.deliver, message, email, password, TIMEOUT_SECONDS)
     except mail.MailError as error:
         problem = str(error).replace(password, "***") if password else str(error)
-        raise NotSentError(f"digest.email: {email.smtp} {problem}", passing=error.passing) from None
+        raise NotSentError(
+            f"digest.email: {email.smtp} {problem}", transient=error.transient
+        ) from None

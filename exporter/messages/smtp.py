@@ -14,12 +14,12 @@ _SAID_CHARS = 200
 
 
 class MailError(Exception):
-    """The server did not take the mail; the message says what it answered. `passing`: whether it
-    may take it later."""
+    """The server did not accept the mail; the text says what it answered. `transient`: whether it may
+    accept it later."""
 
-    def __init__(self, text: str, *, passing: bool) -> None:
+    def __init__(self, text: str, *, transient: bool) -> None:
         super().__init__(text)
-        self.passing = passing
+        self.transient = transient
 
 
 def deliver(
@@ -32,20 +32,20 @@ def deliver(
         raise _refused(error.recipients, everybody=True) from None
     except smtplib.SMTPResponseException as error:
         text = f"answered {error.smtp_code}: {_text(error.smtp_error)}"
-        raise MailError(text, passing=400 <= error.smtp_code < 500) from None
+        raise MailError(text, transient=400 <= error.smtp_code < 500) from None
     except smtplib.SMTPNotSupportedError as error:
         raise MailError(
-            f"cannot do what is asked: {error} Set `security: tls`, or `none` on this machine",
-            passing=False,
+            f"does not support it: {error} Set `security: tls`, or `none` on this machine",
+            transient=False,
         ) from None
     except ssl.SSLCertVerificationError as error:
         raise MailError(
-            f"shows no good certificate: {error.verify_message}", passing=False
+            f"has an invalid certificate: {error.verify_message}", transient=False
         ) from None
     except (smtplib.SMTPException, OSError) as error:
         said = truncate_at_word(str(error), _SAID_CHARS)
         text = f"cannot be reached: {type(error).__name__}: {said}"
-        raise MailError(text, passing=True) from None
+        raise MailError(text, transient=True) from None
     if refused:
         raise _refused(refused, everybody=False)
 
@@ -73,10 +73,10 @@ def _deliver(
 
 
 def _refused(recipients: dict[str, tuple[int, bytes]], *, everybody: bool) -> MailError:
-    """Where some took it, nothing is sent again: they would get it twice."""
+    """Where some accepted it, nothing is sent again: they would get it twice."""
     each = ", ".join(f"{who} ({code} {_text(said)})" for who, (code, said) in recipients.items())
     later = everybody and all(400 <= code < 500 for code, _ in recipients.values())
-    return MailError(f"refused {each}", passing=later)
+    return MailError(f"rejected {each}", transient=later)
 
 
 def _text(said: bytes | str) -> str:

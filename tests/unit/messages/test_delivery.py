@@ -93,7 +93,7 @@ async def test_a_channel_that_stays_broken_is_given_up(
     assert "answered 502" in str(await hook.send())
     assert hook.waited == [2.0, 10.0, 40.0]
     assert next(r.message for r in caplog.records if r.levelname == "WARNING") == (
-        "digest.slack: the webhook answered 500: no_service; the next attempt follows in 2 s"
+        "digest.slack: the webhook answered 500: no_service; next attempt in 2 s"
     )
     assert "verysecret" not in caplog.text
 
@@ -178,9 +178,9 @@ async def test_a_mail_server_that_is_away_is_tried_and_said() -> None:
 def test_a_refused_recipient_is_said_and_the_others_are_not_asked_twice() -> None:
     """Some took it: it is not sent again. All were put off: it is."""
     some = _refused({"d@e.f": (550, b"unknown user")}, everybody=False)
-    assert (str(some), some.passing) == ("refused d@e.f (550 unknown user)", False)
-    assert _refused({"d@e.f": (450, b"later")}, everybody=True).passing
-    assert not _refused({"d@e.f": (450, b"x"), "g@h.i": (550, b"y")}, everybody=True).passing
+    assert (str(some), some.transient) == ("rejected d@e.f (550 unknown user)", False)
+    assert _refused({"d@e.f": (450, b"later")}, everybody=True).transient
+    assert not _refused({"d@e.f": (450, b"x"), "g@h.i": (550, b"y")}, everybody=True).transient
 
 
 def test_a_secret_that_is_missing_is_said_with_its_place(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_secret_that_is_missing_is_said_with_its_place(tmp_path: Path) -> None
         read_secret("digest.slack", "HOOK", None, {})
     (tmp_path / "HOOK").write_text("there\n")
     assert read_secret("x", "HOOK", None, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "there"
-    with pytest.raises(NotSentError, match="cannot be read"):
+    with pytest.raises(NotSentError, match="cannot read"):
         read_secret("x", None, tmp_path / "none", {})
 
 

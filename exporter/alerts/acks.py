@@ -232,8 +232,11 @@ class AckReconciler:
             # Asked again at the last moment: an alert that fires again since then is not over.
             present = await self._present()
             late = [one for one in late if frozenset(one["labels"].items()) not in present]
-        if late:
-            await self._alertmanager.post_resolved(late)
+        errors: list[ServerError] = []
+        for one in {_text(one["labels"]): one for one in late}.values():
+            await _collect(self._alertmanager.post_resolved([one]), errors)
+        if errors:
+            raise errors[0]
 
     async def _watch_failures(self) -> None:
         now = await self._alertmanager.failed_requests()

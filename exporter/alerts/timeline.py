@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.alerts.api_clients import matches, parse_time
-from exporter.state import JournalRow
+from exporter.state import JournalRow, State
 
+KINDS = ("notification", "fired", "over", "acknowledged", "silenced", "failed")
+"""What the journal has about alerts; what tasks did is in it too."""
+PAGE_ROWS = 2_000
+LIMIT = 1_000
+"""Incidents in one answer."""
 SECOND_CHANNEL = "email"
 ESCALATES_AFTER_SECONDS = 5.0
 """The second channel was notified so much later than the first one: an escalation. The alert that a
@@ -67,68 +74,136 @@ class Incident:
         }
 
 
-Incidents = dict[tuple[str, int], Incident]
-"""By fingerprint and start in milliseconds."""
+@dataclass(frozen=True)
+class Timeline:
+    """What was journalled about alerts since some moment."""
+
+    incidents: list[Incident]
+    """Oldest first."""
+    failed: dict[str, float]
+    """Failed delivery attempts, by integration."""
+    older: int
+    """Older incidents that were left out."""
+    unreadable: int
+    """Rows that make no sense, left out."""
+
+
+async def read_timeline(
+    state: State, since: float, until: float = math.inf, limit: int = LIMIT
+) -> Timeline:
+    """The newest `limit` incidents that something was journalled about since then and that started
+    before `until`. Everything happens in threads, page by page: the loop goes on meanwhile.
+    Raises :class:`StateError`."""
+    builder = TimelineBuilder()
+    after: tuple[float, int] | None = (since, -1)
+    while after is not None:
+        page = await state.journal_page(KINDS, after, PAGE_ROWS)
+        builder.unreadable += page.unreadable
+        await asyncio.to_thread(builder.add, page.rows)
+        after = page.end
+    return await asyncio.to_thread(builder.timeline, until, limit)
 
 
 def build_timeline(rows: Iterable[JournalRow]) -> list[Incident]:
     """The incidents in the rows, oldest first."""
-    incidents: Incidents = {}
-    for row in sorted(rows, key=lambda row: (row.at, row.id)):
-        if row.kind == "notification":
-            _notification(incidents, row)
-        elif row.kind == "fired":
-            _fired(_incident(incidents, row.fields), row)
-        elif row.kind == "over":
-            _over(_incident(incidents, row.fields), row)
-        elif row.kind in ("acknowledged", "silenced"):
-            _acknowledgement(incidents, row)
-    return sorted(incidents.values(), key=lambda incident: incident.started_at)
+    builder = TimelineBuilder()
+    builder.add(sorted(rows, key=lambda row: (row.at, row.id)))
+    return builder.timeline().incidents
 
 
-def _incident(incidents: Incidents, alert: Mapping[str, Any]) -> Incident:
-    notes = alert["annotations"]
-    # Posts and the API write the same moment with more digits or fewer.
-    started_at = parse_time(alert["starts_at"])
-    return incidents.setdefault(
-        (alert["fingerprint"], round(started_at * 1000)),
-        Incident(
-            alert["labels"], notes.get("summary", ""), notes.get("description", ""), started_at
-        ),
-    )
+class TimelineBuilder:
+    """Takes rows in the order in which they were journalled."""
 
+    def __init__(self) -> None:
+        self.unreadable = 0
+        self._incidents: dict[tuple[str, int], Incident] = {}
+        """By fingerprint and start in milliseconds."""
+        self._open: dict[tuple[str, int], Incident] = {}
+        self._failed: dict[str, float] = {}
+        self._steps: dict[str, Callable[[JournalRow], None]] = {
+            "notification": self._notification,
+            "fired": self._fired,
+            "over": self._over,
+            "acknowledged": self._acknowledgement,
+            "silenced": self._acknowledgement,
+            "failed": self._failure,
+        }
 
-def _fired(incident: Incident, row: JournalRow) -> None:
-    incident.muted = row.fields["muted"]
-    if incident.seen_over:
-        incident.resolved_at, incident.seen_over = None, False
+    def add(self, rows: Iterable[JournalRow]) -> None:
+        """A row that an older or a damaged exporter left is counted, and spoils nothing else."""
+        for row in rows:
+            step = self._steps.get(row.kind)
+            if step is None:
+                continue
+            try:
+                step(row)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                self.unreadable += 1
 
+    def timeline(self, until: float = math.inf, limit: int = LIMIT) -> Timeline:
+        """What the rows so far say."""
+        found = [one for one in self._incidents.values() if one.started_at < until]
+        found.sort(key=lambda incident: incident.started_at)
+        older = max(0, len(found) - limit)
+        return Timeline(found[older:], self._failed, older, self.unreadable)
 
-def _over(incident: Incident, row: JournalRow) -> None:
-    if incident.resolved_at is None:
-        incident.resolved_at, incident.seen_over = parse_time(row.fields["ends_at"]), True
+    def _incident(self, alert: Mapping[str, Any]) -> tuple[tuple[str, int], Incident]:
+        labels, notes = _texts(alert["labels"]), _texts(alert["annotations"])
+        if not labels.get("alertname"):
+            raise ValueError("an alert has a name")
+        # Posts and the API write the same moment with more digits or fewer.
+        started_at = parse_time(alert["starts_at"])
+        key = (str(alert["fingerprint"]), round(started_at * 1000))
+        known = self._incidents.get(key)
+        if known is None:
+            summary, description = notes.get("summary", ""), notes.get("description", "")
+            known = self._incidents[key] = Incident(labels, summary, description, started_at)
+            self._open[key] = known
+        return key, known
 
+    def _fired(self, row: JournalRow) -> None:
+        muted = str(row.fields["muted"])
+        key, incident = self._incident(row.fields)
+        incident.muted = muted
+        if incident.seen_over:
+            incident.resolved_at, incident.seen_over = None, False
+            self._open[key] = incident
 
-def _notification(incidents: Incidents, row: JournalRow) -> None:
-    alert = row.fields
-    incident = _incident(incidents, alert)
-    if alert["status"] == "firing":
-        incident.notified.append((row.at, alert["receiver"]))
-    else:
-        incident.resolved_sent.append((row.at, alert["receiver"]))
-        ended = parse_time(alert["ends_at"])
+    def _over(self, row: JournalRow) -> None:
+        ended = parse_time(row.fields["ends_at"])
+        key, incident = self._incident(row.fields)
+        if incident.resolved_at is None:
+            incident.resolved_at, incident.seen_over = ended, True
+            self._open.pop(key, None)
+
+    def _notification(self, row: JournalRow) -> None:
+        alert = row.fields
+        receiver, status = str(alert["receiver"]), alert["status"]
+        ended = None if status == "firing" else parse_time(alert["ends_at"])
+        key, incident = self._incident(alert)
+        if ended is None:
+            incident.notified.append((row.at, receiver))
+            return
+        incident.resolved_sent.append((row.at, receiver))
         known = None if incident.seen_over else incident.resolved_at
         incident.resolved_at, incident.seen_over = min(ended, known or ended), False
+        self._open.pop(key, None)
+
+    def _acknowledgement(self, row: JournalRow) -> None:
+        fields = row.fields
+        by = (row.at, str(fields["by"]), str(fields["comment"]))
+        for incident in self._open.values():
+            if row.kind == "acknowledged":
+                covered = fields["labels"] == incident.labels
+            else:
+                covered = all(matches(matcher, incident.labels) for matcher in fields["matchers"])
+            if covered:
+                incident.acknowledged.append(by)
+
+    def _failure(self, row: JournalRow) -> None:
+        name, attempts = str(row.fields["integration"]), float(row.fields["attempts"])
+        self._failed[name] = self._failed.get(name, 0.0) + attempts
 
 
-def _acknowledgement(incidents: Incidents, row: JournalRow) -> None:
-    fields = row.fields
-    for incident in incidents.values():
-        if incident.resolved_at is not None:
-            continue
-        if row.kind == "acknowledged":
-            covered = fields["labels"] == incident.labels
-        else:
-            covered = all(matches(matcher, incident.labels) for matcher in fields["matchers"])
-        if covered:
-            incident.acknowledged.append((row.at, fields["by"], fields["comment"]))
+def _texts(found: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in found.items()}

@@ -19,7 +19,7 @@ from exporter.alerts.api_clients import PrometheusClient, ServerError
 from exporter.alerts.replay import engine, what_if
 from exporter.alerts.replay.rules import Rule, read_rules, with_limits
 from exporter.alerts.replay.summary import longest_gap, nights
-from exporter.alerts.timeline import Incident, build_timeline
+from exporter.alerts.timeline import LIMIT, Incident, Timeline, read_timeline
 from exporter.cli import client
 from exporter.config import Config, ConfigError, load_what_is_right
 from exporter.state import State, StateError
@@ -52,36 +52,34 @@ def alerts(path: Path, *, since: str, as_json: bool, clock: Clock | None = None)
         except ValueError as error:
             print(f"--since: {error}", file=sys.stderr)
             return 2
-        incidents, failed = asyncio.run(_incidents(config, clock, seconds))
+        limit = sys.maxsize if as_json else LIMIT
+        found = asyncio.run(_timeline(config, clock, seconds, limit))
+        incidents = found.incidents
         if as_json:
             print(json.dumps([incident.as_json() for incident in incidents], indent=2))
             return 0
+        if found.older:
+            print(f"{found.older} older ones are left out; --json shows all")
         if not incidents:
             print(f"no alert fired in the last {format_duration(seconds)}")
         zone = ZoneInfo(config.timezone)
         for incident in incidents:
             print(as_text(incident, zone))
-        for integration, attempts in sorted(failed.items()):
+        for integration, attempts in sorted(found.failed.items()):
             print(f"{integration}: {attempts:g} failed delivery attempts")
+        if found.unreadable:
+            print(f"{found.unreadable} journal rows are not readable and were left out")
         return 0
 
     return _with_config(path, show)
 
 
-async def _incidents(
-    config: Config, clock: Clock, seconds: float
-) -> tuple[list[Incident], dict[str, float]]:
+async def _timeline(config: Config, clock: Clock, seconds: float, limit: int) -> Timeline:
     state = State.open(config.state, clock, writer=False)
     try:
-        rows = await state.journal_rows(clock.now() - seconds, limit=100_000)
+        return await read_timeline(state, clock.now() - seconds, limit=limit)
     finally:
         await state.close()
-    failed: dict[str, float] = {}
-    for row in rows:
-        if row.kind == "failed":
-            name = row.fields["integration"]
-            failed[name] = failed.get(name, 0.0) + row.fields["attempts"]
-    return build_timeline(rows), failed
 
 
 def as_text(incident: Incident, zone: ZoneInfo) -> str:

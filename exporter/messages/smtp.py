@@ -14,8 +14,8 @@ _SAID_CHARS = 200
 
 
 class MailError(Exception):
-    """The server did not accept the mail; the text says what it answered. `transient`: whether it may
-    accept it later."""
+    """The server did not accept the mail; the text says what it answered. `transient`: whether it
+    may accept it later."""
 
     def __init__(self, text: str, *, transient: bool) -> None:
         super().__init__(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from exporter.state import database
 from exporter.state import sql as rows
-from exporter.state.models import JournalRow, Run, Tally
+from exporter.state.models import JournalPage, JournalRow, Run, Tally
 
 
 def runs(path: Path, since: float, limit: int) -> list[Run]:
@@ -79,6 +79,32 @@ def journal_rows(path: Path, since: float, kind: str | None, limit: int) -> list
             JournalRow(number, each, at, json.loads(text))
             for number, each, at, text in db.execute(question, (since, kind, kind, limit))
         ]
+
+
+def journal_page(
+    path: Path, kinds: Sequence[str], after: tuple[float, int], limit: int
+) -> JournalPage:
+    """The next rows of these kinds after (at, id), oldest first."""
+    question = (
+        "SELECT id, kind, at, fields FROM journal WHERE (at, id) > (?, ?) "  # noqa: S608 - marks
+        f"AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY at, id LIMIT ?"
+    )
+    found: list[JournalRow] = []
+    unreadable = 0
+    end: tuple[float, int] | None = None
+    with closing(database.read_only(path)) as db:
+        values = db.execute(question, (*after, *kinds, limit)).fetchall()
+    for number, kind, at, text in values:
+        end = (at, number)
+        try:
+            fields = json.loads(text)
+            if not isinstance(fields, dict):
+                raise ValueError("not a mapping")
+        except (ValueError, RecursionError):
+            unreadable += 1
+        else:
+            found.append(JournalRow(number, kind, at, fields))
+    return JournalPage(found, unreadable, end if len(values) == limit else None)
 
 
 def backup(path: Path, target: Path) -> None:

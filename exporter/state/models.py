@@ -104,3 +104,14 @@ class JournalRow:
     kind: str
     at: float
     fields: dict[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPage:
+    """Some rows of the journal, oldest first."""
+
+    rows: list[JournalRow]
+    unreadable: int
+    """Rows that are not JSON, left out."""
+    end: tuple[float, int] | None
+    """After what to ask for the next page; None when this is the last one."""

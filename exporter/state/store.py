@@ -19,6 +19,7 @@ from exporter.state import sql as rows
 from exporter.state.models import (
     JSON,
     Claim,
+    JournalPage,
     JournalRow,
     Run,
     StateError,
@@ -177,6 +178,13 @@ class State:
     ) -> list[JournalRow]:
         """What was journalled since then, newest first. Raises :class:`StateError`."""
         return await self._in_thread(lambda: history.journal_rows(self.path, since, kind, limit))
+
+    async def journal_page(
+        self, kinds: Sequence[str], after: tuple[float, int], limit: int
+    ) -> JournalPage:
+        """The next rows of these kinds after (at, id), oldest first; a row that is not JSON is left
+        out and counted. Raises :class:`StateError`."""
+        return await self._in_thread(lambda: history.journal_page(self.path, kinds, after, limit))
 
     async def backup(self, path: Path) -> None:
         """A consistent copy, complete once it has its name. Raises :class:`StateError`."""

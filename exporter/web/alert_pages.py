@@ -3,6 +3,7 @@ runbook."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +12,8 @@ from aiohttp import web
 from exporter.alerts.acks import AckReconciler, NoSuchAlertError
 from exporter.alerts.api_clients import ServerError
 from exporter.alerts.journal import Journal
-from exporter.alerts.timeline import build_timeline
-from exporter.state import State
+from exporter.alerts.timeline import LIMIT, read_timeline
+from exporter.state import State, StateError
 from exporter.util import strict_json as json_text
 from exporter.util.clock import Clock
 from exporter.util.shipped import shipped
@@ -75,14 +76,27 @@ class AlertPages:
         return web.json_response({"ok": True, "alerts": count})
 
     async def incidents(self, request: web.Request) -> web.Response:
-        """What fired since ``?since=24h``."""
+        """What fired since ``?since=24h``, the newest ``?limit=1000`` that started ``?until=``."""
         try:
             since = parse_duration(request.query.get("since", "24h"))
-        except ValueError as error:
+            until = float(request.query.get("until", "inf"))
+            limit = int(request.query.get("limit", LIMIT))
+            if math.isnan(until) or not 1 <= limit <= LIMIT:
+                raise ValueError(
+                    f"invalid `until` or `limit`: write Unix seconds, and 1 to {LIMIT}"
+                )
+        except (ValueError, OverflowError) as error:
             return _error(400, str(error))
-        rows = await self._state.journal_rows(self._clock.now() - since, limit=100_000)
+        try:
+            found = await read_timeline(self._state, self._clock.now() - since, until, limit)
+        except StateError as error:
+            return _error(503, str(error))
         return web.json_response(
-            {"alerts": [incident.as_json() for incident in build_timeline(rows)]}
+            {
+                "alerts": [incident.as_json() for incident in found.incidents],
+                "older": found.older,
+                "unreadable": found.unreadable,
+            }
         )
 
     async def acknowledge(self, request: web.Request) -> web.Response:

@@ -162,13 +162,15 @@ class Feeds:
 
     async def _keep(self, state: FeedState) -> None:
         series = [state.feed.source, state.feed.interval]
+        # Compared as they are written: NaN is null there, and equals itself.
+        records = {symbol: known.to_json(series) for symbol, known in state.known.items()}
         rows = [
-            ("bar", f"{state.name}|{symbol}", known.to_json(series))
-            for symbol, known in state.known.items()
-            if known != state.saved.get(symbol)
+            ("bar", f"{state.name}|{symbol}", record)
+            for symbol, record in records.items()
+            if record != state.saved.get(symbol)
         ]
         if rows:
-            state.saved = dict(state.known)
+            state.saved = records
             await self._state.keep_many(rows)
 
     async def _spreads(self, state: FeedState, symbols: list[str]) -> None:

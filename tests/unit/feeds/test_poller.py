@@ -32,11 +32,13 @@ class FakeState:
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
+        self.written = 0
 
     def kept(self, kind: str) -> dict[str, Any]:
         return self.rows.get(kind, {})
 
     async def keep_many(self, rows: Sequence[tuple[str, str, Any]]) -> None:
+        self.written += len(rows)
         for kind, name, value in rows:
             self.rows.setdefault(kind, {})[name] = value
 
@@ -137,6 +139,23 @@ async def test_the_newest_closed_bar_counts_and_the_forming_one_does_not() -> No
     assert house.value("quant_data_close_price", symbol="A.US") == 100.5
     assert house.overdue() == 0
     assert house.value("quant_data_spread_ratio", symbol="A.US") == pytest.approx(0.002)
+
+
+async def test_a_poll_that_brings_no_bar_writes_nothing() -> None:
+    """Also while a symbol has never had one."""
+    house = House("2026-11-24T10:00:30")
+    house.source.error = SourceError("connect", "refused", retryable=True)
+    await house.poll()
+    assert house.state.written == 2
+    await house.poll()
+    assert house.state.written == 2
+
+    house.source.error = None
+    await house.poll()
+    assert house.state.written == 4
+    house.clock.advance(20)
+    await house.poll()
+    assert house.state.written == 4
 
 
 async def test_a_source_that_shows_the_forming_bar_alone_is_asked_for_its_predecessor() -> None:

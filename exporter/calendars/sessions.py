@@ -89,8 +89,8 @@ class Sessions:
         self.zone = ZoneInfo(table.zone)
         self.continuous = table.continuous
         self.end = math.inf if table.last is None else midnight(table.last + DAY, self.zone)
-        self._table = table
-        self._overrides = overrides
+        self.table = table
+        self.overrides = overrides
         self._first = table.first.toordinal()
         self._cache: dict[date, Session | None] = {}
 
@@ -189,12 +189,12 @@ class Sessions:
         kind = self._kind(day)
         if kind is None:
             return None
-        opened, closed, pause, resume, regular_open, regular_close = self._table.shapes[kind]
-        if self._overrides is not None:
-            if day in self._overrides.closed:
+        opened, closed, pause, resume, regular_open, regular_close = self.table.shapes[kind]
+        if self.overrides is not None:
+            if day in self.overrides.closed:
                 return None
-            opened = _minutes(self._overrides.late_open.get(day), opened)
-            closed = _minutes(self._overrides.early_close.get(day), closed)
+            opened = _minutes(self.overrides.late_open.get(day), opened)
+            closed = _minutes(self.overrides.early_close.get(day), closed)
             if pause is not None and resume is not None:
                 # What is cut within the break, or across it, leaves one piece without a break.
                 if closed <= resume:
@@ -215,10 +215,10 @@ class Sessions:
 
     def _kind(self, day: date) -> int | None:
         place = day.toordinal() - self._first
-        if 0 <= place < len(self._table.days):
-            letter = self._table.days[place]
+        if 0 <= place < len(self.table.days):
+            letter = self.table.days[place]
             return None if letter == _CLOSED else ord(letter) - 48
-        return self._table.regular[day.weekday()]
+        return self.table.regular[day.weekday()]
 
     def _at(self, day: date, minutes: int) -> float:
         return local_time(day, minutes, self.zone)

@@ -9,11 +9,13 @@ from typing import Any
 from exporter.cli import client
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
+from exporter.logs.formatters import clean
 from exporter.util.units import format_duration
 
 
 def run_task(path: Path, name: str, *, wait: bool) -> int:
-    """Ask the running exporter to run a task now; its outcome is the exit code."""
+    """Ask the running exporter to run a task now; its outcome is the exit code, and what it printed
+    is shown below."""
 
     def ask(config: Config) -> int:
         run_id = client.call(config, "POST", f"/api/v1/tasks/{name}/run")["run_id"]
@@ -30,7 +32,9 @@ def run_task(path: Path, name: str, *, wait: bool) -> int:
         took = format_duration(run["ended_at"] - run["started_at"])
         print(f"{name}: {run['outcome']} after {took}" + _items(run["items"]))
         if run["error"]:
-            print(run["error"])
+            print(clean(run["error"]))
+        for line in (run["tail"] or "").splitlines():
+            print(f"    {clean(line)}".rstrip())
         return 0 if run["outcome"] == "success" else 1
 
     return with_config(path, ask, tolerant=True)

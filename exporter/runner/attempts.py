@@ -7,18 +7,20 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from exporter.config import Config, Task
 from exporter.config.entry_points import NotFoundError, find_kind
 from exporter.config.paths import token_path
 from exporter.runner.coroutines import CANCEL_SECONDS, HELD_SECONDS, Loader, call
+from exporter.runner.headline import headline
+from exporter.runner.printed import taken_aside
 from exporter.runner.worker.forkserver_client import SOCKET_VARIABLE, WorkerError, Workers
-from exporter.runner.worker.supervisor import ProcessEnd, run_process
-from exporter.sources.base import SourceError
-from exporter.tasks.context import About, Context, Permanent, Services
+from exporter.runner.worker.supervisor import Answer, ProcessEnd, run_process
+from exporter.tasks.context import About, Context, Services
+from exporter.tasks.fetch_relay import answer
 from exporter.tasks.outcome import Outcome, of_exception
 from exporter.util.clock import Clock
 from exporter.util.units import format_duration
@@ -89,7 +91,9 @@ class Attempts:
             except Exception as error:  # noqa: BLE001  the user's module may raise anything
                 return of_exception(error)
             context = Context(about, self._clock, self._services)
-            return await call(function, context, ends - loop.time())
+            with taken_aside() as printed:
+                outcome = await call(function, context, ends - loop.time())
+            return outcome.with_tail(printed.text())
 
         loop = asyncio.get_running_loop()
         ends = loop.time() + limit
@@ -136,48 +140,15 @@ class Attempts:
             "about": {**asdict(about), "params": dict(about.params)},
         }
         ended = await run_process(
-            self.workers, job, limit_seconds=limit, stop=self._stop_of(task), answer=self._answer,
-            on_lost=self._on_lost,
+            self.workers, job, limit_seconds=limit, stop=self._stop_of(task),
+            answer=self._answer(about), on_lost=self._on_lost,
         )  # fmt: skip
         outcome = _of_process(ended, limit, is_command=bool(task.command))
         return outcome.with_tail(ended.tail)
 
-    async def _answer(self, method: str, arguments: list[Any]) -> dict[str, Any]:
-        """A fetch that a worker process asks for; it goes through our source and its budget."""
-        try:
-            return {"result": await self._fetch(method, arguments)}
-        except Permanent as error:
-            return {"error": str(error), "permanent": True}
-        except SourceError as error:  # raised again there, as a coroutine gets it
-            return {
-                "error": error.message,
-                "reason": error.reason,
-                "code": error.code,
-                "retryable": error.retryable,
-                "retry_after": error.retry_after,
-            }
-        except Exception as error:  # noqa: BLE001  goes on to the task, which decides
-            said = of_exception(error)
-            return {
-                "error": said.error,
-                "retryable": said.retryable,
-                "retry_after": said.retry_after_seconds,
-            }
-
-    async def _fetch(self, method: str, arguments: list[Any]) -> Any:
-        about = About("", "", None, 0)
-        context = Context(about, self._clock, self._services)
-        match method, arguments:
-            case "latest", [symbols, interval, source, partial]:
-                bars = await context.latest(symbols, interval, source=source, partial=partial)
-                return {symbol: [astuple(bar) for bar in each] for symbol, each in bars.items()}
-            case "history", [symbol, interval, start, end, source]:
-                each = await context.history(symbol, interval, start, end, source=source)
-                return [astuple(bar) for bar in each]
-            case "tickers", [symbols, source, partial]:
-                tickers = await context.tickers(symbols, source=source, partial=partial)
-                return {symbol: astuple(ticker) for symbol, ticker in tickers.items()}
-        raise Permanent(f"there is no fetch called {method!r}")
+    def _answer(self, about: About) -> Answer:
+        """Answers what the worker process fetches; it goes through our source and its budget."""
+        return partial(answer, Context(about, self._clock, self._services))
 
 
 def _facts(about: About) -> Mapping[str, str]:
@@ -214,8 +185,8 @@ def _of_process(ended: ProcessEnd, limit: float, *, is_command: bool) -> Outcome
         case ProcessEnd(status=0):
             outcome = Outcome("success")
         case ProcessEnd(status=status, tail=tail):
-            last = tail.rstrip().rpartition("\n")[2]
-            outcome = _error(f"exit code {status}" + (f": {last}" if last else ""))
+            why = headline(tail)
+            outcome = _error(f"exit code {status}" + (f": {why}" if why else ""))
     return outcome
 
 

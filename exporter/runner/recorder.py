@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from exporter.metrics import Metrics
-from exporter.redaction.truncate import truncate_masked
+from exporter.redaction.truncate import LONGEST_TEXT, drop_partial_start, truncate_masked
 from exporter.runner.results import RunningRun, Store
 from exporter.state import Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
@@ -17,6 +17,8 @@ from exporter.util.nan import nan_to_none
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 100
+_TAIL_IN_LOG = LONGEST_TEXT - ERROR_CHARS - 500
+"""Characters. Whatever is longer would lose its end in the log, not its beginning."""
 
 
 class Recorder:
@@ -110,16 +112,19 @@ def _log_end(run: Run, duration: float) -> None:
     }
     if run.items is not None:
         extra["items"] = run.items
-    if run.outcome == "success":
-        log.info("ended well after %.1f s", duration, extra=extra)
-    else:
-        if run.error:
-            extra["error_message"] = run.error
-        log.error(
-            "ended with %s after %.1f s: %s%s",
-            run.outcome,
-            duration,
-            run.error,
-            f"\n{run.tail}" if run.tail else "",
-            extra=extra,
-        )
+    if run.error:
+        extra["error_message"] = run.error
+    log.log(
+        logging.INFO if run.outcome == "success" else logging.ERROR,
+        "ended with %s after %.1f s%s%s",
+        run.outcome,
+        duration,
+        f": {run.error}" if run.error else "",
+        f"\n{_last_of(run.tail)}" if run.tail else "",
+        extra=extra,
+    )
+
+
+def _last_of(tail: str) -> str:
+    """As much of its end as a log line holds: the end says why a run failed."""
+    return tail if len(tail) <= _TAIL_IN_LOG else drop_partial_start(tail[-_TAIL_IN_LOG:])

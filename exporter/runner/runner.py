@@ -271,7 +271,10 @@ class Runner:
         ends = run.began + task.max_runtime_seconds
         while True:
             left = ends - self._clock.monotonic()
-            about = About(run.task, run.run_id, run.slot, run.attempt, task.params, task.source)
+            about = About(
+                run.task, run.run_id, run.slot, run.attempt, task.params, task.source,
+                task.exchange,
+            )  # fmt: skip
             outcome = await self._attempts.run(task, about, max(min(task.timeout, left), 0.01))
             retry = run.attempt - 1
             if outcome.kind == "success" or not outcome.retryable or retry >= task.retries:

@@ -1,6 +1,9 @@
-"""What runs, and what a task of one's own needs: the context, and the words for "no data".
+"""What a task of your own may use, and the built-in tasks.
 
-This module stays light: it is loaded before every run of a plain function.
+    from exporter.tasks import BlockingContext, NoData
+
+docs/your-own-tasks.md shows how. This module stays light: it is loaded before every run of a plain
+function.
 """
 
 from __future__ import annotations
@@ -8,7 +11,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from exporter.tasks.context import BlockingContext, Context, NoData, Permanent, StaleData
+from exporter.sources.base import Bar, SourceError, Ticker
+from exporter.tasks.context import BlockingContext, Context
+from exporter.tasks.errors import NoData, Permanent, StaleData
 
 if TYPE_CHECKING:
     from exporter.tasks.builtin.end_of_day_report import end_of_day_report
@@ -18,11 +23,14 @@ if TYPE_CHECKING:
     from exporter.tasks.builtin.pre_market_scan import pre_market_scan
 
 __all__ = [
+    "Bar",
     "BlockingContext",
     "Context",
     "NoData",
     "Permanent",
+    "SourceError",
     "StaleData",
+    "Ticker",
     "end_of_day_report",
     "health_check",
     "key_check",

@@ -1,40 +1,49 @@
 """What a task gets when its function takes one argument.
 
-Coroutines get a :class:`Context`, plain functions a :class:`BlockingContext`: the same words, one
-awaited and one waiting. Market data goes through the daemon in both, so that the request budget of
-a source holds for all tasks together.
+Coroutines get a :class:`Context`, plain functions a :class:`BlockingContext`: the same methods, one
+awaited and one waiting. Market data goes through the exporter in both, so that the request budget
+of a source holds for all tasks together.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exporter.tasks.errors import NoData, Permanent, StaleData
+from exporter.sources.base import Answer, Bar, DataSource, Ticker
+from exporter.tasks.arguments import (
+    Moment,
+    known_interval,
+    one_symbol,
+    symbol_list,
+    unix_seconds,
+)
+from exporter.tasks.errors import NoData
 from exporter.util.clock import Clock
 
 if TYPE_CHECKING:
-    from exporter.calendars.loader import Calendar
-    from exporter.sources.base import Bar, DataSource, Ticker
-
-__all__ = ["BlockingContext", "Context", "NoData", "Permanent", "Services", "StaleData"]
+    from exporter.calendars.bars import Calendar
 
 
 class Services(Protocol):
-    """What the house offers to tasks."""
+    """What the exporter offers to tasks."""
 
     @property
     def parts(self) -> Any:
-        """What built-in tasks alone need; users do not touch it."""
+        """What built-in tasks alone need."""
 
     def source(self, name: str | None) -> DataSource:
-        """The named source, or the only one. Raises :class:`Permanent` with what to do."""
+        """The named source, or the only one. Raises :class:`~exporter.tasks.errors.Permanent`."""
 
     def calendar(self, exchange: str) -> Calendar:
-        """The exchange's calendar. Raises :class:`Permanent` for one that no task or feed names."""
+        """The exchange's calendar. Raises :class:`~exporter.tasks.errors.Permanent` for one that
+        no task or feed names."""
+
+    def exchanges(self, source: str | None) -> Mapping[str, str]:
+        """Symbol to exchange, as the feeds of that source say."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class About:
     attempt: int
     params: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
+    exchange: str | None = None
 
 
 def takes_context(function: Callable[..., object]) -> bool:
@@ -59,77 +69,41 @@ def takes_context(function: Callable[..., object]) -> bool:
     return any(p.kind in kinds for p in parameters)
 
 
-class _Base:
+class _BaseContext:
+    task: str
+    """The task's name in exporter.yml."""
+    run_id: str
+    slot: float | None
+    """The moment for which this run was scheduled, Unix seconds; None when started by hand."""
+    attempt: int
+    """1 for the first attempt of the run, 2 for the first retry."""
+    params: Mapping[str, Any]
+    """The task's ``params``."""
+    clock: Clock
+    """``clock.now()`` is the time in Unix seconds."""
+    log: logging.Logger
+    """Lines that go to the exporter's log, with the task and the run."""
+
     def __init__(self, about: About, clock: Clock) -> None:
         self.task, self.run_id = about.task, about.run_id
         self.slot, self.attempt = about.slot, about.attempt
         self.params = about.params
         self.clock = clock
         self.log = logging.getLogger(f"task.{about.task}")
-        self._source = about.source
+        self._about = about
 
 
-class Context(_Base):
-    """For coroutines. Every fetch may raise the source's error, which ends the run with it."""
+class Context(_BaseContext):
+    """For coroutines. Every fetch may raise :class:`~exporter.tasks.SourceError`, which ends the
+    run with it."""
 
     def __init__(self, about: About, clock: Clock, services: Services) -> None:
         super().__init__(about, clock)
         self._services = services
 
-    @property
-    def parts(self) -> Any:
-        """For built-in tasks."""
-        return self._services.parts
-
     def calendar(self, exchange: str) -> Calendar:
-        """Sessions of an exchange that the config names."""
+        """Sessions and bars of an exchange that a task or feed of the config names."""
         return self._services.calendar(exchange)
-
-    async def latest(
-        self,
-        symbols: Sequence[str],
-        interval: str,
-        *,
-        source: str | None = None,
-        partial: bool = False,
-    ) -> dict[str, list[Bar]]:
-        """The newest bars of each symbol, ascending; the last one may still be forming.
-
-        Raises the source's error when a symbol has none, unless `partial` asks for what is there.
-        """
-        answer = await self._services.source(source or self._source).latest(list(symbols), interval)
-        return _whole(answer, partial)
-
-    async def history(
-        self, symbol: str, interval: str, start: float, end: float, *, source: str | None = None
-    ) -> list[Bar]:
-        """All bars that start in [start, end), Unix seconds, ascending."""
-        return list(
-            await self._services.source(source or self._source).history(
-                symbol, interval, start, end
-            )
-        )
-
-    async def tickers(
-        self, symbols: Sequence[str], *, source: str | None = None, partial: bool = False
-    ) -> dict[str, Ticker]:
-        """Last price, bid and ask of each symbol; raises as :meth:`latest` does."""
-        answer = await self._services.source(source or self._source).tickers(list(symbols))
-        return _whole(answer, partial)
-
-
-def _whole(answer: Any, partial: bool) -> dict[str, Any]:
-    if answer.bad and not partial:
-        raise next(iter(answer.bad.values()))
-    return dict(answer.good)
-
-
-class BlockingContext(_Base):
-    """For plain functions, in the worker process: the calls wait for the daemon's answer."""
-
-    def __init__(self, about: About, clock: Clock, call: Callable[[str, list[Any]], Any]) -> None:
-        super().__init__(about, clock)
-        self._call = call
 
     def latest(
         self,
@@ -138,27 +112,177 @@ class BlockingContext(_Base):
         *,
         source: str | None = None,
         partial: bool = False,
-    ) -> dict[str, list[Bar]]:
-        """As :meth:`Context.latest`."""
-        from exporter.sources.base import Bar
+        forming: bool = False,
+    ) -> Coroutine[Any, Any, dict[str, list[Bar]]]:
+        """The newest closed bars of each symbol, ascending. Await it.
 
-        said = self._call("latest", [list(symbols), interval, source or self._source, partial])
-        return {symbol: [Bar(*bar) for bar in bars] for symbol, bars in said.items()}
+        With `forming` the last bar may be one that is not closed yet. Raises the source's error
+        when a symbol has no bar, and :class:`~exporter.tasks.NoData` when it has no closed one,
+        unless `partial` asks for whatever there is.
+        """
+        # Checked now and not when it is awaited: only now is the caller's line known.
+        names, interval = symbol_list(symbols), known_interval(interval)
+        return self._latest(names, interval, source=source, partial=partial, forming=forming)
 
     def history(
-        self, symbol: str, interval: str, start: float, end: float, *, source: str | None = None
+        self,
+        symbol: str,
+        interval: str,
+        start: Moment,
+        end: Moment,
+        *,
+        source: str | None = None,
+        forming: bool = False,
+    ) -> Coroutine[Any, Any, list[Bar]]:
+        """All closed bars that start in [start, end), ascending. Await it.
+
+        `start` and `end` are datetimes with a zone, dates (00:00 UTC of that day), or Unix seconds.
+        With `forming` the last bar may be one that is not closed yet.
+        """
+        first, last = unix_seconds("start", start), unix_seconds("end", end)
+        symbol, interval = one_symbol(symbol), known_interval(interval)
+        return self._history(symbol, interval, first, last, source=source, forming=forming)
+
+    def tickers(
+        self, symbols: Sequence[str], *, source: str | None = None, partial: bool = False
+    ) -> Coroutine[Any, Any, dict[str, Ticker]]:
+        """Last price, bid and ask of each symbol; raises as :meth:`latest` does. Await it."""
+        return self._tickers(symbol_list(symbols), source, partial)
+
+    async def _latest(
+        self,
+        symbols: list[str],
+        interval: str,
+        *,
+        source: str | None,
+        partial: bool,
+        forming: bool,
+    ) -> dict[str, list[Bar]]:
+        name = source or self._about.source
+        found = _complete(await self._services.source(name).latest(symbols, interval), partial)
+        if forming:
+            return found
+        exchanges = self._services.exchanges(name)
+        closed = {
+            symbol: self._closed(bars, interval, exchanges.get(symbol))
+            for symbol, bars in found.items()
+        }
+        for symbol, bars in closed.items():
+            if not bars and not partial:
+                raise NoData(f"{symbol}: no {interval} bar is closed yet")
+        return {symbol: bars for symbol, bars in closed.items() if bars}
+
+    async def _history(
+        self,
+        symbol: str,
+        interval: str,
+        start: float,
+        end: float,
+        *,
+        source: str | None,
+        forming: bool,
+    ) -> list[Bar]:
+        name = source or self._about.source
+        bars = list(await self._services.source(name).history(symbol, interval, start, end))
+        if forming:
+            return bars
+        return self._closed(bars, interval, self._services.exchanges(name).get(symbol))
+
+    async def _tickers(
+        self, symbols: list[str], source: str | None, partial: bool
+    ) -> dict[str, Ticker]:
+        name = source or self._about.source
+        return _complete(await self._services.source(name).tickers(symbols), partial)
+
+    def _closed(self, bars: list[Bar], interval: str, exchange: str | None) -> list[Bar]:
+        """Without those that have not ended. Where neither a feed nor the task says which exchange
+        it is, a bar lasts its nominal interval, and a month 31 days."""
+        from exporter.calendars.bars import INTERVAL_SECONDS
+
+        exchange = exchange or self._about.exchange
+        calendar = self._services.calendar(exchange) if exchange else None
+        nominal = 31 * 86400.0 if interval == "1M" else INTERVAL_SECONDS[interval]
+        now = self.clock.now()
+        count = len(bars)
+        while count:
+            start = bars[count - 1].start
+            if (calendar.bar_end(start, interval) if calendar else start + nominal) <= now:
+                break
+            count -= 1
+        return bars[:count]
+
+
+def _complete(answer: Answer[Any], partial: bool) -> dict[str, Any]:
+    if answer.bad and not partial:
+        raise next(iter(answer.bad.values()))
+    return dict(answer.good)
+
+
+class BlockingContext(_BaseContext):
+    """For plain functions, in their own process: each call waits for the exporter's answer."""
+
+    def __init__(
+        self, about: About, clock: Clock, fetch: Callable[[str, Mapping[str, Any]], Any]
+    ) -> None:
+        super().__init__(about, clock)
+        self._fetch = fetch
+
+    def calendar(self, exchange: str) -> Calendar:
+        """As :meth:`Context.calendar`."""
+        found: Calendar = self._fetch("calendar", {"exchange": exchange})
+        return found
+
+    def latest(
+        self,
+        symbols: Sequence[str],
+        interval: str,
+        *,
+        source: str | None = None,
+        partial: bool = False,
+        forming: bool = False,
+    ) -> dict[str, list[Bar]]:
+        """As :meth:`Context.latest`."""
+        found: dict[str, list[Bar]] = self._fetch(
+            "latest",
+            {
+                "symbols": symbol_list(symbols),
+                "interval": known_interval(interval),
+                "source": source,
+                "partial": partial,
+                "forming": forming,
+            },
+        )
+        return found
+
+    def history(
+        self,
+        symbol: str,
+        interval: str,
+        start: Moment,
+        end: Moment,
+        *,
+        source: str | None = None,
+        forming: bool = False,
     ) -> list[Bar]:
         """As :meth:`Context.history`."""
-        from exporter.sources.base import Bar
-
-        said = self._call("history", [symbol, interval, start, end, source or self._source])
-        return [Bar(*bar) for bar in said]
+        found: list[Bar] = self._fetch(
+            "history",
+            {
+                "symbol": one_symbol(symbol),
+                "interval": known_interval(interval),
+                "start": unix_seconds("start", start),
+                "end": unix_seconds("end", end),
+                "source": source,
+                "forming": forming,
+            },
+        )
+        return found
 
     def tickers(
         self, symbols: Sequence[str], *, source: str | None = None, partial: bool = False
     ) -> dict[str, Ticker]:
         """As :meth:`Context.tickers`."""
-        from exporter.sources.base import Ticker
-
-        said = self._call("tickers", [list(symbols), source or self._source, partial])
-        return {symbol: Ticker(*ticker) for symbol, ticker in said.items()}
+        found: dict[str, Ticker] = self._fetch(
+            "tickers", {"symbols": symbol_list(symbols), "source": source, "partial": partial}
+        )
+        return found

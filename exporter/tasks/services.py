@@ -31,9 +31,9 @@ class TaskServices:
         if name is None or name not in self.sources:
             known = ", ".join(self.sources) or "none is configured"
             raise Permanent(
-                f"say which source: {known}"
+                f"name one of the sources: {known}"
                 if name is None
-                else f"{name!r} is no source; known: {known}"
+                else f"unknown source {name!r}; configured: {known}"
             )
         return self.sources[name]
 
@@ -42,4 +42,16 @@ class TaskServices:
         try:
             return self.calendars.get(exchange)
         except KeyError as error:
-            raise Permanent(f"no task or feed names the exchange {exchange!r}") from error
+            raise Permanent(
+                f"no task or feed in exporter.yml names the exchange {exchange!r}; "
+                f"loaded: {', '.join(self.calendars.names) or 'none'}"
+            ) from error
+
+    def exchanges(self, source: str | None) -> Mapping[str, str]:
+        """Symbol to exchange, as the feeds of that source (None: of all) say."""
+        return {
+            symbol: feed.exchange
+            for feed in self.parts.config.feeds.values()
+            if source in (None, feed.source)
+            for symbol in feed.symbols
+        }

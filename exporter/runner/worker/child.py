@@ -17,25 +17,19 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from exporter.runner.worker.log_relay import RecordSender
 from exporter.runner.worker.process_tree import adopt_orphans
-from exporter.tasks.context import About, BlockingContext, Permanent, takes_context
+from exporter.tasks.context import About, BlockingContext, takes_context
+from exporter.tasks.fetch_relay import read
 from exporter.tasks.outcome import Outcome, of_exception, of_return
 from exporter.util.clock import SystemClock
 
 
 class Stopped(BaseException):
     """Raised by SIGTERM, so that the user's ``finally`` blocks run."""
-
-
-class FetchFailedError(Exception):
-    """The daemon could not answer a call; says whether asking again may help."""
-
-    def __init__(self, message: str, retryable: bool, retry_after: float | None) -> None:
-        super().__init__(message)
-        self.retryable, self.retry_after = retryable, retry_after
 
 
 class _Line:
@@ -63,29 +57,15 @@ class _Line:
             with self._lock, contextlib.suppress(OSError):  # the user's code may have closed it
                 self._sock.sendall(text.encode() + b"\n")
 
-    def call(self, method: str, arguments: list[Any]) -> Any:
+    def call(self, method: str, arguments: Mapping[str, Any]) -> Any:
         if not self.is_ours:
             raise RuntimeError("fetch in the process that runs the task, not in one it started")
         with self._lock:
             self.send({"t": "call", "method": method, "arguments": arguments})
-            answer = self.receive()
-        if answer is None:
+            answered = self.receive()
+        if answered is None:
             raise Stopped
-        if answer.get("permanent"):
-            raise Permanent(answer["error"])
-        if "reason" in answer:
-            from exporter.sources.base import SourceError
-
-            raise SourceError(
-                answer["reason"],
-                answer["error"],
-                retryable=answer["retryable"],
-                retry_after=answer["retry_after"],
-                code=answer["code"],
-            )
-        if "error" in answer:
-            raise FetchFailedError(answer["error"], answer["retryable"], answer["retry_after"])
-        return answer["result"]
+        return read(method, answered)
 
 
 def main(control: int, output: int) -> None:

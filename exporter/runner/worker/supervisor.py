@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exporter.redaction.truncate import drop_partial_start
+from exporter.runner.output_tail import OutputTail
 from exporter.runner.worker.forkserver_client import Process, Workers
 from exporter.runner.worker.log_relay import replay
 from exporter.tasks.outcome import Outcome, from_json
 
 log = logging.getLogger(__name__)
 
-TAIL_BYTES = 8192
 KILL_AFTER_SECONDS = 5.0
 """How long an attempt that was asked to end may tidy up."""
 LINGER_SECONDS = 10.0
@@ -30,7 +29,7 @@ _DRAIN_SECONDS = 1.0
 _LINES_AT_ONCE = 20
 _OUTPUT_BYTES_PER_SECOND = 64 << 20
 
-Answer = Callable[[str, list[Any]], Awaitable[dict[str, Any]]]
+Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,10 @@ class ProcessEnd:
 
 
 class _Output(asyncio.Protocol):
-    """Keeps the newest bytes. Reading pauses when a flood would cost the loop too much."""
+    """Keeps the tail. Reading pauses when a flood would cost the loop too much."""
 
     def __init__(self) -> None:
-        self.bytes = bytearray()
-        self.cut = False
+        self.tail = OutputTail()
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._second = 0
@@ -60,10 +58,7 @@ class _Output(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.bytes += data
-        if len(self.bytes) > TAIL_BYTES:
-            del self.bytes[:-TAIL_BYTES]
-            self.cut = True
+        self.tail.add(data)
         second = int(self._loop.time())
         self._read = len(data) + (self._read if second == self._second else 0)
         self._second = second
@@ -78,14 +73,6 @@ class _Output(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed.set()
-
-    def text(self) -> str:
-        said = (
-            bytes(self.bytes).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        )
-        if self.cut:
-            said = drop_partial_start(said)
-        return said.rstrip()
 
 
 class _Conversation:
@@ -193,7 +180,7 @@ async def run_process(
                 talk.lost,
                 extra={"event": "run_log_flood", "count": talk.lost},
             )
-    return ProcessEnd(how, process.status, talk.report, output.text())
+    return ProcessEnd(how, process.status, talk.report, output.tail.text())
 
 
 async def _watch(

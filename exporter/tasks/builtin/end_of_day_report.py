@@ -8,7 +8,7 @@ from typing import Any
 
 from exporter.tasks.builtin import report
 from exporter.tasks.builtin.closes import daily_closes
-from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.builtin.parts import parts_of
 from exporter.tasks.context import Context
 from exporter.tasks.errors import StaleData
 from exporter.util.clock import iso
@@ -21,7 +21,7 @@ async def end_of_day_report(context: Context) -> int:
     Returns the number of strategies and symbols in it. Raises StaleData, after writing what there
     is, when today's daily bar is not there for some symbol, or is not whole.
     """
-    parts: Parts = context.parts
+    parts = parts_of(context)
     exchange = parts.config.tasks[context.task].exchange
     await parts.strategies.refresh()
     strategies = {name: parts.strategies.summary(name) for name in parts.strategies.configured}
@@ -66,7 +66,7 @@ def _by_currency(strategies: dict[str, dict[str, Any]]) -> dict[str, float]:
 async def _moves(
     context: Context, exchange: str, moves: list[dict[str, Any]], problems: dict[str, str]
 ) -> None:
-    parts: Parts = context.parts
+    parts = parts_of(context)
     calendar, now = parts.calendars.get(exchange), context.clock.now()
     session = calendar.previous_session(now)
     previous = calendar.previous_session(session.open)

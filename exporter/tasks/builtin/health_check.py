@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.builtin.parts import Parts, parts_of
 from exporter.tasks.context import Context
 from exporter.util.clock import iso
 from exporter.util.units import format_duration
@@ -18,7 +18,7 @@ MIN_FREE_RATIO = 0.05
 
 async def health_check(context: Context) -> int:
     """Log a summary, and a warning for each finding. Returns how many things it checked."""
-    parts: Parts = context.parts
+    parts = parts_of(context)
     checks = (_feeds, _strategies, _tasks, _state, _disk)
     findings = [finding for check in checks for finding in check(parts, context.clock.now())]
     for finding in findings:

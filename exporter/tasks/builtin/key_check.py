@@ -6,7 +6,7 @@ import logging
 import math
 
 from exporter.sources.base import SourceError
-from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.builtin.parts import parts_of
 from exporter.tasks.context import Context
 from exporter.tasks.errors import Permanent
 from exporter.util.clock import iso
@@ -24,7 +24,7 @@ async def key_check(context: Context) -> int:
     Raises, once all were asked, :class:`Permanent` naming the keys that end within
     :data:`FAIL_BEFORE`, or the first error of a source that does not tell.
     """
-    parts: Parts = context.parts
+    parts = parts_of(context)
     now = context.clock.now()
     failed: list[SourceError] = []
     ending: list[str] = []

@@ -20,7 +20,7 @@ from exporter.logs.files import files_of
 from exporter.messages.delivery import send
 from exporter.scheduling.slots import slots
 from exporter.strategies.equity import EquityCurve
-from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.builtin.parts import parts_of
 from exporter.tasks.context import Context
 from exporter.util.local_time import midnight
 
@@ -44,7 +44,7 @@ async def log_review(context: Context) -> int:
     the run is repeated. Raises OSError, DigestError or TimeoutError; and, after everything else is
     done, the first channel's NotSentError.
     """
-    parts: Parts = context.parts
+    parts = parts_of(context)
     config = parts.config
     moment = context.slot if context.slot is not None else context.clock.now()
     day = datetime.fromtimestamp(moment, parts.zone).date()
@@ -74,7 +74,7 @@ async def log_review(context: Context) -> int:
 
 async def _wait_for(end: float, context: Context) -> None:
     """Until the day is over and its last lines are written, if that is soon and time allows."""
-    parts: Parts = context.parts
+    parts = parts_of(context)
     left = end + LAST_LINES_SECONDS - context.clock.now()
     task = parts.config.tasks.get(context.task)
     if context.slot is None or left > WAIT_SECONDS:
@@ -100,7 +100,7 @@ def _is_missing(request: Request) -> bool:
 
 
 async def _send(digest: LogDigest, context: Context) -> None:
-    parts: Parts = context.parts
+    parts = parts_of(context)
     kept = parts.state.kept(SENT).get(SENT) or {}
     key = digest.title if context.slot is not None else context.run_id
     took = list(kept.get(key, []))

@@ -15,6 +15,7 @@ from exporter.feeds import Feeds
 from exporter.sources.base import DataSource
 from exporter.state import State
 from exporter.strategies.tracker import Strategies
+from exporter.tasks.context import Context
 
 _LAST_MINUTES_SECONDS = 300.0
 """A symbol may have no trades so shortly before the close."""
@@ -75,3 +76,9 @@ class Parts:
             and state.overdue(known, now) > 0
         ]
         return min((end for end in ends if end < close - _LAST_MINUTES_SECONDS), default=None)
+
+
+def parts_of(context: Context) -> Parts:
+    """The running parts. They are not for users' tasks, so a context does not show them."""
+    parts: Parts = context._services.parts
+    return parts

@@ -7,7 +7,7 @@ from typing import Any
 from exporter.sources.base import SourceError
 from exporter.tasks.builtin import report
 from exporter.tasks.builtin.closes import daily_closes
-from exporter.tasks.builtin.parts import Parts
+from exporter.tasks.builtin.parts import Parts, parts_of
 from exporter.tasks.context import Context
 from exporter.tasks.errors import NoData, StaleData
 from exporter.util.clock import iso
@@ -21,7 +21,7 @@ async def pre_market_scan(context: Context) -> int:
     the number of symbols. Raises NoData when a symbol has no daily bar, and StaleData when the bar
     of the last session is not there for some, or their bars broke off before its close.
     """
-    parts: Parts = context.parts
+    parts = parts_of(context)
     task = parts.config.tasks[context.task]
     exchange = task.exchange or str(context.params.get("exchange", "XNYS"))
     calendar, now = parts.calendars.get(exchange), context.clock.now()
@@ -119,6 +119,6 @@ def _publish(
     text += "".join(f"\n- stale: {line}" for line in stale)
     text += "".join(f"\n- {symbol}: {problem}" for symbol, problem in problems.items())
     data = {"day": day, "symbols": rows, "problems": problems, "stale": stale}
-    parts: Parts = context.parts
+    parts = parts_of(context)
     name = parts.report_name("pre_market_scan", context.task)
     report.write(parts.reports, f"{name}-{day}", text, data)

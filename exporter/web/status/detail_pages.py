@@ -20,6 +20,7 @@ from exporter.config import Config
 from exporter.config.paths import reports_folder
 from exporter.logs.digest.archive import load
 from exporter.logs.digest.render import headline, sections
+from exporter.logs.reader import Record
 from exporter.logs.run_lines import lines_of_run, readable_lines
 from exporter.state import Run, StateError
 from exporter.web.status.page_parts import RecordParts
@@ -58,7 +59,9 @@ class Records:
             return self._nothing(404, f"There is no run {run_id}. Old ones are forgotten.")
         text, note = await self._log_of(run, config)
         return answer(
-            self._fill("run.html", run=run_row(run), why=run.trigger, log=text, note=note)
+            self._fill(
+                "run.html", run=run_row(run), why=run.trigger, output=run.tail, log=text, note=note
+            )
         )
 
     async def _log_of(self, run: Run, config: Config) -> tuple[str, str]:
@@ -68,18 +71,19 @@ class Records:
         directory, run_id, end = config.logs.directory, run.run_id, run.ended_at
 
         def read() -> str:
-            return readable_lines(lines_of_run(directory, zone, run_id, start, end), zone)
+            records = lines_of_run(directory, zone, run_id, start, end)
+            return readable_lines(map(_without_output, records), zone)
 
         try:
             text = await self._apart(read)
         except TimeoutError:
-            return run.tail or "", "Reading the log takes too long now; these are the last lines."
+            return "", "Reading the log takes too long now; try again later."
         except OSError as error:
-            return run.tail or "", f"The log cannot be read: {error.strerror or error}"
+            return "", f"The log cannot be read: {error.strerror or error}"
         if text:
             return text, ""
         if run.tail:
-            return run.tail, "The log files of that time are gone; these are the last lines."
+            return "", "The log files of that time are gone."
         return "", "It logged nothing, or the log files of that time are gone."
 
     async def task(self, request: web.Request) -> web.Response:
@@ -123,6 +127,13 @@ class Records:
     def _fill(self, template: str, **given: object) -> str:
         now, zone = self._parts.clock.now(), self._parts.config().timezone
         return fill(template, now, zone, root="../", version=__version__, **given)
+
+
+def _without_output(record: Record) -> Record:
+    """The line that says how the run ended, without the output below it: the page shows that."""
+    if record.get("event") != "run_ended":
+        return record
+    return {**record, "message": str(record.get("message", "")).partition("\n")[0]}
 
 
 def _days(folder: Path) -> list[str]:

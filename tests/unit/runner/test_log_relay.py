@@ -101,6 +101,7 @@ def test_what_was_lost_is_told_before_the_end(
 ) -> None:
     """A run that is killed tells nothing at its end."""
     monkeypatch.setattr("exporter.runner.worker.log_relay._TELL_LOST_SECONDS", 0.0)
+    monkeypatch.setattr("exporter.runner.worker.log_relay._RECORDS_PER_SECOND", 0.0)
     for n in range(5_000):
         child.log.info("line %d", n)
     assert child.said[-1]["t"] == "lost"

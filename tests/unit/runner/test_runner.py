@@ -121,6 +121,11 @@ async def co_burns():
     import asyncio
     await asyncio.sleep(0)
     while True: pass
+async def co_prints(number):
+    import asyncio
+    print("one of", number.params["n"])
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(print, "in a thread", file=sys.stderr)
 async def co_bars(context): return await context.latest(["NVDA.US"], "1d")
 """
 
@@ -148,7 +153,9 @@ class Bench:
         self.store = MemoryStore()
         self.clock = ManualClock()
         self.registry = CollectorRegistry()
-        services = SimpleNamespace(source=lambda _: FakeSource(), parts=None, calendar=None)
+        services = SimpleNamespace(
+            source=lambda _: FakeSource(), parts=None, calendar=None, exchanges=lambda _: {}
+        )
         self.runner = Runner(
             self.store,
             Metrics(self.registry),
@@ -348,6 +355,61 @@ async def test_the_tail_is_kept_and_masked(bench: Bench, caplog: pytest.LogCaptu
     (told,) = [r for r in caplog.records if vars(r).get("event") == "run_ended"]
     assert vars(told)["error_message"] == "exit code 3: pass ***"
     assert told.getMessage().endswith("s: exit code 3: pass ***\npass ***")
+
+
+async def test_what_a_success_printed_is_in_the_log_too(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever looks a run up should not have to wait for a failure."""
+    caplog.set_level("INFO")
+    result = await bench.run(command=["sh", "-c", "echo pass hunter2"])
+    assert (result.outcome, result.tail) == ("success", "pass ***")
+    (line,) = [r for r in caplog.records if vars(r).get("event") == "run_ended"]
+    assert re.fullmatch(r"ended with success after \d\.\d s\npass \*\*\*", line.getMessage())
+
+
+async def test_what_coroutines_print_is_kept_run_by_run(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two at the same time, also from a thread; what nobody's run prints passes as before."""
+    config = Config.model_validate({"code": ["."], "tasks": {
+        name: {"run": "user_code:co_prints", "schedule": "every 1h", "params": {"n": name}}
+        for name in ("a", "b")
+    }})  # fmt: skip
+    bench.runner.apply(config.model_copy(update={"code": (Path(),)}))
+    jobs = [bench.runner.submit(name, 100.0, "schedule") for name in ("a", "b")]
+    await asyncio.sleep(0.05)
+    print("not of a run")
+    for name, job in zip(("a", "b"), jobs, strict=True):
+        result = await job
+        assert result and result.tail == f"one of {name}\nin a thread"
+    assert capsys.readouterr().out == "not of a run\n"
+
+
+@pytest.mark.parametrize("kind", ["function", "command"])
+async def test_of_a_talkative_run_that_fails_the_log_has_the_end(
+    bench: Bench, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """The end says why; what is cut is the beginning."""
+    script = "for n in range(400): print(n, 'request sent, all well so far')\n"
+    if kind == "function":
+        (bench.folder / "talks.py").write_text(
+            f"def place(): raise RuntimeError('margin call')\ndef f():\n  {script}  place()\n"
+        )
+        how: dict[str, Any] = {"run": "talks:f"}
+    else:
+        script += "print('FATAL broker refused login'); print('cleaning up'); exit(3)"
+        how = {"command": [sys.executable, "-c", script]}
+    result = await bench.run(**how)
+    (line,) = [r for r in caplog.records if vars(r).get("event") == "run_ended"]
+    message = line.getMessage()
+    assert len(message) < 8000
+    if kind == "function":
+        assert "in place" in message
+        assert message.endswith("RuntimeError: margin call")
+    else:
+        assert result.error == "exit code 3: FATAL broker refused login"
+        assert message.endswith("FATAL broker refused login\ncleaning up")
 
 
 @pytest.mark.parametrize("name", ["half_secret", "half_secret_in_trace", "returns_secret"])

@@ -1,0 +1,48 @@
+"""The one line of a failed program's output that says why it failed."""
+
+from __future__ import annotations
+
+import re
+
+_LOOKED_AT = 12
+"""Lines at the end among which the telling one is looked for."""
+_TRACEBACK = re.compile(r"^(?:  \+ Exception Group )?Traceback \(most recent call last\):\s*$")
+_TELLING = re.compile(
+    r"\b(?:fatal|critical|error|panic(?:ked)?|exception|fail(?:ed|ure|s)?|cannot|can't|could not|"
+    r"couldn't|unable|denied|refused|rejected|invalid|missing|not found|no such|not allowed|"
+    r"unknown|timed? ?out|abort(?:ed|ing)?|killed|segmentation fault|insufficient|unauthori[sz]ed|"
+    r"forbidden|expired|disconnected|lost)\b|\w(?:Error|Exception)\b",
+    re.IGNORECASE,
+)
+_LOUD = re.compile(r"\b(?:FATAL|CRITICAL|ERROR)\b")
+_NOT_TELLING = re.compile(r"\b(?:0|no|without) (?:errors?|failures?|failed)\b", re.IGNORECASE)
+
+
+def headline(output: str) -> str:
+    """The exception of an uncaught Python error, or else the last line that tells of a failure, or
+    else the last line; empty when there was no output."""
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    tracebacks = [n for n, line in enumerate(lines) if _TRACEBACK.match(line)]
+    if tracebacks:
+        found = _exception(lines[tracebacks[-1] + 1 :])
+        if found:
+            return found
+    # What is indented explains the line before it: the frames of other languages' stacks.
+    outer = [line.strip() for line in lines if not line[:1].isspace()][-_LOOKED_AT:]
+    telling = [line for line in outer if _TELLING.search(_NOT_TELLING.sub("", line))]
+    return (telling or outer or [lines[-1].strip()])[-1]
+
+
+def _exception(lines: list[str]) -> str:
+    """The exception's line, below its frames; nothing when a later line is another failure's."""
+    for n, line in enumerate(lines):
+        text = line.removeprefix("  | ")
+        if text.startswith((" ", "|", "+")):
+            continue
+        below = lines[n + 1 :]
+        if any(_LOUD.search(each) for each in below):
+            return ""
+        return f"{text} {below[0].strip()}" if text.endswith(":") and below else text
+    return ""

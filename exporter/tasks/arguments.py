@@ -1,0 +1,82 @@
+"""What a user's code passes to a context, checked: an error names the line that is wrong.
+
+Light on purpose: it is loaded before every run of a plain function.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+Moment = datetime | date | float
+"""A moment: a datetime with a zone, a date (00:00 UTC of that day), or Unix seconds."""
+
+INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w", "1M")
+
+
+def unix_seconds(name: str, value: object) -> float:
+    """`value` in Unix seconds. Raises :class:`TypeError`."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise _wrong(
+                f"{name} is a datetime without a zone ({value.isoformat(' ')}); give it one, for "
+                'example tzinfo=UTC or tzinfo=ZoneInfo("America/New_York")'
+            )
+        return value.timestamp()
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise _wrong(
+            f"{name} is {_described(value)}; pass a datetime with a zone, a date (00:00 UTC of "
+            "that day), or Unix seconds"
+        )
+    seconds = float(value)
+    if not -1e11 < seconds < 1e11:
+        raise _wrong(f"{name} is {value!r}, which is not in seconds; divide milliseconds by 1000")
+    return seconds
+
+
+def symbol_list(value: object) -> list[str]:
+    """The symbols of a list, tuple or set. Raises :class:`TypeError`."""
+    if isinstance(value, str):
+        raise _wrong(f"symbols is one text, {value!r}; pass a list: [{value!r}]")
+    if not isinstance(value, Iterable):
+        raise _wrong(f"symbols is {_described(value)}; pass a list of texts, as ['AAPL.US']")
+    return [one_symbol(each) for each in value]
+
+
+def one_symbol(value: object) -> str:
+    """A symbol. Raises :class:`TypeError`."""
+    if not isinstance(value, str) or not value:
+        raise _wrong(f"a symbol is {_described(value)}; pass a text, as 'AAPL.US'")
+    return value
+
+
+def known_interval(value: object) -> str:
+    """An interval of bars. Raises :class:`TypeError`."""
+    if value not in INTERVALS:
+        raise _wrong(f"interval is {value!r}; pass one of {' '.join(INTERVALS)}")
+    return str(value)
+
+
+def _wrong(text: str) -> TypeError:
+    """The error, with the file and line of the code that called the context."""
+    frame = sys._getframe()
+    while frame.f_back is not None and _is_ours(str(frame.f_globals.get("__name__", ""))):
+        frame = frame.f_back
+    place = f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+    return TypeError(f"{text} ({place})")
+
+
+def _is_ours(module: str) -> bool:
+    return module.startswith("exporter.tasks.") and not module.startswith("exporter.tasks.builtin")
+
+
+def _described(value: object) -> str:
+    if value is None:
+        return "None"
+    text = repr(value)
+    kind = type(value).__qualname__
+    return f"{text} ({kind})" if len(text) <= 60 else f"a {kind}"

@@ -1,0 +1,114 @@
+"""What a plain function fetches: asked for in its process, answered in the exporter.
+
+Both ends are here: :func:`answer` runs on the exporter's loop, :func:`read` in the worker process.
+In between is JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from collections.abc import Mapping
+from dataclasses import astuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from exporter.sources.base import Bar, SourceError, Ticker
+from exporter.tasks.context import Context
+from exporter.tasks.errors import NoData, Permanent
+from exporter.tasks.outcome import of_exception
+
+if TYPE_CHECKING:
+    from exporter.calendars.bars import Calendar
+
+
+class FetchFailedError(Exception):
+    """The exporter could not answer; says whether asking again may help."""
+
+    def __init__(self, message: str, retryable: bool, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.retryable, self.retry_after = retryable, retry_after
+
+
+async def answer(context: Context, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of one fetch, or the error that the function shall see. Never raises."""
+    try:
+        return {"result": await _fetch(context, method, arguments)}
+    except Permanent as error:
+        return {"error": str(error), "class": "Permanent"}
+    except NoData as error:
+        return {"error": str(error), "class": "NoData"}
+    except SourceError as error:
+        return {
+            "error": error.message,
+            "class": "SourceError",
+            "reason": error.reason,
+            "code": error.code,
+            "retryable": error.retryable,
+            "retry_after": error.retry_after,
+        }
+    except Exception as error:  # noqa: BLE001  goes on to the task, which decides
+        outcome = of_exception(error)
+        return {
+            "error": outcome.error,
+            "retryable": outcome.retryable,
+            "retry_after": outcome.retry_after_seconds,
+        }
+
+
+async def _fetch(context: Context, method: str, arguments: Mapping[str, Any]) -> Any:
+    match method:
+        case "latest":
+            found = await context.latest(**arguments)
+            return {symbol: [astuple(bar) for bar in bars] for symbol, bars in found.items()}
+        case "history":
+            return [astuple(bar) for bar in await context.history(**arguments)]
+        case "tickers":
+            tickers = await context.tickers(**arguments)
+            return {symbol: astuple(ticker) for symbol, ticker in tickers.items()}
+        case "calendar":
+            return _packed(context.calendar(**arguments))
+    raise Permanent(f"there is no fetch called {method!r}")
+
+
+def read(method: str, answered: Mapping[str, Any]) -> Any:
+    """What :func:`answer` said: the result, or its error raised."""
+    if "error" in answered:
+        raise _error(answered)
+    result = answered["result"]
+    match method:
+        case "latest":
+            return {symbol: [Bar(*bar) for bar in bars] for symbol, bars in result.items()}
+        case "history":
+            return [Bar(*bar) for bar in result]
+        case "tickers":
+            return {symbol: Ticker(*ticker) for symbol, ticker in result.items()}
+    return _unpacked(result)
+
+
+def _error(answered: Mapping[str, Any]) -> Exception:
+    match answered.get("class"):
+        case "Permanent":
+            return Permanent(answered["error"])
+        case "NoData":
+            return NoData(answered["error"])
+        case "SourceError":
+            return SourceError(
+                answered["reason"],
+                answered["error"],
+                retryable=answered["retryable"],
+                retry_after=answered["retry_after"],
+                code=answered["code"],
+            )
+    return FetchFailedError(answered["error"], answered["retryable"], answered["retry_after"])
+
+
+def _packed(calendar: Calendar) -> str:
+    overrides = calendar.overrides and SimpleNamespace(**vars(calendar.overrides))
+    return base64.b64encode(pickle.dumps((calendar.name, calendar.table, overrides))).decode()
+
+
+def _unpacked(text: str) -> Calendar:
+    from exporter.calendars.bars import Calendar
+
+    return Calendar(*pickle.loads(base64.b64decode(text)))  # noqa: S301  from our own exporter

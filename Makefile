@@ -9,11 +9,17 @@ CONFIG ?= exporter.yml
 .DEFAULT_GOAL := help
 .PHONY: help run stack up down setup setup-dev lock test bench lint unit dashboards pictures
 
-help:  ## what can be made
+help:  ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# An environment knows its own path: after the folder was moved it is made again.
+MOVED := $(shell [ -f $(VENV)/bin/pip ] && ! head -2 $(VENV)/bin/pip | grep -qF '$(CURDIR)/' && echo --clear)
+ifneq ($(MOVED),)
+.PHONY: $(VENV)/.runtime
+endif
+
 $(VENV)/.runtime: requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(MOVED) $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -44,19 +50,19 @@ up:  ## the whole stack in containers, with Grafana (PROFILES=logs,remote-write 
 down:  ## stop the containers; what they keep stays in volumes
 	@$(or $(DOCKER),docker) compose --profile '*' down
 
-lock:  ## resolve the dependencies anew
+lock:  ## resolve the dependencies again
 	tools/lock
 
 unit: setup-dev  ## the fast tests alone
 	$(BIN)/pytest tests/unit -q -n 2
 
-dashboards: setup-dev  ## write grafana/dashboards/*.json anew from grafana/boards
+dashboards: setup-dev  ## write grafana/dashboards/*.json from grafana/boards
 	$(BIN)/python -W ignore -m grafana.build
 
-pictures: setup-dev  ## take the guide's pictures anew (needs chromium)
+pictures: setup-dev  ## take the guide's pictures again (needs chromium)
 	$(BIN)/python -m tests.browser.pictures
 
-lint: setup-dev  ## ruff, mypy, the arrows of the house, and the checks of each file format
+lint: setup-dev  ## ruff, mypy, which room may import which, and a check of each file format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

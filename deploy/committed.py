@@ -21,6 +21,12 @@ def version() -> str:
             code=1,
         )
     named = _git("log", "-1", "--format=%cd-%h", "--date=format-local:%Y%m%d-%H%M%S").strip()
+    if not _git("ls-files", "exporter.yml"):
+        raise Exit(
+            "refused: exporter.yml is not in git, and only what is committed is deployed: "
+            "git add exporter.yml strategies && git commit",
+            code=1,
+        )
     left = _git("ls-files", "--others", "--exclude-standard", "--directory").splitlines()
     if left:
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""

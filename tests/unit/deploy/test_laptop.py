@@ -62,6 +62,13 @@ def test_a_computer_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "git is not installed" in refusal(committed.version)
 
 
+def test_a_config_that_is_not_in_git(project: Path) -> None:
+    """A clone starts without one; the VPS could not run."""
+    git(project, "init")
+    git(project, "commit", "--allow-empty", "-m", "first")
+    assert "exporter.yml is not in git" in refusal(committed.version)
+
+
 def test_changes_that_are_not_committed(project: Path) -> None:
     """Are named."""
     git(project, "init")

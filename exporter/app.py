@@ -159,7 +159,7 @@ class App:
         await services.scheduler.apply(self.config)
         await services.runner.recover()
         await self._start_work(services, stack)
-        self._reloading.taken()
+        self._reloading.succeeded()
         self.missing = None
         self._say_ready(address)
         return services

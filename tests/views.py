@@ -63,12 +63,12 @@ def week_of(ran: Iterable[RunRow]) -> Week:
 
 def _tasks() -> tuple[TaskRow, ...]:
     scan = TaskRow(
-        "pre_market_scan", "well", "critical", "mon-fri 07:00",
+        "pre_market_scan", "ok", "critical", "mon-fri 07:00",
         next_run=NOW + 21 * HOUR, last_success=NOW - 3 * HOUR, deadline=NOW + 22 * HOUR, items=3,
         runs=tuple(runs("pre_market_scan", 15, seconds=4)),
     )  # fmt: skip
     report = TaskRow(
-        "end_of_day_report", "well", "warning", "close + 30m",
+        "end_of_day_report", "ok", "warning", "close + 30m",
         next_run=NOW + 6.5 * HOUR, last_success=NOW - 17.5 * HOUR, items=12,
         runs=tuple(runs("end_of_day_report", 14, seconds=9)),
     )  # fmt: skip
@@ -248,7 +248,7 @@ def many(tasks: int = 200) -> StatusView:
     """As many tasks as the design plans for, a few of them failing."""
     rows = tuple(
         TaskRow(
-            f"task_{n:03d}", "failing" if n % 50 == 7 else "well", "warning", "every 5m",
+            f"task_{n:03d}", "failing" if n % 50 == 7 else "ok", "warning", "every 5m",
             next_run=NOW + n, last_success=NOW - n * 60, failures=int(n % 50 == 7),
             runs=tuple(runs(f"task_{n:03d}", 21, fail=(20,) if n % 50 == 7 else ())),
             failure=Failure(NOW - n, "timeout", "ended after 300 s") if n % 50 == 7 else None,

@@ -1,1 +1,1 @@
-"""The process itself: systemd, the event loop, a reload."""
+"""The process itself: how its parts are built, systemd, the event loop, a reload."""

@@ -1,4 +1,4 @@
-"""How Python itself is set, so that the event loop waits for nobody longer than it must."""
+"""Settings of the Python interpreter that keep the event loop responsive."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import gc
 import sys
 
 SWITCH_SECONDS = 0.0005
-"""How long one thread may go on while another waits for the interpreter. The usual 5 ms are paid
-anew at every return from the disk: beside a scrape, the claim of a slot waits for them 20 times."""
+"""How long one thread may run while another waits for the interpreter. The default of 5 ms is paid
+at every return from the disk: during a scrape, the claim of a slot pays it 20 times."""
 
 
 def settle() -> None:
     """Call it once everything is started.
 
-    What is alive by then (calendars, pandas, the house itself) stays until the end: the garbage
-    collector need not walk through half a million objects again and again, 40 ms at a time.
+    What exists by then (calendars, pandas, the exporter itself) stays until the end: the garbage
+    collector need not walk half a million objects again and again, 40 ms at a time.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()

@@ -1,4 +1,4 @@
-"""How long the event loop stood still."""
+"""How long the event loop was blocked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WINDOW = 60.0
 
 
 class LoopWatch:
-    """Sleeps a little, again and again; what it oversleeps is the lag. Keeps a minute's worst."""
+    """Sleeps briefly, again and again; oversleeping is the lag. Shows the last minute's worst."""
 
     def __init__(self, gauge: Gauge) -> None:
         self._gauge = gauge
@@ -29,7 +29,7 @@ class LoopWatch:
             self.note(now, max(0.0, now - before - _STEP))
 
     def note(self, now: float, lag: float) -> None:
-        """Take one observation; keeps a falling row of maxima, so the window costs nothing."""
+        """Add one observation; keeps a decreasing queue of maxima, so the window is cheap."""
         while self._seen and self._seen[-1][1] <= lag:
             self._seen.pop()
         self._seen.append((now, lag))

@@ -1,7 +1,7 @@
-"""What ``check`` finds beyond the file itself: what it names must be there on this machine.
+"""What ``check`` finds beyond the file itself: whether this machine has what the file names.
 
 Mistakes keep the exporter from starting. Notes do not: another machine, or the service's own
-environment, may well have what this one lacks.
+environment, may have what is missing here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A new config file taken while all goes on; or not taken, and said so."""
+"""Applies the config file while the exporter runs, or rejects it and says why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEEDS_RESTART = ("listen", "state")
 
 
 class Reloading:
-    """Takes the file as it is now. One at a time; `lock` is held by a start too."""
+    """Applies the file as it is now. One at a time; a start holds `lock` too."""
 
     def __init__(
         self,
@@ -28,45 +28,46 @@ class Reloading:
         clock: Clock,
         notifier: Notifier,
         running: Callable[[], Config],
-        take: Callable[[Config], Awaitable[None]],
+        apply: Callable[[Config], Awaitable[None]],
     ) -> None:
         self._path, self._clock, self._notifier = path, clock, notifier
-        self._running, self._take = running, take
+        self._running, self._apply = running, apply
         self.lock = asyncio.Lock()
-        self._well, self._at = 1.0, NAN
+        self._successful, self._at = 1.0, NAN
         self._asked: set[asyncio.Task[list[str]]] = set()
         self._closed: str | None = None
 
-    def taken(self) -> None:
-        """The config that runs was taken just now."""
-        self._well, self._at = 1.0, self._clock.now()
+    def succeeded(self) -> None:
+        """The running config was applied just now."""
+        self._successful, self._at = 1.0, self._clock.now()
 
     def close(self, why: str) -> None:
-        """Take no file any more."""
+        """Reject every further reload."""
         self._closed = why
 
     def ask(self) -> None:
-        """Have the file taken soon; for a signal handler."""
+        """Reload soon; for a signal handler."""
         asked = asyncio.ensure_future(self.reload())
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)
 
     async def reload(self) -> list[str]:
-        """The mistakes that stopped the file from being taken, one a line, or none."""
+        """Reload now. Returns why the file was rejected, one mistake per line; empty on success."""
         async with self.lock:
             if self._closed:
                 return [self._closed]
             self._notifier.reloading()
             mistakes = await self._try()
             if mistakes:
-                self._well = 0.0
+                self._successful = 0.0
                 logger.error(
-                    "the new config was not taken, the old one goes on: %s", "; ".join(mistakes),
+                    "configuration not reloaded, the old one stays in force: %s",
+                    "; ".join(mistakes),
                     extra={"event": "reload_failed"},
-                )  # fmt: skip
+                )
             else:
-                self.taken()
-                logger.info("the new config was taken", extra={"event": "reloaded"})
+                self.succeeded()
+                logger.info("configuration reloaded", extra={"event": "reloaded"})
             self._notifier.ready()
             return mistakes
 
@@ -80,16 +81,17 @@ class Reloading:
         fixed = [key for key in _NEEDS_RESTART if getattr(config, key) != getattr(old, key)]
         if fixed:
             return [
-                Mistake(key, "cannot change while running; restart").line(file) for key in fixed
+                Mistake(key, "cannot change while the exporter runs; restart it").line(file)
+                for key in fixed
             ]
         try:
-            await self._take(config)
+            await self._apply(config)
         except SupplyError as error:
             return [Mistake("", str(error)).line(file)]
         return []
 
     def samples(self) -> Iterator[Sample]:
-        """Whether the newest file was taken, and when one was, at a scrape."""
-        yield "quant_exporter_config_last_reload_successful", (), self._well
+        """Whether the last reload succeeded, and when one last did."""
+        yield "quant_exporter_config_last_reload_successful", (), self._successful
         name = "quant_exporter_config_last_reload_success_timestamp_seconds"
         yield name, (), self._at

@@ -1,4 +1,4 @@
-"""What systemd wants to know: ready, reloading, stopping, and that the event loop still turns.
+"""Tells systemd: ready, reloading, stopping, and that the event loop still runs.
 
 The protocol is one datagram of ``KEY=value`` lines to the socket in ``NOTIFY_SOCKET``; see
 sd_notify(3). Without that variable (no systemd, or ``Type=simple``) nothing is sent.
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Speaks to systemd, if it listens. Never raises: a lost message must not end the process."""
+    """Sends to systemd, if it listens. Never raises: a lost message must not end the process."""
 
     def __init__(self, clock: Clock, environ: Mapping[str, str] = os.environ) -> None:
         self._clock = clock
@@ -32,27 +32,23 @@ class Notifier:
         return self._limit / 3 if self._limit else None
 
     def ready(self, status: str = "") -> None:
-        """Everything is started; systemd begins to count the service as up."""
+        """Everything has started; systemd considers the service up."""
         self._send("READY=1", status=status)
 
     def reloading(self) -> None:
-        """The configuration is being read anew; :meth:`ready` must follow."""
-        # Type=notify-reload (systemd 253) wants the moment; older ones ignore it.
+        """The configuration is being reloaded; :meth:`ready` must follow."""
+        # Type=notify-reload (systemd 253) requires the time; older versions ignore it.
         microseconds = int(self._clock.monotonic() * 1e6)
         self._send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
 
     def stopping(self, status: str = "") -> None:
-        """The orderly stop has begun; running tasks are waited for."""
+        """An orderly stop has begun; running tasks are allowed to finish."""
         self._send("STOPPING=1", status=status)
 
-    def status(self, text: str) -> None:
-        """One line for ``systemctl status``."""
-        self._send(status=text)
-
     async def watchdog(self) -> None:
-        """Say every :attr:`interval` that the loop turns, until cancelled.
+        """Send a keep-alive every :attr:`interval`, until cancelled.
 
-        It runs on the loop it vouches for: a loop that hangs falls silent, and systemd restarts
+        It runs on the event loop: when the loop hangs, the keep-alives stop and systemd restarts
         the service.
         """
         while self.interval:
@@ -66,17 +62,15 @@ class Notifier:
             lines = (*lines, f"STATUS={' '.join(status.split())}")
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                # Never wait on the loop for a systemd that does not read.
+                # Never block the loop for a systemd that does not read.
                 sender.setblocking(False)
                 sender.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
-            log.warning(
-                "systemd does not hear us: %s", error, extra={"event": "systemd_notify_failed"}
-            )
+            log.warning("sd_notify failed: %s", error, extra={"event": "systemd_notify_failed"})
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
-    """Systemd's limit in seconds, if it set one for this process and not for another one."""
+    """Systemd's limit in seconds, if it is set for this process."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     text = environ.get("WATCHDOG_USEC", "")

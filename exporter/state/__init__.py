@@ -1,4 +1,4 @@
-"""What must outlive the process, in one SQLite file."""
+"""What must survive a restart, in one SQLite file."""
 
 from exporter.state.models import (
     JSON,

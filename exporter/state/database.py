@@ -1,7 +1,7 @@
 """The file on disk: opening, checking, setting a damaged one aside.
 
-The file is never opened but through SQLite while a connection of this process is open: closing any
-descriptor of it would drop SQLite's own locks.
+While a connection of this process is open, the file is opened only through SQLite: closing any
+other descriptor of it would drop SQLite's locks.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from exporter.util.clock import utc
 
 BUSY_SECONDS = 5.0
 CHECK_SECONDS = 1.0
-"""What the check at opening may take; the rest of a huge file is found out when it is read."""
+"""Longest duration of the check at opening; damage further on in a huge file shows when read."""
 WAL_LIMIT_BYTES = 16_000_000
 
 
 class Damaged(Exception):  # noqa: N818 - says what is the case
-    """The file is no sound state file; the text says how that showed."""
+    """The file is not an intact state file; the text says what SQLite found."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An open, sound, migrated file and what it holds."""
+    """An open, intact, migrated file and what it holds."""
 
     db: sqlite3.Connection
     contents: Contents
     new: bool
-    """Nothing was in it: new, or made in the place of a damaged one."""
+    """It was empty: new, or created in place of a damaged one."""
 
 
 def open_file(path: Path, now: float, migrations: Sequence[schema.Migration]) -> Opened:
     """Open or create the file for writing. A damaged one is set aside first.
 
-    Raises :class:`sqlite3.Error` or :class:`OSError` when the disk does not let us, and
-    :class:`StateError` when the file is not ours to write.
+    Raises :class:`sqlite3.Error` or :class:`OSError` when the disk fails, and :class:`StateError`
+    when the file belongs to a newer version or another program.
     """
     try:
         return _open(path, migrations)
@@ -61,7 +61,7 @@ def _open(path: Path, migrations: Sequence[schema.Migration]) -> Opened:
         new = schema.migrate(db, path, migrations)
         db.execute("PRAGMA synchronous = FULL")
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-            raise sqlite3.OperationalError("no write-ahead log can be kept beside it")
+            raise sqlite3.OperationalError("no write-ahead log can be kept next to it")
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
         return Opened(db, rows.load(db), new)
     except BaseException as error:
@@ -89,7 +89,7 @@ def _check(path: Path) -> None:
             problem = _problem(db)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
-            return  # then opening it for writing says what is the matter
+            return  # opening it for writing will say what is wrong
         problem = str(error)
     if problem:
         raise Damaged(problem)
@@ -101,7 +101,7 @@ def _create_if_missing(path: Path) -> bool:
         return False
     log = _sibling(path, "-wal")
     if log.exists() and log.stat().st_size:
-        # SQLite would delete it without a word.
+        # SQLite would silently delete it.
         raise Damaged("its write-ahead log is there, but the file itself is empty or gone")
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -127,7 +127,7 @@ def _problem(db: sqlite3.Connection) -> str | None:
 def is_damage(error: BaseException) -> bool:
     """Does the error mean that the file's content is broken, rather than the disk or a request?"""
     if isinstance(error, (Damaged, ValueError)):
-        return True  # ValueError: a kept value that is none
+        return True  # ValueError: a kept value that is not JSON
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -135,8 +135,8 @@ def is_damage(error: BaseException) -> bool:
 def set_aside(path: Path, now: float) -> Path:
     """Rename the file, with its -wal and -shm, to ``<path>.corrupt-<UTC stamp>``.
 
-    The file itself goes first: should the process die in between, the log that is left alone shows
-    that the state was lost, while a file without its log would look sound and be old.
+    The file itself goes first: if the process dies in between, the log left behind shows that the
+    state was lost, while a file without its log would look intact and be out of date.
     """
     stamp = f"{path.name}.corrupt-{utc(now):%Y%m%dT%H%M%SZ}"
     target, count = path.with_name(stamp), 1
@@ -151,17 +151,17 @@ def set_aside(path: Path, now: float) -> Path:
 
 
 def files_set_aside(path: Path) -> list[Path]:
-    """The damaged files that still lie beside `path`, oldest first."""
+    """The damaged files still next to `path`, oldest first."""
     found = path.parent.glob(glob.escape(path.name) + ".corrupt-*")
-    return sorted({_whole(each) for each in found if _says_something(each)})
+    return sorted({_without_wal(each) for each in found if _holds_data(each)})
 
 
-def _whole(path: Path) -> Path:
+def _without_wal(path: Path) -> Path:
     return path.with_name(path.name.removesuffix("-wal"))
 
 
-def _says_something(path: Path) -> bool:
-    # A log may be all there was; the index to it, or an empty log, tells nothing.
+def _holds_data(path: Path) -> bool:
+    # A log may be all there was; its index, or an empty log, holds nothing.
     if path.name.endswith("-wal"):
         return path.stat().st_size > 0
     return not path.name.endswith("-shm")
@@ -174,8 +174,8 @@ def read_only(path: Path) -> sqlite3.Connection:
         db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError:
         db.close()
-        # In a folder that cannot be written SQLite needs to be told that nobody else writes; a
-        # closed file has no log beside it and is whole.
+        # In a read-only folder SQLite must be told that nobody else writes; a file that was closed
+        # cleanly has no log next to it and is complete.
         log = _sibling(path, "-wal")
         if log.exists() and log.stat().st_size:
             raise

@@ -1,4 +1,4 @@
-"""What is wrong with the state file, and what to do, in a sentence each."""
+"""What is wrong with the state file and what to do, one sentence each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import sqlite3
 from pathlib import Path
 
-_GOES_ON = "until then nothing is claimed, so tasks that must not run twice do not run"
+_UNTIL_THEN = "until then tasks that must not run twice do not run"
 
 
 def explain(path: Path, error: Exception) -> str:
@@ -14,7 +14,7 @@ def explain(path: Path, error: Exception) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     number = error.errno if isinstance(error, OSError) else None
     if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk that holds {path} is full; free some space: {_GOES_ON}"
+        return f"the disk that holds {path} is full; free some space: {_UNTIL_THEN}"
     if code in (
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_CANTOPEN,
@@ -26,21 +26,21 @@ def explain(path: Path, error: Exception) -> str:
     ):
         return (
             f"{path} cannot be written ({error}); make the file and its folder writable for the "
-            f"exporter: {_GOES_ON}"
+            f"exporter: {_UNTIL_THEN}"
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"another program keeps {path} locked; close it: {_GOES_ON}"
-    return f"{path} cannot be used: {error}; {_GOES_ON}"
+        return f"another program has locked {path}; close it: {_UNTIL_THEN}"
+    return f"{path} cannot be used: {error}; {_UNTIL_THEN}"
 
 
 def cut_off(path: Path, aside: Path) -> str:
-    """A sentence about a file that was set aside."""
+    """For a damaged file that was set aside."""
     return (
-        f"{path} was damaged; it was set aside as {aside.name} and a new one was begun. What it "
-        "knew of past runs is lost; no missed slot is caught up. Look at it, then move or delete it"
+        f"{path} was damaged; it was set aside as {aside.name} and a new one was begun. The record "
+        "of past runs is lost; missed slots are not caught up. Look at it, then move or delete it"
     )
 
 
 def stalled(path: Path, seconds: float) -> str:
-    """A sentence about a disk that does not answer."""
-    return f"the disk that holds {path} has not answered for {seconds:.0f} s: {_GOES_ON}"
+    """For a disk that does not respond."""
+    return f"the disk that holds {path} has not responded for {seconds:.0f} s: {_UNTIL_THEN}"

@@ -1,4 +1,4 @@
-"""Questions to the file itself, over a read-only connection. These block: ask them in a thread."""
+"""Queries of the file over a read-only connection. They block: run them in a thread."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def runs(path: Path, since: float, limit: int) -> list[Run]:
 
 
 def runs_of(path: Path, tasks: Sequence[str], since: float, limit: int) -> list[Run]:
-    """The newest runs of each of the tasks, `limit` of one at the most, newest first.
+    """The newest runs of each task, at most `limit` per task, newest first.
 
-    Slots are looked up by (task, slot), so that the runs of a task that seldom runs are found
-    without reading those of all others; runs that have no slot are few.
+    Slots are looked up by (task, slot), so the runs of a task that seldom runs are found without
+    reading those of all others; runs without a slot are few.
     """
     columns = f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE task = ? AND claimed_at >= ? "  # noqa: S608
     questions = (
@@ -49,9 +49,9 @@ def runs_of(path: Path, tasks: Sequence[str], since: float, limit: int) -> list[
 
 
 def tally(path: Path, begin: float, end: float) -> list[Tally]:
-    """What became of the runs that were claimed from `begin` until before `end`: a row for each
-    task and outcome. SQLite counts, as a busy day has tens of thousands of runs, and takes bare
-    columns from the row of the max: https://sqlite.org/lang_select.html#bareagg."""
+    """Outcomes of the runs claimed in [begin, end): one row per task and outcome. SQLite counts,
+    since a busy day has tens of thousands of runs, and takes bare columns from the row of the
+    maximum: https://sqlite.org/lang_select.html#bareagg."""
     question = (
         "SELECT task, outcome, count(*), max(claimed_at), run_id, error FROM runs "
         "WHERE claimed_at >= ? AND claimed_at < ? AND outcome IS NOT NULL GROUP BY task, outcome"
@@ -69,7 +69,7 @@ def run(path: Path, run_id: str) -> Run | None:
 
 
 def journal_rows(path: Path, since: float, kind: str | None, limit: int) -> list[JournalRow]:
-    """What was journalled since then, newest first."""
+    """Journal rows since then, newest first."""
     question = (
         "SELECT id, kind, at, fields FROM journal "
         "WHERE at >= ? AND (? IS NULL OR kind = ?) ORDER BY at DESC, id DESC LIMIT ?"

@@ -1,7 +1,7 @@
-"""One scheduler a state file. The lock guards that role only; readers need none.
+"""One scheduler per state file. The lock guards only that role; readers need none.
 
-It is a ``flock`` on ``<state file>.lock``, so it ends with the process, however that ends. The file
-itself stays: whoever deletes it lets a second scheduler in.
+It is a ``flock`` on ``<state file>.lock``, so it ends with the process, however that ends. The lock
+file stays: deleting it would let a second scheduler in.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ class SchedulerLock:
 
     def hold(self) -> None:
         """Take the role, or keep it. Raises :class:`AlreadyRunning`, or :class:`OSError` when
-        there is no way to tell (the folder cannot be made or read)."""
+        that cannot be determined (the folder cannot be created or read)."""
         if self._held is not None:
             return
         try:
             self._held = self._lock_file()
         except OSError:
-            # A folder that cannot be written has no place for a lock file; then the folder itself
-            # is locked, until the file can be made. Whoever has the file asks the folder, too.
+            # A read-only folder has no room for a lock file, so the folder itself is locked until
+            # the file can be created. Whoever holds the file checks the folder too.
             if self._held_folder is None:
                 self._held_folder = self._lock_folder(fcntl.LOCK_EX, keep=True)
             return
-        self._let_go_of_folder()
+        self._release_folder()
 
     def _lock_file(self) -> int:
         while True:
             try:
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            except OSError:  # one that is there already can be locked without writing
+            except OSError:  # an existing file can be locked without writing
                 descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 self._flock(descriptor, fcntl.LOCK_EX)
                 if self._held_folder is None:
                     self._lock_folder(fcntl.LOCK_SH, keep=False)
                 if _same_file(descriptor, self._path):
-                    with suppress(OSError):  # without the pid the lock holds all the same
+                    with suppress(OSError):  # the lock holds without the pid too
                         os.ftruncate(descriptor, 0)
                         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                     return descriptor
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # somebody deleted it between opening and locking
+            os.close(descriptor)  # deleted between opening and locking
 
     def _lock_folder(self, how: int, *, keep: bool) -> int | None:
         descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
@@ -82,14 +82,14 @@ class SchedulerLock:
         except (OSError, ValueError):
             return None
 
-    def _let_go_of_folder(self) -> None:
+    def _release_folder(self) -> None:
         if self._held_folder is not None:
             os.close(self._held_folder)
             self._held_folder = None
 
     def release(self) -> None:
-        """Give the role back; nothing happens when it is not held."""
-        self._let_go_of_folder()
+        """Give the role back, if it is held."""
+        self._release_folder()
         if self._held is not None:
             os.close(self._held)
             self._held = None

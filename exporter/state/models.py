@@ -1,4 +1,4 @@
-"""What state holds, as plain values. Every moment is Unix seconds in UTC; None: it never was."""
+"""What state holds, as plain values. Every moment is Unix seconds in UTC; None: never."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Outcome = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed"]
-"""What becomes of a run; every run ends with exactly one."""
+"""How a run ended; every run ends with exactly one."""
 Trigger = Literal["schedule", "catch_up", "manual", "rerun"]
 """Why a run was started."""
 JSON = Any
@@ -25,8 +25,8 @@ class AlreadyRunning(StateError):  # noqa: N818 - says what is the case
         self.pid = pid
         who = f"another quant-exporter (pid {pid})" if pid else "another quant-exporter"
         super().__init__(
-            f"{who} already runs the tasks of {path}; stop it first, "
-            "or give this one a state file of its own (`state:` in its config)"
+            f"{who} already uses {path}; stop it first, "
+            "or give this one its own state file (`state:` in its config)"
         )
 
 
@@ -43,7 +43,7 @@ class TaskState:
     last_start: float | None = None
     consecutive_failures: int = 0
     items: float | None = None
-    """What the newest successful run says it handled."""
+    """How many items the newest successful run reported."""
     schedule: str = ""
     """The schedule the cursor belongs to; empty: the task is not configured now."""
     paused_until: float | None = None

@@ -1,7 +1,7 @@
 """The tables of the state file, and how an older file becomes a newer one.
 
-Step N of :data:`MIGRATIONS` makes version N out of version N - 1; a step that was released is
-never changed, only followed by another. All steps that a file lacks run in one transaction.
+Step N of :data:`MIGRATIONS` turns version N - 1 into version N; a released step is never changed,
+only followed by another. All steps that a file lacks run in one transaction.
 """
 
 from __future__ import annotations
@@ -80,16 +80,14 @@ def migrate(
 ) -> bool:
     """Bring the file up to the newest version; True when it was empty before.
 
-    Raises :class:`StateError`, and changes nothing, when the file is of a newer version than this
-    program knows, or another program's.
+    Raises :class:`StateError` and changes nothing when the file is newer than this program knows,
+    or belongs to another program.
     """
     version = _number(db, "PRAGMA user_version")
     owner = _number(db, "PRAGMA application_id")
     empty = version == 0 and owner == 0 and not _number(db, "SELECT count(*) FROM sqlite_schema")
     if not empty and owner != APPLICATION_ID:
-        raise StateError(
-            f"{path} is another program's SQLite file; name a file of its own under `state:`"
-        )
+        raise StateError(f"{path} belongs to another program; set `state:` to a different file")
     if version > len(migrations):
         raise StateError(
             f"{path} was written by a newer quant-exporter (its schema is version {version}, this "

@@ -1,7 +1,7 @@
-"""All of state that is kept in memory, as a value, and the pure steps that change it.
+"""The part of the state that is kept in memory, as a value, and the pure steps that change it.
 
-Nothing here is changed in place: a step makes a new :class:`Contents`. So the writer can drop a
-step that did not become durable, and the event loop can read one while the next is made.
+Nothing is changed in place: a step returns a new :class:`Contents`. So the writer can drop a step
+that did not become durable, and the event loop can read one while the next is made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A kept value with its text, which tells whether it changed."""
+    """A kept value with its JSON text; equal texts mean an unchanged value."""
 
     text: str
     value: JSON = field(compare=False)
@@ -31,7 +31,7 @@ class Kept:
 
     @classmethod
     def read(cls, text: str) -> Kept:
-        """What :meth:`of` wrote; :class:`ValueError` when it is no JSON."""
+        """What :meth:`of` wrote; :class:`ValueError` when it is not JSON."""
         return cls(text, json.loads(text))
 
 
@@ -61,10 +61,10 @@ def _with_task(contents: Contents, name: str, task: TaskState) -> Contents:
 
 
 def register(contents: Contents, schedules: Mapping[str, str], now: float) -> Contents:
-    """Take the configured tasks. A new one, or one whose schedule changed, owes nothing yet.
+    """Set the configured tasks. A new one, or one whose schedule changed, has no overdue slots.
 
-    Tasks that are configured no more keep their history but lose their schedule: should one come
-    back, the slots in between are not counted as missed.
+    Tasks that are no longer configured keep their history but lose their schedule: if one comes
+    back, the slots in between do not count as missed.
     """
     tasks = {
         name: task if name in schedules or not task.schedule else replace(task, schedule="")
@@ -103,7 +103,7 @@ def advance(contents: Contents, name: str, cursor: float | None) -> Contents:
 
 
 def lower(contents: Contents, name: str, now: float) -> Contents:
-    """The clock was set back: what lies in the future comes down to `now`."""
+    """The clock was set back: moments in the future are lowered to `now`."""
     task = contents.tasks.get(name, TaskState())
     return _with_task(
         contents,
@@ -138,14 +138,14 @@ def finish(contents: Contents, end: Run) -> Contents:
 
 
 def release(contents: Contents, run_id: str) -> Contents:
-    """The run is open no more."""
+    """The run is no longer open."""
     if run_id not in contents.open_runs:
         return contents
     return replace(contents, open_runs=_without(contents.open_runs, run_id))
 
 
 def reopen(contents: Contents, run_id: str) -> Contents:
-    """An open run is started once more."""
+    """An open run is started again."""
     run = contents.open_runs.get(run_id)
     if run is None:
         return contents
@@ -162,7 +162,7 @@ def pause(contents: Contents, name: str | None, until: float) -> Contents:
 
 
 def resume(contents: Contents, name: str | None, now: float) -> Contents:
-    """The pause is over. The time it took counts as covered: nothing was due in it."""
+    """The pause is over. Its time counts as covered: nothing was due in it."""
     if name is not None:
         task = contents.tasks.get(name, TaskState())
         return _with_task(contents, name, _resumed(task, task.paused_until, now))
@@ -183,7 +183,7 @@ def _resumed(task: TaskState, until: float | None, now: float) -> TaskState:
 
 
 def keep(contents: Contents, values: Iterable[tuple[str, str, Kept]]) -> Contents:
-    """Each (kind, name) holds its value from now on."""
+    """Set the value of each (kind, name)."""
     changed: dict[str, dict[str, Kept]] = {}
     for kind, name, value in values:
         old = contents.kept.get(kind, {})
@@ -193,7 +193,7 @@ def keep(contents: Contents, values: Iterable[tuple[str, str, Kept]]) -> Content
 
 
 def forget(contents: Contents, kind: str, name: str) -> Contents:
-    """The value is gone; nothing happens when there is none."""
+    """Drop the value, if there is one."""
     if name not in contents.kept.get(kind, {}):
         return contents
     return replace(contents, kept={**contents.kept, kind: _without(contents.kept[kind], name)})
@@ -204,7 +204,7 @@ def _without(mapping: Mapping[str, _T], name: str) -> dict[str, _T]:
 
 
 def merge(disk: Contents, memory: Contents) -> Contents:
-    """What a file holds that could not be read until now, with what happened meanwhile on top."""
+    """The contents of a file that was unreadable until now, with what happened since on top."""
     tasks = dict(disk.tasks)
     for name, new in memory.tasks.items():
         old = tasks.get(name, TaskState())

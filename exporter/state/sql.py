@@ -27,7 +27,7 @@ _PAUSE_ALL = "pause_all_until"
 
 
 def load(db: sqlite3.Connection) -> Contents:
-    """Everything that is kept in memory. Raises :class:`ValueError` for a value that is none."""
+    """Everything that is kept in memory. Raises :class:`ValueError` for broken JSON."""
     tasks = {
         name: TaskState(*values)
         for name, *values in db.execute(f"SELECT name, {_TASK_COLUMNS} FROM tasks")  # noqa: S608
@@ -55,7 +55,7 @@ def to_run(values: Sequence[Any]) -> Run:
 
 
 def difference(old: Contents, new: Contents) -> Iterator[Row]:
-    """What turns the tables from `old` into `new`, runs apart."""
+    """The statements that turn `old` into `new`, except for runs."""
     if new.tasks is not old.tasks:
         for name, task in new.tasks.items():
             if task != old.tasks.get(name):
@@ -81,8 +81,8 @@ def _difference_of_kind(
 
 
 def difference_of_open_runs(old: Contents, new: Contents) -> Iterator[Row]:
-    """The same for open runs, needed after the file was away: claims that were answered are in it,
-    and one that was not answered is not."""
+    """The same for open runs, needed after the file was unavailable: claims that were confirmed are
+    in it, and one that was not confirmed is not."""
     for run_id, run in new.open_runs.items():
         if run_id not in old.open_runs:
             yield (
@@ -96,7 +96,7 @@ def difference_of_open_runs(old: Contents, new: Contents) -> Iterator[Row]:
 
 
 def put_moment(name: str, at: float | None) -> Row:
-    """A moment that belongs to no task."""
+    """A moment that does not belong to a task."""
     return "INSERT OR REPLACE INTO moments VALUES (?, ?)", (name, at)
 
 
@@ -110,7 +110,7 @@ def claim(wanted: Claim) -> Row:
 
 
 def release(run_id: str) -> Row:
-    """Takes back a claim that nobody was told of."""
+    """Withdraws a claim that was never confirmed."""
     return "DELETE FROM runs WHERE run_id = ? AND outcome IS NULL", (run_id,)
 
 
@@ -143,27 +143,27 @@ def finish(end: Run) -> Row:
 
 
 def journal(kind: str, at: float, fields_text: str) -> Row:
-    """One row more in the journal."""
+    """Adds a row to the journal."""
     return "INSERT INTO journal (kind, at, fields) VALUES (?, ?, ?)", (kind, at, fields_text)
 
 
-def purge(before: float, at_most: int) -> list[Row]:
-    """Deletes a small step of what is older than `before`; open runs stay."""
+def purge(before: float, limit: int) -> list[Row]:
+    """Deletes up to `limit` runs and journal rows older than `before`; open runs stay."""
     return [
         (
             "DELETE FROM runs WHERE rowid IN (SELECT rowid FROM runs "
             "WHERE claimed_at < ? AND outcome IS NOT NULL LIMIT ?)",
-            (before, at_most),
+            (before, limit),
         ),
         (
             "DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE at < ? LIMIT ?)",
-            (before, at_most),
+            (before, limit),
         ),
     ]
 
 
-def apart(db: sqlite3.Connection, statements: Iterable[Row]) -> int | StateError:
-    """Run them in a savepoint, so that what is wrong with them spoils nothing else."""
+def in_savepoint(db: sqlite3.Connection, statements: Iterable[Row]) -> int | StateError:
+    """Run the statements in a savepoint, so that an invalid one undoes nothing else."""
     db.execute("SAVEPOINT step")
     changed = 0
     try:

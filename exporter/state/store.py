@@ -1,4 +1,4 @@
-"""State as the other parts see it. Reading is memory; writing waits until it is durable."""
+"""State as other parts see it. Reads come from memory; writes wait until they are durable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from exporter.state.writer import StateWriter, Step
 from exporter.util.clock import Clock
 
 PATIENCE_SECONDS = 10.0
-"""A write that takes longer is a disk that does not answer; nobody waits longer for it."""
+"""A write that takes longer means that the disk does not respond; nobody waits longer."""
 KEEP_SECONDS = 90 * 86400.0
 """How long ended runs and journal rows stay."""
 PURGE_ROWS = 500
@@ -46,8 +46,8 @@ _T = TypeVar("_T")
 class State:
     """What must outlive the process. Made by :meth:`open`.
 
-    While the file cannot be written, everything but claims goes on in memory and is written once
-    the disk takes it again; claims raise :class:`StateError`.
+    While the file cannot be written, everything except claims continues in memory and is written
+    once the disk works again; claims raise :class:`StateError`.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class State:
         writer: bool = True,
         migrations: Sequence[Migration] = MIGRATIONS,
     ) -> State:
-        """Open the file; with `writer` as the one scheduler, making it when there is none.
+        """Open the file; with `writer` as the one scheduler, creating it if necessary.
 
         Raises :class:`AlreadyRunning` when there is a scheduler already, and :class:`StateError`
         for a file of a newer version or of another program. A damaged file is set aside; a disk
-        that takes nothing shows in :attr:`trouble`. Without `writer` nothing can be written, and
-        :class:`StateError` says that the file is not there or cannot be read.
+        that cannot be written shows in :attr:`trouble`. Without `writer` nothing can be written,
+        and a missing or unreadable file raises :class:`StateError`.
         """
         path = Path(path)
         if writer:
@@ -86,11 +86,11 @@ class State:
         except (sqlite3.Error, OSError, ValueError) as error:
             raise StateError(f"{path} cannot be read: {error}") from error
 
-    # --- how it stands
+    # --- health
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong and what to do, for people; None when all is well."""
+        """What is wrong and what to do, for people; None when nothing is."""
         if self._writer is None:
             return None
         aside = self._writer.set_aside
@@ -106,24 +106,19 @@ class State:
 
     @property
     def healthy(self) -> bool:
-        """Durable, and no damaged file lies beside it."""
+        """Durable, and no damaged file lies next to it."""
         return self.trouble is None
 
     @property
     def steady(self) -> bool:
-        """Healthy, and for a minute already: a scrape sees a disk that is full now and then."""
-        since = self._writer.well_since if self._writer else None
+        """Healthy for a minute or more, so that scrapes notice a disk that is full now and then."""
+        since = self._writer.healthy_since if self._writer else None
         return self.healthy and (since is None or self._clock.monotonic() - since >= STEADY_SECONDS)
 
     @property
     def durable(self) -> bool:
-        """Did the newest write reach the disk? Then claims can be made."""
+        """The newest write reached the disk, so claims can be made."""
         return self._writer is not None and self._not_durable() is None
-
-    @property
-    def fresh(self) -> bool:
-        """New or lost at the start: nothing is known of what ran before."""
-        return self._writer is not None and self._writer.new
 
     @property
     def commits(self) -> int:
@@ -138,7 +133,7 @@ class State:
 
     @property
     def tasks(self) -> Mapping[str, TaskState]:
-        """What is known of each task, also of such as are configured no more."""
+        """What is known of each task, including those no longer configured."""
         return self._contents.tasks
 
     @property
@@ -147,11 +142,11 @@ class State:
         return self._contents.pause_all_until
 
     def open_runs(self) -> list[Run]:
-        """Claimed and never ended; at the start these are the crashed ones. Oldest first."""
+        """Claimed but not ended; at the start these are the crashed ones. Oldest first."""
         return sorted(self._contents.open_runs.values(), key=lambda run: run.claimed_at)
 
     def kept(self, kind: str) -> dict[str, JSON]:
-        """Name to value of everything kept under `kind`. The values are not to be changed."""
+        """Name to value of everything kept under `kind`. Do not change the values."""
         return {name: kept.value for name, kept in self._contents.kept.get(kind, {}).items()}
 
     async def runs(self, since: float, task: str | None = None, limit: int = 1000) -> list[Run]:
@@ -161,22 +156,22 @@ class State:
         return await self.runs_of([task], since, limit)
 
     async def runs_of(self, tasks: Sequence[str], since: float, limit: int) -> list[Run]:
-        """The newest runs of each task, `limit` of one at the most, newest first. Raises
+        """The newest runs of each task, at most `limit` per task, newest first. Raises
         :class:`StateError`."""
         return await self._in_thread(lambda: history.runs_of(self.path, tasks, since, limit))
 
     async def tally(self, begin: float, end: float) -> list[Tally]:
-        """What became of the runs claimed in [begin, end), counted. Raises :class:`StateError`."""
+        """Outcomes of the runs claimed in [begin, end), counted. Raises :class:`StateError`."""
         return await self._in_thread(lambda: history.tally(self.path, begin, end))
 
     async def run(self, run_id: str) -> Run | None:
-        """One run; None when it is not known (any more). Raises :class:`StateError`."""
+        """One run; None when it is unknown or was deleted. Raises :class:`StateError`."""
         return await self._in_thread(lambda: history.run(self.path, run_id))
 
     async def journal_rows(
         self, since: float, kind: str | None = None, limit: int = 1000
     ) -> list[JournalRow]:
-        """What was journalled since then, newest first. Raises :class:`StateError`."""
+        """Journal rows since then, newest first. Raises :class:`StateError`."""
         return await self._in_thread(lambda: history.journal_rows(self.path, since, kind, limit))
 
     async def journal_page(
@@ -199,13 +194,13 @@ class State:
     # --- tasks and runs
 
     async def register(self, tasks: Mapping[str, str], now: float) -> None:
-        """Take the configured tasks, each with a text that stands for its schedule."""
+        """Set the configured tasks, each with a text that identifies its schedule."""
         schedules = dict(tasks)
         await self._do(lambda old: contents.register(old, schedules, now))
 
     async def claim(self, claim: Claim) -> bool:
-        """Durable once it returns True; False: the slot has its run already. Either way the slot
-        is accounted for. Raises :class:`StateError` when it cannot be durable."""
+        """Durable once it returns True; False: the slot already has a run. Either way the slot is
+        accounted for. Raises :class:`StateError` when it cannot be durable."""
 
         def fold(old: Contents, changed: int) -> Contents:
             if changed == 1:
@@ -218,12 +213,12 @@ class State:
         try:
             await asyncio.wait([waiting], timeout=self.patience_seconds)
         except asyncio.CancelledError:
-            done.cancel()  # one that is being written already stands, and nobody runs it: crashed
+            done.cancel()  # one that is already being written stays; nobody runs it, so it crashed
             raise
         if waiting.done():
             return waiting.result() == 1
         if not done.cancel():
-            # It is being written at this moment: it is taken back as soon as that ends.
+            # It is being written right now: withdraw it as soon as that ends.
             writer.submit(
                 Step(
                     lambda old, _: contents.release(old, claim.run_id),
@@ -237,7 +232,7 @@ class State:
         await self._do(lambda old: contents.advance(old, task, cursor))
 
     async def lower(self, task: str, now: float) -> None:
-        """The clock was set back: the task's cursor and cover come down to `now`."""
+        """The clock was set back: lower the task's cursor and cover to `now`."""
         await self._do(lambda old: contents.lower(old, task, now))
 
     async def finish(self, end: Run) -> None:
@@ -253,13 +248,13 @@ class State:
             [rows.reopen(run_id)],
             only_durable=True,
         )
-        changed = await self._patiently(self._need_writer().submit(step))
+        changed = await self._wait_briefly(self._need_writer().submit(step))
         if changed is None:
             raise StateError(trouble.stalled(self.path, self.patience_seconds))
         return changed == 1
 
     async def pause(self, task: str | None, until: float) -> None:
-        """One task, or all of them (None), run nothing until then."""
+        """Start no run of the task, or of any task (None), until then."""
         await self._do(lambda old: contents.pause(old, task, until))
 
     async def resume(self, task: str | None) -> None:
@@ -267,7 +262,7 @@ class State:
         now = self._clock.now()
         await self._do(lambda old: contents.resume(old, task, now))
 
-    # --- what other parts keep
+    # --- values and journal
 
     async def keep(self, kind: str, name: str, value: JSON) -> None:
         """Keep one value. Raises :class:`TypeError` when JSON cannot hold it."""
@@ -291,9 +286,9 @@ class State:
 
     async def probe(self) -> None:
         """Called every few seconds: tries the disk again, looks for set-aside files, and deletes a
-        small step of what is too old."""
+        few old rows."""
         if self._probing is not None and not self._probing.done():
-            return  # the disk still owes an answer to the one before
+            return  # the disk has not finished the previous probe
         now = self._clock.monotonic()
         statements: list[rows.Row] = []
         if self._need_writer().trouble is not None or now >= self._next_probe:
@@ -306,12 +301,12 @@ class State:
         step = Step(lambda old, _: old, statements, only_durable=True, look=True)
         self._probing = self._need_writer().submit(step)
         with suppress(StateError):  # `trouble` says it
-            changed = await self._patiently(self._probing)
+            changed = await self._wait_briefly(self._probing)
             if purging and changed is not None and changed < PURGE_ROWS:
                 self._next_purge = now + PURGE_EVERY_SECONDS
 
     async def close(self) -> None:
-        """Write what waits and give the scheduler's role back."""
+        """Write what is queued and give the scheduler's role back."""
         if self._writer is not None:
             await asyncio.to_thread(self._writer.close)
 
@@ -324,11 +319,11 @@ class State:
         self, fold: Callable[[Contents], Contents], statements: Sequence[rows.Row] = ()
     ) -> None:
         step = Step(lambda old, _: fold(old), statements)
-        await self._patiently(self._need_writer().submit(step))
+        await self._wait_briefly(self._need_writer().submit(step))
 
-    async def _patiently(self, done: Future[int]) -> int | None:
-        """Wait until it is written, but not forever for a disk that does not answer: then None,
-        and it is written when the disk does. Being cancelled does not undo it either."""
+    async def _wait_briefly(self, done: Future[int]) -> int | None:
+        """Wait until it is written, but not forever: None when the disk does not respond; it is
+        written once the disk does. Being cancelled does not undo it either."""
         waiting = asyncio.wrap_future(done)
         await asyncio.wait([waiting], timeout=self.patience_seconds)
         return waiting.result() if waiting.done() else None

@@ -1,8 +1,8 @@
-"""The one thread that writes. What waits is written together: many steps, one transaction.
+"""The one thread that writes. Queued steps are written together, in one transaction.
 
 The thread owns the connection and the newest :class:`Contents`; others see them through
 :attr:`StateWriter.contents`, which changes only once a step is durable (or, while nothing can be,
-kept in memory). Everything that fails because of the disk is tried again with the next step.
+kept in memory). Whatever fails because of the disk is retried with the next step.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from exporter.util.clock import Clock
 log = logging.getLogger(__name__)
 
 BACKLOG_ROWS = 20_000
-"""Ends of runs and journal rows that wait in memory while the disk takes none; then the oldest
-are lost."""
+"""How many run ends and journal rows wait in memory while the disk cannot be written. Beyond that
+the oldest are dropped."""
 
 
 @dataclass
@@ -41,17 +41,17 @@ class Step:
     """Gets the contents and how many rows the statements changed."""
     rows: Sequence[rows.Row] = ()
     only_durable: bool = False
-    """Fails while nothing can be durable; other steps are kept and written later."""
+    """Fails while the disk cannot be written; other steps are kept and written later."""
     look: bool = False
-    """See as well which files that were set aside are still there."""
+    """Also check which set-aside files are still there."""
     done: Future[int] = field(default_factory=Future)
 
 
 class StateWriter:
-    """Writes :class:`Step` after step. Made with the file's first opening, in the caller's thread.
+    """Writes :class:`Step` after step. Opens the file in the caller's thread first.
 
-    Raises :class:`StateError` when the file is not ours to write; a disk that takes nothing is no
-    error but :attr:`trouble`.
+    Raises :class:`StateError` when the file belongs to a newer version or another program; a disk
+    that cannot be written is not an error but :attr:`trouble`.
     """
 
     def __init__(self, path: Path, clock: Clock, migrations: Sequence[Migration]) -> None:
@@ -68,10 +68,9 @@ class StateWriter:
         self._closing = False
         self._identity: tuple[int, int] | None = None
         self.contents = Contents()
-        self.new = True
         self.trouble: str | None = None
-        self.well_since: float | None = None
-        """When the newest trouble ended, by the clock that never goes back; None: never."""
+        self.healthy_since: float | None = None
+        """When the last trouble ended, on the monotonic clock; None: there was none."""
         self.set_aside: list[Path] = []
         self.commits = 0
         self.busy_since: float | None = None
@@ -80,7 +79,7 @@ class StateWriter:
         self._thread.start()
 
     def submit(self, step: Step) -> Future[int]:
-        """Queue a step. Its future ends with how many rows it changed, or :class:`StateError`."""
+        """Queue a step. Its future holds how many rows it changed, or :class:`StateError`."""
         with self._wake:
             if self._closing:
                 raise StateError("state is closed")
@@ -89,7 +88,7 @@ class StateWriter:
         return step.done
 
     def close(self) -> None:
-        """Write what waits, close the file, give the scheduler's role back. Blocks."""
+        """Write what is queued, close the file, give the scheduler's role back. Blocks."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -126,7 +125,7 @@ class StateWriter:
         return bool(self._backlog) or self.contents is not self._on_disk
 
     def _write_or_remember(self, steps: Sequence[Step]) -> None:
-        # A claim whose caller has gone meanwhile must not be made; other steps cannot be cancelled.
+        # A claim whose caller is gone must not be made; other steps cannot be cancelled.
         steps = [step for step in steps if step.done.set_running_or_notify_cancel()]
         try:
             try:
@@ -134,19 +133,19 @@ class StateWriter:
             except (sqlite3.Error, database.Damaged) as error:
                 if not database.is_damage(error):
                     raise
-                # Memory holds what the file held. It is renamed before it is closed: closing would
-                # delete its log.
+                # Memory holds what the file held. Rename it before closing it: closing would delete
+                # its log.
                 self._set_aside(error)
                 self._disconnect()
                 results = self._write(steps)
-        except Exception as error:  # noqa: BLE001 - the thread's edge: whatever it is, go on in memory
+        except Exception as error:  # noqa: BLE001 - the thread's edge: continue in memory
             self._disconnect()
-            self._say_down(error)
+            self._note_failure(error)
             results = self._remember(steps)
         else:
-            self._say_up()
+            self._note_success()
         if any(step.look for step in steps):
-            self._look_around()
+            self._find_set_aside()
         for step, result in zip(steps, results, strict=True):
             if isinstance(result, int):
                 step.done.set_result(result)
@@ -160,7 +159,7 @@ class StateWriter:
         db.execute("BEGIN IMMEDIATE")
         contents = self.contents
         for step in steps:
-            result = rows.apart(db, step.rows)
+            result = rows.in_savepoint(db, step.rows)
             results.append(result)
             if isinstance(result, int):
                 contents = step.fold(contents, result)
@@ -187,7 +186,7 @@ class StateWriter:
             for _ in range(lost):
                 self._backlog.popleft()
             log.error(
-                "%d rows of history were lost: the state file takes none for too long",
+                "%d rows of history were dropped: the state file could not be written for too long",
                 lost,
                 extra={"event": "state_rows_lost", "rows": lost},
             )
@@ -203,16 +202,16 @@ class StateWriter:
             raise
         except (sqlite3.Error, OSError, database.Damaged) as error:
             self._disconnect()
-            self._say_down(error)
+            self._note_failure(error)
             with suppress(sqlite3.Error, OSError, ValueError):
                 self.contents = self._on_disk = database.read_contents(self._path)
-                self._known, self.new = True, False
-        self._look_around()
+                self._known = True
+        self._find_set_aside()
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is not None and self._identity != _identity(self._path):
             log.error(
-                "%s was deleted or replaced under the running process; it is written anew",
+                "%s was deleted or replaced while the exporter runs; it is restored from memory",
                 self._path,
                 extra={"event": "state_replaced"},
             )
@@ -220,7 +219,7 @@ class StateWriter:
         return self._db or self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        with suppress(FileExistsError, NotADirectoryError):  # opening the file says it better
+        with suppress(FileExistsError, NotADirectoryError):  # opening it gives the better error
             self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.hold()
         aside = database.files_set_aside(self._path)
@@ -229,18 +228,17 @@ class StateWriter:
         self._identity = _identity(self._path)
         for path in database.files_set_aside(self._path):
             if path not in aside:
-                self._say_set_aside(path)
+                self._log_set_aside(path)
         if not self._known:
-            self.new = opened.new
             self.contents = merge(opened.contents, self.contents)
             self._known = True
         self._on_disk = opened.contents
         db.execute("BEGIN IMMEDIATE")
         for row in self._backlog:
-            rows.apart(db, [row])
+            rows.in_savepoint(db, [row])
         for statement, values in rows.difference_of_open_runs(self._on_disk, self.contents):
             db.execute(statement, values)
-        # A file that can only be read is found out by nothing less than a write.
+        # Only a write shows that a file is read-only.
         db.execute(*rows.put_moment("opened_at", self._clock.now()))
         db.execute("COMMIT")
         self._backlog.clear()
@@ -248,7 +246,7 @@ class StateWriter:
 
     def _set_aside(self, error: Exception) -> None:
         path = database.set_aside(self._path, self._clock.now())
-        self._say_set_aside(path, error)
+        self._log_set_aside(path, error)
 
     def _disconnect(self) -> None:
         db, self._db = self._db, None
@@ -256,31 +254,31 @@ class StateWriter:
             with suppress(sqlite3.Error):
                 db.close()
 
-    def _look_around(self) -> None:
-        """See which files that were set aside are still there."""
+    def _find_set_aside(self) -> None:
+        """Find the set-aside files that are still there."""
         with suppress(OSError):
             self.set_aside = database.files_set_aside(self._path)
 
-    # --- saying it, once
+    # --- logging, once per change
 
-    def _say_down(self, error: Exception) -> None:
+    def _note_failure(self, error: Exception) -> None:
         trouble = explain(self._path, error)
         if trouble != self.trouble:
             log.error("%s", trouble, extra={"event": "state_not_durable"})
         self.trouble = trouble
 
-    def _say_up(self) -> None:
+    def _note_success(self) -> None:
         if self.trouble is not None:
             log.warning(
-                "%s is written again, with what was kept in memory meanwhile",
+                "%s can be written again; everything kept in memory was saved",
                 self._path,
                 extra={"event": "state_durable"},
             )
-            self.well_since = self._clock.monotonic()
+            self.healthy_since = self._clock.monotonic()
         self.trouble = None
 
-    def _say_set_aside(self, path: Path, error: Exception | None = None) -> None:
-        self._look_around()
+    def _log_set_aside(self, path: Path, error: Exception | None = None) -> None:
+        self._find_set_aside()
         log.critical(
             "%s%s",
             cut_off(self._path, path),

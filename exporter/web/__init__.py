@@ -1,1 +1,1 @@
-"""The HTTP surface: metrics, health, the API and the status page."""
+"""HTTP: metrics, health, the API and the pages."""

@@ -1,4 +1,4 @@
-"""/api/v1: what tasks do, and the writes that users, scripts and Alertmanager make.
+"""/api/v1: the state of tasks, and the writes of users and scripts.
 
 Bodies are JSON objects, described in ``docs/openapi.yaml``. Errors are ``{"error": "…"}``.
 """
@@ -30,7 +30,7 @@ _PINGS: tuple[Ping, ...] = ("start", "success", "fail")
 
 
 class Tasks(Protocol):
-    """What the API asks of the parts that run tasks; exporter.web.tasks_view does it."""
+    """What the API needs of the parts that run tasks; see exporter.web.tasks_view."""
 
     def list(self) -> list[dict[str, Any]]: ...
     def kind(self, name: str) -> str | None: ...
@@ -69,7 +69,7 @@ class Api:
         ]
 
     async def list_tasks(self, request: web.Request) -> web.Response:
-        """Every task with its state; times are Unix seconds, null where there is none."""
+        """Every task with its state; times are Unix seconds or null."""
         return _json({"tasks": self.tasks.list()})
 
     def _known(self, request: web.Request) -> str:
@@ -79,17 +79,17 @@ class Api:
         return name
 
     async def run(self, request: web.Request) -> web.Response:
-        """Start a run now, outside its schedule; answers at once with its run_id."""
+        """Start a run now, outside its schedule; answers immediately with its run_id."""
         name = self._known(request)
         if self.tasks.kind(name) == "external":
-            raise refuse(409, f"{name} is external: it runs elsewhere and tells us how it went")
+            raise refuse(409, f"{name} is external: start it where it runs")
         try:
             return _json({"run_id": await self.tasks.run(name)}, status=202)
         except (BusyError, StateError) as error:
             raise refuse(409, str(error)) from error
 
     async def one_run(self, request: web.Request) -> web.Response:
-        """One run; its outcome is null while it is under way."""
+        """One run; its outcome is null while it is running."""
         run = await self.tasks.find_run(self._known(request), request.match_info["run_id"])
         if run is None:
             raise refuse(404, "there is no such run")
@@ -97,11 +97,11 @@ class Api:
 
     def _ping(self, kind: Ping) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def ping(request: web.Request) -> web.Response:
-            """An external task tells us that it started, succeeded or failed."""
+            """An external task reports that it started, succeeded or failed."""
             self.guard.require_token(request)
             name = self._known(request)
             if self.tasks.kind(name) != "external":
-                raise refuse(409, f"{name} is not external: its runs are recorded here already")
+                raise refuse(409, f"{name} is not external: its runs are recorded already")
             body = await read_object(request)
             items = body.get("items", request.query.get("items"))
             message = body.get("message", request.query.get("message"))
@@ -122,9 +122,9 @@ class Api:
             else:
                 until = timestamp(body.get("until"), self.zone())
         except ValueError as error:
-            raise refuse(400, f"say `for` (2h) or `until` (a time): {error}") from error
+            raise refuse(400, f"send `for` (2h) or `until` (a time): {error}") from error
         if until <= self.clock.now():
-            raise refuse(400, "`until` lies in the past; nothing is paused")
+            raise refuse(400, "`until` is in the past; nothing was paused")
         await self.tasks.pause(task, until)
         return _json({"ok": True, "task": task, "until": until})
 
@@ -187,7 +187,7 @@ class Api:
             raise ValueError(f"price must be a number, not {price!r}")
         at = timestamp(body["timestamp"], self.zone()) if "timestamp" in body else self.clock.now()
         if at > self.clock.now() + FUTURE_TOLERANCE_SECONDS:
-            raise ValueError("timestamp lies in the future")
+            raise ValueError("timestamp is in the future")
         return Fill(symbol, side, at, float(price))
 
 
@@ -197,7 +197,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
         text = await request.text()
         body = json_text.read(text) if text.strip() else {}
     except (ValueError, LookupError) as error:
-        raise refuse(400, f"the body is no JSON: {error}") from error
+        raise refuse(400, f"the body is not valid JSON: {error}") from error
     if not isinstance(body, dict):
         raise refuse(400, "the body must be a JSON object")
     return body
@@ -211,12 +211,12 @@ def _items(value: Any) -> int | None:
         if items < 0 or isinstance(value, bool) or items != float(value):
             raise ValueError
     except (TypeError, ValueError, OverflowError) as error:
-        raise refuse(400, f"items must be a whole number from 0, not {value!r}") from error
+        raise refuse(400, f"items must be an integer of 0 or more, not {value!r}") from error
     return items
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)  # cut when it is masked
+    return None if value is None else str(value)  # truncated when it is masked
 
 
 def _json(data: Any, status: int = 200) -> web.Response:

@@ -1,4 +1,4 @@
-"""What goes wrong in a request, told in the form that the rest of the answers has."""
+"""Turns every error of a request into an answer of the usual form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _JSON_PATHS = ("/api/", "/-/reload")
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Below /api every error is ``{"error": "…"}``, those that aiohttp makes too."""
+    """Below /api every error is ``{"error": "…"}``, including those that aiohttp raises."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -25,7 +25,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
             raise
         if error.content_type == "application/json":
             raise
-        raise _told(error, request) from error
+        raise _as_json(error, request) from error
     except StateError as error:
         raise refuse(503, str(error)) from error
     except Exception as error:
@@ -33,19 +33,19 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
             "%s %s could not be answered", request.method, request.path,
             extra={"event": "request_failed"},
         )  # fmt: skip
-        raise refuse(500, "this is our mistake; the exporter's log says more") from error
+        raise refuse(500, "internal error: see the exporter's log") from error
 
 
-def _told(error: web.HTTPException, request: web.Request) -> web.HTTPException:
+def _as_json(error: web.HTTPException, request: web.Request) -> web.HTTPException:
     match error:
         case web.HTTPMethodNotAllowed():
             ways = ", ".join(sorted(error.allowed_methods))
-            told = refuse(405, f"{request.method} does not work here; use {ways}")
-            told.headers["Allow"] = error.headers["Allow"]
-            return told
+            refusal = refuse(405, f"{request.method} is not allowed here; use {ways}")
+            refusal.headers["Allow"] = error.headers["Allow"]
+            return refusal
         case web.HTTPNotFound():
-            return refuse(404, f"there is no {request.path}; docs/openapi.yaml lists what there is")
+            return refuse(404, f"there is no {request.path}; see docs/openapi.yaml")
         case web.HTTPRequestEntityTooLarge():
-            return refuse(413, "the body is too large; 1 MB is the most")
+            return refuse(413, "the body is too large; the limit is 1 MB")
         case _:
             return refuse(error.status, error.reason)

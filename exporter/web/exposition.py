@@ -1,4 +1,4 @@
-"""/metrics: rendered beside the event loop, so that a scrape of 10 000 series does not stop it."""
+"""/metrics: rendered in a thread, so that a scrape of 10 000 series does not block the loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Exposition:
 
     async def handle(self, request: web.Request) -> web.Response:
         """``GET /metrics``, with optional ``name[]`` filters."""
-        zipped = _takes_gzip(request.headers.get("Accept-Encoding", ""))
+        zipped = _accepts_gzip(request.headers.get("Accept-Encoding", ""))
         names = frozenset(request.query.getall("name[]", []))
         accept = request.headers.get("Accept", "")
         body, content_type = await asyncio.get_running_loop().run_in_executor(
@@ -48,7 +48,7 @@ class Exposition:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _takes_gzip(accepted: str) -> bool:
+def _accepts_gzip(accepted: str) -> bool:
     """Whether an Accept-Encoding header names gzip and does not rule it out with ``q=0``."""
     for part in accepted.lower().split(","):
         name, _, weight = part.replace(" ", "").partition(";q=")

@@ -1,8 +1,9 @@
-"""Who may ask for what.
+"""Who may read and write.
 
-Reading is free on the address that we listen on. Every write needs the token, and a Host (and, from
-a browser, an Origin) that is ours, so that no page on the internet can reach us through the user's
-browser. Nothing changes on a GET, except that a ping with the token counts.
+Reading is open on the address that the exporter listens on. Every write needs the token and one of
+the exporter's own names as Host (and, from a browser, as Origin), so that no page on the internet
+can use the exporter through the user's browser. A GET changes nothing, except for pings with the
+token.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Guard:
         self.apply(hosts)
 
     def apply(self, hosts: Iterable[str]) -> None:
-        """Take the names that are ours, beside those of loopback."""
+        """Set the exporter's own names, in addition to those of loopback."""
         self.hosts = frozenset({*_LOOPBACK, *(h.lower() for h in hosts)})
 
     def middleware(self) -> Middleware:
@@ -37,7 +38,7 @@ class Guard:
             self._check_host(request)
             if request.method not in ("GET", "HEAD"):
                 self._check_origin(request)
-                if not request.path.startswith("/ack"):  # a page that asks for the token itself
+                if not request.path.startswith("/ack"):  # the page asks for the token itself
                     self.require_token(request)
             return await handler(request)
 
@@ -46,11 +47,11 @@ class Guard:
     def _check_host(self, request: web.Request) -> None:
         open_path = request.path == "/metrics" or request.path.startswith("/-/")
         if open_path and request.method in ("GET", "HEAD"):
-            return  # scrapers and probes call us by whatever name they know
+            return  # scrapers and probes may use any name
         if _hostname(f"//{request.host}") not in self.hosts:
             raise refuse(
                 403,
-                f"Host {request.host!r} is not ours; set public_url, or add it to allowed_hosts",
+                f"unknown Host {request.host!r}: set public_url, or add it to allowed_hosts",
             )
 
     def _check_origin(self, request: web.Request) -> None:
@@ -61,11 +62,11 @@ class Guard:
             raise refuse(403, "another site may not write here")
 
     def require_token(self, request: web.Request) -> None:
-        """Raise 401 unless the request carries the token (header, or query for pings)."""
+        """Answer 401 unless the request carries the token, in the header or the query."""
         if not self.has_token(request):
             error = refuse(
                 401,
-                "this needs the token: Authorization: Bearer <token>; it lies in the token file",
+                "missing or wrong token: send Authorization: Bearer <token>, from the token file",
             )
             error.headers["WWW-Authenticate"] = "Bearer"
             raise error
@@ -98,7 +99,7 @@ class _TooLarge(web.HTTPClientError):
 
 
 def refuse(status: int, text: str) -> web.HTTPException:
-    """An error answer as JSON: ``{"error": "what is wrong and what to do"}``."""
+    """An error answer: ``{"error": "what is wrong and what to do"}``."""
     kinds: dict[int, type[web.HTTPException]] = {
         401: web.HTTPUnauthorized,
         403: web.HTTPForbidden,

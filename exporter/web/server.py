@@ -17,7 +17,7 @@ from exporter.web.headers import security_headers
 logger = logging.getLogger(__name__)
 
 Reload = Callable[[], Awaitable[list[str]]]
-"""Applies the config file; returns its mistakes, none when it was taken."""
+"""Applies the config file; returns why it was rejected, empty on success."""
 
 
 class Server:
@@ -73,7 +73,7 @@ class Server:
         response.headers[INSTANCE_HEADER] = self._instance
 
     async def _healthy(self, request: web.Request) -> web.Response:
-        """Up while the loop turns."""
+        """Up while the event loop runs."""
         return web.Response(text="healthy\n")
 
     async def _readiness(self, request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Tasks as the API and the pages see them, and what they may ask of the parts that run them."""
+"""Tasks as the API and the pages see them, and the commands that they accept."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TasksView:
         return task.kind if task else None
 
     async def run(self, name: str) -> str:
-        """Start a run by hand; its run_id. Raises :class:`BusyError` saying why it cannot start."""
+        """Start a manual run; its run_id. Raises :class:`BusyError` when it cannot start."""
         if self.paused_until(name) is not None:
             raise BusyError(f"{name} is paused; end the pause first")
         return await self._runner.start_manual(name)
@@ -57,7 +57,7 @@ class TasksView:
         return until if until > self._clock.now() else None
 
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:
-        """One run, from state; from memory while the disk does not know how it went. Raises
+        """One run, from state; from memory while its outcome is not on disk. Raises
         :class:`StateError`."""
         recalled = self._runner.recall(run_id)
         try:
@@ -71,7 +71,7 @@ class TasksView:
         return asdict(found) if found and found.task == name else None
 
     async def ping(self, name: str, kind: Ping, items: int | None, message: str | None) -> None:
-        """What an external task tells about its run."""
+        """What an external task reports of its run."""
         await self._runner.ping(name, kind, items=items, message=message)
 
     async def pause(self, name: str | None, until: float) -> None:
@@ -94,7 +94,7 @@ def row(
     running: bool,
     now: float,
 ) -> dict[str, Any]:
-    """One task as `GET /api/v1/tasks` tells of it. Times are Unix seconds; None: there is none."""
+    """One task as `GET /api/v1/tasks` shows it. Times are Unix seconds; None: never."""
     success, failure = known.last_success, known.last_failure
     ways = {
         "running": running,
@@ -106,7 +106,7 @@ def row(
     return {
         "name": name,
         "kind": task.kind,
-        # The one word that matters most.
+        # The most important one.
         "state": next((word for word, holds in ways.items() if holds), "well"),
         "schedule": task.schedule,
         "exchange": task.exchange,

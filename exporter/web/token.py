@@ -1,4 +1,4 @@
-"""The write token in its file, made at the first start; whoever may read the file may write."""
+"""The write token in its file, created at the first start; whoever can read the file may write."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lost: str | None = None
-        """A token that the disk did not take."""
+        """A token that could not be written yet."""
 
     def read_or_make(self) -> str:
-        """The token. Where the file can neither be read nor written nobody can know it: writes
-        over HTTP stay shut then, and all else goes on."""
+        """The token. When the file can be neither read nor written, nobody can know it: writes
+        over HTTP are refused then, and everything else works."""
         try:
             token = _read(self._path)
             if token is None:
@@ -30,14 +30,14 @@ class TokenFile:
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
             logger.error(
-                "nothing can be written over HTTP, as %s cannot be used: %s", self._path, why,
+                "writes over HTTP are refused, because %s cannot be used: %s", self._path, why,
                 extra={"event": "no_token"},
             )  # fmt: skip
             self._lost = token = secrets.token_urlsafe(32)
         return token
 
     async def rescue(self) -> None:
-        """Write what the disk did not take, once it does."""
+        """Write a token that could not be written before."""
         if self._lost is None or self._path.exists():
             return
         try:
@@ -45,7 +45,7 @@ class TokenFile:
         except OSError:
             return
         self._lost = None
-        logger.info("%s is there now", self._path, extra={"event": "token_written"})
+        logger.info("%s was created", self._path, extra={"event": "token_written"})
 
 
 def _read(path: Path) -> str | None:
@@ -57,7 +57,7 @@ def _read(path: Path) -> str | None:
 
 def _write(path: Path, token: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside and renamed: a kill half-way leaves no empty token behind.
+    # Written to another name and renamed: a kill midway leaves no empty token.
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)
     try:

@@ -97,12 +97,12 @@ async def test_from_the_failure_to_its_log_and_back(browser: Browser, tmp_path: 
         tasks = (*calm.tasks[:-2], replace(calm.tasks[-2], failure=failure), calm.tasks[-1])
         site.view = replace(calm, tasks=tasks)
         page = await opened(browser, site)
-        await page.get_by_role("link", name="The whole log of run bad").click()
+        await page.get_by_role("link", name="Full log of run bad").click()
         await expect(page.get_by_role("region", name="Log")).to_contain_text("attempt 1 of 3")
         await page.get_by_role("link", name="All runs of signals").click()
         await expect(page.get_by_role("heading", name="Runs of signals")).to_be_visible()
         await page.get_by_role("link", name="Status page").click()
-        await page.get_by_role("link", name="Read it all").click()
+        await page.get_by_role("link", name="Read more").click()
         await expect(page.get_by_role("heading", name=f"Digest of {DAY}")).to_be_visible()
         await page.close()
 
@@ -162,7 +162,7 @@ async def test_page_refreshes_itself_and_keeps_what_was_opened(
     await expect(page.locator("#troubles")).to_contain_text("The disk is full.")
     assert await page.evaluate("window.mark") == "same document"
     assert await page.locator("#why-signals").get_attribute("open") is None
-    assert await page.title() == "2 things are wrong, 1 wants a look · quant-exporter"
+    assert await page.title() == "2 things are wrong, 1 needs attention · quant-exporter"
     await page.close()
 
 
@@ -235,7 +235,7 @@ async def test_page_says_when_the_exporter_is_gone(browser: Browser, site: Site)
     await page.goto(site.url)
     site.view = None
     await page.clock.run_for(16_000)
-    await expect(page.locator("#lost")).to_contain_text("has not answered since 10:00:")
+    await expect(page.locator("#lost")).to_contain_text("has not responded since 10:00:")
     site.view = views.well()
     await page.clock.run_for(16_000)
     await expect(page.locator("#lost")).to_be_hidden()
@@ -250,7 +250,7 @@ async def test_page_of_somebody_else_is_no_answer(browser: Browser, site: Site) 
     await page.route(site.url, lambda route: route.fulfill(body="<h1>Who are you?</h1>"))
     await page.clock.run_for(16_000)
     await expect(page.locator("#lost")).to_be_visible()
-    await expect(page.locator("h1")).to_contain_text("All is well")
+    await expect(page.locator("h1")).to_contain_text("All ok")
     await page.close()
 
 

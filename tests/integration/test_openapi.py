@@ -164,7 +164,7 @@ def test_what_aiohttp_refuses_is_told_as_json_too(ask: Asking) -> None:
     assert caught.value.code == 404
     assert "docs/openapi.yaml" in json.load(caught.value)["error"]
     status, answer = post(ask.exporter.url + "/api/v1/tasks", ask.token)
-    assert (status, answer["error"]) == (405, "POST does not work here; use GET, HEAD")
+    assert (status, answer["error"]) == (405, "POST is not allowed here; use GET, HEAD")
 
 
 WRITES = [

@@ -103,7 +103,7 @@ async def test_kill_minus_nine_loses_no_answered_claim_and_doubles_none(tmp_path
     assert [slot for slot, count in Counter(answered).items() if count > 1] == []
     state = State.open(path, SystemClock())
     assert state.healthy
-    assert not state.fresh
+    assert state.tasks
     rows = await state.runs(0, limit=10**6)
     assert {int(run.slot) for run in rows} >= set(answered)
     assert state.tasks["scan"].cursor >= max(answered)
@@ -197,7 +197,7 @@ async def test_a_disk_that_is_full_from_the_start_is_healed_from(small_disk):
     disk, _ = small_disk
     filler = fill(disk)
     state = State.open(disk / "state.db", SystemClock())
-    assert (state.durable, state.fresh) == (False, True)
+    assert (state.durable, state.tasks) == (False, {})
     await state.register({"scan": "every 1h"}, T)
     filler.unlink()
     assert await state.claim(Claim("r1", "scan", T + 60, "schedule", T + 60))
@@ -224,7 +224,7 @@ async def test_a_read_only_disk_still_knows_the_past(small_disk, killed):
     remount("ro")
     state = State.open(path, SystemClock())
     try:
-        assert (state.durable, state.fresh) == (False, False)
+        assert (state.durable, bool(state.tasks)) == (False, True)
         assert "make the file and its folder writable" in state.trouble
         assert state.tasks["scan"].cursor is not None
         with pytest.raises(AlreadyRunning):
@@ -250,7 +250,7 @@ async def test_a_damaged_file_that_cannot_be_moved_waits_for_the_disk(small_disk
     path.write_bytes(b"rubbish " * 1000)
     remount("ro")
     state = State.open(path, SystemClock())
-    assert (state.durable, state.fresh) == (False, True)
+    assert (state.durable, state.tasks) == (False, {})
     await state.register({"scan": "every 1h"}, T)
     remount("rw")
     await state.probe()

@@ -1,4 +1,4 @@
-"""The pages at ``/`` and behind it, for those without Grafana."""
+"""The status page at ``/`` and the pages linked from it, for users without Grafana."""
 
 from exporter.web.status.page import render, routes
 from exporter.web.status.view import StatusView

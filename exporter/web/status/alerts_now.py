@@ -1,4 +1,4 @@
-"""What fires now, from Alertmanager, asked seldom enough that a page costs it nothing."""
+"""What fires now according to Alertmanager, cached for a few seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running exporter as a :class:`StatusView`: from memory, last week's runs from the file."""
+"""The running exporter as a :class:`StatusView`. Last week's runs come from the state file."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class ViewOf:
         self._digest_read = -DIGEST_HOLDS_SECONDS
 
     async def __call__(self) -> StatusView:
-        """Looks at everything once. Raises nothing: what cannot be read is a trouble."""
+        """Read everything once. Raises nothing: what cannot be read is listed as a problem."""
         parts, now = self._parts, self._parts.clock.now()
-        async with self._looking:  # who comes second takes what the first one read
+        async with self._looking:  # concurrent readers share one read
             alerts, *_ = await asyncio.gather(
                 self._alerts.rows(), self._read_runs(), self._read_digest()
             )
@@ -65,7 +65,7 @@ class ViewOf:
         )
 
     async def _read_runs(self) -> None:
-        # Several readers within seconds share what is much to read.
+        # Readers within a few seconds share one read.
         monotonic, parts = self._parts.clock.monotonic(), self._parts
         if monotonic - self._read < HOLDS_SECONDS:
             return

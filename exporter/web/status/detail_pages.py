@@ -1,7 +1,7 @@
-"""Pages behind the status page: one run with its log, a task's runs, a day's digest.
+"""Pages linked from the status page: one run with its log, a task's runs, a day's digest.
 
-Files are read in a thread, one reader at a time and never for long, so that neither the event loop
-nor a scrape waits for somebody who looks something up.
+Files are read in a thread, one reader at a time and for a limited time, so that neither the event
+loop nor a scrape waits for them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Records:
         except StateError as error:
             return self._nothing(503, str(error))
         if run is None:
-            return self._nothing(404, f"There is no run {run_id}. Old ones are forgotten.")
+            return self._nothing(404, f"There is no run {run_id}. Runs are kept for 90 days.")
         text, note = await self._log_of(run, config)
         return answer(
             self._fill(
@@ -65,7 +65,7 @@ class Records:
         )
 
     async def _log_of(self, run: Run, config: Config) -> tuple[str, str]:
-        """The lines, and why there may be more or none."""
+        """The lines, and a note when some may be missing."""
         zone = ZoneInfo(config.timezone)
         start = run.started_at if run.started_at is not None else run.claimed_at
         directory, run_id, end = config.logs.directory, run.run_id, run.ended_at
@@ -75,16 +75,16 @@ class Records:
             return readable_lines(map(_without_output, records), zone)
 
         try:
-            text = await self._apart(read)
+            text = await self._in_thread(read)
         except TimeoutError:
-            return "", "Reading the log takes too long now; try again later."
+            return "", "Reading the log takes too long; try again later."
         except OSError as error:
             return "", f"The log cannot be read: {error.strerror or error}"
         if text:
             return text, ""
         if run.tail:
-            return "", "The log files of that time are gone."
-        return "", "It logged nothing, or the log files of that time are gone."
+            return "", "The log files of that time were deleted."
+        return "", "The run logged nothing, or the log files of that time were deleted."
 
     async def task(self, request: web.Request) -> web.Response:
         """A task's newest runs."""
@@ -99,12 +99,12 @@ class Records:
         return answer(self._fill("task.html", name=name, runs=rows, most=MOST_RUNS))
 
     async def digest(self, request: web.Request) -> web.Response:
-        """What a night's digest says."""
+        """One nightly digest."""
         day = request.match_info["day"]
         folder = reports_folder(self._parts.config())
         if not _DAY.fullmatch(day):
-            return self._nothing(404, "A digest's day is written 2026-11-24.")
-        found, days = await self._apart(
+            return self._nothing(404, "Write the day of a digest as 2026-11-24.")
+        found, days = await self._in_thread(
             lambda: (load(folder / f"digest-{day}.json"), _days(folder))
         )
         if found is None:
@@ -114,8 +114,8 @@ class Records:
             self._fill("digest.html", day=day, headline=headline(found), sections=parts, days=days)
         )
 
-    async def _apart(self, read: Callable[[], _T]) -> _T:
-        """Raises :class:`TimeoutError`; the thread then ends by itself, and holds its place."""
+    async def _in_thread(self, read: Callable[[], _T]) -> _T:
+        """Raises :class:`TimeoutError`; the thread then keeps its slot until it ends by itself."""
         await asyncio.wait_for(self._reading.acquire(), self._patience)
         work = asyncio.ensure_future(asyncio.to_thread(read))
         work.add_done_callback(lambda _: self._reading.release())

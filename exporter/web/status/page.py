@@ -40,9 +40,9 @@ def render(view: StatusView) -> str:
 
 
 def _by_trouble(task: TaskRow) -> tuple[int, str]:
-    """What needs a look first, then what fails without mattering, then by name."""
-    unwell = task.state in ("failing", "late")
-    return min(_ORDER[task.level], 2 if unwell else 3), task.name
+    """What needs attention first, then failures of severity info, then by name."""
+    in_trouble = task.state in ("failing", "late")
+    return min(_ORDER[task.level], 2 if in_trouble else 3), task.name
 
 
 def routes(view: Viewer) -> list[web.RouteDef]:

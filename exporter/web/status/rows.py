@@ -1,4 +1,4 @@
-"""What the parts know, as rows of the page."""
+"""Rows of the page, from what the parts know."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
     shown = failed if failed and task["consecutive_failures"] else None
     return TaskRow(
         task["name"],
-        task["state"],
+        "ok" if task["state"] == "well" else task["state"],
         task["severity"],
         task["schedule"],
         next_run=none_to_nan(task["next_slot"]),
@@ -65,7 +65,7 @@ def _failure(run: Run) -> Failure:
     return Failure(
         none_to_nan(run.ended_at),
         run.outcome or "",
-        run.error or "no reason was given",
+        run.error or "no reason given",
         run.run_id,
         tuple(LogLine(NAN, "", line) for line in lines),
     )

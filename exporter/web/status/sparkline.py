@@ -1,4 +1,4 @@
-"""A task's newest runs as a small picture: a bar a run, its height the duration."""
+"""A task's newest runs as a small picture: one bar per run, its height the duration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one sentence at the top: is all well, and if not, what is the matter."""
+"""The headline of the page: is everything ok, and if not, what is wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from exporter.web.status.view import FeedRow, Level, StatusView, TaskRow
 
 @dataclass(frozen=True)
 class Matter:
-    """One thing that needs a look; `anchor` is where on the page it is explained, `subject` the
+    """One thing that needs attention; `anchor` is where on the page it is explained, `subject` the
     task, feed or strategy that it is about."""
 
     level: Level
@@ -31,8 +31,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Facts:
-    """What somebody wants to know when all is well: the task that runs next, how many are paused,
-    and each exchange with whether it is open."""
+    """Shown even when everything is ok: the task that runs next, how many are paused, and each
+    exchange with whether it is open."""
 
     following: TaskRow | None
     paused: int
@@ -40,20 +40,22 @@ class Facts:
 
 
 def judge(view: StatusView) -> Verdict:
-    """Look at everything once. An alert about a thing that is in trouble is the same matter."""
+    """The verdict on a view. An alert about something listed already is not listed twice."""
     found = [matter for matter in _matters(view) if matter.level in ("bad", "warn")]
     in_trouble = {matter.subject for matter in found if matter.anchor != "alerts"} - {""}
     found = [m for m in found if not (m.anchor == "alerts" and m.subject in in_trouble)]
     found.sort(key=lambda matter: matter.level != "bad")
     if not found:
-        return Verdict("fine", "All is well" + _but(view), ())
+        return Verdict("fine", "All ok" + _but(view), ())
     bad = sum(matter.level == "bad" for matter in found)
     if bad:
         headline = "1 thing is wrong" if bad == 1 else f"{bad} things are wrong"
         rest = len(found) - bad
-        headline += f", {rest} want{'s' * (rest == 1)} a look" if rest else ""
+        headline += f", {rest} need{'s' * (rest == 1)} attention" if rest else ""
         return Verdict("bad", headline, tuple(found))
-    headline = "1 thing wants a look" if len(found) == 1 else f"{len(found)} things want a look"
+    headline = (
+        "1 thing needs attention" if len(found) == 1 else f"{len(found)} things need attention"
+    )
     return Verdict("warn", headline, tuple(found))
 
 
@@ -61,11 +63,11 @@ def _but(view: StatusView) -> str:
     states = {task.state for task in view.tasks}
     if states == {"paused"}:
         return ", but every task is paused"
-    return "; nothing ran yet" if states == {"new"} and not view.week.rows else ""
+    return "; nothing has run yet" if states == {"new"} and not view.week.rows else ""
 
 
 def facts(view: StatusView) -> Facts:
-    """Look at what comes."""
+    """What comes next."""
     ahead = [task for task in view.tasks if not math.isnan(task.next_run)]
     return Facts(
         min(ahead, key=lambda task: task.next_run, default=None),
@@ -77,7 +79,7 @@ def facts(view: StatusView) -> Facts:
 def _matters(view: StatusView) -> list[Matter]:
     found = [Matter("bad", text, "troubles") for text in view.troubles]
     if view.alerts is None and view.alertmanager_seen:
-        found.append(Matter("warn", "Alertmanager does not answer", "alerts"))
+        found.append(Matter("warn", "Alertmanager does not respond", "alerts"))
     found += [
         Matter(
             alert.level,
@@ -91,8 +93,8 @@ def _matters(view: StatusView) -> list[Matter]:
         why = {
             "failing": f"failed {task.failures} times in a row"
             if task.failures > 1
-            else "failed at its newest run",
-            "late": "has passed its deadline without a success",
+            else "failed in its last run",
+            "late": "missed its deadline",
         }.get(task.state, "")
         text = f"Task {task.name} {why}"
         found.append(Matter(task.level, text, f"task-{task.name}", task.name))
@@ -104,7 +106,7 @@ def _matters(view: StatusView) -> list[Matter]:
         text = {
             "limit": f"is {strategy.drawdown:.1%} below its peak",
             "unread": f"has equity that cannot be read: {strategy.problem}",
-            "old": "has old equity",
+            "old": "has out-of-date equity",
         }.get(strategy.word(view.now), "")
         anchor = f"strategy-{strategy.name}"
         found.append(Matter(level, f"Strategy {strategy.name} {text}", anchor, strategy.name))

@@ -1,8 +1,8 @@
-"""What the status page shows, as plain facts. Whoever knows them builds a :class:`StatusView`;
-the page needs nothing else, so any state of the world can be looked at in a test.
+"""What the status page shows, as plain data. The page needs nothing but a :class:`StatusView`, so
+tests can show any state.
 
-Times are Unix seconds UTC; NaN is a time or a value that never was. ``level`` is what a row means
-to its reader: ``bad`` pages, ``warn`` wants a look, ``idle`` is neither.
+Times are Unix seconds UTC; NaN: never, or no value. ``level`` is what a row means to its reader:
+``bad`` pages, ``warn`` needs attention, ``idle`` is neither.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 from exporter.util.nan import NAN
 
 Level = Literal["fine", "warn", "bad", "idle"]
-TaskWord = Literal["well", "running", "paused", "failing", "late", "new"]
+TaskWord = Literal["ok", "running", "paused", "failing", "late", "new"]
 
 
 def _worse(severity: str) -> Level:
@@ -58,7 +58,7 @@ class RunRow:
 
     @property
     def level(self) -> Level:
-        """Success is fine, no end yet is idle, all else failed."""
+        """Success is fine, a run under way is idle, anything else failed."""
         return {"success": "fine", None: "idle"}.get(self.outcome, "bad")  # type: ignore[return-value]
 
 
@@ -82,7 +82,7 @@ class TaskRow:
 
     @property
     def level(self) -> Level:
-        """Trouble weighs as much as the task's severity says."""
+        """A problem is as bad as the task's severity."""
         if self.state in ("failing", "late"):
             return _worse(self.severity)
         return "idle" if self.state in ("paused", "new") else "fine"
@@ -115,7 +115,7 @@ class FeedRow:
 
     @property
     def level(self) -> Level:
-        """Beyond a limit it is as bad as the limit's severity; something missing wants a look."""
+        """Beyond a limit it is as bad as the limit's severity; missing bars need attention."""
         passed = {severity for severity, limit in self.limits if self.overdue > limit}
         if "critical" in passed:
             return "bad"
@@ -125,7 +125,7 @@ class FeedRow:
 
     @property
     def word(self) -> str:
-        """Its state in one word; before the first bar it only waits."""
+        """Its state in one word; before the first bar it is waiting."""
         if self.overdue > 0:
             return "overdue"
         if self.problem:
@@ -147,7 +147,7 @@ class StrategyRow:
     limits: tuple[tuple[str, float], ...] = ()
     severity: str = "warning"
     problem: str = ""
-    """Why its equity cannot be read."""
+    """Why its equity cannot be read; empty when it can."""
 
     @property
     def limit(self) -> float:
@@ -159,7 +159,7 @@ class StrategyRow:
 
     def level(self, now: float) -> Level:
         """Beyond a limit it is as bad as the limit's severity, old equity as the strategy's;
-        equity that cannot be read wants a look."""
+        unreadable equity needs attention."""
         passed = [_worse(severity) for severity, limit in self.limits if self.drawdown >= limit]
         if now - self.updated > self.max_age:
             passed.append(_worse(self.severity))
@@ -169,14 +169,14 @@ class StrategyRow:
         return next((level for level in ("bad", "warn") if level in passed), quiet)
 
     def word(self, now: float) -> str:
-        """Its state in one word; before the first equity it only waits."""
+        """Its state in one word; before the first equity it is waiting."""
         if any(self.drawdown >= limit for _, limit in self.limits):
             return "limit"
         if self.problem:
             return "unread"
         if math.isnan(self.updated):
             return "waiting"
-        return "old" if now - self.updated > self.max_age else "well"
+        return "old" if now - self.updated > self.max_age else "ok"
 
 
 @dataclass(frozen=True)
@@ -198,13 +198,13 @@ class AlertRow:
 
     @property
     def level(self) -> Level:
-        """As its severity; an acknowledged one is in somebody's hands."""
+        """As its severity; somebody takes care of an acknowledged one."""
         return "idle" if self.acknowledged else _worse(self.severity)
 
 
 @dataclass(frozen=True)
 class Day:
-    """How many runs of one task, or of all, ended well and badly on one day."""
+    """How many runs of one task, or of all, succeeded and failed on one day."""
 
     succeeded: int
     failed: int

@@ -15,12 +15,12 @@ from exporter.web.status.view import Day, FailureRow, Week
 DAYS = 7
 MOST_FAILURES = 20
 OLDER_HOLDS_SECONDS = 600.0
-"""Of a day that is over nothing changes but runs that were under way at its end."""
+"""A past day changes only by runs that were under way at its end."""
 _Span = tuple[float, float]
 
 
 class Weeks:
-    """Counts a week day by day; days that are over are counted seldom."""
+    """Counts a week day by day; past days are recounted seldom."""
 
     def __init__(self, state: State, clock: Clock) -> None:
         self._state, self._clock = state, clock
@@ -65,7 +65,7 @@ def _of(name: str, tallies: Sequence[Tally]) -> Day:
 
 
 def _failures(counted: Sequence[tuple[date, Sequence[Tally]]]) -> tuple[FailureRow, ...]:
-    """What failed alike is one row with its newest run, the newest first."""
+    """Failures of one task and outcome are one row with the newest run, newest first."""
     found: dict[tuple[str, str], FailureRow] = {}
     for _, tallies in counted:  # the newest day first
         for tally in tallies:

@@ -41,8 +41,6 @@ def test_says_ready_reloading_and_stopping(systemd: socket.socket, clock: Manual
     )
     notifier.stopping("waiting for\nrebalance")
     assert systemd.recv(1000) == b"STOPPING=1\nSTATUS=waiting for rebalance"
-    notifier.status("idle")
-    assert systemd.recv(1000) == b"STATUS=idle"
 
 
 def test_abstract_sockets_are_reached(clock: Clock) -> None:
@@ -66,7 +64,7 @@ def test_a_socket_that_is_gone_is_only_logged(
 ) -> None:
     """A failing notification never ends the process."""
     Notifier(clock, {"NOTIFY_SOCKET": str(tmp_path / "none")}).ready()
-    assert "systemd does not hear us" in caplog.text
+    assert "sd_notify failed" in caplog.text
 
 
 @pytest.mark.parametrize(

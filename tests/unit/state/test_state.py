@@ -41,14 +41,13 @@ async def state(path, clock):
     await state.close()
 
 
-async def test_a_new_file_is_fresh_and_a_known_one_is_not(path, clock):
-    """Fresh says that nothing is known of what ran before."""
+async def test_a_new_file_is_empty_and_a_known_one_is_not(path, clock):
+    """Only then is nothing known of what ran before."""
     first = State.open(path, clock)
-    assert (first.fresh, first.healthy, first.durable, first.trouble) == (True, True, True, None)
+    assert (first.tasks, first.healthy, first.durable, first.trouble) == ({}, True, True, None)
     await first.register({"scan": "mon-fri 07:00"}, T)
     await first.close()
     second = State.open(path, clock)
-    assert not second.fresh
     assert second.tasks == {"scan": TaskState(T, T, schedule="mon-fri 07:00")}
     await second.close()
 
@@ -279,13 +278,13 @@ async def test_a_backup_is_whole_and_can_be_opened(state, tmp_path, clock):
     other = State.open(copy, clock)
     assert [run.run_id for run in other.open_runs()] == ["run-1"]
     assert other.kept("feed") == {"A": 1}
-    assert not other.fresh
+    assert other.tasks
     await other.close()
 
 
 async def test_a_second_scheduler_is_refused_with_the_pid_of_the_first(state, path, clock):
     """The same within one process; the role is free again after close."""
-    with pytest.raises(AlreadyRunning, match=r"\(pid \d+\) already runs the tasks of .*state\.db"):
+    with pytest.raises(AlreadyRunning, match=r"\(pid \d+\) already uses .*state\.db"):
         State.open(path, clock)
     await state.close()
     await State.open(path, clock).close()

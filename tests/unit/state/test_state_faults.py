@@ -74,7 +74,7 @@ async def test_a_damaged_file_is_set_aside_and_work_goes_on(path, clock, damage,
     state = State.open(path, clock)
     aside = path.with_name(f"state.db.corrupt-{STAMP}")
     assert aside.read_bytes() == broken
-    assert (state.fresh, state.durable, state.healthy) == (True, True, False)
+    assert (state.tasks, state.durable, state.healthy) == ({}, True, False)
     assert f"set aside as {aside.name}" in state.trouble
     assert [r.event for r in caplog.records if r.levelno == logging.CRITICAL] == ["state_set_aside"]
     assert state.tasks == {}
@@ -110,7 +110,7 @@ async def test_a_log_without_its_file_is_set_aside_as_well(path, clock):
     state = State.open(path, clock)
     aside = path.with_name(f"state.db.corrupt-{STAMP}-wal")
     assert aside.read_bytes() == b"claims"
-    assert state.fresh
+    assert not state.tasks
     assert not state.healthy, "a lone log counts as a file that was set aside"
     await state.close()
 
@@ -135,7 +135,7 @@ async def test_another_programs_file_is_refused(tmp_path, clock):
         db.execute("CREATE TABLE photos (name)")
         db.commit()
     before = path.read_bytes()
-    with pytest.raises(StateError, match="another program's SQLite file"):
+    with pytest.raises(StateError, match="belongs to another program"):
         State.open(path, clock)
     assert path.read_bytes() == before
 
@@ -150,7 +150,7 @@ async def test_an_older_file_is_migrated_from_every_version(tmp_path, clock):
         await old.claim(claim())
         await old.close()
         new = State.open(path, clock, migrations=newer)
-        assert (new.fresh, new.healthy) == (False, True)
+        assert (bool(new.tasks), new.healthy) == (True, True)
         assert [run.run_id for run in new.open_runs()] == ["run-1"]
         assert not await new.claim(claim(2))
         await new.close()
@@ -167,7 +167,7 @@ async def test_a_migration_that_fails_changes_nothing(path, clock):
     assert "nonsense" in state.trouble
     await state.close()
     again = State.open(path, clock)
-    assert (again.fresh, again.healthy) == (False, True)
+    assert (bool(again.tasks), again.healthy) == (True, True)
     await again.close()
     assert not list(path.parent.glob("*.corrupt-*"))
 
@@ -187,7 +187,7 @@ async def test_a_locked_file_is_waited_for_and_written_later(path, clock, monkey
     state = State.open(path, clock)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StateError, match=r"another program keeps .* locked"):
+        with pytest.raises(StateError, match=r"another program has locked .*state.db"):
             await state.claim(claim(2, slot=T + 60))
         await state.finish(end(1))
         await state.journal("silence", T, {"n": 1})
@@ -275,14 +275,14 @@ async def stuck(path, clock):
 async def test_a_disk_that_does_not_answer_stops_nobody(stuck, clock):
     """Nobody waits longer than the patience; what was asked for is written when it answers."""
     state, answer = stuck
-    with pytest.raises(StateError, match="has not answered"):
+    with pytest.raises(StateError, match="has not responded"):
         await state.claim(claim(2, slot=T + 60))
     await state.advance("scan", T + 99)
     await state.probe()
     await state.probe()
     clock.advance(11)
     assert (state.durable, state.healthy) == (False, False)
-    assert "has not answered for 11 s" in state.trouble
+    assert "has not responded for 11 s" in state.trouble
     answer.set()
     state.patience_seconds = 30
     await state.keep("feed", "0", 1)
@@ -304,7 +304,7 @@ async def test_a_claim_that_was_given_up_while_being_written_is_taken_back(path,
 
     writer._write = slow
     state.patience_seconds = 0.2
-    with pytest.raises(StateError, match="has not answered"):
+    with pytest.raises(StateError, match="has not responded"):
         await state.claim(claim(2, slot=T + 60))
     assert asked.is_set()
     answer.set()

@@ -85,7 +85,7 @@ def test_nothing_needs_what_the_policy_forbids(name: str) -> None:
 def test_quiet_morning_says_that_all_is_well() -> None:
     """The headline is also the title of the tab."""
     page = outline(views.well())
-    assert "All is well · quant-exporter" in page.text
+    assert "All ok · quant-exporter" in page.text
     assert "momentum_001" in page.text
     assert "104,250.50" in page.text
     assert "−310.25 today" in page.text
@@ -95,7 +95,7 @@ def test_trouble_is_named_and_leads_to_its_place() -> None:
     """Each matter stands at the top, the worst first, with a link."""
     verdict = judge(views.failing())
     assert verdict.level == "bad"
-    assert verdict.headline == "1 thing is wrong, 1 wants a look"
+    assert verdict.headline == "1 thing is wrong, 1 needs attention"
     assert [(m.level, m.anchor) for m in verdict.matters] == [
         ("bad", "task-signals"),
         ("warn", "task-broker_sync"),
@@ -112,7 +112,7 @@ def test_broken_state_store_and_silent_alertmanager_are_said() -> None:
     """Sentences about the exporter itself outrank everything."""
     verdict = judge(views.overdue())
     assert verdict.matters[0].text.startswith("State is not durable")
-    assert "Alertmanager does not answer" in [m.text for m in verdict.matters]
+    assert "Alertmanager does not respond" in [m.text for m in verdict.matters]
     assert "Feed us_minute: 2 symbols are overdue, TSLA.US by 3h" in [
         m.text for m in verdict.matters
     ]
@@ -239,7 +239,7 @@ def test_what_comes_next_is_said_beside_the_headline() -> None:
 def test_first_minute_does_not_claim_more_than_it_knows() -> None:
     """Nothing is wrong, nothing ran; a feed without a bar waits."""
     page = outline(views.fresh())
-    assert "All is well; nothing ran yet" in page.text
+    assert "All ok; nothing has run yet" in page.text
     assert "waiting" in page.text
     assert "fresh" not in page.text
 
@@ -261,7 +261,7 @@ def test_failures_lead_to_their_run_and_alerts_to_their_acknowledgement() -> Non
 
 
 def test_severity_decides_how_bad_a_failing_task_is() -> None:
-    """Critical is wrong, warning wants a look, info neither."""
+    """Critical is wrong, warning needs attention, info neither."""
     levels = [TaskRow("t", "failing", s, "every 1h").level for s in ("critical", "warning", "info")]
     assert levels == ["bad", "warn", "idle"]
     assert AlertRow("A", "critical", "", 0.0, acknowledged=True).level == "idle"
@@ -296,7 +296,7 @@ async def test_view_may_be_awaited() -> None:
 
     client = await _client(view)
     async with client.get("/") as answer:
-        assert "All is well" in await answer.text()
+        assert "All ok" in await answer.text()
     await client.close()
 
 

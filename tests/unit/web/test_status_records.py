@@ -86,8 +86,8 @@ async def test_without_log_files_the_kept_end_is_shown(client: Client, made: Rec
     (made.config().logs.directory / "exporter-2026-11-24.jsonl").unlink()
     page = await read(client, "/runs/bad")
     assert "the last line" in page.text
-    assert "The log files of that time are gone" in page.text
-    assert "It logged nothing" in (await read(client, "/runs/good")).text
+    assert "The log files of that time were deleted" in page.text
+    assert "The run logged nothing" in (await read(client, "/runs/good")).text
 
 
 async def test_log_that_takes_too_long_is_not_waited_for(
@@ -115,7 +115,7 @@ async def test_unknown_run_task_and_digest_are_said(client: Client) -> None:
         ("/runs/%3Cscript%3E", "There is no run <script>"),
         ("/tasks/none", "There is no task none"),
         ("/digests/2026-01-01", "There is no digest of 2026-01-01"),
-        ("/digests/..%2f..%2fetc", "A digest's day is written"),
+        ("/digests/..%2f..%2fetc", "Write the day of a digest"),
     ):
         page = await read(client, path, 404)
         assert words in page.text

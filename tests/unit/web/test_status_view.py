@@ -97,7 +97,7 @@ async def test_week_grows_as_runs_end(exporter: Exporter) -> None:
 
 
 async def test_equity_that_cannot_be_read_is_said_at_its_strategy(exporter: Exporter) -> None:
-    """It wants a look; one that never had equity waits."""
+    """It needs attention; one that never had equity waits."""
     for _ in range(200):  # read in a thread, at the exporter's own pace
         if exporter.services.strategies.problems:
             break
@@ -185,8 +185,8 @@ async def test_dashboards_are_linked_where_somebody_said_where_they_are(
 
 @pytest.mark.parametrize(
     ("drawdown", "limit", "word", "level"),
-    [(0.02, 0.05, "well", "fine"), (0.05, 0.10, "limit", "warn"), (0.12, 0.10, "limit", "bad"),
-     (NAN, 0.05, "well", "fine")],
+    [(0.02, 0.05, "ok", "fine"), (0.05, 0.10, "limit", "warn"), (0.12, 0.10, "limit", "bad"),
+     (NAN, 0.05, "ok", "fine")],
 )  # fmt: skip
 def test_a_drawdown_stands_beside_the_limit_that_comes_next(
     drawdown: float, limit: float, word: str, level: str

@@ -1,4 +1,4 @@
-// Refreshes the page in place, and says so when the exporter no longer answers. Without this
+// Refreshes the page in place, and says so when the exporter no longer responds. Without this
 // script the page reloads itself.
 "use strict";
 (() => {
@@ -14,19 +14,19 @@
       const answer = await fetch(location.pathname, {cache: "no-store", signal: giveUp.signal});
       if (!answer.ok) throw new Error(`it answered ${answer.status}`);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (!fresh.getElementById("page")) throw new Error("somebody else answered");
+      if (!fresh.getElementById("page")) throw new Error("another server answered");
       show(fresh);
       lost.hidden = true;
     } catch (error) {
       const answered = document.querySelector("#when time").textContent;
-      lost.textContent = `The exporter has not answered since ${answered}: what stands below is old.`;
+      lost.textContent = `The exporter has not responded since ${answered}. What you see below is out of date.`;
       lost.hidden = false;
     } finally {
       clearTimeout(timer);
     }
   };
 
-  // What somebody looks at must not move or close because a row above it came or went.
+  // What the reader looks at must not move or close because a row above it came or went.
   const keep = () => {
     const open = [...document.querySelectorAll("details[id]")].map((d) => [d.id, d.open]);
     const scrolled = [...document.querySelectorAll("[tabindex][id]")]
@@ -56,7 +56,7 @@
   };
 
   const show = (fresh) => {
-    // Somebody copies something: do not take it away. Nobody copies for minutes.
+    // The reader is copying text: keep it, but not for minutes.
     if (String(getSelection()) !== "" && held++ < patience) return;
     held = 0;
     const restore = keep();

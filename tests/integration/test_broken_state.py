@@ -34,7 +34,7 @@ async def look(): return 1
 HEALTHY = "quant_state_healthy"
 
 
-class House:
+class Machine:
     """A folder with a config, and a disk of its own for the state."""
 
     def __init__(self, folder: Path) -> None:
@@ -61,9 +61,9 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def machine(tmp_path: Path) -> Iterator[Machine]:
     """With its disk gone at the end."""
-    made = House(tmp_path)
+    made = Machine(tmp_path)
     yield made
     subprocess.run(["umount", "-l", str(made.disk)], capture_output=True, check=False)
 
@@ -74,53 +74,53 @@ def becomes(exporter: Exporter, series: str, is_well: Callable[[float], bool]) -
 
 
 @pytest.mark.parametrize("broken", ["full", "read-only"])
-def test_a_disk_that_takes_nothing_from_the_start(house: House, broken: str) -> None:
+def test_a_disk_that_takes_nothing_from_the_start(machine: Machine, broken: str) -> None:
     """Only what may run without a claim runs; when the disk is back all of it does, and whoever
     reads the token may write."""
-    house.mount("size=1m")
+    machine.mount("size=1m")
     if broken == "full":
-        with (house.disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        with (machine.disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
             while file.write(b"x" * 4096):
                 pass
     else:
-        subprocess.run(["mount", "-o", "remount,ro", str(house.disk)], check=True)
-    with house.start() as exporter:
+        subprocess.run(["mount", "-o", "remount,ro", str(machine.disk)], check=True)
+    with machine.start() as exporter:
         becomes(exporter, 'quant_task_runs_total{task="looks"}', lambda count: count >= 2)
         found = exporter.metrics()
         assert found[HEALTHY] == 0
         assert found['quant_task_missed_total{task="trades"}'] >= 1
-        assert house.trades() == []
+        assert machine.trades() == []
         assert "cannot be written" in exporter.output() or "is full" in exporter.output()
         assert post(f"{exporter.url}/api/v1/resume", "a guess")[0] == 401
         if broken == "full":
-            (house.disk / "filler").unlink()
+            (machine.disk / "filler").unlink()
         else:
-            subprocess.run(["mount", "-o", "remount,rw", str(house.disk)], check=True)
-        wait_for(lambda: len(house.trades()) >= 2, "the task to run again")
-        wait_for((house.disk / "token").exists, "the token")
-        token = (house.disk / "token").read_text().strip()
+            subprocess.run(["mount", "-o", "remount,rw", str(machine.disk)], check=True)
+        wait_for(lambda: len(machine.trades()) >= 2, "the task to run again")
+        wait_for((machine.disk / "token").exists, "the token")
+        token = (machine.disk / "token").read_text().strip()
         assert post(f"{exporter.url}/api/v1/resume", token)[0] == 200
         assert exporter.stop() == 0
-    assert len(set(house.trades())) == len(house.trades())
+    assert len(set(machine.trades())) == len(machine.trades())
 
 
-def test_a_damaged_file_is_set_aside_and_nothing_is_caught_up(house: House) -> None:
+def test_a_damaged_file_is_set_aside_and_nothing_is_caught_up(machine: Machine) -> None:
     """It is never deleted; what may have run already does not run again."""
-    with house.start() as exporter:
-        wait_for(lambda: len(house.trades()) >= 2, "the task to run")
+    with machine.start() as exporter:
+        wait_for(lambda: len(machine.trades()) >= 2, "the task to run")
         exporter.kill()
     damaged = os.urandom(50_000)
-    for file in house.disk.glob("state.db-*"):
+    for file in machine.disk.glob("state.db-*"):
         file.unlink()
-    (house.disk / "state.db").write_bytes(damaged)
-    before = len(house.trades())
-    with house.start() as exporter:
+    (machine.disk / "state.db").write_bytes(damaged)
+    before = len(machine.trades())
+    with machine.start() as exporter:
         assert exporter.metrics()[HEALTHY] == 0
-        wait_for(lambda: len(house.trades()) >= before + 2, "the task to run again")
-        (aside,) = house.disk.glob("state.db.corrupt-*")
+        wait_for(lambda: len(machine.trades()) >= before + 2, "the task to run again")
+        (aside,) = machine.disk.glob("state.db.corrupt-*")
         assert aside.read_bytes() == damaged
         assert "was damaged; it was set aside" in exporter.output()
         assert exporter.metrics()['quant_task_missed_total{task="trades"}'] == 0
         aside.unlink()
         becomes(exporter, HEALTHY, lambda value: value == 1)
-    assert len(set(house.trades())) == len(house.trades())
+    assert len(set(machine.trades())) == len(machine.trades())

@@ -48,7 +48,7 @@ async def deaf():
 FAILED_RELOAD = "quant_exporter_config_last_reload_successful"
 
 
-class House:
+class Trader:
     """A folder with a config, the exporter on it, and its command line."""
 
     def __init__(self, folder: Path) -> None:
@@ -93,11 +93,11 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def trader(tmp_path: Path) -> Iterator[Trader]:
     """Started, and ended at the end."""
-    house = House(tmp_path)
-    yield house
-    with house.exporter:
+    trader = Trader(tmp_path)
+    yield trader
+    with trader.exporter:
         pass
 
 
@@ -106,64 +106,64 @@ def runs(task: str) -> str:
     return f'quant_task_runs_total{{task="{task}"}}'
 
 
-def test_a_new_file_is_taken_under_running_tasks_and_a_bad_one_is_not(house: House) -> None:
+def test_a_new_file_is_taken_under_running_tasks_and_a_bad_one_is_not(trader: Trader) -> None:
     """Counters go on, a run goes on, what was taken out is gone, what came is there."""
-    assert house.command("run-task", "slow", "--no-wait").returncode == 0
-    house.becomes(runs("tick"), lambda count: count >= 1)
+    assert trader.command("run-task", "slow", "--no-wait").returncode == 0
+    trader.becomes(runs("tick"), lambda count: count >= 1)
 
-    house.write(more="  tick2: {schedule: soon}\n  typo: {run: 'mine:nobody', schedule: '00:00'}")
-    house.exporter.process.send_signal(signal.SIGHUP)
-    house.becomes(FAILED_RELOAD, lambda value: value == 0)
-    status, answer = post(f"{house.exporter.url}/-/reload", house.exporter.token)
+    trader.write(more="  tick2: {schedule: soon}\n  typo: {run: 'mine:nobody', schedule: '00:00'}")
+    trader.exporter.process.send_signal(signal.SIGHUP)
+    trader.becomes(FAILED_RELOAD, lambda value: value == 0)
+    status, answer = post(f"{trader.exporter.url}/-/reload", trader.exporter.token)
     assert status == 400
     mistakes = answer["error"].splitlines()
     assert [line.partition(": ")[2].partition(": ")[0] for line in mistakes] == [
         "tasks.tick2.schedule", "tasks.tick2", "tasks.typo.run",
     ]  # fmt: skip
-    failed = house.command("reload")
+    failed = trader.command("reload")
     assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 3)
-    before = house.value(runs("tick"))
-    house.becomes(runs("tick"), lambda count: count > before)  # the old one goes on
+    before = trader.value(runs("tick"))
+    trader.becomes(runs("tick"), lambda count: count > before)  # the old one goes on
 
-    house.write(more='  added: {run: "mine:tick", schedule: "00:00"}')
-    text = house.config.read_text()
+    trader.write(more='  added: {run: "mine:tick", schedule: "00:00"}')
+    text = trader.config.read_text()
     fails = next(line for line in text.splitlines() if "fails" in line)
-    house.config.write_text(text.replace(fails, ""))
-    taken = house.command("reload")
+    trader.config.write_text(text.replace(fails, ""))
+    taken = trader.command("reload")
     assert (taken.returncode, taken.stdout) == (0, "configuration reloaded\n")
-    found = house.exporter.metrics()
+    found = trader.exporter.metrics()
     assert found[FAILED_RELOAD] == 1
     assert found[runs("tick")] >= before
     assert found[runs("added")] == 0
     assert not any('task="fails"' in series for series in found)
-    house.becomes(runs("slow"), lambda count: count == 1)
+    trader.becomes(runs("slow"), lambda count: count == 1)
     # Counted first, then on its way to the disk.
-    wait_for(lambda: house.outcomes("slow") == ["success"], "the outcome to be on the disk")
-    assert house.value('quant_task_items{task="slow"}') == 7
+    wait_for(lambda: trader.outcomes("slow") == ["success"], "the outcome to be on the disk")
+    assert trader.value('quant_task_items{task="slow"}') == 7
 
 
-def test_a_run_by_hand_has_an_outcome_and_an_exit_code(house: House) -> None:
+def test_a_run_by_hand_has_an_outcome_and_an_exit_code(trader: Trader) -> None:
     """0 well, 1 it failed, 2 wrong use; and no second run beside the first."""
-    well = house.command("run-task", "slow")
+    well = trader.command("run-task", "slow")
     assert (well.returncode, well.stdout[:13], well.stdout[-9:]) == (
         0,
         "slow: success",
         " 7 items\n",
     )
-    failed = house.command("run-task", "fails")
+    failed = trader.command("run-task", "fails")
     assert failed.returncode == 1
     assert failed.stdout.endswith("ValueError: no luck\n")
-    unknown = house.command("run-task", "nobody")
+    unknown = trader.command("run-task", "nobody")
     assert (unknown.returncode, unknown.stderr) == (2, "there is no task 'nobody'\n")
-    assert house.command("run-task", "slow", "--no-wait").returncode == 0
-    busy = house.command("run-task", "slow")
+    assert trader.command("run-task", "slow", "--no-wait").returncode == 0
+    busy = trader.command("run-task", "slow")
     assert (busy.returncode, busy.stderr) == (1, "slow is running already\n")
-    table = house.command("tasks").stdout.splitlines()
+    table = trader.command("tasks").stdout.splitlines()
     assert [line.split()[:3] for line in table[2:4]] == [
         ["slow", "running", "success"], ["fails", "failing", "failure"],
     ]  # fmt: skip
-    house.exporter.kill()
-    at_rest = house.command("tasks")
+    trader.exporter.kill()
+    at_rest = trader.command("tasks")
     assert at_rest.returncode == 0
     assert "no exporter answers" in at_rest.stderr
     table = at_rest.stdout.splitlines()
@@ -172,96 +172,96 @@ def test_a_run_by_hand_has_an_outcome_and_an_exit_code(house: House) -> None:
     ]  # fmt: skip
 
 
-def test_a_pause_skips_counts_survives_a_kill_and_ends_by_itself(house: House) -> None:
+def test_a_pause_skips_counts_survives_a_kill_and_ends_by_itself(trader: Trader) -> None:
     """Of one task; the pause of all is ended by hand."""
     paused, skipped = (
         'quant_task_paused{task="tick"}',
         'quant_task_skipped_total{reason="paused",task="tick"}',
     )
-    assert house.command("pause", "tick", "--for", "1h").returncode == 0
-    house.becomes(skipped, lambda count: count >= 2)
-    assert house.value(paused) == 1
-    assert house.value('quant_task_paused{task="slow"}') == 0
-    refused = house.command("run-task", "tick")
+    assert trader.command("pause", "tick", "--for", "1h").returncode == 0
+    trader.becomes(skipped, lambda count: count >= 2)
+    assert trader.value(paused) == 1
+    assert trader.value('quant_task_paused{task="slow"}') == 0
+    refused = trader.command("run-task", "tick")
     assert (refused.returncode, refused.stderr) == (1, "tick is paused; end the pause first\n")
 
-    house.exporter.kill()
-    house.start()
-    assert house.value(paused) == 1
-    house.becomes(skipped, lambda count: count >= 2)
-    assert house.value(runs("tick")) == 0
-    assert house.value('quant_task_missed_total{task="tick"}') == 0
+    trader.exporter.kill()
+    trader.start()
+    assert trader.value(paused) == 1
+    trader.becomes(skipped, lambda count: count >= 2)
+    assert trader.value(runs("tick")) == 0
+    assert trader.value('quant_task_missed_total{task="tick"}') == 0
 
-    assert house.command("pause", "tick", "--for", "2s").returncode == 0  # the new one counts
-    house.becomes(runs("tick"), lambda count: count >= 1)
-    assert house.value(paused) == 0
+    assert trader.command("pause", "tick", "--for", "2s").returncode == 0  # the new one counts
+    trader.becomes(runs("tick"), lambda count: count >= 1)
+    assert trader.value(paused) == 0
 
-    assert house.command("pause", "--for", "1h").returncode == 0
-    assert house.value('quant_task_paused{task="slow"}') == 1
-    assert house.command("resume").returncode == 0
-    count = house.value(runs("tick"))
-    house.becomes(runs("tick"), lambda now: now > count)
+    assert trader.command("pause", "--for", "1h").returncode == 0
+    assert trader.value('quant_task_paused{task="slow"}') == 1
+    assert trader.command("resume").returncode == 0
+    count = trader.value(runs("tick"))
+    trader.becomes(runs("tick"), lambda now: now > count)
 
     # The file is being mended: what is right in it leads to the exporter all the same.
-    house.write(more="  odd: {command: [x], schedule: soon}")
-    for said in (house.command("pause", "slow", "--for", "1h"), house.command("resume", "slow")):
+    trader.write(more="  odd: {command: [x], schedule: soon}")
+    for said in (trader.command("pause", "slow", "--for", "1h"), trader.command("resume", "slow")):
         assert said.returncode == 0
         assert "tasks.odd.schedule" in said.stderr
         assert "going on with what is right" in said.stderr
 
 
-def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(house: House) -> None:
+def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(trader: Trader) -> None:
     """SIGTERM: not ready, nothing new starts, the run ends well, exit code 0."""
-    assert house.command("run-task", "slow", "--no-wait").returncode == 0
-    house.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
-    children = psutil.Process(house.exporter.process.pid).children(recursive=True)
+    assert trader.command("run-task", "slow", "--no-wait").returncode == 0
+    trader.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
+    children = psutil.Process(trader.exporter.process.pid).children(recursive=True)
     assert children
-    house.exporter.process.terminate()
-    wait_for(lambda: "stopping" in house.exporter.output(), "the stop to begin")
-    late = post(f"{house.exporter.url}/api/v1/tasks/fails/run", house.exporter.token)
+    trader.exporter.process.terminate()
+    wait_for(lambda: "stopping" in trader.exporter.output(), "the stop to begin")
+    late = post(f"{trader.exporter.url}/api/v1/tasks/fails/run", trader.exporter.token)
     assert late == (409, {"error": "the exporter is stopping"})
-    assert house.exporter.process.wait(30) == 0
-    assert house.outcomes("slow") == ["success"]
+    assert trader.exporter.process.wait(30) == 0
+    assert trader.outcomes("slow") == ["success"]
     assert not any(child.is_running() for child in children)
 
 
-def test_a_coroutine_that_ignores_its_end_does_not_keep_the_exporter(house: House) -> None:
+def test_a_coroutine_that_ignores_its_end_does_not_keep_the_exporter(trader: Trader) -> None:
     """It is said, and an orderly stop comes to its end all the same."""
-    house.write(more="  deaf: {run: 'mine:deaf', schedule: '00:00', timeout: 1s}")
-    assert house.command("reload").returncode == 0
-    assert "timeout" in house.command("run-task", "deaf").stdout
-    assert "goes on although it was cancelled" in house.exporter.output()
-    house.exporter.process.terminate()
-    assert house.exporter.process.wait(60) == 0
+    trader.write(more="  deaf: {run: 'mine:deaf', schedule: '00:00', timeout: 1s}")
+    assert trader.command("reload").returncode == 0
+    assert "timeout" in trader.command("run-task", "deaf").stdout
+    assert "goes on although it was cancelled" in trader.exporter.output()
+    trader.exporter.process.terminate()
+    assert trader.exporter.process.wait(60) == 0
 
 
-def test_a_second_signal_does_not_wait(house: House) -> None:
+def test_a_second_signal_does_not_wait(trader: Trader) -> None:
     """Ctrl-C twice: the run is ended, recorded, and the exit is orderly all the same."""
-    house.write(slow=50.0)
-    assert house.command("reload").returncode == 0
-    assert house.command("run-task", "slow", "--no-wait").returncode == 0
-    house.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
+    trader.write(slow=50.0)
+    assert trader.command("reload").returncode == 0
+    assert trader.command("run-task", "slow", "--no-wait").returncode == 0
+    trader.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
     began = time.monotonic()
-    house.exporter.process.send_signal(signal.SIGINT)
-    wait_for(lambda: "waiting for slow" in house.exporter.output(), "the stop to begin")
-    house.exporter.process.send_signal(signal.SIGINT)
-    assert house.exporter.process.wait(15) == 0
+    trader.exporter.process.send_signal(signal.SIGINT)
+    wait_for(lambda: "waiting for slow" in trader.exporter.output(), "the stop to begin")
+    trader.exporter.process.send_signal(signal.SIGINT)
+    assert trader.exporter.process.wait(15) == 0
     assert time.monotonic() - began < 20  # `stop_timeout`
-    assert house.outcomes("slow") == ["error"]
+    assert trader.outcomes("slow") == ["error"]
 
 
-def test_a_second_exporter_is_refused_and_says_why(house: House) -> None:
+def test_a_second_exporter_is_refused_and_says_why(trader: Trader) -> None:
     """The same state, or the same address: the first goes on, the second says what to do."""
-    second = house.command("run")
+    second = trader.command("run")
     assert second.returncode == 1
-    pid = house.exporter.process.pid
+    pid = trader.exporter.process.pid
     assert "cannot start" in second.stderr
     assert str(pid) in second.stderr
-    other = house.folder / "other.yml"
-    other.write_text(house.config.read_text() + "state: elsewhere/state.db\n")
-    taken = house.command("run", "--config", "other.yml")
+    other = trader.folder / "other.yml"
+    other.write_text(trader.config.read_text() + "state: elsewhere/state.db\n")
+    taken = trader.command("run", "--config", "other.yml")
     assert taken.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{house.port}" in taken.stderr
+    assert f"cannot listen on 127.0.0.1:{trader.port}" in taken.stderr
     assert "another exporter" in taken.stderr
-    count = house.value(runs("tick"))
-    house.becomes(runs("tick"), lambda now: now > count)
+    count = trader.value(runs("tick"))
+    trader.becomes(runs("tick"), lambda now: now > count)

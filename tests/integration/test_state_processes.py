@@ -22,7 +22,7 @@ from tests.runs import ended
 pytestmark = pytest.mark.integration
 
 T = 1_790_000_000.0
-HOUSE = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[2]
 
 CLAIMER = """
     import asyncio, os, sys
@@ -82,7 +82,7 @@ def start(program: str, *arguments: object) -> subprocess.Popen[str]:
         [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(HOUSE)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
 
 

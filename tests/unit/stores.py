@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
-from exporter.state import Claim, Run, StateError, TaskState
+from exporter.state import Claim, Run, StateError, TaskState, snapshot
+from exporter.state.snapshot import Contents
 
 
 class MemoryStore:
-    """Claims and ends of runs in dictionaries; ``durable = False`` refuses claims."""
+    """Changes its contents by the same steps as the real state, and notes what it was given.
+    ``durable = False`` refuses claims."""
 
     def __init__(self) -> None:
-        self.tasks: dict[str, TaskState] = {}
+        self._contents = Contents()
         self.claims: list[Claim] = []
-        self.open: dict[str, Run] = {}
         self.ends: list[Run] = []
         self.rows: list[tuple[str, float, dict[str, Any]]] = []
         self.advanced: list[tuple[str, float]] = []
         self.durable = True
+
+    @property
+    def tasks(self) -> Mapping[str, TaskState]:
+        return self._contents.tasks
+
+    @property
+    def open(self) -> dict[str, Run]:
+        """Runs without an end. A test may put one here."""
+        return self._contents.open_runs  # type: ignore[return-value]
 
     def open_runs(self) -> list[Run]:
         return list(self.open.values())
@@ -28,27 +38,24 @@ class MemoryStore:
             raise StateError("the disk is full")
         slots = {(c.task, c.slot) for c in self.claims if c.slot is not None}
         if (claim.task, claim.slot) in slots:
+            self._contents = snapshot.advance(self._contents, claim.task, claim.slot)
             return False
         self.claims.append(claim)
-        self.open[claim.run_id] = Run(claim.run_id, claim.task, claim.slot, claim.trigger, claim.at)
+        self._contents = snapshot.claim(self._contents, claim)
         return True
 
     async def advance(self, task: str, cursor: float) -> None:
         self.advanced.append((task, cursor))
+        self._contents = snapshot.advance(self._contents, task, cursor)
 
     async def finish(self, end: Run) -> None:
-        self.open.pop(end.run_id, None)
         self.ends.append(end)
-        known = self.tasks.get(end.task, TaskState())
-        if end.outcome == "success":
-            known = replace(known, last_success=end.ended_at, items=end.items)
-        else:
-            failures = known.consecutive_failures + 1
-            known = replace(known, last_failure=end.ended_at, consecutive_failures=failures)
-        self.tasks[end.task] = known
+        self._contents = snapshot.finish(self._contents, end)
 
     async def reopen(self, run_id: str) -> bool:
-        return run_id in self.open
+        known = run_id in self.open
+        self._contents = snapshot.reopen(self._contents, run_id)
+        return known
 
     async def journal(self, kind: str, at: float, fields: dict[str, Any]) -> None:
         self.rows.append((kind, at, fields))

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
 from exporter.runner.results import BusyError
+from exporter.state import State
 from exporter.strategies.tracker import Strategies
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
@@ -62,32 +63,19 @@ class FakeTasks:
         self.calls.append(("resume", name))
 
 
-class FakeState:
-    """What strategies ask of state."""
+class HttpApi:
+    """A server on a free port, on a real state."""
 
-    def __init__(self) -> None:
-        self.rows: dict[str, dict[str, Any]] = {}
-
-    def kept(self, kind: str) -> dict[str, Any]:
-        return self.rows.get(kind, {})
-
-    async def keep(self, kind: str, name: str, value: Any) -> None:
-        self.rows.setdefault(kind, {})[name] = value
-
-
-class House:
-    """A server on a free port."""
-
-    def __init__(self) -> None:
-        self.clock, self.tasks, self.state = ManualClock(), FakeTasks(), FakeState()
+    def __init__(self, state: State, clock: ManualClock) -> None:
+        self.clock, self.tasks, self.state = clock, FakeTasks(), state
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
-        self.strategies = Strategies(self.state, self.clock, metrics)  # type: ignore[arg-type]
+        self.strategies = Strategies(state, clock, metrics)
         self.strategies.apply(Config(strategies={"m": Strategy()}))
         Gauge("quant_example", "For tests.", registry=self.registry).set(1)
         guard = Guard(TOKEN, ["trader.example"])
         zone = ZoneInfo("America/New_York")
-        api = Api(self.tasks, self.strategies, self.clock, guard, lambda: zone)
+        handlers = Api(self.tasks, self.strategies, self.clock, guard, lambda: zone)
         self.missing: str | None = None
         self.mistakes: list[str] = []
 
@@ -95,7 +83,7 @@ class House:
             return self.mistakes
 
         self.server = Server(
-            Exposition(self.registry), guard, lambda: self.missing, reload, api.routes()
+            Exposition(self.registry), guard, lambda: self.missing, reload, handlers.routes()
         )
         self.url = ""
         self.http: aiohttp.ClientSession
@@ -113,16 +101,19 @@ class House:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def api(tmp_path: Path) -> AsyncIterator[HttpApi]:
     """Started and stopped."""
-    house = House()
-    host, port = await house.server.start("127.0.0.1", 0)
-    house.url = f"http://{host}:{port}"
+    clock = ManualClock()
+    state = State.open(tmp_path / "state.db", clock)
+    api = HttpApi(state, clock)
+    host, port = await api.server.start("127.0.0.1", 0)
+    api.url = f"http://{host}:{port}"
     async with aiohttp.ClientSession(
         auto_decompress=False, headers={"Accept-Encoding": "identity"}
-    ) as house.http:
-        yield house
-    await house.server.stop()
+    ) as api.http:
+        yield api
+    await api.server.stop()
+    await state.close()
 
 
 def test_the_token_is_made_once_and_its_owner_alone_can_read_it(tmp_path: Path) -> None:
@@ -156,13 +147,13 @@ async def test_a_token_that_no_disk_takes_is_written_once_one_does(tmp_path: Pat
         {"X-Token": TOKEN},
     ],
 )
-async def test_a_write_without_the_token_is_refused(house: House, headers: dict[str, str]) -> None:
+async def test_a_write_without_the_token_is_refused(api: HttpApi, headers: dict[str, str]) -> None:
     """With what to do."""
     for path in ("/api/v1/tasks/scan/run", "/api/v1/pause", "/-/reload"):
-        status, said = await house.ask("POST", path, headers=headers)
+        status, said = await api.ask("POST", path, headers=headers)
         assert status == 401
         assert "Authorization: Bearer" in said["error"]
-    assert house.tasks.calls == []
+    assert api.tasks.calls == []
 
 
 @pytest.mark.parametrize(
@@ -175,65 +166,65 @@ async def test_a_write_without_the_token_is_refused(house: House, headers: dict[
     ],
 )
 async def test_another_site_cannot_write_even_with_the_token(
-    house: House, headers: dict[str, str]
+    api: HttpApi, headers: dict[str, str]
 ) -> None:
     """Host and Origin are checked against DNS rebinding and forged requests."""
-    status, _ = await house.post("/api/v1/tasks/scan/run", headers=headers)
+    status, _ = await api.post("/api/v1/tasks/scan/run", headers=headers)
     assert status == 403
-    assert house.tasks.calls == []
+    assert api.tasks.calls == []
 
 
-async def test_a_name_of_ours_may_write(house: House) -> None:
+async def test_a_name_of_ours_may_write(api: HttpApi) -> None:
     """As a reverse proxy passes it on."""
     headers = {"Host": "trader.example", "Origin": "https://trader.example"}
-    assert (await house.post("/api/v1/tasks/scan/run", headers=headers))[0] == 202
+    assert (await api.post("/api/v1/tasks/scan/run", headers=headers))[0] == 202
 
 
-async def test_no_get_changes_anything_but_a_ping_with_the_token(house: House) -> None:
+async def test_no_get_changes_anything_but_a_ping_with_the_token(api: HttpApi) -> None:
     """A link in a mail must not run a task."""
     for path in ("/api/v1/tasks/scan/run", "/api/v1/pause", "/api/v1/resume", "/-/reload"):
-        status, _ = await house.ask("GET", path, headers=AUTH)
+        status, _ = await api.ask("GET", path, headers=AUTH)
         assert status in (404, 405), path
-    assert (await house.ask("GET", "/api/v1/tasks/sync/success"))[0] == 401
-    assert house.tasks.calls == []
-    status, _ = await house.ask("GET", f"/api/v1/tasks/sync/success?token={TOKEN}&items=3")
+    assert (await api.ask("GET", "/api/v1/tasks/sync/success"))[0] == 401
+    assert api.tasks.calls == []
+    status, _ = await api.ask("GET", f"/api/v1/tasks/sync/success?token={TOKEN}&items=3")
     assert status == 200
-    assert house.tasks.calls == [("success", "sync", 3, None)]
+    assert api.tasks.calls == [("success", "sync", 3, None)]
 
 
-async def test_a_run_is_started_and_can_be_asked_for(house: House) -> None:
+async def test_a_run_is_started_and_can_be_asked_for(api: HttpApi) -> None:
     """And refused with a reason while it cannot start."""
-    assert await house.post("/api/v1/tasks/scan/run") == (202, {"run_id": "id-1"})
-    assert (await house.ask("GET", "/api/v1/tasks/scan/runs/id-1"))[1] == {"run_id": "id-1"}
-    assert (await house.ask("GET", "/api/v1/tasks/scan/runs/id-2"))[0] == 404
-    house.tasks.busy = True
-    status, said = await house.post("/api/v1/tasks/scan/run")
+    assert await api.post("/api/v1/tasks/scan/run") == (202, {"run_id": "id-1"})
+    assert (await api.ask("GET", "/api/v1/tasks/scan/runs/id-1"))[1] == {"run_id": "id-1"}
+    assert (await api.ask("GET", "/api/v1/tasks/scan/runs/id-2"))[0] == 404
+    api.tasks.busy = True
+    status, said = await api.post("/api/v1/tasks/scan/run")
     assert (status, said["error"]) == (409, "scan is running already")
-    assert (await house.post("/api/v1/tasks/nothing/run"))[0] == 404
-    assert (await house.post("/api/v1/tasks/sync/run"))[0] == 409
-    assert (await house.post("/api/v1/tasks/scan/success"))[0] == 409
+    assert (await api.post("/api/v1/tasks/nothing/run"))[0] == 404
+    assert (await api.post("/api/v1/tasks/sync/run"))[0] == 409
+    assert (await api.post("/api/v1/tasks/scan/success"))[0] == 409
 
 
-async def test_a_pause_says_until_when(house: House) -> None:
+async def test_a_pause_says_until_when(api: HttpApi) -> None:
     """For a duration or until a time in the config's zone; never into the past."""
-    now = house.clock.now()
-    status, said = await house.post("/api/v1/pause", {"for": "2h"})
+    now = api.clock.now()
+    status, said = await api.post("/api/v1/pause", {"for": "2h"})
     assert (status, said["until"]) == (200, now + 7200)
-    assert (await house.post("/api/v1/pause", {"task": "scan", "until": now + 60}))[0] == 200
-    assert house.tasks.calls == [("pause", None, now + 7200), ("pause", "scan", now + 60)]
+    assert (await api.post("/api/v1/pause", {"task": "scan", "until": now + 60}))[0] == 200
+    assert api.tasks.calls == [("pause", None, now + 7200), ("pause", "scan", now + 60)]
     for body in ({}, {"for": "soon"}, {"until": "2001-01-01T00:00"}, {"for": 5}, [1], "x"):
-        assert (await house.post("/api/v1/pause", body))[0] == 400, body
-    assert (await house.post("/api/v1/pause", {"task": "nothing", "for": "2h"}))[0] == 404
+        assert (await api.post("/api/v1/pause", body))[0] == 400, body
+    assert (await api.post("/api/v1/pause", {"task": "nothing", "for": "2h"}))[0] == 404
 
 
-async def test_equity_and_fills_are_taken_and_bad_ones_named(house: House) -> None:
+async def test_equity_and_fills_are_taken_and_bad_ones_named(api: HttpApi) -> None:
     """Nothing of a refused body is kept."""
-    now = house.clock.now()
-    status, said = await house.post("/api/v1/strategies/m/equity", {"equity": 100})
+    now = api.clock.now()
+    status, said = await api.post("/api/v1/strategies/m/equity", {"equity": 100})
     assert (status, said["drawdown"]) == (200, 0)
-    house.clock.advance(60)
+    api.clock.advance(60)
     body = {"equity": 90, "timestamp": now + 30}
-    assert (await house.post("/api/v1/strategies/m/equity", body))[1]["drawdown"] == 0.1
+    assert (await api.post("/api/v1/strategies/m/equity", body))[1]["drawdown"] == 0.1
     for bad, text in (
         ({}, "equity is missing"),
         ({"equity": "many"}, "equity must be a number"),
@@ -242,72 +233,72 @@ async def test_equity_and_fills_are_taken_and_bad_ones_named(house: House) -> No
         ({"equity": 5, "timestamp": now + 9e5}, "future"),
         ({"equity": 5, "reset_peak": "yes"}, "reset_peak must be true or false"),
     ):
-        status, said = await house.post("/api/v1/strategies/m/equity", bad)
+        status, said = await api.post("/api/v1/strategies/m/equity", bad)
         assert status == 400, bad
         assert text in said["error"]
-    assert house.strategies.curves["m"].equity == 90
+    assert api.strategies.curves["m"].equity == 90
     body = {"equity": 91, "timestamp": now + 40, "reset_peak": True}
-    assert (await house.post("/api/v1/strategies/m/equity", body))[1]["peak"] == 91
+    assert (await api.post("/api/v1/strategies/m/equity", body))[1]["peak"] == 91
     fill = {"symbol": "TSLA.US", "side": "BUY", "price": 241.3}
-    assert (await house.post("/api/v1/strategies/m/fills", fill))[0] == 200
+    assert (await api.post("/api/v1/strategies/m/fills", fill))[0] == 200
     for change in ({"side": "hold"}, {"price": "x"}, {"symbol": ""}, {"price": None}):
-        assert (await house.post("/api/v1/strategies/m/fills", {**fill, **change}))[0] == 400
+        assert (await api.post("/api/v1/strategies/m/fills", {**fill, **change}))[0] == 400
     labels = {"strategy": "m", "symbol": "TSLA.US", "side": "buy"}
-    assert house.registry.get_sample_value("quant_strategy_last_fill_price", labels) == 241.3
-    assert (await house.post("/api/v1/strategies/nothing/equity", {"equity": 1}))[0] == 404
+    assert api.registry.get_sample_value("quant_strategy_last_fill_price", labels) == 241.3
+    assert (await api.post("/api/v1/strategies/nothing/equity", {"equity": 1}))[0] == 404
 
 
-async def test_hostile_bodies_are_refused(house: House) -> None:
+async def test_hostile_bodies_are_refused(api: HttpApi) -> None:
     """No JSON, too large, other encodings."""
     url = "/api/v1/pause"
     half = b'{"for": "2h", "task": "\\ud800"}'
     for data in (b"<html>", b"\xff\xfe", b"{", b'{"for": "2h"', half, b"[" * 100_000):
-        assert (await house.ask("POST", url, data=data, headers=AUTH))[0] == 400
-    assert (await house.ask("POST", url, data=b" " * 2**21, headers=AUTH))[0] == 413
+        assert (await api.ask("POST", url, data=data, headers=AUTH))[0] == 400
+    assert (await api.ask("POST", url, data=b" " * 2**21, headers=AUTH))[0] == 413
 
 
-async def test_times_that_never_were_are_null(house: House) -> None:
+async def test_times_that_never_were_are_null(api: HttpApi) -> None:
     """JSON has no NaN."""
-    _, said = await house.ask("GET", "/api/v1/tasks")
+    _, said = await api.ask("GET", "/api/v1/tasks")
     assert said["tasks"][0] == {"name": "scan", "deadline": None}
 
 
-async def test_metrics_are_negotiated(house: House) -> None:
+async def test_metrics_are_negotiated(api: HttpApi) -> None:
     """Prometheus text, OpenMetrics, gzip, and a choice of names; by whatever name we are called."""
-    async with house.http.get(f"{house.url}/metrics", headers={"Host": "exporter:1"}) as answer:
+    async with api.http.get(f"{api.url}/metrics", headers={"Host": "exporter:1"}) as answer:
         plain = await answer.read()
         assert answer.status == 200
         assert answer.content_type == "text/plain"
     open_metrics = {"Accept": "application/openmetrics-text;version=1.0.0"}
-    async with house.http.get(f"{house.url}/metrics", headers=open_metrics) as answer:
+    async with api.http.get(f"{api.url}/metrics", headers=open_metrics) as answer:
         assert (await answer.read()).endswith(b"# EOF\n")
         assert answer.content_type == "application/openmetrics-text"
     zipped = {"Accept-Encoding": "gzip"}
-    async with house.http.get(f"{house.url}/metrics", headers=zipped) as answer:
+    async with api.http.get(f"{api.url}/metrics", headers=zipped) as answer:
         assert answer.headers["Content-Encoding"] == "gzip"
         assert gzip.decompress(await answer.read()) == plain
     refused = {"Accept-Encoding": "gzip;q=0, identity"}
-    async with house.http.get(f"{house.url}/metrics", headers=refused) as answer:
+    async with api.http.get(f"{api.url}/metrics", headers=refused) as answer:
         assert "Content-Encoding" not in answer.headers
-    async with house.http.get(f"{house.url}/metrics?name[]=quant_example") as answer:
+    async with api.http.get(f"{api.url}/metrics?name[]=quant_example") as answer:
         lines = (await answer.text()).splitlines()
         assert [line for line in lines if not line.startswith("#")] == ["quant_example 1.0"]
 
 
-async def test_health_readiness_and_reload(house: House) -> None:
+async def test_health_readiness_and_reload(api: HttpApi) -> None:
     """Ready says what is missing; a bad file's mistakes come back."""
-    assert (await house.ask("GET", "/-/healthy"))[0] == 200
-    house.missing = "starting"
-    assert await house.ask("GET", "/-/ready") == (503, "not ready: starting\n")
-    assert (await house.post("/-/reload"))[0] == 200
-    house.mistakes = ["exporter.yml: tasks.a: is missing"]
-    status, said = await house.post("/-/reload")
+    assert (await api.ask("GET", "/-/healthy"))[0] == 200
+    api.missing = "starting"
+    assert await api.ask("GET", "/-/ready") == (503, "not ready: starting\n")
+    assert (await api.post("/-/reload"))[0] == 200
+    api.mistakes = ["exporter.yml: tasks.a: is missing"]
+    status, said = await api.post("/-/reload")
     assert (status, said["error"]) == (400, "exporter.yml: tasks.a: is missing")
 
 
-async def test_every_answer_carries_the_security_headers(house: House) -> None:
+async def test_every_answer_carries_the_security_headers(api: HttpApi) -> None:
     """Refusals too."""
     for path in ("/metrics", "/api/v1/tasks", "/nowhere"):
-        async with house.http.get(house.url + path) as answer:
+        async with api.http.get(api.url + path) as answer:
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["X-Frame-Options"] == "DENY"

@@ -235,7 +235,7 @@ async def test_page_says_when_the_exporter_is_gone(browser: Browser, site: Site)
     await page.goto(site.url)
     site.view = None
     await page.clock.run_for(16_000)
-    await expect(page.locator("#lost")).to_contain_text("has not responded since 10:00:")
+    await expect(page.locator("#lost")).to_contain_text("has not responded since 10:00.")
     site.view = views.well()
     await page.clock.run_for(16_000)
     await expect(page.locator("#lost")).to_be_hidden()

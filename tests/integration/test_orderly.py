@@ -28,12 +28,14 @@ tasks:
 {more}
 """
 CODE = """\
-import asyncio, time
+import asyncio, os, time
 
 async def tick(): return 1
 
 def slow(context):
     time.sleep(context.params["seconds"])
+    while os.path.exists("hold"):
+        time.sleep(0.05)
     return 7
 
 def fails(): raise ValueError("no luck")
@@ -155,6 +157,8 @@ def test_a_run_by_hand_has_an_outcome_and_an_exit_code(trader: Trader) -> None:
     assert failed.stdout.endswith("ValueError: no luck\n")
     unknown = trader.command("run-task", "nobody")
     assert (unknown.returncode, unknown.stderr) == (2, "there is no task 'nobody'\n")
+    hold = trader.folder / "hold"
+    hold.touch()
     assert trader.command("run-task", "slow", "--no-wait").returncode == 0
     busy = trader.command("run-task", "slow")
     assert (busy.returncode, busy.stderr) == (1, "slow is running already\n")
@@ -162,6 +166,8 @@ def test_a_run_by_hand_has_an_outcome_and_an_exit_code(trader: Trader) -> None:
     assert [line.split()[:3] for line in table[2:4]] == [
         ["slow", "running", "success"], ["fails", "failing", "failure"],
     ]  # fmt: skip
+    hold.unlink()
+    wait_for(lambda: trader.outcomes("slow") == ["success"] * 2, "the run to end")
     trader.exporter.kill()
     at_rest = trader.command("tasks")
     assert at_rest.returncode == 0
@@ -207,7 +213,7 @@ def test_a_pause_skips_counts_survives_a_kill_and_ends_by_itself(trader: Trader)
     for said in (trader.command("pause", "slow", "--for", "1h"), trader.command("resume", "slow")):
         assert said.returncode == 0
         assert "tasks.odd.schedule" in said.stderr
-        assert "going on with what is right" in said.stderr
+        assert "continuing with the part that is right" in said.stderr
 
 
 def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(trader: Trader) -> None:

@@ -9,7 +9,7 @@ from exporter.config.loading import load, load_what_is_right
 from exporter.config.logs_and_alerts import Alerts, Digest, Email, Followed, Logs, Slack
 from exporter.config.market_data import Feed, Overrides, Source
 from exporter.config.model import Config, Programs
-from exporter.config.task_keys import Strategy, Task, backoff_cap
+from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import (
     INTERVAL_SECONDS,
     Exchange,
@@ -24,6 +24,6 @@ from exporter.config.types import (
 __all__ = [
     "INTERVAL_SECONDS", "Alerts", "Config", "ConfigError", "Digest", "Email", "Exchange", "Feed",
     "Followed", "Interval", "Logs", "Mistake", "Model", "Overrides", "Programs", "Schedule",
-    "Severity", "Slack", "Source", "Strategy", "Task", "Url", "Zone", "backoff_cap", "load",
+    "Severity", "Slack", "Source", "Strategy", "Task", "Url", "Zone", "load",
     "load_what_is_right",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from exporter.config import schedule_syntax as timetable
 from exporter.config.types import Exchange, Limits, Model, Schedule, Severity
+from exporter.util.backoff import backoff_cap
 from exporter.util.units import Duration, DurationOrZero, Ratio
 
 
@@ -106,11 +107,6 @@ class Task(Model):
 
 def _given(ways: list[str]) -> str:
     return f"{' and '.join(ways)} are given" if ways else "none is given"
-
-
-def backoff_cap(base: float, retry: int) -> float:
-    """Longest pause before retry number `retry` (from 0), in seconds: doubling, 300 at most."""
-    return float(min(base * 2**retry, 300.0))
 
 
 class Strategy(Model):

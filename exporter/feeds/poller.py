@@ -170,8 +170,8 @@ class Feeds:
             if record != state.saved.get(symbol)
         ]
         if rows:
-            state.saved = records
             await self._state.keep_many(rows)
+            state.saved = records
 
     async def _spreads(self, state: FeedState, symbols: list[str]) -> None:
         try:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid, parsedate_to_datetime
-from pathlib import Path
+from email.utils import formatdate, make_msgid
 
 import aiohttp
 
 from exporter import config as configuration
+from exporter.config.secret_values import SecretMissingError, read_secret
 from exporter.logs.digest.facts import LogDigest
 from exporter.logs.digest.render import chat, headline, markdown, page
 from exporter.messages import smtp as mail
 from exporter.redaction.truncate import truncate_at_word
+from exporter.util.backoff import backoff_pause, retry_after_seconds
 
 TIMEOUT_SECONDS = 30.0
 PAUSES_SECONDS = (2.0, 10.0, 40.0)
@@ -44,30 +47,6 @@ class NotSentError(Exception):
         self.transient, self.retry_after = transient, retry_after
 
 
-def read_secret(
-    place: str, variable: str | None, file: Path | None, environ: Mapping[str, str]
-) -> str:
-    """A secret from a file, an environment variable, or systemd's credentials of that name.
-
-    `place` is the key in the config, for the message. Raises :class:`NotSentError`.
-    """
-    folder = environ.get("CREDENTIALS_DIRECTORY")
-    if file is None and variable and not environ.get(variable) and folder:
-        file = Path(folder) / variable
-    if file is None:
-        text, where = environ.get(variable or "", ""), f"the environment variable {variable}"
-    else:
-        where = str(file)
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            problem = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise NotSentError(f"{place}: cannot read {file}: {problem}") from None
-    if not text.strip():
-        raise NotSentError(f"{place}: {where} is not set; put the secret there")
-    return text.strip()
-
-
 async def send(
     digest: LogDigest,
     settings: configuration.Digest,
@@ -75,9 +54,12 @@ async def send(
     *,
     done: Collection[str] = (),
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    rng: random.Random | None = None,
 ) -> dict[str, NotSentError | None]:
     """Send to every channel of ``settings.to`` that is not `done`, all at once; channel to what
     went wrong, or None."""
+
+    chance = rng or random.Random()
 
     async def one(name: str) -> NotSentError | None:
         for pause in (*PAUSES_SECONDS, None):
@@ -86,10 +68,12 @@ async def send(
                     await _to_slack(digest, settings.slack, environ)
                 elif settings.email is not None:
                     await _to_email(digest, settings.email, environ)
+            except SecretMissingError as error:
+                return NotSentError(str(error))
             except NotSentError as error:
                 if pause is None or not error.transient:
                     return error
-                wait = min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
+                wait = min(backoff_pause(pause, chance, error.retry_after), LONGEST_PAUSE)
                 log.warning(
                     "%s; next attempt in %.0f s", error, wait,
                     extra={"event": "digest_retry", "channel": name},
@@ -106,7 +90,7 @@ async def send(
 async def _to_slack(
     digest: LogDigest, slack: configuration.Slack, environ: Mapping[str, str]
 ) -> None:
-    url = read_secret("digest.slack", slack.url_env, slack.url_file, environ)
+    url = read_secret("digest.slack.url", slack.url_env, slack.url_file, environ)
     body = {"text": chat(digest), "unfurl_links": False, "unfurl_media": False}
     retry_after = None
     try:
@@ -120,7 +104,7 @@ async def _to_slack(
             said = truncate_at_word(await answer.text(errors="replace"), 200)
             problem = f"answered {answer.status}: {said}"
             transient = answer.status in (408, 429) or answer.status >= 500
-            retry_after = _seconds(answer.headers.get("Retry-After"))
+            retry_after = retry_after_seconds(answer.headers, time.time())
     except aiohttp.InvalidURL:
         problem, transient = "has an invalid address: it must start with https://", False
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -131,27 +115,14 @@ async def _to_slack(
     )
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """What the header asks for: seconds, or a date (RFC 9110, 10.2.3)."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(retry_after)
-        return max(0.0, when.timestamp() - parsedate_to_datetime(formatdate()).timestamp())
-    except (ValueError, TypeError):
-        return None
-
-
 async def _to_email(
     digest: LogDigest, email: configuration.Email, environ: Mapping[str, str]
 ) -> None:
     password = None
     if email.user:
-        password = read_secret("digest.email", email.password_env, email.password_file, environ)
+        password = read_secret(
+            "digest.email.password", email.password_env, email.password_file, environ
+        )
     message = EmailMessage()
     message["Subject"] = " ".join(headline(digest).split())[:150]
     message["From"], message["To"] = email.sender, ", ".join(email.to)

@@ -68,3 +68,14 @@ def drop_partial_start(text: str) -> str:
     first one would not be recognised."""
     end = "\n" if "\n" in text[:2000] else None
     return "[…] " + (text.split(end, 1)[1:] or [""])[0]
+
+
+def one_line(text: str, longest: int, mask: Callable[[str], str]) -> str:
+    """What somebody else sent, for people: masked, on one printable line, `longest` at most."""
+    # Masked before and after: cleaning could join the halves of a secret, or part a whole one.
+    clean = mask(mask_window(text, longest))
+    clean = "".join(c if c.isprintable() else " " for c in clean)
+    clean = mask(" ".join(clean.split()))
+    if len(text) > longest + LOOK_AHEAD:
+        clean = clean[:-LONGEST_SECRET] or "…"
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"

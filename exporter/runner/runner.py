@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from exporter.config import Config, Task, backoff_cap
+from exporter.config import Config, Task
 from exporter.logs.log_context import fields
 from exporter.metrics import Metrics
 from exporter.redaction.truncate import truncate_masked
@@ -22,6 +22,7 @@ from exporter.runner.samples import create_series, samples
 from exporter.state import Claim, Run, StateError, Trigger
 from exporter.tasks.context import About, Services
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
+from exporter.util.backoff import backoff_cap, backoff_pause
 from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -282,8 +283,7 @@ class Runner:
             if run.task in self._attempts.uncancellable:
                 return outcome
             cap = backoff_cap(task.backoff, retry)
-            pause = self._rng.uniform(cap / 2, cap)
-            pause = max(pause, outcome.retry_after_seconds or 0.0)
+            pause = backoff_pause(cap, self._rng, outcome.retry_after_seconds)
             if self._clock.monotonic() + pause >= ends or self._draining.is_set():
                 return outcome
             log.warning(

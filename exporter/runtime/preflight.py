@@ -18,9 +18,10 @@ from zoneinfo import ZoneInfo
 from exporter.calendars.loader import CalendarError, Calendars
 from exporter.config import Config, Mistake
 from exporter.config.paths import cache_folder
+from exporter.config.secret_values import SecretMissingError
 from exporter.logs.tail import rotation as places
 from exporter.scheduling.slots import next_slot
-from exporter.sources.api_key import KeyMissingError, read_key
+from exporter.sources.api_key import read_key
 from exporter.util.clock import Clock, iso
 
 _NEAR_END_SECONDS = 60 * 86400.0
@@ -87,7 +88,7 @@ def _keys(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:
     for name, source in config.sources.items():
         try:
             read_key(name, source, environ)
-        except KeyMissingError as error:
+        except SecretMissingError as error:
             place, _, text = str(error).partition(": ")
             yield Mistake(place, text)
 

@@ -11,6 +11,7 @@ import math
 import random
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -85,6 +86,7 @@ class Simulator:
     def app(self) -> web.Application:
         """The API under /v1 and the control path."""
         app = web.Application()
+        app.on_response_prepare.append(self._date)
         app.router.add_get("/v1/{path:.*}", self._api)
         app.router.add_get("/control/faults", self._show_faults)
         app.router.add_post("/control/faults", self._add_fault)
@@ -92,6 +94,10 @@ class Simulator:
         app.router.add_delete(r"/control/faults/{id:\d{1,9}}", self._remove_faults)
         app.router.add_get("/control/stats", self._stats)
         return app
+
+    async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
+        """The time of the answer by the simulator's own clock, which may be moved."""
+        response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
         endpoint = "/" + request.match_info["path"]

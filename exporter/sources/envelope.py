@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from exporter.sources.base import SourceError
+from exporter.util.backoff import retry_after_seconds, server_time
 
 RATE_PAUSE_SECONDS = 20.0
 """Pause after 3001 when the answer names no time: three of them outlast a limit per minute."""
@@ -100,7 +100,7 @@ def _failure(
         reason, retryable, pause = "rate_limit", True, _rate_pause(asked)
     elif code == 3002:
         reason, retryable = "quota", False
-        pause = max(1.0, _quota_stop(now) if asked is None else min(asked, QUOTA_CAP_SECONDS))
+        pause = max(1.0, min(asked or _quota_stop(now), QUOTA_CAP_SECONDS))
     elif code == 3003:  # connections: others may end meanwhile
         reason, retryable = "rate_limit", True
     return SourceError(reason, text, retryable=retryable, retry_after=pause, code=code)
@@ -131,24 +131,13 @@ def _by_status(status: int, text: str, asked: float | None) -> SourceError:
 
 
 def _asked_pause(headers: Mapping[str, str], reset_at: Any, now: float) -> float | None:
-    """Seconds to wait as the answer asks, 0 or more; None when it does not, or says nonsense."""
-    pause = retry_after_seconds(headers.get("Retry-After", ""), now)
+    """Seconds to wait as the answer asks; None when it does not, or that moment has passed."""
+    pause = retry_after_seconds(headers, now)
     if pause is not None:
         return pause  # relative to the server's own clock, so better than reset_at
     at = timestamp_seconds(reset_at)
-    return None if at is None else max(0.0, at - now)
-
-
-def retry_after_seconds(text: str, now: float) -> float | None:
-    """``Retry-After`` as an integer, a decimal or an HTTP date (RFC 9110, 10.2.3) to seconds."""
-    text = text.strip()
-    if re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,10})?", text):
-        return float(text)
-    try:
-        at = parsedate_to_datetime(text[:100])
-        return max(0.0, at.replace(tzinfo=at.tzinfo or UTC).timestamp() - now)
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
+    left = 0.0 if at is None else at - server_time(headers, now)
+    return left if left > 0 else None
 
 
 def timestamp_seconds(value: Any) -> float | None:

@@ -24,7 +24,7 @@ def open_source(
     """The source called `name`. Nothing is sent yet; call :meth:`TickDB.close` at the end.
 
     A simulated source without a `url` of its own speaks to `simulator_url`, where the embedded
-    simulator listens. Raises :class:`~exporter.sources.api_key.KeyMissingError`.
+    simulator listens. Raises :class:`~exporter.config.secret_values.SecretMissingError`.
     """
     url = settings.url or simulator_url
     if url is None:

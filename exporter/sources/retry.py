@@ -18,9 +18,10 @@ from exporter.config import Source as Settings
 from exporter.metrics import FETCH_REASONS, Metrics
 from exporter.sources.api_key import Key
 from exporter.sources.base import SourceError
-from exporter.sources.envelope import read_envelope
+from exporter.sources.envelope import RATE_PAUSE_SECONDS, read_envelope
 from exporter.sources.rate_limiter import Budget
 from exporter.sources.transport import Transport
+from exporter.util.backoff import backoff_cap, backoff_pause
 from exporter.util.clock import Clock, iso
 
 _BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 30.0
@@ -63,6 +64,8 @@ class Fetcher:
             settings.requests_per_minute, clock.monotonic, sleep=sleep, waited=waited.inc
         )
         self._stopped_until = -math.inf
+        self._refused_at = math.inf
+        """When the newest rate limit was hit that no good answer followed."""
 
     async def close(self) -> None:
         """End all connections and all waiting."""
@@ -101,20 +104,26 @@ class Fetcher:
         started = self._clock.monotonic()
         try:
             raw = await self._transport.get(endpoint, parameters)
-            return read_envelope(
+            data = read_envelope(
                 raw.status, raw.headers, raw.body, self._clock.now(), self._key.redact
             )
         except SourceError as error:
             self.count(endpoint, error)
-            self._apply_server_limits(error)
+            self._apply_server_limits(error, started)
             raise
+        else:
+            self._refused_at = math.inf
+            return data
         finally:
             self._duration.labels(self.name, endpoint).observe(self._clock.monotonic() - started)
 
-    def _apply_server_limits(self, error: SourceError) -> None:
+    def _apply_server_limits(self, error: SourceError, started: float) -> None:
         """What one answer says of the source as a whole: everybody waits, or everybody stops."""
         if error.reason == "rate_limit" and error.retry_after:
-            self._budget.hold_until(self._clock.monotonic() + error.retry_after)
+            again = self._refused_at < started  # we waited as asked, and that was not enough
+            self._refused_at = now = self._clock.monotonic()
+            pause = max(error.retry_after, RATE_PAUSE_SECONDS) if again else error.retry_after
+            self._budget.hold_until(now + pause)
         elif error.reason == "quota":
             # By the clock that nobody sets: a wall clock set back would stop us for hours more.
             self._stopped_until = self._clock.monotonic() + (error.retry_after or 0.0)
@@ -134,12 +143,10 @@ class Fetcher:
         )
 
     def _pause(self, error: SourceError, attempt: int) -> float:
-        # Full jitter, so that callers that failed together do not come back together:
-        # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        backoff = self._rng.uniform(0, min(_BACKOFF_CAP_SECONDS, _BACKOFF_SECONDS * 2**attempt))
-        if error.reason == "rate_limit":
-            return backoff  # the budget holds everybody back for as long as the answer asked
-        return (error.retry_after or 0.0) + backoff
+        cap = backoff_cap(_BACKOFF_SECONDS, attempt, _BACKOFF_CAP_SECONDS)
+        # The budget holds everybody back for as long as a rate limit asks.
+        asked = None if error.reason == "rate_limit" else error.retry_after
+        return backoff_pause(cap, self._rng, asked)
 
     def count(
         self, endpoint: str, error: SourceError, symbol: str | None = None, *, unnamed: bool = False

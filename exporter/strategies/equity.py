@@ -12,25 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from exporter.strategies.equity_point import EquityPoint
 from exporter.util.local_time import date_of
 from exporter.util.nan import NAN, nan_to_none, none_to_nan
-
-
-@dataclass(frozen=True)
-class EquityPoint:
-    """One observation: Unix seconds, equity after `flow`; a deposit is a positive flow."""
-
-    at: float
-    equity: float
-    flow: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("at", "equity", "flow"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ValueError(f"{name} must be a number, not {value!r}")
-            if not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, not {value!r}")
 
 
 @dataclass(frozen=True)

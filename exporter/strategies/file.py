@@ -17,22 +17,18 @@ import errno
 import glob
 import hashlib
 import json
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from exporter.strategies.equity import EquityPoint
+from exporter.strategies.equity_point import EquityPoint, parse_point
 
 _FINGERPRINT = 256
 _CHUNK = 4 * 1024 * 1024
 _COLUMNS = ("timestamp", "equity", "flow")
-_EARLIEST, _LATEST = 315_532_800.0, 1e11
-"""Unix seconds. What lies before 1980 was meant in another unit, or is a date written 20261124."""
 
 
 @dataclass
@@ -132,7 +128,7 @@ def _continues(file: Any, position: FilePosition) -> bool:
 def _parse(text: str, position: FilePosition, zone: ZoneInfo) -> EquityPoint | BadLine | None:
     try:
         if text.startswith("{"):
-            return point(json.loads(text), zone)
+            return parse_point(json.loads(text), zone)
         cells = [cell.strip() for cell in next(csv.reader([text]))]
         if not position.header:
             position.header = _header(cells, zone)
@@ -141,7 +137,7 @@ def _parse(text: str, position: FilePosition, zone: ZoneInfo) -> EquityPoint | B
             return None  # programs that start anew write it anew
         if len(cells) != len(position.header):
             raise ValueError(f"{len(cells)} cells where the header has {len(position.header)}")
-        return point(dict(zip(position.header, cells, strict=True)), zone)
+        return parse_point(dict(zip(position.header, cells, strict=True)), zone)
     except KeyError as error:
         problem = f"{error.args[0]} is missing"
     except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
@@ -152,7 +148,7 @@ def _parse(text: str, position: FilePosition, zone: ZoneInfo) -> EquityPoint | B
 def _header(cells: list[str], zone: ZoneInfo) -> list[str]:
     """The columns that a file's first line names, or has without naming them."""
     try:
-        point(dict(zip(_COLUMNS, cells, strict=False)), zone)
+        parse_point(dict(zip(_COLUMNS, cells, strict=False)), zone)
     except (ValueError, KeyError):
         pass
     else:
@@ -166,54 +162,3 @@ def _check_header(header: list[str]) -> None:
         raise ValueError(
             f"the header lacks {', '.join(sorted(missing))}; write timestamp,equity[,flow]"
         )
-
-
-def point(row: dict[str, Any], zone: ZoneInfo, default_at: float | None = None) -> EquityPoint:
-    """A row of a file, or the body of a request, as a point.
-
-    Raises :class:`ValueError` (or KeyError for a missing field) saying what is wrong.
-    """
-    if "timestamp" not in row and default_at is not None:
-        at = default_at
-    else:
-        at = timestamp(row["timestamp"], zone)
-    flow = row.get("flow")
-    return EquityPoint(at, _number(row["equity"], "equity"), _number(flow or 0, "flow"))
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or value is None:
-        raise ValueError(f"{name} must be a number, not {value!r}")
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a number, not {value!r}") from error
-
-
-def timestamp(value: Any, zone: ZoneInfo) -> float:
-    """ISO 8601, or Unix seconds to nanoseconds, to Unix seconds. Raises :class:`ValueError`."""
-    if isinstance(value, bool) or value is None:
-        raise ValueError(f"timestamp must be a time, not {value!r}")
-    if isinstance(value, str) and re.fullmatch(r"(19|20)\d{6}", value):
-        number = _iso(value, zone)  # a date, and not a day in 1970
-    else:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = _iso(str(value), zone)
-    for _ in range(3):  # milli-, micro- and nanoseconds
-        if number > _LATEST:
-            number /= 1000
-    if not _EARLIEST <= number < _LATEST:
-        raise ValueError(f"timestamp {value!r} is out of range")
-    return number
-
-
-def _iso(text: str, zone: ZoneInfo) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise ValueError(
-            f"timestamp {text!r} is no time; write 2026-11-24T16:00:00-05:00 or Unix seconds"
-        ) from error

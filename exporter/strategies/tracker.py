@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics, Sample
 from exporter.state import State
-from exporter.strategies.equity import EquityCurve, EquityPoint, Fill
+from exporter.strategies.equity import EquityCurve, Fill
+from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import BadLine, FilePosition, read_new
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from exporter.runner.results import BusyError
 from exporter.state import StateError
 from exporter.strategies.equity import Fill
-from exporter.strategies.file import point, timestamp
+from exporter.strategies.equity_point import parse_point, parse_timestamp
 from exporter.strategies.tracker import Strategies
 from exporter.util import strict_json as json_text
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock
@@ -120,7 +120,7 @@ class Api:
             if "for" in body:
                 until = self.clock.now() + parse_duration(body["for"])
             else:
-                until = timestamp(body.get("until"), self.zone())
+                until = parse_timestamp(body.get("until"), self.zone())
         except ValueError as error:
             raise refuse(400, f"send `for` (2h) or `until` (a time): {error}") from error
         if until <= self.clock.now():
@@ -148,7 +148,7 @@ class Api:
         name = self._strategy(request)
         body = await read_object(request)
         try:
-            new = point(body, self.zone(), default_at=self.clock.now())
+            new = parse_point(body, self.zone(), default_at=self.clock.now())
             reset = body.get("reset_peak", False)
             if not isinstance(reset, bool):
                 raise ValueError(f"reset_peak must be true or false, not {reset!r}")
@@ -185,7 +185,11 @@ class Api:
             or not math.isfinite(price)
         ):
             raise ValueError(f"price must be a number, not {price!r}")
-        at = timestamp(body["timestamp"], self.zone()) if "timestamp" in body else self.clock.now()
+        at = (
+            parse_timestamp(body["timestamp"], self.zone())
+            if "timestamp" in body
+            else self.clock.now()
+        )
         if at > self.clock.now() + FUTURE_TOLERANCE_SECONDS:
             raise ValueError("timestamp is in the future")
         return Fill(symbol, side, at, float(price))

@@ -20,7 +20,8 @@ from zoneinfo import ZoneInfo
 from exporter.app import App
 from exporter.config import load
 from exporter.simulator.faults import Fault
-from exporter.strategies.equity import EquityPoint, Fill
+from exporter.strategies.equity import Fill
+from exporter.strategies.equity_point import EquityPoint
 from tests.unit.clocks import ManualClock
 
 STEP_SECONDS = 60

@@ -28,7 +28,7 @@ from exporter.alerts.replay.engine import Fired, replay
 from exporter.alerts.replay.rules import read_rules
 from exporter.app import App
 from exporter.config import load
-from exporter.strategies.equity import EquityPoint
+from exporter.strategies.equity_point import EquityPoint
 from tests.integration.day import LABELS
 from tests.integration.processes import ROOT, Program, answers, free_port, need, wait_for
 from tests.unit.clocks import ManualClock

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -63,7 +64,8 @@ def latest_of(request: web.Request) -> web.Response:
 class Server:
     """Answers from `script`, one entry a request, the last one for ever; keeps the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
         self.script: list[Any] = [latest_of]
         self.requests: list[web.Request] = []
 
@@ -73,17 +75,20 @@ class Server:
         answer = entry(request) if callable(entry) else entry
         if asyncio.iscoroutine(answer):
             answer = await answer
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        return web.Response(body=body, content_type="application/json")
+        if not isinstance(answer, web.StreamResponse):
+            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            answer = web.Response(body=body, content_type="application/json")
+        if not answer.prepared:
+            answer.headers.setdefault("Date", formatdate(self.now(), usegmt=True))
+        return answer
 
 
 class Bench:
     """A server, a client of it, its metrics, and the time that the client believes in."""
 
     def __init__(self, **settings: Any) -> None:
-        self.server, self.clock = Server(), ManualClock(NOW)
+        self.clock = ManualClock(NOW)
+        self.server = Server(self.clock.now)
         self.metrics = Metrics(CollectorRegistry())
         self.slept: list[float] = []
         settings = {"requests_per_minute": 6000, "api_key_env": "K", "url": "http://x", **settings}

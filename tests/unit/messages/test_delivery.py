@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,23 @@ from aiohttp.test_utils import TestServer
 
 from exporter.config import Digest as Settings
 from exporter.config import Email, Slack
+from exporter.config.secret_values import SecretMissingError, read_secret
 from exporter.demo.mail_sink import talk
 from exporter.logs.digest.facts import LogDigest, Request
 from exporter.logs.digest.process import build_apart
-from exporter.messages.delivery import NotSentError, read_secret, send
+from exporter.messages.delivery import NotSentError, send
 from exporter.messages.smtp import _refused
 
 
 def digest() -> LogDigest:
     return LogDigest("2026-03-04", "UTC", 0.0, 86400.0, 1, 0.0, 0.0, 5, 0, 0)
+
+
+class Longest(random.Random):
+    """No chance: always the longest pause."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
 
 
 @pytest.fixture
@@ -51,7 +60,9 @@ class Hook:
     async def send(self) -> NotSentError | None:
         """Send a digest there."""
         settings = Settings(to=("slack",), slack=Slack(url_env="HOOK"))
-        return (await send(digest(), settings, {"HOOK": self.url}, sleep=self._sleep))["slack"]
+        return (
+            await send(digest(), settings, {"HOOK": self.url}, sleep=self._sleep, rng=Longest())
+        )["slack"]
 
     async def _sleep(self, seconds: float) -> None:
         self.waited.append(seconds)
@@ -138,7 +149,7 @@ class Server:
                 smtp=f"127.0.0.1:{port}", sender="a@b.c", to=to or ("d@e.f",), security="none"
             )
             settings = Settings(to=("email",), email=email)
-            return (await send(digest(), settings, {}, sleep=self._sleep))["email"]
+            return (await send(digest(), settings, {}, sleep=self._sleep, rng=Longest()))["email"]
 
     async def _sleep(self, seconds: float) -> None:
         self.waited.append(seconds)
@@ -185,11 +196,13 @@ def test_a_refused_recipient_is_said_and_the_others_are_not_asked_twice() -> Non
 
 def test_a_secret_that_is_missing_is_said_with_its_place(tmp_path: Path) -> None:
     """Environment, file and systemd's credentials are tried; the sentence says what to do."""
-    with pytest.raises(NotSentError, match=r"digest\.slack: the environment variable HOOK"):
-        read_secret("digest.slack", "HOOK", None, {})
+    with pytest.raises(
+        SecretMissingError, match=r"digest\.slack\.url_env: HOOK is not set; export"
+    ):
+        read_secret("digest.slack.url", "HOOK", None, {})
     (tmp_path / "HOOK").write_text("there\n")
     assert read_secret("x", "HOOK", None, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "there"
-    with pytest.raises(NotSentError, match="cannot read"):
+    with pytest.raises(SecretMissingError, match="cannot read"):
         read_secret("x", None, tmp_path / "none", {})
 
 

@@ -244,7 +244,9 @@ async def test_a_symbol_left_out_is_said() -> None:
         ({"headers": {"Retry-After": "-5"}}, 20.0),
         ({"headers": {"Retry-After": "999999"}}, 120.0),
         ({"headers": {"Retry-After": "Fri, 99 Foo 2026 99:99:99"}}, 20.0),
-        ({"data": {"reset_at": NOW - 5}}, 0.0),
+        ({"data": {"reset_at": NOW - 5}}, 20.0),
+        ({"headers": {"Retry-After": "0"}}, 20.0),
+        ({"headers": {"Retry-After": formatdate(NOW - 9, usegmt=True)}}, 20.0),
         ({}, 20.0),
     ],
 )
@@ -267,6 +269,51 @@ async def test_a_rate_limit_holds_everybody() -> None:
         answer = await source.latest(["TSLA.US"], "1m")
     assert answer.good
     assert bench.clock.now() >= NOW + 30
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"headers": {"Retry-After": "0"}},
+        {"headers": {"Retry-After": "1"}},
+        {"headers": {"Retry-After": "0.2"}},
+        {"data": {"reset_at": NOW - 3600}},
+        {"headers": {"Retry-After": formatdate(NOW - 90, usegmt=True)}},
+    ],
+)
+async def test_a_server_that_keeps_refusing_is_asked_three_times_a_minute(
+    said: dict[str, Any],
+) -> None:
+    """Whatever it asks for: a time that has passed, none at all, or one that is never enough."""
+    bench = Bench(retries=0)
+    bench.server.script = [lambda r: error(3001, status=429, **said)]
+    async with bench.client() as source:
+        while bench.clock.now() < NOW + 120:
+            await source.latest([SYMBOL], "1m")
+            bench.clock.advance(0.5)
+    assert 5 <= len(bench.server.requests) <= 8
+
+
+async def test_a_date_counts_from_the_server_s_own_clock() -> None:
+    """It runs two minutes behind ours, so its moment lies in our past; 30 s are meant."""
+    bench = Bench()
+    headers = {
+        "Date": formatdate(NOW - 120, usegmt=True),
+        "Retry-After": formatdate(NOW - 120 + 30, usegmt=True),
+    }
+    bench.server.script = [lambda r: error(3001, status=429, headers=headers), latest_of]
+    assert await ask(bench) is None
+    assert bench.clock.now() - NOW == pytest.approx(30, abs=1.1)
+
+
+async def test_a_busy_server_is_left_alone_for_as_long_as_it_asks() -> None:
+    """503 with Retry-After: no sooner, and no later than two minutes."""
+    for asked, waits in (("7", 7.0), ("900", 120.0)):
+        bench = Bench()
+        answer = web.Response(status=503, headers={"Retry-After": asked})
+        bench.server.script = [lambda r, answer=answer: answer, latest_of]
+        assert await ask(bench) is None
+        assert bench.slept == [waits]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 from aiohttp import web
 
 from exporter.config import Source as Settings
+from exporter.config.secret_values import SecretMissingError
 from exporter.sources import SourceError
-from exporter.sources.api_key import Key, KeyMissingError, read_key
+from exporter.sources.api_key import Key, read_key
 from exporter.sources.factory import open_source
 from tests.unit.tickdb_server import KEY, NOW, Bench, error, good, latest_of, row, series
 
@@ -322,12 +323,12 @@ def test_the_key_comes_from_its_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "sources.a.api_key_file: {file} cannot be read: No such file or directory"),
-        ("\n", "sources.a: {file} is empty; put the API key there"),
+        (None, "sources.a.api_key_file: cannot read {file}: No such file or directory"),
+        ("\n", "sources.a.api_key_file: {file} is empty; put the secret there"),
         (
             "two words",
-            "sources.a: {file} holds something else than a key: one line of letters, digits and "
-            "signs, without spaces, is expected",
+            "sources.a.api_key_file: {file} does not hold an API key: expected one line of "
+            "letters, digits and signs without spaces",
         ),
     ],
 )
@@ -336,14 +337,16 @@ def test_a_missing_key_is_said(tmp_path: Path, text: str | None, says: str) -> N
     file = tmp_path / "key"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(KeyMissingError) as raised:
+    with pytest.raises(SecretMissingError) as raised:
         read_key("a", settings_of(api_key_file=file), {})
     assert str(raised.value) == says.format(file=file)
 
 
 def test_an_unset_variable_is_said() -> None:
     """With what to do about it, for a shell and for a unit file."""
-    with pytest.raises(KeyMissingError, match=r"^sources\.a\.api_key_env: NO_KEY is not set; exp"):
+    with pytest.raises(
+        SecretMissingError, match=r"^sources\.a\.api_key_env: NO_KEY is not set; exp"
+    ):
         read_key("a", settings_of(api_key_env="NO_KEY"), {})
 
 
@@ -353,7 +356,7 @@ def test_a_key_does_not_show_or_travel() -> None:
     assert KEY not in f"{key} {key!r} {[key]}"
     with pytest.raises(TypeError):
         pickle.dumps(key)
-    assert key.redact("sk-S3cret%2FKey%2B42 and " + KEY) == "[key] and [key]"
+    assert key.redact("sk-S3cret%2FKey%2B42 and " + KEY) == "*** and ***"
 
 
 async def test_a_simulated_source_needs_no_key() -> None:

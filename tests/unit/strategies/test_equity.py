@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.strategies.equity import EquityCurve, EquityPoint
+from exporter.strategies.equity import EquityCurve
+from exporter.strategies.equity_point import EquityPoint
 
 NEW_YORK = ZoneInfo("America/New_York")
 DAY = 86400.0

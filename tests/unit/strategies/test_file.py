@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from exporter.strategies.equity import EquityPoint
-from exporter.strategies.file import BadLine, FilePosition, read_new, timestamp
+from exporter.strategies.equity_point import EquityPoint, parse_timestamp
+from exporter.strategies.file import BadLine, FilePosition, read_new
 
 UTC = ZoneInfo("UTC")
 
@@ -118,5 +118,5 @@ def test_a_header_that_lacks_a_column_says_which(tmp_path: Path) -> None:
 
 def test_milliseconds_are_told_from_seconds() -> None:
     """As exchanges write them."""
-    assert timestamp(1790000000123, UTC) == 1790000000.123
-    assert timestamp("1790000000", UTC) == 1790000000
+    assert parse_timestamp(1790000000123, UTC) == 1790000000.123
+    assert parse_timestamp("1790000000", UTC) == 1790000000

@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry
 
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
-from exporter.strategies.equity import EquityPoint, Fill
+from exporter.strategies.equity import Fill
+from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.tracker import Strategies
 from tests.unit.clocks import ManualClock
 from tests.unit.feeds.test_poller import FakeState

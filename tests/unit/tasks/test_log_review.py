@@ -18,7 +18,8 @@ from exporter.logs.digest.build import build
 from exporter.logs.digest.facts import LogDigest, Request
 from exporter.messages.delivery import NotSentError
 from exporter.state import State
-from exporter.strategies.equity import EquityCurve, EquityPoint
+from exporter.strategies.equity import EquityCurve
+from exporter.strategies.equity_point import EquityPoint
 from exporter.tasks.builtin import log_review as review
 from exporter.tasks.context import About, Context
 from tests.unit.clocks import ManualClock

@@ -1,0 +1,84 @@
+"""One observation of equity, and the one parser of it: for rows of files and bodies of requests."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+_EARLIEST, _LATEST = 315_532_800.0, 1e11
+"""Unix seconds. What lies before 1980 was meant in another unit, or is a date written 20261124."""
+
+
+@dataclass(frozen=True)
+class EquityPoint:
+    """One observation: Unix seconds, equity after `flow`; a deposit is a positive flow."""
+
+    at: float
+    equity: float
+    flow: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("at", "equity", "flow"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name} must be a number, not {value!r}")
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, not {value!r}")
+
+
+def parse_point(
+    row: Mapping[str, Any], zone: ZoneInfo, default_at: float | None = None
+) -> EquityPoint:
+    """A row of a file, or the body of a request, as a point.
+
+    Raises :class:`ValueError` (or KeyError for a missing field) saying what is wrong.
+    """
+    if "timestamp" not in row and default_at is not None:
+        at = default_at
+    else:
+        at = parse_timestamp(row["timestamp"], zone)
+    flow = row.get("flow")
+    return EquityPoint(at, _number(row["equity"], "equity"), _number(flow or 0, "flow"))
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or value is None:
+        raise ValueError(f"{name} must be a number, not {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a number, not {value!r}") from error
+
+
+def parse_timestamp(value: Any, zone: ZoneInfo) -> float:
+    """ISO 8601, or Unix seconds to nanoseconds, to Unix seconds. Raises :class:`ValueError`."""
+    if isinstance(value, bool) or value is None:
+        raise ValueError(f"timestamp must be a time, not {value!r}")
+    if isinstance(value, str) and re.fullmatch(r"(19|20)\d{6}", value):
+        number = _iso(value, zone)  # a date, and not a day in 1970
+    else:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = _iso(str(value), zone)
+    for _ in range(3):  # milli-, micro- and nanoseconds
+        if number > _LATEST:
+            number /= 1000
+    if not _EARLIEST <= number < _LATEST:
+        raise ValueError(f"timestamp {value!r} is out of range")
+    return number
+
+
+def _iso(text: str, zone: ZoneInfo) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f"timestamp {text!r} is no time; write 2026-11-24T16:00:00-05:00 or Unix seconds"
+        ) from error

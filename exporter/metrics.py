@@ -1,4 +1,4 @@
-"""The whole metric surface in one table.
+"""All metrics in one table.
 
 Two kinds of metrics: those that parts of the process set or count when something happens, and those
 that depend on now (:attr:`Spec.at_scrape`), which readers compute at each scrape so that nothing can
@@ -86,24 +86,24 @@ TABLE: tuple[Spec, ...] = (
     _counter("quant_task_failures_total", "task reason", "Runs that ended without success, by outcome."),
     _counter("quant_task_retries_total", "task", "Attempts beyond a run's first."),
     _counter("quant_task_missed_total", "task", "Slots whose time and grace passed without a run."),
-    _counter("quant_task_skipped_total", "task reason", "Slots left out on purpose, by reason."),
+    _counter("quant_task_skipped_total", "task reason", "Slots skipped on purpose, by reason."),
     _histogram("quant_task_duration_seconds", "task", RUN_BUCKETS, "How long runs took, all attempts."),
     _now("quant_task_last_success_timestamp_seconds", "task", "End of the newest successful run."),
     _now("quant_task_last_failure_timestamp_seconds", "task", "End of the newest failed run."),
     _now("quant_task_last_start_timestamp_seconds", "task", "Start of the newest run."),
     _now("quant_task_consecutive_failures", "task", "Failed runs since the last success."),
-    _now("quant_task_items", "task", "Items that the newest successful run says it handled."),
+    _now("quant_task_items", "task", "Items that the newest successful run reported."),
     _now("quant_task_failures_limit", "task", "Failures in a row from which the task alerts."),
     _now("quant_task_deadline_timestamp_seconds", "task",
          "When the first slot that no success covers is too late: slot + grace + max_runtime."),
     _now("quant_task_next_slot_timestamp_seconds", "task", "Next moment at which the task will run."),
     _now("quant_task_running", "task", "1 while a run is under way."),
     _now("quant_task_paused", "task", "1 while the task is paused."),
-    _now("quant_task_announced", "task", "1 when the journal is to hear of each success (`announce`)."),
+    _now("quant_task_announced", "task", "1 when each success is announced in the journal (`announce`)."),
     # Fetches
     _counter("quant_fetch_requests_total", "source endpoint", "Requests sent, retries included."),
     _counter("quant_fetch_retries_total", "source endpoint", "Requests that repeated a failed one."),
-    _counter("quant_fetch_failures_total", "source endpoint reason", "Answers that could not be used."),
+    _counter("quant_fetch_failures_total", "source endpoint reason", "Requests that failed, by reason."),
     _histogram("quant_fetch_duration_seconds", "source endpoint", FETCH_BUCKETS,
                "How long one attempt took, from sending to the last byte."),
     _counter("quant_fetch_wait_seconds_total", "source", "Time spent waiting for the request budget."),
@@ -115,7 +115,7 @@ TABLE: tuple[Spec, ...] = (
          "Time since the oldest missing bar fell due; 0 when none is missing."),
     _now("quant_data_close_price", "feed symbol", "Close of the newest closed bar."),
     _now("quant_data_spread_ratio", "feed symbol", "(ask - bid) / mid of the newest ticker."),
-    _now("quant_feed_missing_bars", "feed", "Bars that are due and not there, all symbols together."),
+    _now("quant_feed_missing_bars", "feed", "Bars that are due and missing, all symbols together."),
     _now("quant_feed_overdue_limit_seconds", "feed severity", "Overdue beyond which the feed alerts."),
     _now("quant_feed_spread_limit_ratio", "feed severity", "Spread beyond which the feed alerts."),
     # Exchanges and sources
@@ -124,7 +124,7 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_market_next_close_timestamp_seconds", "exchange", "Next close."),
     _now("quant_calendar_end_timestamp_seconds", "exchange", "Where the known sessions end."),
     _now("quant_source_key_expiry_timestamp_seconds", "source", "When the API key expires."),
-    _now("quant_source_simulated", "source", "1 when the source's prices are made up."),
+    _now("quant_source_simulated", "source", "1 when the source's prices are simulated."),
     # Strategies
     _now("quant_strategy_info", "strategy currency severity", "A configured strategy; always 1."),
     _now("quant_strategy_equity", "strategy", "Newest equity, in the strategy's currency."),
@@ -143,7 +143,7 @@ TABLE: tuple[Spec, ...] = (
     # Logs and alerts
     _counter("quant_log_records_total", "level", "Log records written."),
     _counter("quant_log_errors_total", "logger", "Records of level error and above, by logger."),
-    _counter("quant_log_events_total", "event", "Log records written, by the event they tell of."),
+    _counter("quant_log_events_total", "event", "Log records written, by event."),
     _DROPPED,
     _old_name("quant_log_lost_total", _DROPPED),
     _counter("quant_log_followed_lines_total", "file", "Lines of other programs' log files read."),
@@ -158,7 +158,7 @@ TABLE: tuple[Spec, ...] = (
     _QUEUE,
     _old_name("quant_log_waiting_bytes", _QUEUE),
     _counter("quant_alert_notifications_total", "severity status receiver",
-             "Alerts that Alertmanager handed to the journal."),
+             "Alerts that Alertmanager sent to the journal."),
     _counter("quant_alert_rule_notifications_total", "alertname severity",
              "The firing ones of them, by rule: which one is noisy."),
     _now("quant_alert_sync_last_success_timestamp_seconds", "",
@@ -169,11 +169,11 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_alert_learning_until_timestamp_seconds", "",
          "Until then every severity is exposed one tier lower."),
     # The exporter itself
-    _now("quant_state_healthy", "", "1 when state has been durable for a minute and nothing of it is set aside."),
+    _now("quant_state_healthy", "", "1 when state has been durable for a minute and no damaged state file was set aside."),
     _now("quant_exporter_build_info", "version python", "Always 1."),
-    _now("quant_exporter_config_last_reload_successful", "", "1 when the newest config was taken."),
-    _now("quant_exporter_config_last_reload_success_timestamp_seconds", "", "When it was taken."),
-    _gauge("quant_exporter_event_loop_lag_seconds", "", "Longest the event loop stood still lately."),
+    _now("quant_exporter_config_last_reload_successful", "", "1 when the newest config was loaded."),
+    _now("quant_exporter_config_last_reload_success_timestamp_seconds", "", "When a config was last loaded."),
+    _gauge("quant_exporter_event_loop_lag_seconds", "", "Longest recent time for which the event loop was blocked."),
 )  # fmt: skip
 
 _T = TypeVar("_T", bound=MetricWrapperBase)
@@ -209,19 +209,19 @@ class Metrics(Collector):
     def _typed(self, name: str, kind: type[_T]) -> _T:
         metric = self._set[name]
         if not isinstance(metric, kind):
-            raise KeyError(f"{name} is no {kind.__name__}")
+            raise KeyError(f"{name} is not a {kind.__name__}")
         return metric
 
     def add_reader(self, reader: Reader) -> None:
-        """Have `reader` called at each scrape. It may not block, and runs beside
-        the event loop, in the scrape's thread."""
+        """Have `reader` called at each scrape. It must not block, and runs in the scrape's
+        thread, not on the event loop."""
         self._readers.append(reader)
 
     def lower_severities(self, when: Callable[[], bool]) -> None:
         """Expose severities that are read at the scrape one tier lower while `when()` is true.
 
-        Done here and nowhere else, so that rules and the parts that own the limits need not know
-        of a quiet first week.
+        Done here and nowhere else, so that rules and the owners of the limits need not know
+        about the learning period.
         """
         self._lowered = when
 
@@ -295,7 +295,7 @@ def lower(samples: Iterable[Sample]) -> Iterator[Sample]:
 
 
 def _snapshot(reader: Reader) -> list[Sample]:
-    """All of a reader's samples. Scrapes run beside the event loop, which may add a key meanwhile."""
+    """All of a reader's samples. The event loop may add a key while a scrape's thread reads."""
     for _ in range(5):
         try:
             return list(reader())

@@ -3,8 +3,8 @@
 ``python -m exporter.calendars.build_tables XNYS``
 
 This runs in a process of its own, because exchange_calendars brings pandas: 50 MB and most of a
-second that the daemon does not pay. One line per exchange on stdout; what cannot be built is
-``{"error": …}``.
+second that the daemon does not pay. One line per exchange on stdout; ``{"error": …}`` where the
+table cannot be built.
 
 A table holds one character per calendar day from ``first`` to ``last``: ``.`` for no session, else
 the place in ``shapes``, counted from ``0`` on. A shape is ``[open, close, pause start, pause end,
@@ -35,7 +35,7 @@ def build(name: str, today: date) -> dict[str, Any]:
 
     start = f"{today.year - _YEARS_BACK}-01-01"
     end = f"{today.year + _YEARS_AHEAD}-12-31"
-    # Holidays are recorded from some year on and up to some year only: take what there is.
+    # Holidays are recorded from some year on and up to some year only: use what there is.
     spans: tuple[dict[str, str], ...] = ({"start": start, "end": end}, {"end": end})
     for span in (*spans, {"start": start}):
         try:
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in args.names:
         try:
             table = build(name, args.today)
-        except Exception as error:  # noqa: BLE001 - whatever the library raises, said by name
+        except Exception as error:  # noqa: BLE001 - whatever the library raises
             text = f"{type(error).__name__}: {error}"
             table = {"name": name, "error": text[:200]}
         sys.stdout.write(json.dumps(table, separators=(",", ":")) + "\n")

@@ -1,8 +1,7 @@
 """The calendars of the exchanges in use, built in a short subprocess and cached in a folder.
 
 The daemon never imports exchange_calendars (see :mod:`exporter.calendars.build_tables`). A table is
-built anew when the library's version changed, or when its end comes near and the library can give
-more.
+rebuilt when the library's version changed, or when its end is near and the library may know more.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ and 24/7. A constant, because asking the library would cost 50 MB in the daemon.
 
 
 class CalendarError(Exception):
-    """A calendar cannot be had; the message says which, why, and what to do."""
+    """A calendar is not available; the message says which, why, and what to do."""
 
 
 class Calendars:
@@ -71,7 +70,7 @@ class Calendars:
         return self._loaded[name]
 
     def apply(self, overrides: Mapping[str, Overrides]) -> None:
-        """Take the overrides of a new config; calendars that are loaded follow at once."""
+        """Use the overrides of a new config, in loaded calendars too."""
         self._overrides = dict(overrides)
         for name in self._loaded:
             self._loaded[name] = self._calendar(name)
@@ -105,8 +104,8 @@ class Calendars:
         if calendar.end - now > 30 * 86400:
             return
         log.warning(
-            "The calendar of %s %s %s: weekdays count as trading days from there. Update "
-            "exchange-calendars, or name holidays in calendar_overrides.%s.closed",
+            "The calendar of %s %s %s: after that, weekdays count as trading days. Update "
+            "exchange-calendars, or list holidays in calendar_overrides.%s.closed",
             calendar.name,
             "ended" if calendar.end <= now else "ends",
             iso(calendar.end),
@@ -137,12 +136,12 @@ class Calendars:
         lacking = [n for n in problems if n not in self._tables]
         if lacking:
             raise CalendarError(
-                "; ".join(f"the calendar of {n} cannot be built: {problems[n]}" for n in lacking)
+                "; ".join(f"cannot build the calendar of {n}: {problems[n]}" for n in lacking)
                 + ". Choose another exchange, or another version of exchange-calendars and pandas"
             )
         for name, problem in problems.items():
             log.warning(
-                "The calendar of %s could not be renewed; the old one goes on: %s",
+                "The calendar of %s could not be renewed, the old one is still used: %s",
                 name,
                 problem,
                 extra={"event": "calendar_not_renewed", "exchange": name},
@@ -156,7 +155,7 @@ class Calendars:
             data = json.loads(self._file(name).read_text(encoding="utf-8"))
             _table(data)
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # missing or broken: it is built anew
+            return None  # missing or broken: it is rebuilt
         return data if isinstance(data, dict) and data.get("format") == _FORMAT else None
 
     def _write(self, name: str, data: dict[str, Any]) -> None:
@@ -165,9 +164,9 @@ class Calendars:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_file(self._file(name), json.dumps(stamped, separators=(",", ":")), mode=0o644)
         except OSError as error:
-            # A cache that cannot be written costs a second at the next start, nothing else.
+            # Without a cache the next start takes a second longer, nothing else.
             log.warning(
-                "Calendars are not cached in %s: %s",
+                "Cannot cache calendars in %s: %s",
                 self._folder,
                 error.strerror,
                 extra={"event": "calendar_not_cached"},
@@ -208,11 +207,11 @@ async def _build(names: list[str], today: date) -> dict[str, dict[str, Any]]:
         async with asyncio.timeout(_BUILD_TIMEOUT_SECONDS):
             out, err = await process.communicate()
     except TimeoutError:
-        out, err = b"", b"it took too long"
+        out, err = b"", b"timed out"
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     tables = {t["name"]: t for t in map(json.loads, out.splitlines())}
-    why = err.decode(errors="replace").strip().splitlines()[-1:] or ["its process ended early"]
+    why = err.decode(errors="replace").strip().splitlines()[-1:] or ["the process ended early"]
     return {name: tables.get(name, {"name": name, "error": why[0]}) for name in names}

@@ -82,7 +82,7 @@ ALWAYS = Table(
 
 
 class Sessions:
-    """Session look-ups of one exchange. Pure: it knows no now."""
+    """Session look-ups of one exchange. Pure: it has no clock."""
 
     def __init__(self, name: str, table: Table, overrides: Overrides | None = None) -> None:
         self.name = name
@@ -196,7 +196,7 @@ class Sessions:
             opened = _minutes(self.overrides.late_open.get(day), opened)
             closed = _minutes(self.overrides.early_close.get(day), closed)
             if pause is not None and resume is not None:
-                # What is cut within the break, or across it, leaves one piece without a break.
+                # A session that is cut within or across its break is one piece without a break.
                 if closed <= resume:
                     closed, pause = min(closed, pause), None
                 elif opened >= pause:

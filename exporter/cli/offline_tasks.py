@@ -8,7 +8,7 @@ from typing import Any
 from exporter.calendars.loader import Calendars
 from exporter.config import Config
 from exporter.config.paths import cache_folder
-from exporter.scheduling.forecast import Outlook, Plan
+from exporter.scheduling.forecast import Forecast, Plan
 from exporter.state import State, TaskState
 from exporter.util.clock import Clock
 from exporter.web.tasks_view import row
@@ -31,21 +31,20 @@ def tasks_at_rest(config: Config, clock: Clock) -> list[dict[str, Any]]:
     known = _Known(State.open(config.state, clock, writer=False), config)
     calendars = Calendars(cache_folder(config), config.calendar_overrides, clock)
     asyncio.run(calendars.load(config.exchanges))
-    outlook = Outlook(known, calendars, clock)
+    forecast = Forecast(known, calendars, clock)
     plans = {name: Plan.of(name, task, config.timezone) for name, task in config.tasks.items()}
-    outlook.apply(plans, config.exchanges)
+    forecast.apply(plans, config.exchanges)
     now = clock.now()
     rows = []
     for name, task in config.tasks.items():
-        paused_until = outlook.paused_until(name)
         rows.append(
             row(
                 name,
                 task,
                 known.tasks[name],
-                next_slot=outlook.next_slot(name),
-                deadline=outlook.deadline(name),
-                paused_until=paused_until if paused_until > now else None,
+                next_slot=forecast.next_slot(name),
+                deadline=forecast.deadline(name),
+                paused_until=forecast.paused_until(name),
                 running=False,
                 now=now,
             )

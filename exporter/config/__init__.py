@@ -6,8 +6,8 @@ write them. :func:`load` raises :class:`ConfigError`, which carries all mistakes
 
 from exporter.config.config_errors import ConfigError, Mistake
 from exporter.config.loading import load, load_what_is_right
-from exporter.config.logs_and_alerts import Alerts, Digest, Email, Followed, Logs, Slack
-from exporter.config.market_data import Feed, Overrides, Source
+from exporter.config.logs_and_alerts import Alerts, DigestSettings, Email, Followed, Logs, Slack
+from exporter.config.market_data import CalendarOverrides, Feed, SourceSettings
 from exporter.config.model import Config, Programs
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import (
@@ -22,8 +22,8 @@ from exporter.config.types import (
 )
 
 __all__ = [
-    "INTERVAL_SECONDS", "Alerts", "Config", "ConfigError", "Digest", "Email", "Exchange", "Feed",
-    "Followed", "Interval", "Logs", "Mistake", "Model", "Overrides", "Programs", "Schedule",
-    "Severity", "Slack", "Source", "Strategy", "Task", "Url", "Zone", "load",
+    "INTERVAL_SECONDS", "Alerts", "CalendarOverrides", "Config", "ConfigError", "DigestSettings",
+    "Email", "Exchange", "Feed", "Followed", "Interval", "Logs", "Mistake", "Model", "Programs",
+    "Schedule", "Severity", "Slack", "SourceSettings", "Strategy", "Task", "Url", "Zone", "load",
     "load_what_is_right",
 ]  # fmt: skip

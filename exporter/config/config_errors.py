@@ -1,4 +1,4 @@
-"""What is wrong in the file, each with its dotted place and what would be right."""
+"""The mistakes in the file, each with its dotted place and what to write instead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Mistake:
 
 
 class ConfigError(Exception):
-    """The file cannot be used; ``mistakes`` says all that is wrong with it."""
+    """The file cannot be used; ``mistakes`` lists everything that is wrong with it."""
 
     def __init__(self, file: str, mistakes: list[Mistake]) -> None:
         super().__init__("\n".join(m.line(file) for m in mistakes))
@@ -44,20 +44,20 @@ _STAND_INS: Mapping[str, Any] = {
     "api_key_env": "KEY",
     "api_key_file": "key",
 }
-"""What a wrong value is taken for, so that the keys that are judged by it can be judged."""
+"""What replaces a wrong value, so that the keys that depend on it can be checked too."""
 
 
 def validate(model: type[Model], body: Any, place: str) -> tuple[Model | None, list[Mistake]]:
     """The model of one section's entry, or what is wrong with it."""
     if not isinstance(body, dict):
-        return None, [Mistake(place, "must hold keys, as {key: value}; see exporter.yml's example")]
+        return None, [Mistake(place, "expected keys with values: see the example in exporter.yml")]
     try:
         return model.model_validate(body, context=FROM_FILE), []
     except ValidationError as error:
         details = error.errors()
     mistakes = [_mistake(model, place, detail) for detail in details]
-    # What keys say about each other is checked only once each is right by itself: look again
-    # without those that are wrong.
+    # Keys are compared with each other only when each is valid by itself: check again without
+    # the invalid ones.
     wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
     if wrong:
         rest = {key: value for key, value in body.items() if str(key) not in wrong}
@@ -70,7 +70,7 @@ def validate(model: type[Model], body: Any, place: str) -> tuple[Model | None, l
 
 
 def _mistake(model: type[Model], place: str, detail: Any) -> Mistake:
-    # A place in a list is no key: its list says what belongs there.
+    # An index in a list is not a key: the list's key says what belongs there.
     keys = [str(part) for part in detail["loc"] if isinstance(part, str) and part != "[key]"]
     parts = [str(part) for part in detail["loc"] if part != "[key]"]
     where = ".".join([*([place] if place else []), *parts])

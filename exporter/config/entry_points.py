@@ -1,4 +1,4 @@
-"""Finding what ``run: module:function`` names, without running any of the user's code.
+"""Finds what ``run: module:function`` names, without running any of the user's code.
 
 The daemon must know whether a function is a coroutine before it decides where to run it, and
 ``check`` must say what is wrong offline. Importing would execute code and load libraries into the
@@ -22,7 +22,7 @@ _parsing = threading.Lock()
 
 
 class NotFoundError(Exception):
-    """The module or the function is not there; the message says what to do."""
+    """The module or the function does not exist; the message says what to do."""
 
 
 def _source_of(module: str, code: Iterable[Path]) -> Path:
@@ -33,12 +33,11 @@ def _source_of(module: str, code: Iterable[Path]) -> Path:
         spec = PathFinder.find_spec(name, path)
         if spec is None:
             raise NotFoundError(
-                f"there is no module {name!r}; put {name.split('.')[-1]}.py into a folder that "
-                "`code:` names"
+                f"no module {name!r}: put {name.split('.')[-1]}.py into a folder that `code:` names"
             )
         path = list(spec.submodule_search_locations or [])
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        raise NotFoundError(f"{module!r} is no Python file with a function to run")
+        raise NotFoundError(f"{module!r} is not a Python file: name one with a function to run")
     return Path(spec.origin)
 
 
@@ -46,8 +45,8 @@ def _parse(file: Path) -> ast.Module:
     """The file's syntax tree. Raises OSError, SyntaxError or ValueError.
 
     Two threads that parse at the same time make Python 3.11 raise SystemError in one of them
-    (https://github.com/python/cpython/issues/106905). Ours take turns; but a traceback that is
-    formatted elsewhere parses, too, and then once more is enough.
+    (https://github.com/python/cpython/issues/106905). Ours take turns, but a traceback that is
+    formatted elsewhere parses too; then trying again is enough.
     """
     source = file.read_bytes()
     for _ in range(20):
@@ -56,7 +55,7 @@ def _parse(file: Path) -> ast.Module:
                 return ast.parse(source, filename=str(file))
         except SystemError:
             continue
-    raise ValueError("Python could not parse it; try again")
+    raise ValueError("Python could not parse it: try again")
 
 
 def find_kind(target: str, code: Iterable[Path]) -> Kind:
@@ -88,9 +87,9 @@ def find_kind(target: str, code: Iterable[Path]) -> Kind:
             name = next(a.name for a in found.names if (a.asname or a.name) == name)
             continue
         if found is None:
-            raise NotFoundError(f"{module} has no function {name!r}; {_instead(tree, name)}")
+            raise NotFoundError(f"{module} has no function {name!r}: {_instead(tree, name)}")
         if isinstance(found, ast.Assign | ast.AnnAssign) and isinstance(found.value, _DATA):
-            raise NotFoundError(f"{module}:{name} is no function, but data; name a function")
+            raise NotFoundError(f"{module}:{name} is data: name a function")
         return "function"
     return "function"
 
@@ -132,7 +131,7 @@ def _defined(tree: ast.Module, name: str) -> ast.stmt | None:
 
 
 def _conditional(tree: ast.Module) -> list[ast.stmt]:
-    """What stands one level down: under `if TYPE_CHECKING:`, `try:` and the like."""
+    """The statements one level down: under `if TYPE_CHECKING:`, `try:` and the like."""
     found: list[ast.stmt] = []
     for node in tree.body:
         if isinstance(node, (ast.If, ast.Try)):

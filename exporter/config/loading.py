@@ -9,13 +9,13 @@ from typing import Any
 from exporter.config import yaml12 as yaml_file
 from exporter.config.config_errors import ConfigError, Mistake, validate
 from exporter.config.entry_points import find_problem
-from exporter.config.market_data import Feed, Source
+from exporter.config.market_data import Feed, SourceSettings
 from exporter.config.model import Config
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import NAME, Model
 
 _SECTIONS: Mapping[str, type[Model]] = {
-    "sources": Source,
+    "sources": SourceSettings,
     "feeds": Feed,
     "tasks": Task,
     "strategies": Strategy,
@@ -30,14 +30,14 @@ def load(path: Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        what = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        what = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(str(path), [Mistake("", f"cannot be read: {what}")]) from error
     data, doubled = yaml_file.load(text)
     mistakes = [Mistake(*d) for d in doubled]
     if data is None and not mistakes:
         data = {}
     if not isinstance(data, dict):
-        problem = [Mistake("", "the file must hold keys such as `tasks:` and `feeds:`")]
+        problem = [Mistake("", "the file must contain keys such as `tasks:` and `feeds:`")]
         raise ConfigError(str(path), mistakes or problem)
     config, found = _read(data, path.parent.resolve())
     mistakes += found
@@ -47,16 +47,17 @@ def load(path: Path) -> Config:
 
 
 def load_what_is_right(path: Path) -> tuple[Config, ConfigError | None]:
-    """For whoever must reach a running exporter while its file is being mended: the config without
-    the entries that are wrong, and what is wrong with them.
+    """For commands that talk to a running exporter while its file is being corrected: the config
+    without the entries that are wrong, and what is wrong with them.
 
-    Raises :class:`ConfigError` where nothing can be read, or what leads to the exporter is wrong.
+    Raises :class:`ConfigError` when nothing can be read, or a key that leads to the exporter is
+    wrong.
     """
     try:
         return load(path), None
     except ConfigError as error:
         wrong = error
-    if any(mistake.place.partition(".")[0] in _LEADS_THERE for mistake in wrong.mistakes):
+    if any(mistake.place.partition(".")[0] in _LEAD_TO_THE_EXPORTER for mistake in wrong.mistakes):
         raise wrong
     try:
         data, _ = yaml_file.load(path.read_text(encoding="utf-8"))
@@ -79,7 +80,7 @@ def load_what_is_right(path: Path) -> tuple[Config, ConfigError | None]:
     raise wrong
 
 
-_LEADS_THERE = frozenset(("listen", "state", "timezone", "logs"))
+_LEAD_TO_THE_EXPORTER = frozenset(("listen", "state", "timezone", "logs"))
 
 
 def _size(entries: Any) -> int:
@@ -88,12 +89,12 @@ def _size(entries: Any) -> int:
 
 def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mistake]]:
     mistakes: list[Mistake] = []
-    whole = dict(data)
+    top_keys = dict(data)
     named: dict[str, dict[str, Any]] = {}
     for section, model in _SECTIONS.items():
-        entries = whole.pop(section, None) or {}
+        entries = top_keys.pop(section, None) or {}
         if not isinstance(entries, dict):
-            mistakes.append(Mistake(section, "must hold names, each with its own keys"))
+            mistakes.append(Mistake(section, "expected names, each with its own keys"))
             entries = {}
         named[section] = {}
         for name, body in entries.items():
@@ -102,18 +103,18 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
                 mistakes.append(
                     Mistake(
                         place,
-                        "a name has lower-case letters, digits and _, letter first, 63 at the most",
+                        "invalid name: use a-z, 0-9 and _, a letter first, at most 63 characters",
                     )
                 )
             entry, found = validate(model, body, place)
             mistakes += found
-            # A broken entry stays known by name, so that what refers to it is not blamed too.
+            # A broken entry is still known by name, so that what refers to it is not a mistake too.
             named[section][str(name)] = entry
-    top, found = validate(Config, whole, "")
+    top, found = validate(Config, top_keys, "")
     mistakes += found
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
     code = [folder / p for p in (top.code if isinstance(top, Config) else ())]
-    mistakes += _sources_that_are_not_there(named, data)
+    mistakes += _unknown_sources(named, data)
     mistakes += _cross_check(good, code)
     mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
     if mistakes or not isinstance(top, Config):
@@ -121,29 +122,24 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
     return _anchored(top.model_copy(update=good), folder), []
 
 
-def _sources_that_are_not_there(
-    named: dict[str, dict[str, Any]], data: dict[str, Any]
-) -> Iterator[Mistake]:
-    """Also in entries that have other mistakes: each is said at once."""
-    known = ", ".join(named["sources"]) or "none is configured"
+def _unknown_sources(named: dict[str, dict[str, Any]], data: dict[str, Any]) -> Iterator[Mistake]:
+    """Also in entries that have other mistakes, to report all at once."""
+    known = ", ".join(named["sources"])
+    cure = f"write one of {known}" if known else "add it to `sources:`, which is empty"
     for section in ("feeds", "tasks"):
         for name in named[section]:
             body = data[section].get(name)
             source = body.get("source") if isinstance(body, dict) else None
             if isinstance(source, str) and source and source not in named["sources"]:
-                yield Mistake(
-                    f"{section}.{name}.source", f"{source!r} is no source; known: {known}"
-                )
+                yield Mistake(f"{section}.{name}.source", f"unknown source {source!r}: {cure}")
 
 
 def _cross_check(good: dict[str, dict[str, Any]], code: list[Path]) -> list[Mistake]:
-    """What one entry says about another."""
+    """What must exist outside the file."""
     mistakes = []
     for folder in code:
         if not folder.is_dir():
-            mistakes.append(
-                Mistake("code", f"{folder} is no folder; create it or correct the path")
-            )
+            mistakes.append(Mistake("code", f"no folder {folder}: create it or correct the path"))
     for name, task in good["tasks"].items():
         if task.run and (problem := find_problem(task.run, code)):
             mistakes.append(Mistake(f"tasks.{name}.run", problem))

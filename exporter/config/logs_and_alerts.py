@@ -1,4 +1,4 @@
-"""Sections about what is written and sent: logs, the digest, links in alerts."""
+"""The sections on what is written and sent: logs, the digest, links in alerts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Followed(Model):
     @classmethod
     def _folders_are_folders(cls, path: Path) -> Path:
         if re.search(r"[*?]", str(path.parent)):
-            raise ValueError(f"{str(path)!r}: wildcards stand in the file's name only")
+            raise ValueError(f"invalid path {str(path)!r}: only the file name may have wildcards")
         return path
 
     @field_validator("patterns")
@@ -37,12 +37,12 @@ class Followed(Model):
     def _patterns_are_patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
         for name, pattern in patterns.items():
             if not NAME.fullmatch(name):
-                raise ValueError(f"{name!r}: a name has lower-case letters, digits and _")
+                raise ValueError(f"invalid name {name!r}: use lower-case letters, digits and _")
             try:
                 re.compile(pattern.encode())
             except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(
-                    f"{name}: {pattern!r} is no regular expression: {error}"
+                    f"{name}: invalid regular expression {pattern!r}: {error}"
                 ) from error
         return patterns
 
@@ -50,7 +50,7 @@ class Followed(Model):
     def _a_ratio_has_two_sides(self) -> Followed:
         if self.max_failure_ratio and not {"fetch_failed", "fetch_ok"} <= set(self.patterns):
             raise ValueError(
-                "`max_failure_ratio` compares the patterns fetch_failed and fetch_ok: name both"
+                "`max_failure_ratio` needs the patterns fetch_failed and fetch_ok: add both"
             )
         return self
 
@@ -77,7 +77,7 @@ class Slack(Model):
     @model_validator(mode="after")
     def _one_place(self) -> Slack:
         if bool(self.url_env) == bool(self.url_file):
-            raise ValueError("name the address's place: either `url_env` or `url_file`")
+            raise ValueError("the address needs exactly one of `url_env` and `url_file`")
         return self
 
 
@@ -97,7 +97,7 @@ class Email(Model):
     def _smtp_is_a_server(cls, smtp: str) -> str:
         host, _, port = smtp.rpartition(":")
         if not (host and port.isdigit() and int(port) < 65536):
-            raise ValueError(f"{smtp!r} is no server; write host:port, as smtp.example.com:587")
+            raise ValueError(f"invalid server {smtp!r}: write it as smtp.example.com:587")
         return smtp
 
     @field_validator("sender", "to")
@@ -105,7 +105,7 @@ class Email(Model):
     def _addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for address in (value,) if isinstance(value, str) else value:
             if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
-                raise ValueError(f"{address!r} is no mail address; write me@example.com")
+                raise ValueError(f"invalid mail address {address!r}: write me@example.com")
         return value
 
     @model_validator(mode="after")
@@ -113,13 +113,13 @@ class Email(Model):
         places = bool(self.password_env) + bool(self.password_file)
         if places != bool(self.user):
             raise ValueError(
-                "`user` goes with its password's place: either `password_env` or `password_file`"
+                "give `user` with one of `password_env` and `password_file`, or none of the three"
             )
         return self
 
 
-class Digest(Model):
-    """Where the nightly digest goes, beside the reports folder."""
+class DigestSettings(Model):
+    """Where the nightly digest goes, in addition to the reports folder."""
 
     to: tuple[Literal["slack", "email"], ...] = ()
     quiet: bool = True
@@ -127,15 +127,15 @@ class Digest(Model):
     email: Email | None = None
 
     @model_validator(mode="after")
-    def _channels_are_set_up(self) -> Digest:
+    def _channels_are_set_up(self) -> DigestSettings:
         for name in self.to:
             if getattr(self, name) is None:
-                raise ValueError(f"`to` names {name}, so `{name}:` must say how")
+                raise ValueError(f"`to` names {name}, but `{name}:` is missing: add it")
         return self
 
 
 class Alerts(Model):
-    """What messages need to know. Who hears of what is Alertmanager's business, not ours."""
+    """What messages need to know. Who is notified is decided by Alertmanager."""
 
     learning_until: date | None = None
     dashboards_url: Url = here(DASHBOARDS_VARIABLE, "http://localhost:3000")
@@ -143,11 +143,11 @@ class Alerts(Model):
     check_every: Duration = 15.0
     """How often acknowledgements are compared with Alertmanager and Prometheus."""
     silence: Duration = 300.0
-    """How far ahead the silence of an acknowledgement reaches: so long it outlives the exporter."""
+    """How long the silence of an acknowledgement lasts without renewal, should the exporter die."""
     settle: Duration = 60.0
-    """How long an alert must be gone before it counts as over: servers restart and forget."""
+    """How long an alert must be gone before it counts as resolved: servers restart and forget."""
 
     @property
     def dashboards_are_named(self) -> bool:
-        """Whether somebody said where Grafana is; else the address is only the usual one."""
+        """Whether the address of Grafana was configured rather than assumed."""
         return "dashboards_url" in self.model_fields_set or DASHBOARDS_VARIABLE in os.environ

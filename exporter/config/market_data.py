@@ -1,4 +1,4 @@
-"""Sections about market data: sources, feeds, and what calendars do not know."""
+"""The sections on market data: sources, feeds, calendar overrides."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from exporter.util.units import Duration, DurationOrZero, Ratio
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-^=/]{0,31}")
 
 
-class Source(Model):
+class SourceSettings(Model):
     """Where market data comes from."""
 
     type: Literal["tickdb", "simulated"]
@@ -39,14 +39,12 @@ class Source(Model):
     seed: int = 1
 
     @model_validator(mode="after")
-    def _tickdb_is_complete(self) -> Source:
+    def _tickdb_is_complete(self) -> SourceSettings:
         if self.type == "tickdb":
             if not self.url:
-                raise ValueError(
-                    "a tickdb source needs `url`, for example https://api.tickdb.ai/v1"
-                )
+                raise ValueError("a tickdb source needs `url`, such as https://api.tickdb.ai/v1")
             if bool(self.api_key_env) == bool(self.api_key_file):
-                raise ValueError("name the key's place: either `api_key_env` or `api_key_file`")
+                raise ValueError("the key needs exactly one of `api_key_env` and `api_key_file`")
         return self
 
 
@@ -72,20 +70,20 @@ class Feed(Model):
         wrong = [repr(symbol) for symbol in symbols if not _SYMBOL.fullmatch(symbol)]
         if wrong:
             raise ValueError(
-                f"{', '.join(wrong)} {'is no symbol' if len(wrong) == 1 else 'are no symbols'}; "
+                f"invalid symbol{'' if len(wrong) == 1 else 's'} {', '.join(wrong)}: "
                 "write it as the source does: AAPL.US, 700.HK, EURUSD"
             )
         twice = sorted({s for s in symbols if symbols.count(s) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} is listed twice; keep one")
+            raise ValueError(f"{', '.join(twice)} is listed twice: keep one")
         return symbols
 
     @property
     def poll_seconds(self) -> float:
-        """How often the source is asked, in seconds; the interval unless said otherwise.
+        """How often the source is asked, in seconds; by default the interval.
 
-        A spread that is watched is asked for every five minutes: one sample at the open, where
-        spreads are wide, must not stand for the day.
+        With `max_spread` at least every five minutes: one sample at the open, where spreads are
+        wide, must not stand for the day.
         """
         if self.poll:
             return self.poll
@@ -93,7 +91,7 @@ class Feed(Model):
         return min(interval, _SPREAD_SECONDS) if self.max_spread else interval
 
 
-class Overrides(Model):
+class CalendarOverrides(Model):
     """What the shipped calendar of one exchange does not know. Times are the exchange's own."""
 
     closed: tuple[date, ...] = ()
@@ -105,5 +103,5 @@ class Overrides(Model):
     def _times(cls, times: Mapping[date, str]) -> Mapping[date, str]:
         for text in times.values():
             if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
-                raise ValueError(f'{text!r} is no time of day; write "13:00"')
+                raise ValueError(f'invalid time of day {text!r}: write "13:00"')
         return times

@@ -1,4 +1,4 @@
-"""The whole of ``exporter.yml`` as one model."""
+"""All of ``exporter.yml`` as one model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from exporter.config.logs_and_alerts import Alerts, Digest, Logs
-from exporter.config.market_data import Feed, Overrides, Source
+from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
+from exporter.config.market_data import CalendarOverrides, Feed, SourceSettings
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import Exchange, Model, Url, Zone, here
 from exporter.util.units import Duration, Size
 
 
 class Programs(Model):
-    """Limits of the user's own programs on a VPS, where systemd holds them (deploy/)."""
+    """Limits of the user's own programs on a VPS, where systemd enforces them (deploy/)."""
 
     memory: Size = 2_000_000_000
     processes: int = Field(512, ge=16, le=32_768)
@@ -29,7 +29,7 @@ class Programs(Model):
         for path in write:
             if not path.is_absolute() or not re.fullmatch(r"[\w./-]+", str(path)):
                 raise ValueError(
-                    f"{str(path)!r} is no folder to write in; write it from / on, without spaces"
+                    f"invalid folder {str(path)!r}: write an absolute path without spaces"
                 )
         return write
 
@@ -39,7 +39,7 @@ def _hosts_here() -> tuple[str, ...]:
 
 
 class Config(Model):
-    """The whole of ``exporter.yml``."""
+    """All of ``exporter.yml``."""
 
     listen: str = here("QUANT_LISTEN", "127.0.0.1:10077")
     public_url: Url = here("QUANT_PUBLIC_URL", "http://localhost:10077")
@@ -50,14 +50,14 @@ class Config(Model):
     stop_timeout: Duration = 30.0
     prometheus_url: Url = here("QUANT_PROMETHEUS_URL", "http://localhost:9090")
     alertmanager_url: Url = here("QUANT_ALERTMANAGER_URL", "http://localhost:9093")
-    sources: Mapping[str, Source] = {}
+    sources: Mapping[str, SourceSettings] = {}
     feeds: Mapping[str, Feed] = {}
     tasks: Mapping[str, Task] = {}
     strategies: Mapping[str, Strategy] = {}
-    calendar_overrides: Mapping[Exchange, Overrides] = {}
+    calendar_overrides: Mapping[Exchange, CalendarOverrides] = {}
     logs: Logs = Logs()
     alerts: Alerts = Field(default_factory=Alerts)
-    digest: Digest = Digest()
+    digest: DigestSettings = DigestSettings()
     programs: Programs = Programs()
 
     @field_validator("listen")
@@ -65,12 +65,12 @@ class Config(Model):
     def _listen_is_an_address(cls, listen: str) -> str:
         host, colon, port = listen.rpartition(":")
         if not (host and colon and port.isdigit() and int(port) < 65536):
-            raise ValueError(f"{listen!r} is no address; write host:port, as 127.0.0.1:10077")
+            raise ValueError(f"invalid address {listen!r}: write it as 127.0.0.1:10077")
         return listen
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port to listen on; port 0 takes a free one."""
+        """Host and port to listen on; port 0 means any free port."""
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
 

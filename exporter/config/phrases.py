@@ -1,4 +1,4 @@
-"""What is wrong with a value, and what would be right, in words for the person who wrote it."""
+"""What is wrong with a value and what to write instead, for the person who wrote it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXAMPLES: Mapping[str, str] = {
     "schedule": "`mon-fri 07:00` or `every 30m`",
     "sender": "quant@example.com",
     "smtp": "smtp.example.com:587",
-    "source": "the name of one of `sources:`",
+    "source": "a name from `sources:`",
     "symbols": "[NVDA.US, TSLA.US]",
     "timezone": "America/New_York",
     "to": "[me@example.com]",
@@ -47,9 +47,9 @@ _KINDS: Mapping[str, str] = {
     "finite_number": "a whole number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
-    "date_type": "a date, as 2026-12-24",
-    "date_parsing": "a date, as 2026-12-24",
-    "date_from_datetime_parsing": "a date, as 2026-12-24",
+    "date_type": "a date such as 2026-12-24",
+    "date_parsing": "a date such as 2026-12-24",
+    "date_from_datetime_parsing": "a date such as 2026-12-24",
 }
 
 _repr = reprlib.Repr()
@@ -63,35 +63,35 @@ def shown(value: Any) -> str:
 
 def text(detail: Mapping[str, Any], key: str, known: Iterable[str]) -> str:
     """One of pydantic's error details in our words. `key` is the last key of its place, `known`
-    are the keys beside it."""
+    are the keys that are allowed there."""
     kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     example = _EXAMPLES.get(key) if detail["loc"] and detail["loc"][-1] == key else None
-    as_in = f", as {example}" if example else ""
+    as_in = f", such as {example}" if example else ""
     match kind:
         case "extra_forbidden":
-            said = f"unknown key; {_suggestion(key, known)}"
+            problem = f"unknown key: {_suggestion(key, known)}"
         case "missing":
-            said = f"is missing; write {example}" if example else "is missing"
+            problem = f"missing: add it, for example {example}" if example else "missing"
         case "value_error":
-            said = str(context["error"])
+            problem = str(context["error"])
         case "literal_error":
-            said = f"{shown(value)} is not known; write {context['expected']}"
+            problem = f"unknown value {shown(value)}: write {context['expected']}"
         case "greater_than_equal":
-            said = f"{shown(value)} is too small; write {context['ge']} or more"
+            problem = f"{shown(value)} is too small: write {context['ge']} or more"
         case "less_than_equal":
-            said = f"{shown(value)} is too large; write {context['le']} or less"
+            problem = f"{shown(value)} is too large: write {context['le']} or less"
         case "too_short":
-            said = f"is empty; name at least one{as_in}"
+            problem = f"empty: name at least one{as_in}"
         case "string_pattern_mismatch":
-            said = f"{shown(value)} does not belong here; write capital letters{as_in}"
+            problem = f"invalid value {shown(value)}: write capital letters{as_in}"
         case _ if kind in _KINDS:
-            said = f"{shown(value)} does not belong here; write {_KINDS[kind]}{as_in}"
+            problem = f"invalid value {shown(value)}: write {_KINDS[kind]}{as_in}"
         case _:
             message = str(detail["msg"])
-            said = f"{message[0].lower()}{message[1:]}, not {shown(value)}"
-    return said
+            problem = f"{message[0].lower()}{message[1:]}, not {shown(value)}"
+    return problem
 
 
 def _suggestion(key: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(key, list(known), 1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
+    return f"did you mean {close[0]}?" if close else f"write one of {', '.join(sorted(known))}"

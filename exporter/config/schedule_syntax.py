@@ -1,5 +1,5 @@
 """The schedules of ``exporter.yml``: text to one of three frozen forms. What moments they mean
-on a given day is ``schedule.py``'s business.
+on a given day is decided in :mod:`exporter.scheduling.slots`.
 
 ====================================  ============================================================
 ``mon-fri 07:00``, ``07:00 Europe/…``  :class:`WallClock`: days (all, when none are named), a time
@@ -63,21 +63,21 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(
-            f"{name!r} is no time zone; write an IANA name such as America/New_York or UTC"
+            f"invalid time zone {name!r}: write an IANA name such as America/New_York or UTC"
         ) from error
 
 
 def needs_exchange(timetable: Timetable) -> bool:
-    """Whether the schedule means nothing without exchange hours."""
+    """Whether the schedule needs exchange hours."""
     return isinstance(timetable, AroundSession) or (
         isinstance(timetable, Every) and timetable.while_open
     )
 
 
 def parse(text: str) -> Timetable:
-    """Read a schedule. Raises :class:`ValueError` with what is wrong and what would be right."""
+    """Read a schedule. Raises :class:`ValueError` saying what is wrong and what to write."""
     if not isinstance(text, str):
-        raise ValueError(f"{text!r} is no schedule; {_HELP}")
+        raise ValueError(f"invalid schedule {text!r}: {_HELP}")
     words = " ".join(text.split())
     if words.lower().startswith("every "):
         return _every(words)
@@ -86,7 +86,7 @@ def parse(text: str) -> Timetable:
         anchor: Literal["open", "close"] = "open" if around[1].lower() == "open" else "close"
         offset = parse_duration(around[3]) if around[3] else 0.0
         if offset >= _DAY:
-            raise ValueError(f"{around[3]} is too far from the {anchor}; stay under one day")
+            raise ValueError(f"{around[3]} is too far from the {anchor}: stay under one day")
         return AroundSession(anchor, -offset if around[2] == "-" else offset)
     return _wall_clock(words)
 
@@ -94,12 +94,12 @@ def parse(text: str) -> Timetable:
 def _every(words: str) -> Every:
     found = re.fullmatch(r"every (\S+)( while open)?(?: (\S+))?", words, re.IGNORECASE)
     if not found or (found[2] and found[3]):
-        raise ValueError(f"{words!r} is no schedule; {_HELP}")
+        raise ValueError(f"invalid schedule {words!r}: {_HELP}")
     seconds = parse_duration(found[1].lower())
     if not 1 <= seconds <= _DAY:
         raise ValueError(
-            f"`every {found[1]}` is out of range; the interval starts anew at midnight, so it lies "
-            "between 1s and 1d. For once a week write `sun 09:00`"
+            f"`every {found[1]}` is out of range: the interval restarts at midnight, so it must be "
+            "1s to 1d. For once a week write `sun 09:00`"
         )
     if found[3]:
         zone(found[3])
@@ -109,10 +109,10 @@ def _every(words: str) -> Every:
 def _wall_clock(words: str) -> WallClock:
     found = re.fullmatch(r"(?:([A-Za-z,\- ]+?) )?(\d{1,2}):(\d{2})(?: (\S+))?", words)
     if not found:
-        raise ValueError(f"{words!r} is no schedule; {_HELP}")
+        raise ValueError(f"invalid schedule {words!r}: {_HELP}")
     hour, minute = int(found[2]), int(found[3])
     if hour > 23 or minute > 59:
-        raise ValueError(f"{found[2]}:{found[3]} is no time of day; write 00:00 to 23:59")
+        raise ValueError(f"invalid time of day {found[2]}:{found[3]}: write 00:00 to 23:59")
     if found[4]:
         zone(found[4])
     return WallClock(_weekdays(found[1] or "mon-sun"), hour, minute, found[4])
@@ -125,7 +125,7 @@ def _weekdays(text: str) -> frozenset[int]:
         unknown = [d for d in (first, *((last,) if dash else ())) if d not in WEEKDAYS]
         if unknown:
             raise ValueError(
-                f"{unknown[0]!r} is no weekday; write {', '.join(WEEKDAYS)}, or a span: mon-fri"
+                f"invalid weekday {unknown[0]!r}: write {', '.join(WEEKDAYS)}, or a span: mon-fri"
             )
         start, end = WEEKDAYS.index(first), WEEKDAYS.index(last if dash else first)
         days.update((start + n) % 7 for n in range((end - start) % 7 + 1))

@@ -1,4 +1,4 @@
-"""Sections about what runs: tasks, and strategies that they trade."""
+"""The sections on what runs: tasks, and the strategies that they trade."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Task(Model):
     @model_validator(mode="before")
     @classmethod
     def _severity_of_the_scan(cls, data: Any) -> Any:
-        # The contract's one exception to "warning unless said otherwise".
+        # The contract's one exception to "warning unless configured".
         if isinstance(data, dict) and data.get("run") == "exporter.tasks:pre_market_scan":
             return {"severity": "critical", **data}
         return data
@@ -51,7 +51,7 @@ class Task(Model):
     def _run_names_a_function(cls, run: str | None) -> str | None:
         if run is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", run):
             raise ValueError(
-                f"{run!r} names no function; write module:function, as my_signals:compute"
+                f"invalid function {run!r}: write module:function, such as my_signals:compute"
             )
         return run
 
@@ -59,9 +59,9 @@ class Task(Model):
     @classmethod
     def _command_names_a_program(cls, command: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if command is not None and not (command and command[0].strip()):
-            raise ValueError("names no program; write [./rebalance.sh, --live]")
+            raise ValueError("no program given: write [./rebalance.sh, --live]")
         if any("\0" in part for part in command or ()):
-            raise ValueError("holds a null character, which no program can be given")
+            raise ValueError("contains a null character, which no program can receive")
         return command
 
     @model_validator(mode="after")
@@ -69,13 +69,15 @@ class Task(Model):
         ways = [w for w in ("run", "command", "external") if getattr(self, w)]
         if len(ways) != 1:
             raise ValueError(
-                "say how it runs with exactly one of `run: module:function`, `command: [program]` "
-                f"and `external: true`; here {_given(ways)}"
+                "a task needs exactly one of `run: module:function`, `command: [program]` and "
+                f"`external: true`: {_given(ways)}"
             )
         if self.external and self.retries:
-            raise ValueError("`retries` means nothing for an external task: it runs elsewhere")
+            raise ValueError(
+                "an external task has no `retries`, since it runs elsewhere: remove it"
+            )
         if timetable.needs_exchange(self.timetable) and not self.exchange:
-            raise ValueError(f"`schedule: {self.schedule}` needs `exchange`, for example XNYS")
+            raise ValueError(f"`schedule: {self.schedule}` needs `exchange`, such as XNYS")
         return self
 
     @property
@@ -96,17 +98,17 @@ class Task(Model):
 
     @property
     def may_be_interrupted(self) -> bool:
-        """Whether an orderly stop may end a run of it: commands are waited for, unless said."""
+        """Whether an orderly stop may end a run of it: by default not that of a command."""
         return self.kind != "command" if self.interruptible is None else self.interruptible
 
     @property
     def catches_up(self) -> bool:
-        """Whether a slot that was missed while nothing ran is started late, within `grace`."""
+        """Whether a slot that was missed is started late, within `grace`."""
         return self.kind == "run" if self.catch_up is None else self.catch_up
 
 
 def _given(ways: list[str]) -> str:
-    return f"{' and '.join(ways)} are given" if ways else "none is given"
+    return f"{' and '.join(ways)} are both given" if ways else "none is given"
 
 
 class Strategy(Model):

@@ -41,10 +41,10 @@ def _zone(name: str) -> str:
 def _exchange(name: str) -> str:
     if name not in EXCHANGES:
         close = difflib.get_close_matches(name.upper(), EXCHANGES, 1)
-        meant = f"did you mean {close[0]}? Else " if close else ""
+        meant = f"did you mean {close[0]}? Otherwise " if close else ""
         raise ValueError(
-            f"{name!r} is no exchange known here; {meant}write a MIC such as XNYS, XLON, XHKG, "
-            "XSHG, or FX, or 24/7"
+            f"unknown exchange {name!r}: {meant}write a MIC such as XNYS, XLON, XHKG or XSHG, "
+            "or FX, or 24/7"
         )
     return name
 
@@ -52,21 +52,21 @@ def _exchange(name: str) -> str:
 def _url(text: str) -> str:
     if re.match(r"\w+://[^/]*@", text):
         raise ValueError(
-            "a user or password stands in the address; secrets come from …_env or …_file"
+            "the address contains a user or password: secrets come from …_env or …_file"
         )
     if "?" in text or "#" in text:
-        raise ValueError("an address ends before ? and #; keys come from …_env or …_file")
+        raise ValueError("the address contains ? or #: remove it; keys come from …_env or …_file")
     try:
         AnyHttpUrl(text)
     except ValidationError:
-        raise ValueError(f"{text!r} is no address; write http://host:port or https://…") from None
+        raise ValueError(f"invalid address {text!r}: write http://host:port or https://…") from None
     return text.rstrip("/")
 
 
 def _variable(name: str) -> str:
-    # Not shown: it may well be the secret itself.
+    # Not shown: it may be the secret itself.
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError("name the environment variable that holds it, as TICKDB_API_KEY")
+        raise ValueError("name the environment variable that holds it, such as TICKDB_API_KEY")
     return name
 
 
@@ -83,7 +83,7 @@ Schedule = Annotated[str, BeforeValidator(_schedule)]
 
 
 class Model(BaseModel):
-    """Frozen, and a key that is not known is a mistake."""
+    """Frozen, and an unknown key is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,16 +94,16 @@ def in_order(limits: Mapping[Severity, float]) -> Mapping[Severity, float]:
     given = [name for name in order if name in limits]
     for milder, graver in pairwise(given):
         if limits[graver] < limits[milder]:
-            raise ValueError(f"{graver} would come before {milder}; give {graver} the larger limit")
+            raise ValueError(f"{graver} comes before {milder}: give {graver} the larger limit")
     return limits
 
 
 _Limit = TypeVar("_Limit", bound=float)
 Limits = Annotated[Mapping[Severity, _Limit], AfterValidator(in_order)]
-"""By severity, the graver the larger; none that is not given."""
+"""By severity; the graver the severity, the larger the limit."""
 
 
 def here(variable: str, usual: str) -> Any:
     """A default that depends on where the exporter runs: in a container the environment names it.
-    What the file says wins."""
+    The file overrides it."""
     return Field(default_factory=lambda: os.environ.get(variable, usual), validate_default=True)

@@ -1,4 +1,4 @@
-"""YAML as a person means it: no ``12:00`` read as 720, no ``no`` read as False, no key twice."""
+"""YAML as people mean it: no ``12:00`` read as 720, no ``no`` read as False, no key twice."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _duplicates(node: yaml.Node | None, place: str, known: set[int]) -> list[tup
             where = f"{place}.{name}" if place else name
             line = key.start_mark.line + 1
             if name in seen and name != "<<":
-                found.append((where, f"written twice, in lines {seen[name]} and {line}; keep one"))
+                found.append((where, f"written twice, in lines {seen[name]} and {line}: keep one"))
             seen.setdefault(name, line)
             found += _duplicates(value, where, known)
     elif isinstance(node, yaml.SequenceNode):
@@ -53,7 +53,7 @@ def _duplicates(node: yaml.Node | None, place: str, known: set[int]) -> list[tup
 def load(text: str) -> tuple[Any, list[tuple[str, str]]]:
     """The document and its mistakes as (dotted place, what is wrong).
 
-    A document that is no YAML at all comes back as ``None`` with one mistake, its place a line.
+    A document that is not valid YAML comes back as ``None`` with one mistake, its place a line.
     """
     try:
         node = yaml.compose(text, _Loader)
@@ -62,7 +62,7 @@ def load(text: str) -> tuple[Any, list[tuple[str, str]]]:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        return None, [(place, f"this is no valid YAML: {problem}")]
+        return None, [(place, f"invalid YAML: {problem}")]
     except RecursionError:
-        return None, [("", "this nests too deeply to be read")]
+        return None, [("", "nests too deeply")]
     return data, _duplicates(node, "", set())

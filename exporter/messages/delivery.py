@@ -49,7 +49,7 @@ class NotSentError(Exception):
 
 async def send(
     digest: LogDigest,
-    settings: configuration.Digest,
+    settings: configuration.DigestSettings,
     environ: Mapping[str, str],
     *,
     done: Collection[str] = (),

@@ -19,6 +19,7 @@ from exporter.runner.external import External
 from exporter.runner.recorder import Recorder, slot_field
 from exporter.runner.results import BusyError, RunningRun, Store, running_of
 from exporter.runner.samples import create_series, samples
+from exporter.scheduling.slot_counts import SlotCounts
 from exporter.state import Claim, Run, StateError, Trigger
 from exporter.tasks.context import About, Services
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
@@ -49,6 +50,7 @@ class Runner:
         self._state, self._metrics, self._clock = state, metrics, clock
         self._rng = rng or random.Random()
         self._mask = mask
+        self._counts = SlotCounts(metrics)
         self._record = Recorder(state, metrics, clock, mask)
         lost = metrics.counter("quant_log_dropped_total")
         self._attempts = Attempts(clock, services, folder or Path.cwd(), lost.inc)
@@ -216,7 +218,7 @@ class Runner:
         )
         # A slot that comes while the exporter stops is caught up by the next one.
         if overlap and claim.slot is not None and not self._draining.is_set():
-            self._metrics.counter("quant_task_skipped_total").labels(claim.task, "overlap").inc()
+            self._counts.skipped(claim.task, "overlap")
             with contextlib.suppress(StateError):
                 await self._state.advance(claim.task, claim.slot)
 
@@ -241,7 +243,7 @@ class Runner:
                 extra={"event": "run_not_claimed", "task": claim.task, **slot_field(claim.slot)},
             )
             if claim.slot is not None:
-                self._metrics.counter("quant_task_missed_total").labels(claim.task).inc()
+                self._counts.missed(claim.task)
                 with contextlib.suppress(StateError):
                     await self._state.advance(claim.task, claim.slot)
             return None

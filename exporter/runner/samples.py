@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from exporter.metrics import FAILURE_REASONS, SKIP_REASONS, Metrics, Sample
+from exporter.metrics import FAILURE_REASONS, Metrics, Sample
 from exporter.runner.results import RunningRun
 from exporter.state import TaskState
 from exporter.util.nan import none_to_nan
@@ -13,13 +13,11 @@ from exporter.util.nan import none_to_nan
 def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
     """Have every counter stand at 0, so that no series is born at its first failure."""
     for name in tasks:
-        for counter in ("runs", "retries", "missed"):
+        for counter in ("runs", "retries"):
             metrics.counter(f"quant_task_{counter}_total").labels(name)
         metrics.histogram("quant_task_duration_seconds").labels(name)
         for reason in FAILURE_REASONS:
             metrics.counter("quant_task_failures_total").labels(name, reason)
-        for reason in SKIP_REASONS:
-            metrics.counter("quant_task_skipped_total").labels(name, reason)
 
 
 def samples(

@@ -1,5 +1,5 @@
-"""The slots that came since somebody last looked, counted rather than listed: a machine that was
-off for a year may owe millions."""
+"""The slots since the last look, counted rather than listed: a machine that was off for a year may
+have missed millions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from exporter.scheduling.slots import Slot
 
 
 @dataclass
-class Due:
-    """What came. Moments are Unix seconds, None where there was no such slot."""
+class Backlog:
+    """Slots by what happens to them. Moments are Unix seconds; None: there is no such slot."""
 
     last: float | None = None
     """The newest slot of all."""
     skipped: dict[str, int] = field(default_factory=dict)
-    """How many the task leaves out, by reason."""
+    """How many the task skips, by reason."""
     runnable: int = 0
     first: float | None = None
     before: float | None = None
@@ -24,19 +24,19 @@ class Due:
     """The first, the second newest and the newest at which it runs."""
 
 
-def count(slots: Iterable[Slot], paused_until: float) -> Due:
+def count(slots: Iterable[Slot], paused_until: float) -> Backlog:
     """Go through the slots once; one in a pause is skipped."""
-    due = Due()
+    backlog = Backlog()
     for slot in slots:
-        due.last = slot.at
+        backlog.last = slot.at
         reason: str | None = slot.skip
         if reason is None and slot.at < paused_until:
             reason = "paused"
         if reason:
-            due.skipped[reason] = due.skipped.get(reason, 0) + 1
+            backlog.skipped[reason] = backlog.skipped.get(reason, 0) + 1
             continue
-        due.runnable += 1
-        due.before, due.newest = due.newest, slot.at
-        if due.first is None:
-            due.first = slot.at
-    return due
+        backlog.runnable += 1
+        backlog.before, backlog.newest = backlog.newest, slot.at
+        if backlog.first is None:
+            backlog.first = slot.at
+    return backlog

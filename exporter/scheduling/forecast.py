@@ -1,6 +1,6 @@
-"""What lies ahead of each task: next slot, deadline, pause; and the exchanges' hours.
+"""Each task's next slot, deadline and pause, and the exchanges' hours.
 
-Computed at the scrape from state and calendars, and remembered as long as neither changes.
+Computed at the scrape from state and calendars, and cached as long as neither changes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from exporter.util.clock import Clock
 from exporter.util.nan import NAN
 
 
-class Known(Protocol):
-    """What is read of :class:`exporter.state.State`."""
+class ScheduleState(Protocol):
+    """The part of :class:`exporter.state.State` that is read."""
 
     @property
     def tasks(self) -> Mapping[str, TaskState]: ...
@@ -33,7 +33,7 @@ class Known(Protocol):
 
 @dataclass
 class Plan:
-    """A task with its schedule read, and how far this process got with it."""
+    """A task with its parsed schedule, and how far this process got with it."""
 
     name: str
     task: configuration.Task
@@ -42,37 +42,42 @@ class Plan:
     key: str
     lock: asyncio.Lock
     seen: float = -math.inf
-    """Slots up to here are accounted for in this process, whether state could keep it or not."""
+    """Slots up to here are accounted for in this process, whether or not state could keep it."""
     upcoming: tuple[Any, float] | None = None
     deadline: tuple[Any, float] | None = None
 
     @classmethod
     def of(cls, name: str, task: configuration.Task, zone: str) -> Plan:
-        """A task's plan, in the zone of schedules that name none."""
+        """A task's plan; `zone` is for schedules that name none."""
         key = "|".join((task.schedule, zone, task.exchange or ""))
         return cls(name, task, task.timetable, ZoneInfo(zone), key, asyncio.Lock())
 
 
-class Outlook:
+class Forecast:
     """Answers about the future of every planned task."""
 
-    def __init__(self, state: Known, calendars: Calendars, clock: Clock) -> None:
+    def __init__(self, state: ScheduleState, calendars: Calendars, clock: Clock) -> None:
         self._state, self._calendars, self._clock = state, calendars, clock
         self._plans: Mapping[str, Plan] = {}
         self._exchanges: list[str] = []
 
     def apply(self, plans: Mapping[str, Plan], exchanges: list[str]) -> None:
-        """Take the plans of a config, and the exchanges that it names."""
+        """Use the plans of a config, and the exchanges that it names."""
         self._plans, self._exchanges = plans, exchanges
 
     def calendar(self, plan: Plan) -> Calendar | None:
-        """The calendar of the task's exchange, as it stands now."""
+        """The current calendar of the task's exchange."""
         return self._calendars.get(plan.task.exchange) if plan.task.exchange else None
 
-    def paused_until(self, name: str) -> float:
+    def pause_end(self, name: str) -> float:
         """End of the newest pause of the task or of all, maybe past; -inf: there was none."""
         own = self._state.tasks[name].paused_until
         return max(own or -math.inf, self._state.pause_all_until or -math.inf)
+
+    def paused_until(self, name: str) -> float | None:
+        """When the task's pause ends, its own or that of all; None when it has none now."""
+        end = self.pause_end(name)
+        return end if end > self._clock.now() else None
 
     def samples(self) -> Iterator[Sample]:
         """The metrics that follow from schedules and calendars, as of now."""
@@ -82,7 +87,7 @@ class Outlook:
             info = (name, task.severity, task.exchange or "", task.source or "")
             yield "quant_task_info", info, 1.0
             yield "quant_task_failures_limit", (name,), float(task.alert_after)
-            yield "quant_task_paused", (name,), float(now < self.paused_until(name))
+            yield "quant_task_paused", (name,), float(self.paused_until(name) is not None)
             yield "quant_task_next_slot_timestamp_seconds", (name,), self.next_slot(name)
             yield "quant_task_deadline_timestamp_seconds", (name,), self.deadline(name)
         for exchange in self._exchanges:
@@ -94,18 +99,18 @@ class Outlook:
             yield "quant_calendar_end_timestamp_seconds", (exchange,), calendar.end
 
     def next_slot(self, task: str) -> float:
-        """When the task runs next, Unix seconds; after its pause, if it has one. NaN: never."""
+        """When the task runs next, after its pause if it has one; Unix seconds, NaN for never."""
         plan, now = self._plans[task], self._clock.now()
-        paused_until = self.paused_until(task)
-        # Just ahead of the pause's end: a slot at that very moment runs.
-        after = max(now, math.nextafter(paused_until, -math.inf))
+        pause_end = self.pause_end(task)
+        # Just before the pause's end: a slot at that very moment runs.
+        after = max(now, math.nextafter(pause_end, -math.inf))
         calendar = self.calendar(plan)
         if plan.upcoming:
             (known_from, *known), at = plan.upcoming
-            if known == [paused_until, id(calendar)] and known_from <= now < at:
+            if known == [pause_end, id(calendar)] and known_from <= now < at:
                 return at
         at = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
-        plan.upcoming = ((now, paused_until, id(calendar)), at)
+        plan.upcoming = ((now, pause_end, id(calendar)), at)
         return at
 
     def deadline(self, task: str) -> float:
@@ -114,11 +119,11 @@ class Outlook:
         covered = self._state.tasks[task].covered_until
         if covered is None:
             return NAN
-        paused_until = self.paused_until(task)
+        pause_end = self.pause_end(task)
         calendar = self.calendar(plan)
-        key = (covered, paused_until, id(calendar))
+        key = (covered, pause_end, id(calendar))
         if plan.deadline is None or plan.deadline[0] != key:
-            after = max(covered, math.nextafter(paused_until, -math.inf))
+            after = max(covered, math.nextafter(pause_end, -math.inf))
             slot = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
             plan.deadline = (key, slot + plan.task.grace + plan.task.max_runtime_seconds)
         return plan.deadline[1]

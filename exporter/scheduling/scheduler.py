@@ -20,9 +20,10 @@ from apscheduler.triggers.base import BaseTrigger
 
 from exporter import config as configuration
 from exporter.calendars.loader import Calendars
-from exporter.metrics import SKIP_REASONS, Metrics
-from exporter.scheduling.backlog import Due, count
-from exporter.scheduling.forecast import Outlook, Plan
+from exporter.metrics import Metrics
+from exporter.scheduling.backlog import Backlog, count
+from exporter.scheduling.forecast import Forecast, Plan
+from exporter.scheduling.slot_counts import SlotCounts
 from exporter.scheduling.slots import slots
 from exporter.state import StateError, TaskState
 from exporter.util.clock import Clock, iso
@@ -31,15 +32,15 @@ log = logging.getLogger(__name__)
 
 PULSE_SECONDS = 5.0
 ON_TIME_SECONDS = PULSE_SECONDS + 1.0
-"""A slot that starts later than this was not waited for: nothing ran, or the clock was set."""
+"""A slot that starts later than this was not on time: nothing ran, or the clock was set."""
 _JUMP_SECONDS = 2.0
 _WAKE_SECONDS = 1.0
 _LONG_AWAY_SECONDS = 86400.0
 _REFRESH_SECONDS = 86400.0
 
 
-class State(Protocol):
-    """What the scheduler needs of :class:`exporter.state.State`."""
+class SchedulerState(Protocol):
+    """What the scheduler uses of :class:`exporter.state.State`."""
 
     @property
     def tasks(self) -> Mapping[str, TaskState]: ...
@@ -53,8 +54,8 @@ class State(Protocol):
     async def probe(self) -> Any: ...
 
 
-class Runner(Protocol):
-    """What the scheduler needs of :class:`exporter.runner.Runner`."""
+class TaskRunner(Protocol):
+    """What the scheduler uses of :class:`exporter.runner.runner.Runner`."""
 
     def submit(
         self, task: str, slot: float | None, trigger: Literal["schedule", "catch_up"]
@@ -62,7 +63,7 @@ class Runner(Protocol):
 
 
 class _Trigger(BaseTrigger):  # type: ignore[misc]
-    """Tells APScheduler the next slot, skipped ones too: they are counted when they come."""
+    """Gives APScheduler the next slot, also one to be skipped: it is counted in its time."""
 
     def __init__(self, scheduler: Scheduler, plan: Plan) -> None:
         self._scheduler, self._plan = scheduler, plan
@@ -76,36 +77,39 @@ class _Trigger(BaseTrigger):  # type: ignore[misc]
 
 
 class Scheduler:
-    """Starts each slot's run on time, or once late within the task's grace, or says it is missed.
+    """Starts each slot's run on time, or once late within the task's grace, or counts it as missed.
 
-    `apply` and `start` are called once state is open and the calendars of the config are loaded.
+    Call `apply` and `start` when state is open and the calendars of the config are loaded.
     """
 
     def __init__(
-        self, state: State, runner: Runner, calendars: Calendars, clock: Clock, metrics: Metrics
+        self,
+        state: SchedulerState,
+        runner: TaskRunner,
+        calendars: Calendars,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._state, self._runner, self._calendars = state, runner, calendars
-        self._clock, self._metrics = clock, metrics
+        self._clock, self._counts = clock, SlotCounts(metrics)
         self._plans: dict[str, Plan] = {}
         self._aps: Any = None
         self._background: set[asyncio.Task[None]] = set()
-        self._outlook = Outlook(state, calendars, clock)
-        metrics.add_reader(self._outlook.samples)
+        self._forecast = Forecast(state, calendars, clock)
+        metrics.add_reader(self._forecast.samples)
 
     async def apply(self, config: configuration.Config) -> None:
-        """Take a config. Tasks whose schedule stayed the same keep their place."""
+        """Use a config. Tasks whose schedule did not change keep their place."""
         plans = {}
         for name, task in config.tasks.items():
             plan, old = Plan.of(name, task, config.timezone), self._plans.get(name)
             if old and old.key == plan.key:
                 plan.seen, plan.lock = old.seen, old.lock
             plans[name] = plan
-            self._metrics.counter("quant_task_missed_total").labels(name)
-            for reason in SKIP_REASONS:
-                self._metrics.counter("quant_task_skipped_total").labels(name, reason)
         await self._state.register({n: p.key for n, p in plans.items()}, self._clock.now())
+        self._counts.create(plans)
         self._plans = plans
-        self._outlook.apply(plans, config.exchanges)
+        self._forecast.apply(plans, config.exchanges)
         await self._arm()
 
     async def start(self) -> None:
@@ -121,7 +125,7 @@ class Scheduler:
         self._spawn(self._pulse())
 
     async def stop(self) -> None:
-        """Start nothing any more. Runs that are under way are the runner's business."""
+        """Start nothing more. Runs that are under way are left to the runner."""
         if self._aps is not None:
             self._aps.shutdown(wait=False)
             self._aps = None
@@ -138,19 +142,19 @@ class Scheduler:
     def following(self, plan: Plan, after: float) -> float | None:
         """The first slot after `after`, to be skipped or not."""
         found = slots(
-            plan.timetable, plan.zone, self._outlook.calendar(plan), after, after + 800 * 86400.0
+            plan.timetable, plan.zone, self._forecast.calendar(plan), after, after + 800 * 86400.0
         )
         return next((slot.at for slot in found), None)
 
     async def _arm(self) -> None:
-        """Let APScheduler compute every next slot anew, then go through those already there."""
+        """Have APScheduler recompute every next slot, then account for those already past."""
         if self._aps is None:
             return
         self._aps.remove_all_jobs()
         for plan in self._plans.values():
             self._aps.add_job(self._fire, _Trigger(self, plan), args=[plan.name], id=plan.name)
         self._aps.wakeup()
-        # After arming, so that no slot lies between the sweep and APScheduler's first look.
+        # After arming, so that no slot falls between the sweep and APScheduler's first look.
         await self.sweep()
 
     async def _fire(self, name: str) -> None:
@@ -164,7 +168,7 @@ class Scheduler:
                 await self._settle(plan, now)
             except StateError as error:
                 log.error(
-                    "State cannot keep how far %s got: %s",
+                    "State cannot store how far %s got: %s",
                     plan.name,
                     error,
                     extra={"event": "cursor_not_kept", "task": plan.name},
@@ -179,42 +183,45 @@ class Scheduler:
                 plan.seen = -math.inf
                 await self._state.lower(plan.name, now)
             return
-        calendar, paused_until = self._outlook.calendar(plan), self._outlook.paused_until(plan.name)
+        calendar, paused_until = self._forecast.calendar(plan), self._forecast.pause_end(plan.name)
 
-        def look() -> Due:
+        def look() -> Backlog:
             found = slots(plan.timetable, plan.zone, calendar, cursor, now)
             return count(found, paused_until)
 
-        # A year of `every 1s` takes a while to count; the loop turns meanwhile.
+        # Counting a year of `every 1s` takes a while and must not block the loop.
         away = now - cursor > _LONG_AWAY_SECONDS
-        due = await asyncio.to_thread(look) if away else look()
-        if due.last is None:
+        backlog = await asyncio.to_thread(look) if away else look()
+        if backlog.last is None:
             return
-        plan.seen = due.last
-        chosen = self._judge(plan, due, now)
+        plan.seen = backlog.last
+        chosen = self._judge(plan, backlog, now)
         if chosen is None:
-            await self._state.advance(plan.name, due.last)
+            await self._state.advance(plan.name, backlog.last)
             return
         # The claim moves the durable cursor. Moving it here could come first, and a crash in
         # between would lose the slot.
         on_time = now - chosen <= ON_TIME_SECONDS
         self._runner.submit(plan.name, chosen, "schedule" if on_time else "catch_up")
 
-    def _judge(self, plan: Plan, due: Due, now: float) -> float | None:
-        """Count what is skipped and missed; the slot to start, if any."""
-        for reason, number in due.skipped.items():
-            self._metrics.counter("quant_task_skipped_total").labels(plan.name, reason).inc(number)
-        if plan.task.external or due.newest is None:
-            return None  # one that runs elsewhere: that it did not is told by its deadline
-        # A grace of nothing still allows for the time it takes to wake up.
+    def _judge(self, plan: Plan, backlog: Backlog, now: float) -> float | None:
+        """Count skipped and missed slots; returns the slot to start, if any."""
+        for reason, number in backlog.skipped.items():
+            self._counts.skipped(plan.name, reason, number)
+        if plan.task.external or backlog.newest is None:
+            return None  # it runs elsewhere; its deadline tells when it did not
+        # A grace of 0 still allows for the time it takes to wake up.
         grace = max(plan.task.grace, _WAKE_SECONDS)
         if not plan.task.catches_up:
             grace = min(grace, ON_TIME_SECONDS)
-        chosen = due.newest if now - due.newest <= grace else None
-        missed = due.runnable - (chosen is not None)
+        chosen = backlog.newest if now - backlog.newest <= grace else None
+        missed = backlog.runnable - (chosen is not None)
         if missed:
-            self._metrics.counter("quant_task_missed_total").labels(plan.name).inc(missed)
-            first, last = iso(due.first or 0.0), iso((due.before if chosen else due.newest) or 0.0)
+            self._counts.missed(plan.name, missed)
+            first, last = (
+                iso(backlog.first or 0.0),
+                iso((backlog.before if chosen else backlog.newest) or 0.0),
+            )
             log.warning(
                 "%s missed %d slot%s, %s to %s",
                 plan.name,
@@ -245,7 +252,7 @@ class Scheduler:
                 healed = self._state.durable and not durable
                 durable = self._state.durable
                 await self._after_pulse(jump, healed)
-            except Exception:  # the pulse must outlive whatever one beat meets
+            except Exception:  # one failed beat must not end the pulse
                 log.exception("The scheduler's pulse failed", extra={"event": "pulse_failed"})
             if steady - refreshed > _REFRESH_SECONDS:
                 refreshed = steady
@@ -254,7 +261,7 @@ class Scheduler:
     async def _after_pulse(self, jump: float, healed: bool) -> None:
         if abs(jump) > _JUMP_SECONDS:
             log.warning(
-                "The clock jumped by %.1f s (set, or the machine slept); slots are gone through",
+                "The clock jumped by %.1f s (set, or the machine slept): checking for missed slots",
                 jump,
                 extra={"event": "clock_jump", "jump_seconds": round(jump, 3)},
             )
@@ -268,8 +275,12 @@ class Scheduler:
 
     def next_slot(self, task: str) -> float:
         """When the task runs next, Unix seconds; NaN: never. Raises :class:`KeyError`."""
-        return self._outlook.next_slot(task)
+        return self._forecast.next_slot(task)
+
+    def paused_until(self, task: str) -> float | None:
+        """When the task's pause ends, its own or that of all; None when it has none now."""
+        return self._forecast.paused_until(task)
 
     def deadline(self, task: str) -> float:
         """When a success is due at the latest, Unix seconds. Raises :class:`KeyError`."""
-        return self._outlook.deadline(task)
+        return self._forecast.deadline(task)

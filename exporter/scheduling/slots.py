@@ -4,7 +4,7 @@
   the hour that is left out is a slot at the first moment after the gap (02:30 becomes 03:00).
 - ``every`` counts elapsed time from local midnight, so a day of 25 hours has 25 hourly slots; what
   would then lie less than an interval before the next midnight is left out.
-- ``while open`` counts from the open, and anew after a lunch break.
+- ``while open`` counts from the open, and again from the end of a lunch break.
 - With an exchange, wall-clock and ``every`` slots on a day without a session are skipped, unless
   they lie in the next day's session; so are those in the regular session but outside today's
   shortened one. Offsets from open and close belong to their session, whatever date they fall on.
@@ -24,12 +24,12 @@ from exporter.util.local_time import DAY, date_of, day_bounds, local_time
 
 _DAY_SECONDS = 86400.0
 HORIZON_SECONDS = 800 * _DAY_SECONDS
-"""How far a next slot is looked for."""
+"""How far ahead a next slot is searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A moment of a schedule; `skip` says why the task does not run then."""
+    """A moment of a schedule; `skip` says why the task does not run at it."""
 
     at: float
     skip: Literal["exchange_closed", "early_close"] | None = None
@@ -103,7 +103,7 @@ def _every(timetable: Every, day: date, zone: ZoneInfo, after: float) -> Iterato
 
 
 def _steps_before(after: float, start: float, step: float) -> int:
-    """How many steps from `start` surely lie before `after`: a day may have 86 400 of them."""
+    """How many steps from `start` are certainly before `after`: a day may have 86 400 steps."""
     return max(0, int((after - start) // step) - 1)
 
 

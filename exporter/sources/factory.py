@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from exporter.config import Source as Settings
+from exporter.config import SourceSettings
 from exporter.metrics import Metrics
 from exporter.sources.api_key import read_key
 from exporter.sources.tickdb import TickDB
@@ -14,7 +14,7 @@ from exporter.util.clock import Clock
 
 def open_source(
     name: str,
-    settings: Settings,
+    settings: SourceSettings,
     metrics: Metrics,
     clock: Clock,
     *,

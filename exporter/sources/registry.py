@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from exporter.calendars.loader import Calendars
-from exporter.config import Config
-from exporter.config import Source as Settings
+from exporter.config import Config, SourceSettings
 from exporter.config.paths import cache_folder
 from exporter.metrics import Metrics, Sample
 from exporter.simulator.tickdb_server import Simulator
@@ -33,7 +32,7 @@ class Supply:
         self.calendars = Calendars(self._cache, config.calendar_overrides, clock)
         self.sources: dict[str, DataSource] = {}
         self.simulators: dict[str, Simulator] = {}
-        self._settings: dict[str, Settings] = {}
+        self._settings: dict[str, SourceSettings] = {}
         self._opened: list[DataSource] = []
         self._settled: list[DataSource] = []
 
@@ -79,7 +78,7 @@ class Supply:
         await _close(self.sources, self.simulators)
 
     async def _open(
-        self, name: str, settings: Settings, simulators: dict[str, Simulator]
+        self, name: str, settings: SourceSettings, simulators: dict[str, Simulator]
     ) -> DataSource:
         url = None
         if settings.type == "simulated" and not settings.url:

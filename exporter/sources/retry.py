@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from exporter.config import Source as Settings
+from exporter.config import SourceSettings
 from exporter.metrics import FETCH_REASONS, Metrics
 from exporter.sources.api_key import Key
 from exporter.sources.base import SourceError
@@ -34,7 +34,7 @@ class Fetcher:
     def __init__(
         self,
         name: str,
-        settings: Settings,
+        settings: SourceSettings,
         key: Key,
         metrics: Metrics,
         clock: Clock,

@@ -14,8 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from exporter.config import INTERVAL_SECONDS
-from exporter.config import Source as Settings
+from exporter.config import INTERVAL_SECONDS, SourceSettings
 from exporter.metrics import Metrics, Sample
 from exporter.sources import parse
 from exporter.sources.api_key import Key
@@ -47,7 +46,7 @@ class TickDB:
     def __init__(
         self,
         name: str,
-        settings: Settings,
+        settings: SourceSettings,
         key: Key,
         metrics: Metrics,
         clock: Clock,

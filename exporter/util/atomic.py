@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, synced, renamed into place."""
+"""Files that are replaced as a whole: written to a temporary name, synced, renamed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """A binary file that takes `path`'s place when the block ends, or vanishes when it raises.
+    """A binary file that replaces `path` when the block ends, and is deleted when it raises.
 
-    After a power cut the old content or the new one is there, never a part. `mode` is set whatever
-    the umask says. Raises :class:`OSError`; the folder must be there.
+    After a power cut either the old or the new content is there, never a part. `mode` does not
+    depend on the umask. Raises :class:`OSError`; the folder must exist.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     aside.unlink(missing_ok=True)

@@ -11,13 +11,13 @@ FUTURE_TOLERANCE_SECONDS = 300.0
 
 
 class Clock(Protocol):
-    """What the parts need to know of time. Tests pass one that they move."""
+    """What the parts need to know of time. Tests pass one that they control."""
 
     def now(self) -> float:
         """Wall clock, Unix seconds UTC. May jump."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back; on Linux they stand still while the machine sleeps."""
+        """Seconds that never go back; on Linux they do not count while the machine sleeps."""
 
 
 class SystemClock:

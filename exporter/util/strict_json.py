@@ -1,4 +1,4 @@
-"""JSON that others send, read once and for all: what cannot be kept or shown is no JSON."""
+"""JSON that others send. What cannot be kept or shown is refused here."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def read(text: str) -> Any:
-    """The value. Raises :class:`ValueError` for what is no JSON, nests without end, or holds half
-    a character (a lone surrogate), which neither the state nor a scrape could carry."""
+    """The value. Raises :class:`ValueError` for text that is not JSON, nests too deeply, or has
+    half a character (a lone surrogate), which neither the state nor a scrape can carry."""
     try:
         value = json.loads(text)
         json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it nests too deeply") from None
     except UnicodeEncodeError:
-        raise ValueError("a text in it holds half a character (a lone surrogate)") from None
+        raise ValueError("a text in it contains half a character (a lone surrogate)") from None
     return value

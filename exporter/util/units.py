@@ -1,6 +1,6 @@
 """Durations, sizes and ratios as people write them in ``exporter.yml``.
 
-All parsers raise :class:`ValueError` with a sentence that says what was expected.
+All parsers raise :class:`ValueError` saying what was expected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def parse_duration(text: Any) -> float:
         parts = _DURATION_PART.findall(compact)
         if parts and "".join(number + unit for number, unit in parts) == compact:
             return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    raise ValueError(f"{text!r} is no duration; write a number with a unit: 90s, 5m, 1h30m, 7d")
+    raise ValueError(f"invalid duration {text!r}: write 90s, 5m, 1h30m or 7d")
 
 
 def format_duration(seconds: float) -> str:
@@ -53,7 +53,7 @@ def parse_size(text: Any) -> int:
             unit = found[2].upper()
             unit += "B" if unit in ("K", "M", "G") else ""
             return int(float(found[1]) * _BYTES[unit])
-    raise ValueError(f"{text!r} is no size; write a number with a unit: 500KB, 50MB, 2GB")
+    raise ValueError(f"invalid size {text!r}: write 500KB, 50MB or 2GB")
 
 
 def parse_ratio(text: Any) -> float:
@@ -63,15 +63,15 @@ def parse_ratio(text: Any) -> float:
     else:
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", str(text).strip())
         if not found:
-            raise ValueError(f"{text!r} is no share; write 5% or 0.05")
+            raise ValueError(f"invalid share {text!r}: write 5% or 0.05")
         ratio = float(found[1]) / (100 if found[2] else 1)
     if not 0 < ratio <= 1:
-        raise ValueError(f"{text!r} is out of range; a share lies above 0 and is 100% at the most")
+        raise ValueError(f"{text!r} is out of range: a share is above 0 and at most 100%")
     return ratio
 
 
 FROM_FILE: Mapping[str, bool] = {"from_file": True}
-"""Validation context of what a person wrote: there a bare number is no duration."""
+"""Validation context of what a person wrote: a bare number is not a duration there."""
 
 
 def _seconds(value: Any, info: ValidationInfo) -> float:
@@ -79,14 +79,14 @@ def _seconds(value: Any, info: ValidationInfo) -> float:
         return value  # what our own models hold
     seconds = parse_duration(value)
     if seconds > _LONGEST_DAYS * 86400:
-        raise ValueError(f"{value!r} is longer than ten years; write for example 7d")
+        raise ValueError(f"{value!r} is longer than ten years: write a shorter one, such as 7d")
     return seconds
 
 
 def _positive_duration(value: Any, info: ValidationInfo) -> float:
     seconds = _seconds(value, info)
     if seconds <= 0:
-        raise ValueError(f"{value!r} is not longer than nothing; write for example 5m")
+        raise ValueError(f"{value!r} is not positive: write a duration such as 5m")
     return seconds
 
 

@@ -32,7 +32,7 @@ class TasksView:
                 self._state.tasks.get(name) or TaskState(),
                 next_slot=self._scheduler.next_slot(name),
                 deadline=self._scheduler.deadline(name),
-                paused_until=self.paused_until(name),
+                paused_until=self._scheduler.paused_until(name),
                 running=name in self._runner.running,
                 now=now,
             )
@@ -46,15 +46,9 @@ class TasksView:
 
     async def run(self, name: str) -> str:
         """Start a manual run; its run_id. Raises :class:`BusyError` when it cannot start."""
-        if self.paused_until(name) is not None:
+        if self._scheduler.paused_until(name) is not None:
             raise BusyError(f"{name} is paused; end the pause first")
         return await self._runner.start_manual(name)
-
-    def paused_until(self, name: str) -> float | None:
-        """When the task's pause ends, its own or that of all; None when it has none."""
-        own = self._state.tasks[name].paused_until if name in self._state.tasks else None
-        until = max(own or 0.0, self._state.pause_all_until or 0.0)
-        return until if until > self._clock.now() else None
 
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:
         """One run, from state; from memory while its outcome is not on disk. Raises

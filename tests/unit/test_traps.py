@@ -98,7 +98,7 @@ def test_weekdays_are_names_and_crontab_is_refused() -> None:
     """In crontab's 1-5 the week begins on Sunday or on Monday, depending on who reads it."""
     week = runs_of("mon-fri 12:00", "2026-11-23T00:00", "2026-11-30T00:00")
     assert [run[:3] for run in week] == ["Mon", "Tue", "Wed", "Thu", "Fri"]
-    with pytest.raises(ValueError, match="is no schedule"):
+    with pytest.raises(ValueError, match="invalid schedule"):
         timetable.parse("0 7 * * 1-5")
 
 

@@ -139,8 +139,8 @@ def test_broken_lines_are_left_out_and_counted(
     ("asked", "said"),
     [
         ({"level": "loud"}, "'loud' is no level; write one of debug, info, warning, error"),
-        ({"since": "8"}, "'8' is no duration"),
-        ({"since": ""}, "'' is no duration"),
+        ({"since": "8"}, "invalid duration '8'"),
+        ({"since": ""}, "invalid duration ''"),
         ({"run": ""}, "--run needs a run's id"),
         ({"task": " "}, "--task needs a name: none is configured"),
     ],

@@ -143,7 +143,7 @@ def test_one_wrong_entry_takes_no_other_with_it(tmp_path: Path) -> None:
     assert (config.address[1], list(config.tasks)) == (10099, ["a"])
     assert (list(config.sources), list(config.feeds)) == (["s"], [])
     for text, said in (
-        ("listen: nowhere\n", "no address"),
+        ("listen: nowhere\n", "invalid address"),
         ("listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", "written twice"),
     ):
         file.write_text(text)

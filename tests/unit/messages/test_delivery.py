@@ -12,8 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from exporter.config import Digest as Settings
-from exporter.config import Email, Slack
+from exporter.config import DigestSettings, Email, Slack
 from exporter.config.secret_values import SecretMissingError, read_secret
 from exporter.demo.mail_sink import talk
 from exporter.logs.digest.facts import LogDigest, Request
@@ -59,7 +58,7 @@ class Hook:
 
     async def send(self) -> NotSentError | None:
         """Send a digest there."""
-        settings = Settings(to=("slack",), slack=Slack(url_env="HOOK"))
+        settings = DigestSettings(to=("slack",), slack=Slack(url_env="HOOK"))
         return (
             await send(digest(), settings, {"HOOK": self.url}, sleep=self._sleep, rng=Longest())
         )["slack"]
@@ -121,7 +120,7 @@ async def test_nobody_there_is_said_without_the_address(hook: Hook) -> None:
 
 async def test_a_channel_that_took_it_is_left_alone(hook: Hook) -> None:
     """When a run is repeated."""
-    settings = Settings(to=("slack",), slack=Slack(url_env="HOOK"))
+    settings = DigestSettings(to=("slack",), slack=Slack(url_env="HOOK"))
     assert await send(digest(), settings, {"HOOK": hook.url}, done=["slack"]) == {}
     assert hook.got == []
 
@@ -148,7 +147,7 @@ class Server:
             email = Email(
                 smtp=f"127.0.0.1:{port}", sender="a@b.c", to=to or ("d@e.f",), security="none"
             )
-            settings = Settings(to=("email",), email=email)
+            settings = DigestSettings(to=("email",), email=email)
             return (await send(digest(), settings, {}, sleep=self._sleep, rng=Longest()))["email"]
 
     async def _sleep(self, seconds: float) -> None:

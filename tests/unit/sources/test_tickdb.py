@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from exporter.config import Source as Settings
+from exporter.config import SourceSettings
 from exporter.config.secret_values import SecretMissingError
 from exporter.sources import SourceError
 from exporter.sources.api_key import Key, read_key
@@ -304,8 +304,8 @@ async def test_a_closed_source_fails_politely() -> None:
     assert answer.bad["AAPL.US"].reason == "connect"
 
 
-def settings_of(**more: Any) -> Settings:
-    return Settings(**{"type": "tickdb", "url": "http://x", **more})
+def settings_of(**more: Any) -> SourceSettings:
+    return SourceSettings(**{"type": "tickdb", "url": "http://x", **more})
 
 
 def test_the_key_comes_from_its_places(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ async def test_a_simulated_source_needs_no_key() -> None:
     """It speaks to the simulator's address and says that its prices are made up."""
     bench = Bench()
     source = open_source(
-        "sim", Settings(type="simulated"), bench.metrics, bench.clock,
+        "sim", SourceSettings(type="simulated"), bench.metrics, bench.clock,
         simulator_url="http://127.0.0.1:9/v1", environ={},
     )  # fmt: skip
     assert source.simulated

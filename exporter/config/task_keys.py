@@ -25,6 +25,8 @@ class Task(Model):
     exchange: Exchange | None = None
     source: str | None = None
     grace: DurationOrZero = 300.0
+    early: DurationOrZero = 10.0
+    """How long before its slot a success of an external task still covers it."""
     timeout: Duration = 300.0
     retries: int = Field(0, ge=0, le=20)
     backoff: Duration = 5.0
@@ -76,6 +78,8 @@ class Task(Model):
             raise ValueError(
                 "an external task has no `retries`, since it runs elsewhere: remove it"
             )
+        if not self.external and "early" in self.model_fields_set:
+            raise ValueError("only an external task can be `early`: remove it")
         if timetable.needs_exchange(self.timetable) and not self.exchange:
             raise ValueError(f"`schedule: {self.schedule}` needs `exchange`, such as XNYS")
         return self

@@ -3,7 +3,7 @@ have missed millions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from exporter.scheduling.slots import Slot
@@ -24,11 +24,13 @@ class Backlog:
     """The first, the second newest and the newest at which it runs."""
 
 
-def count(slots: Iterable[Slot], paused_until: float) -> Backlog:
-    """Go through the slots once; one in a pause is skipped."""
+def count(slots: Iterable[Slot], paused_until: float, claimed: Container[float] = ()) -> Backlog:
+    """Go through the slots once. One in a pause is skipped; one that is `claimed` has its run."""
     backlog = Backlog()
     for slot in slots:
         backlog.last = slot.at
+        if slot.at in claimed:
+            continue
         reason: str | None = slot.skip
         if reason is None and slot.at < paused_until:
             reason = "paused"

@@ -21,6 +21,9 @@ from exporter.state import TaskState
 from exporter.util.clock import Clock
 from exporter.util.nan import NAN
 
+_EARLY_SHARE = 0.05
+"""How much of the time between two slots a success may be early, whatever the task allows."""
+
 
 class ScheduleState(Protocol):
     """The part of :class:`exporter.state.State` that is read."""
@@ -113,10 +116,19 @@ class Forecast:
         plan.upcoming = ((now, pause_end, id(calendar)), at)
         return at
 
+    def _covered_until(self, task: str) -> float | None:
+        """Slots up to here need no success any more."""
+        known = self._state.tasks[task]
+        success = known.last_success
+        if known.covered_until is None or success is None or success > self._clock.now():
+            return known.covered_until
+        # Larger only when the clock was set back after the success, and is right again.
+        return max(known.covered_until, success)
+
     def deadline(self, task: str) -> float:
         """slot + grace + max_runtime of the first slot that no success and no pause covers."""
         plan = self._plans[task]
-        covered = self._state.tasks[task].covered_until
+        covered = self._covered_until(task)
         if covered is None:
             return NAN
         pause_end = self.pause_end(task)
@@ -124,9 +136,20 @@ class Forecast:
         key = (covered, pause_end, id(calendar))
         if plan.deadline is None or plan.deadline[0] != key:
             after = max(covered, math.nextafter(pause_end, -math.inf))
-            slot = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
+            slot = self._uncovered_slot(plan, after)
             plan.deadline = (key, slot + plan.task.grace + plan.task.max_runtime_seconds)
         return plan.deadline[1]
+
+    def _uncovered_slot(self, plan: Plan, after: float) -> float:
+        """The first slot after `after`, or the second when a success was just ahead of the first:
+        the clocks of external programs differ."""
+        calendar = self.calendar(plan)
+        first = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
+        if not plan.task.external or after != self._state.tasks[plan.name].last_success:
+            return first
+        second = _or_nan(next_slot(plan.timetable, plan.zone, calendar, first))
+        early = min(plan.task.early, _EARLY_SHARE * (second - first))
+        return second if first - after <= early else first
 
 
 def _or_nan(moment: float | None) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Container, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
@@ -51,6 +51,7 @@ class SchedulerState(Protocol):
     async def register(self, tasks: Mapping[str, str], now: float) -> Any: ...
     async def advance(self, task: str, cursor: float) -> Any: ...
     async def lower(self, task: str, now: float) -> Any: ...
+    async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]: ...
     async def probe(self) -> Any: ...
 
 
@@ -183,15 +184,7 @@ class Scheduler:
                 plan.seen = -math.inf
                 await self._state.lower(plan.name, now)
             return
-        calendar, paused_until = self._forecast.calendar(plan), self._forecast.pause_end(plan.name)
-
-        def look() -> Backlog:
-            found = slots(plan.timetable, plan.zone, calendar, cursor, now)
-            return count(found, paused_until)
-
-        # Counting a year of `every 1s` takes a while and must not block the loop.
-        away = now - cursor > _LONG_AWAY_SECONDS
-        backlog = await asyncio.to_thread(look) if away else look()
+        backlog = await self._count(plan, cursor, now)
         if backlog.last is None:
             return
         plan.seen = backlog.last
@@ -203,6 +196,32 @@ class Scheduler:
         # between would lose the slot.
         on_time = now - chosen <= ON_TIME_SECONDS
         self._runner.submit(plan.name, chosen, "schedule" if on_time else "catch_up")
+
+    async def _count(self, plan: Plan, cursor: float, now: float) -> Backlog:
+        calendar, pause_end = self._forecast.calendar(plan), self._forecast.pause_end(plan.name)
+
+        def look(claimed: Container[float] = ()) -> Backlog:
+            found = slots(plan.timetable, plan.zone, calendar, cursor, now)
+            return count(found, pause_end, claimed)
+
+        # Counting a year of `every 1s` takes a while and must not block the loop.
+        away = now - cursor > _LONG_AWAY_SECONDS
+        backlog = await asyncio.to_thread(look) if away else look()
+        if backlog.newest is None or plan.task.external:
+            return backlog
+        if backlog.runnable == 1 and now - backlog.newest <= ON_TIME_SECONDS:
+            return backlog
+        # Some are late. After a clock that was wrong, they may have run by its time already.
+        claimed = await self._claimed(plan.name, cursor, now)
+        if not claimed:
+            return backlog
+        return await asyncio.to_thread(look, claimed) if away else look(claimed)
+
+    async def _claimed(self, task: str, after: float, until: float) -> frozenset[float]:
+        try:
+            return await self._state.claimed_slots(task, after, until)
+        except StateError:
+            return frozenset()  # no slot runs twice by that: a claim is refused all the same
 
     def _judge(self, plan: Plan, backlog: Backlog, now: float) -> float | None:
         """Count skipped and missed slots; returns the slot to start, if any."""

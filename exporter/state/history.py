@@ -68,6 +68,13 @@ def run(path: Path, run_id: str) -> Run | None:
     return rows.to_run(found) if found else None
 
 
+def claimed_slots(path: Path, task: str, after: float, until: float) -> frozenset[float]:
+    """The task's slots with after < slot <= until that have a run."""
+    question = "SELECT slot FROM runs WHERE task = ? AND slot > ? AND slot <= ?"
+    with closing(database.read_only(path)) as db:
+        return frozenset(slot for (slot,) in db.execute(question, (task, after, until)))
+
+
 def journal_rows(path: Path, since: float, kind: str | None, limit: int) -> list[JournalRow]:
     """Journal rows since then, newest first."""
     question = (

@@ -168,6 +168,11 @@ class State:
         """One run; None when it is unknown or was deleted. Raises :class:`StateError`."""
         return await self._in_thread(lambda: history.run(self.path, run_id))
 
+    async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]:
+        """The task's slots with after < slot <= until that have a run. Raises
+        :class:`StateError`."""
+        return await self._in_thread(lambda: history.claimed_slots(self.path, task, after, until))
+
     async def journal_rows(
         self, since: float, kind: str | None = None, limit: int = 1000
     ) -> list[JournalRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.calendars.bars import INTERVAL_SECONDS
 from exporter.calendars.loader import Calendar
-from tests.unit.tables import calendar
+from tests.unit.tables import calendar, table
 
 NY = "America/New_York"
 BASE = datetime(2026, 10, 20, tzinfo=ZoneInfo("UTC")).timestamp()
@@ -95,6 +96,30 @@ def test_daily_bars_of_fx_end_in_the_new_york_evening() -> None:
     assert fx.first_bar_end_after("1d", at("2026-11-27T17:00")) == at("2026-11-30T17:00")
     assert fx.bar_end(at("2026-11-27T20:00", "UTC"), "4h") == at("2026-11-27T17:00")
     assert fx.bar_end(at("2026-11-24T20:00", "UTC"), "4h") == at("2026-11-25T00:00", "UTC")
+
+
+def test_a_daily_bar_of_fx_that_is_stamped_at_its_open_belongs_to_the_next_day() -> None:
+    """Sunday 18:00 in New York is Monday's trading."""
+    fx, end = calendar("FX"), at("2026-11-30T17:00")
+    assert fx.bar_end(at("2026-11-29T18:00"), "1d") == end
+    assert fx.bar_end(at("2026-11-30T00:00"), "1d") == end
+    assert fx.bar_end(at("2026-11-30T00:00", "UTC"), "1d") == end
+
+
+def test_a_long_bar_is_closed_by_its_own_period_whatever_day_it_is_stamped() -> None:
+    """A Tuesday's ends on Tuesday; a week's may be stamped on its Wednesday."""
+    xnys = calendar("XNYS")
+    assert xnys.bar_end(at("2026-11-24T00:00"), "1d") == at("2026-11-24T16:00")
+    assert xnys.bar_end(at("2026-11-25T09:30"), "1w") == at("2026-11-27T13:00")
+    assert xnys.bar_end(at("2026-11-17T00:00"), "1M") == at("2026-11-30T16:00")
+
+
+def test_a_long_bar_without_a_session_lasts_its_nominal_length() -> None:
+    """A source that stamps a bar on a holiday is odd, but no reason to fail."""
+    holiday = at("2026-11-26T00:00")
+    assert calendar("XNYS").bar_end(holiday, "1d") == holiday + 86400
+    closed = Calendar("XNYS", replace(table("XNYS"), days="", regular=(None,) * 7))
+    assert closed.bar_end(holiday, "1w") == holiday + 7 * 86400
 
 
 def test_weeks_and_months_end_with_their_last_session() -> None:

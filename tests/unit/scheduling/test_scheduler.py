@@ -38,6 +38,7 @@ class FakeState:
         self.pause_all_until: float | None = None
         self.durable = True
         self.probes = 0
+        self.claimed: set[tuple[str, float]] = set()
 
     def change(self, task: str, **values: float | None) -> None:
         self.tasks[task] = dataclasses.replace(self.tasks[task], **values)  # type: ignore[arg-type]
@@ -55,6 +56,9 @@ class FakeState:
     async def lower(self, task: str, now: float) -> None:
         self.change(task, cursor=now, covered_until=now)
 
+    async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]:
+        return frozenset(at for name, at in self.claimed if name == task and after < at <= until)
+
     async def probe(self) -> None:
         self.probes += 1
 
@@ -71,6 +75,7 @@ class FakeRunner:
         self.submitted.append((task, slot, trigger))
         if self.state.durable:
             self.state.change(task, cursor=slot)
+            self.state.claimed.add((task, slot))
         return asyncio.get_running_loop().create_future()
 
 
@@ -195,6 +200,113 @@ async def test_a_clock_set_back_keeps_time_from_there() -> None:
     await h.scheduler.sweep()
     assert h.runner.submitted[-1] == ("t", at("2026-11-24T06:30"), "schedule")
     assert h.missed() == 0
+
+
+async def succeed(h: House, clock: ManualClock, slot: str, seconds: float = 5.0) -> None:
+    """The slot's run starts on time and succeeds."""
+    clock.set(at(slot))
+    await h.scheduler.sweep()
+    assert h.runner.submitted[-1][1] == at(slot)
+    h.state.change("t", covered_until=at(slot) + seconds, last_success=at(slot) + seconds)
+
+
+async def test_a_clock_that_was_slow_for_a_while_makes_no_done_task_late() -> None:
+    """The machine boots three minutes slow after a success, and its clock is corrected."""
+    h, clock = await house("2026-11-24T06:50", t=task("07:00", grace="20s", timeout="20s"))
+    await succeed(h, clock, "2026-11-24T07:00")
+    clock.jump(-180)
+    await h.scheduler.sweep()
+    deadline = "quant_task_deadline_timestamp_seconds"
+    assert h.value(deadline, task="t") > clock.now()
+    clock.jump(180 + 60)
+    await h.scheduler.sweep()
+    assert h.value(deadline, task="t") == at("2026-11-25T07:00:40")
+    assert (len(h.runner.submitted), h.missed()) == (1, 0)
+
+
+async def test_slots_that_ran_by_a_wrong_clock_are_not_missed_when_it_is_right_again() -> None:
+    """Neither those that have a claim nor twice those that have none."""
+    h, clock = await house("2026-11-24T06:59", t=task("every 1m", grace="5s"))
+    for minute in (0, 1, 2, 3):
+        await succeed(h, clock, f"2026-11-24T07:0{minute}")
+    clock.jump(-180)
+    await h.scheduler.sweep()
+    clock.jump(180 + 120 + 30)  # right again, and two more slots have passed unseen
+    await h.scheduler.sweep()
+    assert (len(h.runner.submitted), h.missed()) == (4, 2)
+
+
+async def test_a_success_by_a_clock_that_was_years_ahead_covers_nothing_now() -> None:
+    """Set right, the task is due by the right clock, and late when nothing comes."""
+    h, clock = await house("2026-11-24T06:50", t=task("07:00", grace="20s", timeout="20s"))
+    clock.jump(4 * 365 * 86400)
+    await h.scheduler.sweep()
+    h.state.change("t", covered_until=clock.now() + 5, last_success=clock.now() + 5)
+    clock.jump(-4 * 365 * 86400)
+    await h.scheduler.sweep()
+    deadline = "quant_task_deadline_timestamp_seconds"
+    assert h.value(deadline, task="t") == at("2026-11-24T07:00:40")
+    clock.set(at("2026-11-24T08:00"))
+    assert h.value(deadline, task="t") == at("2026-11-24T07:00:40")
+
+
+async def test_a_state_that_cannot_be_read_still_starts_late_slots() -> None:
+    """The claim decides then."""
+    h, clock = await house("2026-11-24T06:59", t=task("07:00", grace="5m"))
+
+    async def broken(task: str, after: float, until: float) -> frozenset[float]:
+        raise StateError("the disk is gone")
+
+    h.state.claimed_slots = broken  # type: ignore[method-assign]
+    clock.set(at("2026-11-24T07:01"))
+    await h.scheduler.sweep()
+    assert h.runner.submitted == [("t", at("2026-11-24T07:00"), "catch_up")]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "more", "success", "slot"),
+    [
+        ("07:00", {}, "2026-11-24T06:59:50", "2026-11-25T07:00"),
+        ("07:00", {}, "2026-11-24T06:59:49", "2026-11-24T07:00"),
+        ("07:00", {"early": "1m"}, "2026-11-24T06:59:00", "2026-11-25T07:00"),
+        ("07:00", {"early": 0}, "2026-11-24T06:59:59", "2026-11-24T07:00"),
+        ("every 1m", {}, "2026-11-24T06:59:57", "2026-11-24T07:01"),  # 5 % of a minute: 3 s
+        ("every 1m", {}, "2026-11-24T06:59:56", "2026-11-24T07:00"),
+    ],
+)
+async def test_a_success_just_before_the_slot_covers_it_for_an_external_task(
+    schedule: str, more: dict[str, object], success: str, slot: str
+) -> None:
+    """Clocks differ; but a success of the last interval covers nothing of the next."""
+    spec = {"external": True, "schedule": schedule, "grace": 0, "max_runtime": "1s", **more}
+    h, clock = await house("2026-11-24T06:50", t=Task.model_validate(spec))
+    clock.set(at(success))
+    h.state.change("t", covered_until=at(success), last_success=at(success))
+    assert h.value("quant_task_deadline_timestamp_seconds", task="t") == at(slot) + 1
+
+
+async def test_only_a_success_is_early_and_only_of_an_external_task() -> None:
+    """A task that was just configured, and one that we start ourselves, have no other clock."""
+    external = Task.model_validate({"external": True, "schedule": "07:00", "max_runtime": "1s"})
+    h, _ = await house("2026-11-24T06:59:55", t=external, own=task("07:00", timeout="1s"))
+    now = at("2026-11-24T06:59:55")
+    h.state.change("own", covered_until=now, last_success=now)
+    for name in ("t", "own"):
+        deadline = h.value("quant_task_deadline_timestamp_seconds", task=name)
+        assert deadline == at("2026-11-24T07:05:01")
+
+
+async def test_next_slot_and_deadline_follow_the_exchange_and_the_zone() -> None:
+    """Over Thanksgiving to the day after; by London's clock where the config says so."""
+    clock = ManualClock(at("2026-11-25T12:00"))
+    h = House(clock)
+    plan = task("10:00", exchange="XNYS", grace=0, timeout="1m")
+    await h.scheduler.apply(Config(timezone="Europe/London", tasks={"t": plan}))
+    slot = at("2026-11-27T10:00", "Europe/London")
+    assert h.scheduler.next_slot("t") == slot
+    assert h.scheduler.deadline("t") == slot + 60
+    clock.set(slot + 1)
+    assert h.scheduler.next_slot("t") == at("2026-11-30T10:00", "Europe/London")
 
 
 async def test_holidays_and_half_days_are_skipped_and_counted() -> None:

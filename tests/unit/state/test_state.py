@@ -132,6 +132,15 @@ async def test_a_run_without_a_claim_gets_its_row_at_its_end(state):
     assert not await state.claim(claim(2))
 
 
+async def test_slots_that_have_a_run_are_found_by_task_and_time(state):
+    """After the first moment, up to the second; manual runs have no slot."""
+    for number, slot in enumerate((T, T + 60, T + 120, T + 180, None)):
+        await state.claim(claim(number, slot=slot))
+    await state.claim(claim(9, task="other", slot=T + 90))
+    assert await state.claimed_slots("scan", T, T + 120) == {T + 60, T + 120}
+    assert await state.claimed_slots("scan", T + 180, T + 999) == frozenset()
+
+
 async def test_an_end_is_final(state):
     """A second end of the same run changes nothing of its row."""
     await state.claim(claim(1))

@@ -1,4 +1,4 @@
-"""The largest house of the contract: 200 tasks, 500 symbols, and everything else turned on."""
+"""The largest setup that is planned for: 200 tasks, 500 symbols, and everything else turned on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the command to ready: the shipped config, at first and later, and the largest house."""
+"""From the command to ready: the shipped config, first and later, and the largest setup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fired, who was told, and how long it waited for a person."""
+"""What fired, who was notified, and how long it waited for a person."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grafana.panels import figure, graph, sheet, steps, timeline
 from grafana.query import now, series, some_or_zero
 
 FIRING = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
-# A silence, however made, is the acknowledgement.
+# A silence, whoever made it, is the acknowledgement.
 UNSEEN = (
     'count(ALERTS{alertstate="firing", severity="critical"})'
     ' unless on () max(alertmanager_silences{state="active"}) > 0'
@@ -36,18 +36,18 @@ def build() -> Dashboard:
                 now(some_or_zero(BUDGET)), decimals=0,
                 thresholds=steps((None, FINE), (8, WARN), (11, BAD)), nothing=NO_EXPORTER)),
             (6, 5, figure(
-                "Waited for a person", "In the shown time, how long something critical fired while "
+                "Waited for a person", "In the time range, how long a critical alert fired while "
                 "no silence was active: the time until somebody acknowledged it.",
                 now(f"60 * count_over_time(({UNSEEN})[$__range:1m])"), unit="s",
                 thresholds=steps((None, FINE), (900, BAD)), nothing="never")),
             (6, 5, figure(
                 "Failed notifications", "Notifications that Alertmanager could not deliver in the "
-                "shown time.",
+                "time range.",
                 now("sum(increase(alertmanager_notifications_failed_total[$__range]))"),
                 decimals=0, thresholds=steps((None, FINE), (1, BAD)),
                 nothing="Alertmanager is not scraped")),
             (24, 8, timeline(
-                "Firing", "One band an alert, while it fires.",
+                "Firing", "One band for each alert while it fires.",
                 series(f"max by (alertname, severity) ({FIRING})", "{{alertname}} ({{severity}})"),
                 states={1: ("firing", BAD)}, nothing="nothing fired")),
             (24, 7, sheet(
@@ -63,7 +63,7 @@ def build() -> Dashboard:
                        "[$__rate_interval]))", "{{severity}} {{status}}"),
                 zero=True, bars=True, calcs=("sum",), nothing="no notification yet")),
             (12, 8, graph(
-                "Acknowledged and not", "Alerts that Alertmanager holds: active ones notify, "
+                "Acknowledged and not", "Alerts that Alertmanager knows: active ones notify, "
                 "suppressed ones are silenced or inhibited. The watchdog is always active.",
                 series("sum by (state) (alertmanager_alerts)", "{{state}}"),
                 series('sum(alertmanager_silences{state="active"})', "active silences"),

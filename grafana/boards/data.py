@@ -21,14 +21,14 @@ def build() -> Dashboard:
         "Which bars are missing, how late they are, and how the sources answer.",
         [
             (12, 8, graph(
-                "Overdue", "Time since the oldest missing bar fell due, the worst symbol of each "
+                "Overdue", "Time since the oldest missing bar was due, worst symbol of each "
                 "feed; dashed lines are the limits.",
                 series(f"max by (feed) (quant_data_overdue_seconds{BOTH})", "{{feed}}"),
                 series(f"max by (feed, severity) (quant_feed_overdue_limit_seconds{FEED})",
                        "limit {{feed}} {{severity}}"),
                 unit="s", zero=True, limits="^limit .*", nothing="no feed is configured")),
             (12, 8, graph(
-                "Missing bars", "Bars that are due and not there, all symbols of a feed together.",
+                "Missing bars", "Bars that are due and missing, over all symbols of a feed.",
                 series(f"sum by (feed) (quant_feed_missing_bars{FEED})", "{{feed}}"),
                 zero=True, nothing="no feed is configured")),
             (24, 9, sheet(
@@ -53,11 +53,11 @@ def build() -> Dashboard:
                 unit="percentunit", zero=True, limits="^limit .*", nothing="no feed has spreads")),
             (12, 8, graph(
                 "Age", "Wall clock since the newest closed bar ended, the oldest symbol of each "
-                "feed. It grows at night and says nothing of health; overdue does.",
+                "feed. It grows at night and says nothing about health; overdue does.",
                 series(f"max by (feed) (quant_data_age_seconds{BOTH})", "{{feed}}"),
                 unit="s", zero=True, nothing="no bar yet")),
             (24, 8, graph(
-                "Close", "Close of the newest closed bar of the chosen symbols, 10 at the most.",
+                "Close", "Close of the newest closed bar of the chosen symbols, at most 10.",
                 series(f"topk(10, max by (feed, symbol) (quant_data_close_price{BOTH}))",
                        "{{symbol}} ({{feed}})"),
                 unit="none", nothing="no bar yet")),
@@ -72,13 +72,13 @@ def build() -> Dashboard:
                        "[$__rate_interval]))", "{{source}} {{reason}}"),
                 zero=True, bars=True, calcs=("sum",), nothing="no failure is known")),
             (12, 8, graph(
-                "Requests", "Requests a minute, retries included. A source's budget stands in "
+                "Requests", "Requests a minute, retries included. A source's budget is in "
                 "exporter.yml.",
                 series("60 * sum by (source, endpoint) (rate(quant_fetch_requests_total{@}"
                        "[$__rate_interval]))", "{{source}} {{endpoint}}"),
                 unit="reqpm", zero=True, calcs=("mean", "max"), nothing="no request yet")),
             (12, 6, sheet(
-                "Sources", "Whether prices are made up, and when the key expires.",
+                "Sources", "Whether prices are simulated, and when the key expires.",
                 rows("max by (source) (quant_source_simulated{@})", name="A"),
                 moments("quant_source_key_expiry_timestamp_seconds", "source", name="B"),
                 columns={"source": "Source", "Value #A": "Prices", "Value #B": "Key expires"},

@@ -1,4 +1,4 @@
-"""Whether the exporter itself is well, and what it costs."""
+"""Whether the exporter itself works, and what it costs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def build() -> Dashboard:
     return board(
         "exporter",
         "Quant: exporter",
-        "The process itself: is it up, is its state durable, is it quick, what does it need.",
+        "The process itself: is it up, is its state durable, is it fast, what does it use.",
         [
             (6, 5, figure(
-                "Exporter", "Whether Prometheus reaches it; DOWN when any one is missing.",
+                "Exporter", "Whether Prometheus reaches it; DOWN when one is missing.",
                 now("min(up{@})"), unit="none",
                 states={1: ("UP", NOTE), 0: ("DOWN", BAD)}, nothing="never scraped")),
             (6, 5, figure(
@@ -27,9 +27,9 @@ def build() -> Dashboard:
                 now("min(quant_state_healthy{@})"), unit="none",
                 states={1: ("DURABLE", FINE), 0: ("NOT DURABLE", BAD)}, nothing="never scraped")),
             (6, 5, figure(
-                "Configuration", "Whether the newest exporter.yml was taken at the last reload.",
+                "Configuration", "Whether the newest exporter.yml was loaded at the last reload.",
                 now("min(quant_exporter_config_last_reload_successful{@})"), unit="none",
-                states={1: ("TAKEN", FINE), 0: ("REFUSED", BAD)}, nothing="never scraped")),
+                states={1: ("LOADED", FINE), 0: ("REFUSED", BAD)}, nothing="never scraped")),
             (6, 5, sheet(
                 "Version", "What runs, and since when.",
                 rows("process_start_time_seconds{@} * on (job, instance) group_left (version, "
@@ -37,8 +37,8 @@ def build() -> Dashboard:
                 columns={"version": "Version", "python": "Python", "Value": "Started"},
                 units={"Started": "dateTimeFromNow"}, nothing="never scraped")),
             (12, 8, graph(
-                "Event loop lag", "Longest that the event loop stood still lately. Above a second "
-                "slots start late.",
+                "Event loop lag", "Longest recent time that the event loop was blocked. Above a "
+                "second, slots start late.",
                 series("max by (instance) (quant_exporter_event_loop_lag_seconds{@})",
                        "{{instance}}"),
                 unit="s", zero=True, calcs=("mean", "max"))),
@@ -47,7 +47,7 @@ def build() -> Dashboard:
                 series("max by (instance) (scrape_duration_seconds{@})", "{{instance}}"),
                 unit="s", zero=True, calcs=("mean", "max"), nothing="never scraped")),
             (12, 8, graph(
-                "Memory", "Resident memory of the process; workers and simulator come on top.",
+                "Memory", "Resident memory of the process; workers and simulator not included.",
                 series("max by (instance) (process_resident_memory_bytes{@})", "{{instance}}"),
                 unit="bytes", zero=True, calcs=("lastNotNull", "max"))),
             (12, 8, graph(

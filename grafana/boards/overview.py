@@ -36,7 +36,7 @@ def build() -> Dashboard:
     return board(
         "overview",
         "Quant: overview",
-        "Is all well? The top row is blue and green when it is. Each figure leads to its board.",
+        "Is everything ok? Then the top row is blue and green. Each figure leads to its board.",
         [*_top(), *_middle(), *_bottom()],
     )
 
@@ -44,11 +44,11 @@ def build() -> Dashboard:
 def _top() -> list[tuple[int, int, object]]:
     return [
         (3, 4, figure(
-            "Exporter", "Whether Prometheus reaches the exporter; DOWN when any one is missing.",
+            "Exporter", "Whether Prometheus reaches the exporter; DOWN when one is missing.",
             now("min(up{@})"), states={1: ("UP", NOTE), 0: ("DOWN", BAD)},
             unit="none", nothing="never scraped", link=link("exporter"))),
         (3, 4, figure(
-            "Critical alerts", "Alerts of severity critical that fire now. Each pages somebody.",
+            "Critical alerts", "Alerts of severity critical that fire now. Each one pages.",
             now(some_or_zero(FIRING.format("critical"))), thresholds=NONE_IS_BAD,
             nothing=NO_EXPORTER, link=link("alerts"))),
         (3, 4, figure(
@@ -76,7 +76,7 @@ def _top() -> list[tuple[int, int, object]]:
             thresholds=steps((None, FINE), (8, WARN), (11, BAD)),
             nothing=NO_EXPORTER, link=link("alerts"))),
         (3, 4, figure(
-            "Prices", "Whether any source makes its prices up.",
+            "Prices", "Whether any source simulates its prices.",
             now("max(quant_source_simulated{@})"), unit="none",
             states={0: ("REAL", NOTE), 1: ("SIMULATED", WARN)}, nothing="no source",
             link=link("data"))),
@@ -105,8 +105,8 @@ def _middle() -> list[tuple[int, int, object]]:
 def _bottom() -> list[tuple[int, int, object]]:
     return [
         (12, 7, graph(
-            "Data overdue", "Time since the oldest missing bar fell due, the worst symbol of each "
-            "feed; dashed lines are the limits. 0 is well, nights and weekends included.",
+            "Data overdue", "Time since the oldest missing bar was due, worst symbol of each "
+            "feed; dashed lines are the limits. 0 is good, nights and weekends included.",
             series("max by (feed) (quant_data_overdue_seconds{@})", "{{feed}}"),
             series("max by (feed, severity) (quant_feed_overdue_limit_seconds{@})",
                    "limit {{feed}} {{severity}}"),

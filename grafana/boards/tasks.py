@@ -11,7 +11,7 @@ from grafana.panels import graph, heat, sheet, timeline
 from grafana.query import cells, moments, rows, series
 
 STATES = {
-    0: ("well", FINE),
+    0: ("ok", FINE),
     1: ("running", NOTE),
     2: ("paused", IDLE),
     3: ("failing", BAD),
@@ -43,8 +43,8 @@ def build() -> Dashboard:
         "Each task's state over time, its newest run, and what went wrong.",
         [
             (24, 8, timeline(
-                "State", "One band a task. Failing: as many failures in a row as it alerts on. "
-                "Late: past its deadline with no success.",
+                "State", "One band for each task. Failing: as many failures in a row as alert. "
+                "Late: past its deadline without a success.",
                 series(STATE, "{{task}}"), states=STATES, nothing="no task is configured")),
             (24, 9, sheet(
                 "Tasks", "The newest of each task. A task that never ran has no last success.",
@@ -63,19 +63,19 @@ def build() -> Dashboard:
                 states={"State": STATES}, sort="State", descending=True,
                 nothing="no task is configured")),
             (12, 8, graph(
-                "Runs", "Runs that ended, whatever became of them.",
+                "Runs", "Runs that ended, with any outcome.",
                 series(f"sum by (task) (increase(quant_task_runs_total{CHOSEN}[$__rate_interval]))",
                        "{{task}}"),
                 zero=True, bars=True, calcs=("sum",), nothing="no run yet")),
             (12, 8, graph(
-                "Failures", "Runs without success, by what became of them.",
+                "Failures", "Runs without success, by reason.",
                 series("sum by (task, reason) "
                        f"(increase(quant_task_failures_total{CHOSEN}[$__rate_interval]))",
                        "{{task}} {{reason}}"),
                 zero=True, bars=True, calcs=("sum",), nothing="no failure is known")),
             (12, 8, graph(
                 "Duration", "Mean duration of the runs that ended at each moment, retries "
-                "included; a point where there was one.",
+                "included; a point where a run ended.",
                 series(f"sum by (task) (rate(quant_task_duration_seconds_sum{CHOSEN}"
                        "[$__rate_interval])) / sum by (task) "
                        f"(rate(quant_task_duration_seconds_count{CHOSEN}[$__rate_interval]))",
@@ -92,7 +92,7 @@ def build() -> Dashboard:
                        "[$__rate_interval]))", "{{task}}"),
                 zero=True, bars=True, calcs=("sum",), nothing="none was missed")),
             (12, 7, graph(
-                "Skipped slots and retries", "Slots that were left out on purpose, by reason, and "
+                "Skipped slots and retries", "Slots that were skipped on purpose, by reason, and "
                 "attempts beyond a run's first.",
                 series(f"sum by (reason) (increase(quant_task_skipped_total{CHOSEN}"
                        "[$__rate_interval]))", "skipped: {{reason}}"),

@@ -40,7 +40,7 @@ async def until(what: Callable[[], Any], why: str, seconds: float = PATIENCE) ->
     return found
 
 
-class House:
+class AlertStack:
     """Everything running."""
 
     def __init__(self, folder: Path, sinks: Sinks, ports: stack.Ports) -> None:
@@ -170,14 +170,14 @@ def _write(folder: Path, ports: stack.Ports, tasks: dict[str, str]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def house(folder: Path, tasks: dict[str, str]) -> AsyncIterator[House]:
+async def alert_stack(folder: Path, tasks: dict[str, str]) -> AsyncIterator[AlertStack]:
     """All of it, quick, with these external tasks (name to severity); ends what it started."""
     sinks = Sinks(SystemClock())
     async with contextlib.AsyncExitStack() as parts:
         http, mail = await parts.enter_async_context(running(sinks))
         ports = stack.Ports(free_port(), free_port(), free_port(), http, mail)
         _write(folder, ports, tasks)
-        whole = House(folder, sinks, ports)
+        whole = AlertStack(folder, sinks, ports)
         whole.client = await parts.enter_async_context(aiohttp.ClientSession())
         whole.alertmanager = AlertmanagerClient(whole.client, lambda: whole.url("alertmanager"))
         whole.prometheus = PrometheusClient(whole.client, lambda: whole.url("prometheus"))

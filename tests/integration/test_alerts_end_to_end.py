@@ -1,7 +1,7 @@
 """From a failing task to a phone, over the real exporter, Prometheus and Alertmanager.
 
-Three houses stand side by side and all stories happen at once; each test waits for its own. What
-was measured is printed, and replay is held against what Prometheus says did fire.
+Three stacks run next to each other and all stories happen at once; each test waits for its own.
+Measurements are printed, and replay is compared with what really fired in Prometheus.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from exporter.alerts.replay.engine import really, replay
 from exporter.alerts.replay.rules import read_rules, with_limits
 from exporter.alerts.replay.what_if import LimitsAt, parse
 from tests.integration.alert_stories import channels, disturbances, people
-from tests.integration.servers import FAILING, MISSING, House, house
+from tests.integration.servers import FAILING, MISSING, AlertStack, alert_stack
 
 pytestmark = [
     pytest.mark.integration,
@@ -35,9 +35,9 @@ PEOPLE = ("page_then_escalation", "ack_then_none_and_the_good_news", "ack_runs_o
 
 @dataclass
 class Town:
-    """The houses, what happens in them, and what was measured."""
+    """The stacks, what happens in them, and what was measured."""
 
-    houses: dict[str, House] = field(default_factory=dict)
+    stacks: dict[str, AlertStack] = field(default_factory=dict)
     began: float = field(default_factory=time.time)
     happening: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
@@ -51,15 +51,15 @@ class Town:
         await asyncio.wait([self.happening["people"]])
         await asyncio.wait(self.happening.values())
 
-    async def people(self, house: House) -> None:
+    async def people(self, alert_stack: AlertStack) -> None:
         """First nothing, then everything at once."""
-        await people.nothing_at_first(house)
+        await people.nothing_at_first(alert_stack)
         for name in PEOPLE:
             more = (self.measured,) if name == "page_then_escalation" else ()
-            self.happens(name, getattr(people, name)(house, *more))
+            self.happens(name, getattr(people, name)(alert_stack, *more))
         for task in people.RACES:
             self.happens(
-                task, people.race_of_acknowledging_and_clearing(house, task, self.measured)
+                task, people.race_of_acknowledging_and_clearing(alert_stack, task, self.measured)
             )
 
 
@@ -73,14 +73,14 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
             ("channels", channels.TASKS),
         ):
             folder = tmp_path_factory.mktemp(name)
-            found.houses[name] = await parts.enter_async_context(house(folder, tasks))
-        found.happens("people", found.people(found.houses["people"]))
+            found.stacks[name] = await parts.enter_async_context(alert_stack(folder, tasks))
+        found.happens("people", found.people(found.stacks["people"]))
         found.happens(
             "disturbances",
-            disturbances.everything(found.houses["disturbances"], found.measured),
+            disturbances.everything(found.stacks["disturbances"], found.measured),
         )
         found.happens(
-            "channels", channels.a_channel_that_refuses_gets_it_later(found.houses["channels"])
+            "channels", channels.a_channel_that_refuses_gets_it_later(found.stacks["channels"])
         )
         try:
             yield found
@@ -142,9 +142,9 @@ async def test_the_first_message_comes_within_the_intervals(
 
 @pytest.mark.parametrize("name", ["people", "disturbances", "channels"])
 async def test_every_message_is_what_the_service_takes(town: Town, name: str) -> None:
-    """Slack, PagerDuty and mail, in every house."""
+    """Slack, PagerDuty and mail, in every stack."""
     await town.settled()
-    town.houses[name].nothing_wrong_on_the_wire()
+    town.stacks[name].nothing_wrong_on_the_wire()
 
 
 @pytest.mark.parametrize("name", ["people", "disturbances", "channels"])
@@ -152,11 +152,13 @@ async def test_replay_agrees_with_what_fired(town: Town, name: str) -> None:
     """On the same history, from before its first scrape on: the same alerts with the same labels, a
     few evaluations apart at the most."""
     await town.settled()
-    house = town.houses[name]
-    rules = read_rules(sorted((house.folder / "rules").glob("*.yml")))
+    alert_stack = town.stacks[name]
+    rules = read_rules(sorted((alert_stack.folder / "rules").glob("*.yml")))
     start, end = town.began - 30, time.time()
-    would = await replay(house.prometheus, with_limits(rules, [LimitsAt(end)]), start, end, 1.0)
-    did = await really(house.prometheus, [rule.name for rule in rules], start, end, 1.0)
+    would = await replay(
+        alert_stack.prometheus, with_limits(rules, [LimitsAt(end)]), start, end, 1.0
+    )
+    did = await really(alert_stack.prometheus, [rule.name for rule in rules], start, end, 1.0)
     assert {one.name for one in did} >= {FAILING}
 
     def told(fired: list[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -175,9 +177,9 @@ async def test_replay_agrees_with_what_fired(town: Town, name: str) -> None:
 async def test_replay_with_another_limit(town: Town) -> None:
     """One that was never reached: nothing of that task, everything of the others."""
     await town.settled()
-    house = town.houses["people"]
-    rules = read_rules(sorted((house.folder / "rules").glob("*.yml")))
+    alert_stack = town.stacks["people"]
+    rules = read_rules(sorted((alert_stack.folder / "rules").glob("*.yml")))
     changed = with_limits(rules, [parse("tasks.escalates.alert_after=5"), LimitsAt(time.time())])
-    fired = await replay(house.prometheus, changed, town.began, time.time(), 1.0)
+    fired = await replay(alert_stack.prometheus, changed, town.began, time.time(), 1.0)
     tasks = {one.labels["task"] for one in fired if one.name == FAILING}
     assert tasks == {*people.TASKS} - {"escalates", "announced"}

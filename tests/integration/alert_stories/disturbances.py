@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.integration.servers import DOWN, TITLE, House, until
+from tests.integration.servers import DOWN, TITLE, AlertStack, until
 
 TASKS = {"signals": "critical"}
 DOWN_INTERVALS = {
@@ -18,93 +18,93 @@ DOWN_INTERVALS = {
 ONE_EACH = {"pagerduty": 1, "slack": 1, "email": 1}
 
 
-def steady(house: House) -> None:
+def steady(alert_stack: AlertStack) -> None:
     """One page, no good news, no second page."""
-    assert house.count(f"CRITICAL signals: {TITLE}") == ONE_EACH
-    assert not any(house.count("OK signals").values())
+    assert alert_stack.count(f"CRITICAL signals: {TITLE}") == ONE_EACH
+    assert not any(alert_stack.count("OK signals").values())
 
 
-async def something_fires(house: House) -> None:
+async def something_fires(alert_stack: AlertStack) -> None:
     """Told and escalated."""
-    await until(lambda: house.sinks.beats, "the watchdog")
-    await house.fails("signals")
-    await until(lambda: house.got("email", "CRITICAL signals"), "the escalation")
-    steady(house)
+    await until(lambda: alert_stack.sinks.beats, "the watchdog")
+    await alert_stack.fails("signals")
+    await until(lambda: alert_stack.got("email", "CRITICAL signals"), "the escalation")
+    steady(alert_stack)
 
 
-async def alertmanager_restarts(house: House) -> None:
+async def alertmanager_restarts(alert_stack: AlertStack) -> None:
     """It remembers whom it told, once it knows itself that they took it."""
     await asyncio.sleep(2)
-    await house.stop("alertmanager")
-    await house.start("alertmanager")
+    await alert_stack.stop("alertmanager")
+    await alert_stack.start("alertmanager")
     await asyncio.sleep(8)  # Prometheus has sent it again, groups were flushed
-    steady(house)
+    steady(alert_stack)
 
 
-async def prometheus_restarts(house: House) -> None:
+async def prometheus_restarts(alert_stack: AlertStack) -> None:
     """No false alarm about anything, and no good news."""
-    before = len(house.sinks.received)
-    await house.stop("prometheus")
-    await house.start("prometheus")
+    before = len(alert_stack.sinks.received)
+    await alert_stack.stop("prometheus")
+    await alert_stack.start("prometheus")
     await asyncio.sleep(8)
-    steady(house)
-    assert len(house.sinks.received) == before
+    steady(alert_stack)
+    assert len(alert_stack.sinks.received) == before
 
 
-async def exporter_restarts(house: House) -> None:
+async def exporter_restarts(alert_stack: AlertStack) -> None:
     """A deploy while something fires is silent."""
-    before = len(house.sinks.received)
-    await house.stop("exporter")
-    await house.start("exporter")
+    before = len(alert_stack.sinks.received)
+    await alert_stack.stop("exporter")
+    await alert_stack.start("exporter")
     await asyncio.sleep(8)
-    steady(house)
-    assert len(house.sinks.received) == before
+    steady(alert_stack)
+    assert len(alert_stack.sinks.received) == before
 
 
 HEARD = ("pagerduty", "slack")
 
 
-async def _down(house: House, began: float) -> float:
+async def _down(alert_stack: AlertStack, began: float) -> float:
     """A page about the exporter, everywhere; seconds from the fault to the pager's.
 
     Each channel has its own moment: a fault that ends between two of them is told by one alone."""
-    words = f"CRITICAL 127.0.0.1:{house.ports.exporter}: {DOWN}"
-    known = {sink: len(house.got(sink, words)) for sink in HEARD}
+    words = f"CRITICAL 127.0.0.1:{alert_stack.ports.exporter}: {DOWN}"
+    known = {sink: len(alert_stack.got(sink, words)) for sink in HEARD}
     await until(
-        lambda: all(len(house.got(sink, words)) > known[sink] for sink in HEARD),
+        lambda: all(len(alert_stack.got(sink, words)) > known[sink] for sink in HEARD),
         "a page about the exporter",
     )
-    return house.got("pagerduty", words)[known["pagerduty"]].at - began
+    return alert_stack.got("pagerduty", words)[known["pagerduty"]].at - began
 
 
-async def _well_again(house: House) -> None:
+async def _well_again(alert_stack: AlertStack) -> None:
     await until(
-        lambda: all(len(house.got(sink, f": {DOWN}")) % 2 == 0 for sink in HEARD),
+        lambda: all(len(alert_stack.got(sink, f": {DOWN}")) % 2 == 0 for sink in HEARD),
         "the end of the exporter's alert",
     )
     await asyncio.sleep(4)
-    steady(house)
+    steady(alert_stack)
 
 
-async def exporter_is_killed(house: House, measured: dict[str, Any]) -> None:
+async def exporter_is_killed(alert_stack: AlertStack, measured: dict[str, Any]) -> None:
     """A page within scrape + `for`; what fired stays; it is started again, and nothing false."""
-    await house.kill("exporter")
-    measured["exporter killed to page"] = await _down(house, time.time())
+    await alert_stack.kill("exporter")
+    measured["exporter killed to page"] = await _down(alert_stack, time.time())
     await asyncio.sleep(6)
-    steady(house)
-    await house.start("exporter")
-    await _well_again(house)
+    steady(alert_stack)
+    await alert_stack.start("exporter")
+    await _well_again(alert_stack)
 
 
-async def exporter_hangs(house: House, measured: dict[str, Any]) -> None:
+async def exporter_hangs(alert_stack: AlertStack, measured: dict[str, Any]) -> None:
     """Its port takes connections, nothing answers."""
-    process = house.programs["exporter"].process
+    process = alert_stack.programs["exporter"].process
     process.send_signal(signal.SIGSTOP)
     try:
-        measured["exporter hung to page"] = await _down(house, time.time())
+        measured["exporter hung to page"] = await _down(alert_stack, time.time())
     finally:
         process.send_signal(signal.SIGCONT)
-    await _well_again(house)
+    await _well_again(alert_stack)
 
 
 async def _nothing(request: web.Request) -> web.Response:
@@ -124,37 +124,37 @@ async def _empty_page(port: int) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-async def exporter_shows_an_empty_page(house: House, measured: dict[str, Any]) -> None:
+async def exporter_shows_an_empty_page(alert_stack: AlertStack, measured: dict[str, Any]) -> None:
     """Something else answers on its port: `up` is 1, and nothing is known."""
-    await house.stop("exporter")
-    async with _empty_page(house.ports.exporter):
-        measured["empty page to page"] = await _down(house, time.time())
-    await house.start("exporter")
-    await _well_again(house)
+    await alert_stack.stop("exporter")
+    async with _empty_page(alert_stack.ports.exporter):
+        measured["empty page to page"] = await _down(alert_stack, time.time())
+    await alert_stack.start("exporter")
+    await _well_again(alert_stack)
 
 
-async def and_then_it_is_over(house: House) -> None:
+async def and_then_it_is_over(alert_stack: AlertStack) -> None:
     """After all that, the good news reaches everybody who heard of it, once, and nothing else was
     said than the pages about the exporter, each with its end."""
-    await house.succeeds("signals")
-    await until(lambda: all(house.count("OK signals").values()), "good news everywhere")
-    assert not house.sinks.open_incidents
-    assert house.count("OK signals") == ONE_EACH
-    titles = {m.title for m in house.sinks.accepted("slack")}
+    await alert_stack.succeeds("signals")
+    await until(lambda: all(alert_stack.count("OK signals").values()), "good news everywhere")
+    assert not alert_stack.sinks.open_incidents
+    assert alert_stack.count("OK signals") == ONE_EACH
+    titles = {m.title for m in alert_stack.sinks.accepted("slack")}
     assert all("signals" in title or DOWN in title for title in titles), titles
-    told = [m.title.partition(" ")[0] for m in house.got("slack", f": {DOWN}")]
+    told = [m.title.partition(" ")[0] for m in alert_stack.got("slack", f": {DOWN}")]
     # A machine that is busy with other things may be down to Prometheus once more.
     assert len(told) >= 2 * 3, told
     assert told == ["CRITICAL", "OK"] * (len(told) // 2)
 
 
-async def everything(house: House, measured: dict[str, Any]) -> None:
+async def everything(alert_stack: AlertStack, measured: dict[str, Any]) -> None:
     """In this order."""
-    await something_fires(house)
-    await alertmanager_restarts(house)
-    await prometheus_restarts(house)
-    await exporter_restarts(house)
-    await exporter_is_killed(house, measured)
-    await exporter_hangs(house, measured)
-    await exporter_shows_an_empty_page(house, measured)
-    await and_then_it_is_over(house)
+    await something_fires(alert_stack)
+    await alertmanager_restarts(alert_stack)
+    await prometheus_restarts(alert_stack)
+    await exporter_restarts(alert_stack)
+    await exporter_is_killed(alert_stack, measured)
+    await exporter_hangs(alert_stack, measured)
+    await exporter_shows_an_empty_page(alert_stack, measured)
+    await and_then_it_is_over(alert_stack)

@@ -1,4 +1,4 @@
-"""An hour of the largest house in a minute: 200 tasks, 500 symbols, and everything else turned on.
+"""An hour of the largest setup in a minute: 200 tasks, 500 symbols, and everything else turned on.
 
 Every task runs twelve times, as with `every 5m`; the feed is polled 60 times, Prometheus scrapes
 240 times, somebody looks at the page every 30 seconds. Then: memory, and how long page and

@@ -1,8 +1,9 @@
 """Finds secrets in what is about to leave the laptop: ``python deploy/secrets_check.py``.
 
-It looks for what secrets look like, not for words: a false alarm is answered by moving the value
-where secrets belong (`make secret NAME=…`), or, for an example, by a comment on its line that says
-``secrets-check: example``, or by a line in ``.secrets-allowed``.
+It knows the shapes that the exporter masks in its logs (exporter/redaction), and reports those
+whose value nobody would have made up. What to do: move the value where secrets belong
+(`make secret NAME=…`), or, for an example, say ``secrets-check: example`` in a comment on its line,
+or add a line to ``.secrets-allowed``.
 """
 
 from __future__ import annotations
@@ -15,34 +16,15 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from exporter.redaction.secret_finder import kinds_of_secrets
+
 EXAMPLE = "secrets-check: example"
 _NAMES = re.compile(
     r"(^|/)(\.env(\.(?!example)\w+)?|id_(rsa|dsa|ecdsa|ed25519)|credentials\.json"
     r"|\.pgpass|\.netrc|[^/]+\.(p12|pfx|keystore|kdbx))$"
 )
-_PATTERNS = {
-    "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
-    "a Slack webhook": re.compile(r"hooks\.slack\.com/services/T\w{6,}/B\w{6,}/\w{16,}"),
-    "a Slack token": re.compile(r"\bxox[abeprs]-[0-9A-Za-z-]{20,}"),
-    "a Discord webhook": re.compile(r"discord(?:app)?\.com/api/webhooks/\d{15,}/[\w-]{30,}"),
-    "a GitHub token": re.compile(r"\b(?:gh[pousr]_\w{30,}|github_pat_\w{30,})"),
-    "a Telegram bot token": re.compile(r"\b\d{8,10}:AA[\w-]{30,}"),
-    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "a Grafana token": re.compile(r"\bgl(?:sa|c)_\w{30,}"),
-    "a Google key": re.compile(r"\bAIza[\w-]{35}\b"),
-    "a Stripe key": re.compile(r"\b[rs]k_live_\w{20,}"),
-    "a password in an address": re.compile(r"\b\w+://[^/\s:@'\"<>{$]+:[^/\s@'\"<>{$*]{6,}@[\w.]"),
-    "a key of an AI service": re.compile(r"\bsk-[A-Za-z0-9_-]{24,}"),
-    "a signed token": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
-    "a bearer token": re.compile(r"(?i)\bbearer\s+(?=[\w.+/=-]*\d)[\w.+/=-]{24,}"),
-    # Named like one, and not the name of the place where it lies; letters and digits mixed.
-    "a secret's value": re.compile(
-        r"(?i)\b(?![\w-]*[_-](?:env|file|path|name|url)\b)[\w-]*"
-        r"(?:(?:api|access|private|routing|service|integration|auth)[_-]?key|secret|token"
-        r"|passw(?:or)?d)[\w-]*['\"]?\s*[:=]\s*['\"]?"
-        r"(?=[\w+/=.-]*\d)(?=[\w+/=.-]*[A-Za-z])[\w+/=-]{16,}['\"]?\s*(?:$|[,;})#\]])"
-    ),
-}
 _MAX_BYTES = 2_000_000
 
 
@@ -86,8 +68,8 @@ def _find(files: Iterable[tuple[str, bytes]], allowed: str) -> list[str]:
             f"{name}:{number}: {what}"
             for number, line in enumerate(lines, 1)
             if EXAMPLE not in line
-            for what, pattern in _PATTERNS.items()
-            if pattern.search(line) and f"{name}: {what}" not in fine
+            for what in kinds_of_secrets(line)
+            if f"{name}: {what}" not in fine
         ]
     return found
 

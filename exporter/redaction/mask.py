@@ -1,8 +1,8 @@
-"""Secrets taken out of what is logged.
+"""Takes secrets out of what is logged, kept and shown.
 
-Two ways: the values that the process knows (:meth:`Mask.add`, :mod:`.known_secrets`), in every
-writing, and well-known shapes (:mod:`.secret_patterns`). A name is kept, its value
-becomes ``***``. Rather one harmless word too many than one key too few.
+In two ways: the values that the process knows (:meth:`Mask.add`, :mod:`.known_secrets`), however
+they are written, and well-known shapes (:mod:`.secret_patterns`). A name stays, its value becomes
+``***``. Rather one harmless word too many than one key too few.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import BytesAhoCorasick
 
-from exporter.redaction.secret_patterns import (
-    MASKED,
-    NAME_IS_SECRET,
-    OPTION_IS_SECRET,
-    masked,
-    may_hold,
-)
+from exporter.redaction.logins import LOGIN_FIELD, LOGIN_WORD, is_login_value
+from exporter.redaction.secret_names import Announces, announced_by
+from exporter.redaction.secret_patterns import masked, may_hold
+from exporter.redaction.secret_shape import MASKED
 
 SHORTEST_KNOWN = 6
 """Characters. A shorter one would punch holes into ordinary words: it is masked by shape only."""
 SHORTEST_NUMBER = 12
 """Digits. `token: 12` counts tokens; a secret in digits alone is long."""
+SHORTEST_CODE = 4
+"""Digits of a PIN, or of a password that is a number."""
 LONGEST_SPELLED = 500
 """Characters. A longer value is known in its common writings, but not in every mixture of them."""
 
@@ -41,13 +40,20 @@ _ODD = re.compile(r"%[0-9a-f]{2}|\\[^nrt\"]|&(?:#|amp;|lt;|gt;|quot;)", re.IGNOR
 _ODD_IN_BYTES = re.compile(_ODD.pattern.encode(), re.IGNORECASE)
 
 
+class _Known(NamedTuple):
+    """A secret that the process knows."""
+
+    secret: str
+    forms: tuple[str, ...]
+    """How programs usually write it, the longest first: a form may be part of another."""
+
+
 class Mask:
     """Knows this process' secrets and the shapes of others. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._forms: tuple[str, ...] = ()
+        self._known: tuple[_Known, ...] = ()
         self._known_in_bytes = BytesAhoCorasick(())
-        self._secrets: tuple[str, ...] = ()
         self._writings: tuple[re.Pattern[str], ...] | None = ()
 
     def add_all(self, secrets: Iterable[str]) -> None:
@@ -56,24 +62,24 @@ class Mask:
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Never let `secret` into a log from now on; values under 6 characters are passed over."""
+        """Never let `secret` into a log from now on. Values under 6 characters are ignored."""
         secret = secret.strip()
-        if len(secret) < SHORTEST_KNOWN or secret in self._secrets:
+        if len(secret) < SHORTEST_KNOWN or any(secret == known.secret for known in self._known):
             return
-        # Longest first: a form may be part of another.
-        forms = {*self._forms, *_forms_of(secret)}
-        self._forms = tuple(sorted(forms, key=lambda f: (-len(f), f)))
-        in_json = {json.dumps(f, ensure_ascii=False)[1:-1] for f in self._forms}
-        in_bytes = {f.encode("utf-8", "replace") for f in {*self._forms, *in_json}}
+        forms = tuple(sorted(_forms_of(secret), key=lambda form: (-len(form), form)))
+        # The longest secret first: a shorter one may be part of it, and would leave the rest.
+        known = sorted([*self._known, _Known(secret, forms)], key=lambda k: -len(k.secret))
+        written = {form for k in known for form in k.forms}
+        in_json = {json.dumps(form, ensure_ascii=False)[1:-1] for form in written}
+        in_bytes = {form.encode("utf-8", "replace") for form in {*written, *in_json}}
         self._known_in_bytes = BytesAhoCorasick(in_bytes)
-        self._secrets = (*self._secrets, secret)
-        self._writings = None
+        self._known, self._writings = tuple(known), None
 
     def suspects(self, line: bytes) -> bool:
         """Whether a serialised line may hold a secret: quick, and never wrongly False."""
-        if may_hold(line.lower()):
+        if may_hold(line):
             return True
-        if not self._secrets:
+        if not self._known:
             return False
         if self._known_in_bytes.find_matches_as_indexes(line):
             return True
@@ -82,15 +88,21 @@ class Mask:
 
     def text(self, text: str) -> str:
         """`text` with every secret in it replaced."""
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASKED)
-        if self._secrets and _ODD.search(text):
-            if self._writings is None:  # made when first needed: most processes never do
-                self._writings = tuple(_any_writing(s[:LONGEST_SPELLED]) for s in self._secrets)
-            for pattern in self._writings:
-                text = pattern.sub(MASKED, text)
+        if self._known:
+            text = self._without_known(text)
         return masked(text)
+
+    def _without_known(self, text: str) -> str:
+        odd = _ODD.search(text) is not None
+        if odd and self._writings is None:  # made when first needed: most processes never do
+            self._writings = tuple(_any_writing(k.secret[:LONGEST_SPELLED]) for k in self._known)
+        for number, known in enumerate(self._known):
+            for form in known.forms:
+                if form in text:
+                    text = text.replace(form, MASKED)
+            if odd and self._writings:
+                text = self._writings[number].sub(MASKED, text)
+        return text
 
     def value(self, value: Any) -> Any:
         """The same for JSON-like data: strings, keys, numbers, lists and mappings, at any depth."""
@@ -98,51 +110,86 @@ class Mask:
             case str():
                 return self.text(value)
             case Mapping():
-                name = value.get("name", value.get("key"))
-                told = "value" in value and isinstance(name, str) and NAME_IS_SECRET.match(name)
-                return {
-                    self.text(str(k)): _hidden(v)
-                    if told and k == "value"
-                    else self._entry(str(k), v)
-                    for k, v in value.items()
-                }
+                return self._mapping(value)
             case list() | tuple():
                 return self._row(value)
-            case int() | float() if not isinstance(value, bool) and self._forms:
+            case int() | float() if not isinstance(value, bool) and self._known:
                 text = str(value)
-                return MASKED if any(form in text for form in self._forms) else value
+                told = any(form in text for known in self._known for form in known.forms)
+                return MASKED if told else value
             case _:
                 return value
+
+    def _mapping(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+        name = values.get("name", values.get("key", values.get("header")))
+        apart = announced_by(name) if isinstance(name, str) and "value" in values else None
+        if _is_login(values):
+            values = {key: _without_login(value) for key, value in values.items()}
+        return {
+            self.text(str(key)): _hidden(value, apart)
+            if apart and key == "value"
+            else self._entry(str(key), value)
+            for key, value in values.items()
+        }
 
     def _row(self, values: list[Any] | tuple[Any, ...]) -> list[Any]:
         """A list; after a word that announces a secret (a pair, a command line) comes one."""
         done: list[Any] = []
-        announced = False
+        announced: Announces | None = None
         for value in values:
-            done.append(_hidden(value) if announced else self.value(value))
-            announced = isinstance(value, str) and bool(OPTION_IS_SECRET.match(value))
+            done.append(_hidden(value, announced) if announced else self.value(value))
+            announced = announced_by(_bare(value)) if isinstance(value, str) else None
         return done
 
     def _entry(self, name: str, value: Any) -> Any:
         value = self.value(value)
         # User and password, as requests has them, too.
-        login = name in ("auth", "pass") and isinstance(value, str | list)
-        if login or NAME_IS_SECRET.match(name):
-            return _hidden(value, 4 if "pass" in name.lower() else SHORTEST_NUMBER)
-        return value
+        if name in ("auth", "pass") and isinstance(value, str | list):
+            return _hidden(value, Announces.ALWAYS, SHORTEST_CODE)
+        kind = announced_by(_bare(name))
+        if kind is None:
+            return value
+        short = kind is Announces.DIGITS or "pass" in name.lower()
+        return _hidden(value, kind, SHORTEST_CODE if short else SHORTEST_NUMBER)
 
 
-def _hidden(value: Any, digits: int = SHORTEST_NUMBER) -> Any:
-    """`value` with all strings in it replaced, and numbers from this length on."""
+def _bare(name: str) -> str:
+    """A name without the signs around it: ``b'x-api-key'``, ``--token``, ``password:``."""
+    return name.removeprefix("b").strip("\"'").removesuffix(":")
+
+
+def _is_login(values: Mapping[Any, Any]) -> bool:
+    """Whether it is the frame by which a connection logs in; a line of the log is none."""
+    return "logger" not in values and any(
+        isinstance(value, str) and LOGIN_FIELD.match(str(name)) and LOGIN_WORD.match(value)
+        for name, value in values.items()
+    )
+
+
+def _without_login(value: Any) -> Any:
     match value:
         case str():
-            return MASKED if value else value
+            return MASKED if is_login_value(value) else value
         case Mapping():
-            return {name: _hidden(inner, digits) for name, inner in value.items()}
+            return {name: _without_login(inner) for name, inner in value.items()}
         case list() | tuple():
-            return [_hidden(inner, digits) for inner in value]
-        case int() | float() if not isinstance(value, bool) and len(str(value)) >= digits:
-            return MASKED
+            return [_without_login(inner) for inner in value]
+        case _:
+            return value
+
+
+def _hidden(value: Any, kind: Announces, digits: int = SHORTEST_NUMBER) -> Any:
+    """`value` with the secrets of this kind replaced, and numbers from this length on."""
+    match value:
+        case str():
+            return MASKED if value and kind.is_secret(value) else value
+        case Mapping():
+            return {name: _hidden(inner, kind, digits) for name, inner in value.items()}
+        case list() | tuple():
+            return [_hidden(inner, kind, digits) for inner in value]
+        case int() | float() if not isinstance(value, bool):
+            sure = kind in (Announces.ALWAYS, Announces.USUALLY, Announces.DIGITS)
+            return MASKED if sure and len(str(value)) >= digits else value
         case _:
             return value
 

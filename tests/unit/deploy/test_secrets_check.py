@@ -44,6 +44,19 @@ SECRETS = {
     "a bearer token": "Authorization: " + "Bearer " + "a1B2" * 8,
     "a secret's value": "tickdb_api_key: " + "'4f3a9c81d2e64b7f9a10c55e'",
 }
+# What a trader usually has in files, and how each is reported.
+OF_A_TRADER = {
+    "KRAKEN_KEY=" + "aB3" * 14: "a secret's value",
+    "binance: {key: '" + "aB3" * 14 + "'}": "a secret's value",
+    "FLEX = 'https://h.example/FlexWebService/SendRequest?t=" + "1000" * 6: "a key in an address",
+    "rpc: https://mainnet.infura.io/v3/" + "0a1b" * 8: "a key in an address",
+    "rpc: https://eth.quiknode.pro/" + "0a1b" * 10: "a key in an address",
+    "mysqldump -u bot -p" + "Made2Up3P4ss": "a password",
+    "wallet = '" + "5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1j" + "vhTVqvbTLvyTJ'": "a private key",
+    "private_key: 0x" + "4c0883a69102937d" * 4: "a secret's value",
+    "{'op': 'auth', 'args': ['" + "aB3" * 8 + "', 17]}": "a login",
+    "totp_seed: " + "JBSWY3DP" * 3: "a secret's value",
+}
 NAMED_LIKE_SECRETS = (
     "APCA_API_KEY_ID=" + "PK1A2B3C4D5E6F7G8H9I",
     "aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYkey0",
@@ -71,6 +84,12 @@ def check(root: Path, **files: str) -> list[str]:
         (root / name).write_text(text)
     found: list[str] = secrets_check.check(root, files)
     return found
+
+
+@pytest.mark.parametrize("line", OF_A_TRADER)
+def test_what_a_trader_has_is_found(tmp_path: Path, line: str) -> None:
+    """By the shapes that the exporter's logs mask."""
+    assert check(tmp_path, a=line) == [f"a:1: {OF_A_TRADER[line]}"]
 
 
 @pytest.mark.parametrize("what", SECRETS)

@@ -1,0 +1,120 @@
+"""Secrets of headers, of command lines, and of the frames by which a connection logs in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from exporter.redaction.secret_shape import BEGINS, Shape, Span, shape
+from exporter.redaction.value_checks import is_placeholder, is_symbol_or_count
+
+_FIELDS = r"op|action|event|method|type|cmd|command|req|request|channel|topic|e|msg_?type|reqtype"
+_LOGIN = (
+    r"(?:[\w./:]{0,20}[./:])?(?:auth[a-z_]{0,12}|login|logon|sign[_\-]?(?:in|on)?|subscribe_auth)"
+)
+LOGIN_FIELD = re.compile(rf"(?:{_FIELDS})\Z", re.IGNORECASE)
+LOGIN_WORD = re.compile(rf"{_LOGIN}\Z", re.IGNORECASE)
+_FRAME = re.compile(
+    rf"[\"'](?:{_FIELDS})\\*[\"']\s{{0,3}}:\s{{0,3}}\\*[\"'](?:{_LOGIN})\\*[\"']", re.IGNORECASE
+)
+_STRING = re.compile(
+    r"(?P<open>[:\[,({]\s{0,3}\\*[\"'])(?P<value>[^\"'\\\s]{6,4000}+)(?=\\*[\"'](?!\s*:))"
+)
+_BEFORE, _AFTER = 1000, 4000
+"""Characters of a frame around what tells that it is a login."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ].*|\d{1,14}")
+
+
+def is_login_value(value: str) -> bool:
+    """Whether a string in a login frame is a key or a signature."""
+    if (
+        len(value) < 6
+        or is_placeholder(value)
+        or is_symbol_or_count(value)
+        or _TIME.fullmatch(value)
+    ):
+        return False
+    return any(map(str.isdigit, value)) or len(value) >= 16
+
+
+def _frames(text: str) -> Iterator[Span]:
+    """What stands in the frame by which a connection logs in."""
+    done = 0
+    for frame in _FRAME.finditer(text):
+        if frame.start() < done:
+            continue
+        first = max(done, frame.start() - _BEFORE)
+        start = max(first, text.rfind("\n", first, frame.start()))
+        end = text.find("\n", frame.end(), frame.end() + _AFTER)
+        done = min(len(text), frame.end() + _AFTER) if end < 0 else end
+        for string in _STRING.finditer(text, start, done):
+            if is_login_value(string["value"]):
+                yield string.span("value")
+
+
+LOGINS = (
+    # Headers that hold several values: to the end of the line, or of the string they stand in.
+    shape(
+        "a header's secret",
+        "authorization",
+        rf"(?P<keep>{BEGINS}authorization\s*:\s*(?:digest|aws4[\w-]{{0,40}}|signature)\s)[^\r\n]+",
+    ),
+    shape(
+        "a header's secret",
+        "authorization cookie",
+        rf"(?P<keep>{BEGINS}(?:(?:proxy-)?authorization|(?:set-)?cookie)\s*[:=]\s*)"
+        r"[^\s\"'\\][^\r\n\"'\\]*",
+    ),
+    # Headers without their name. Plain words after "bearer" are prose.
+    shape(
+        "a bearer token",
+        "bearer",
+        rf"(?P<keep>{BEGINS}bearer\s+)"
+        r"(?!(?:auth\w*|tokens?|is|was|are|not|required|missing|invalid|expired)\b)[\w.~+/=\-]{4,}",
+    ),
+    shape(
+        "a password",
+        "basic",
+        rf"(?P<keep>{BEGINS}basic\s+)(?=\S{{0,500}}[0-9A-Z=+/])(?-i:(?=\S{{0,500}}[0-9A-Z=+/]))"
+        r"[\w+/]{8,}={0,2}",
+    ),
+    shape("a password", "auth", rf"(?P<keep>{BEGINS}auth (?:plain|login|xoauth2)\s+)[\w+/=]{{4,}}"),
+    # JSON Web Tokens.
+    shape("a signed token", "eyj", rf"{BEGINS}eyJ[\w\-]{{6,1000}}+\.[\w\-]{{4,}}(?:\.[\w\-]*)?"),
+    shape(
+        "a Discord token", "discord", rf"{BEGINS}[MNO][\w\-]{{23,28}}\.[\w\-]{{6,7}}\.[\w\-]{{27,}}"
+    ),
+    shape("a session's token", "cst", r"(?P<keep>(?-i:\bCST)[\"']?\s*[:=,]\s*[\"']?)[\w\-]{24,}"),
+    Shape(
+        "a login",
+        (
+            "auth",
+            *(
+                word + end
+                for word in ("login", "logon", "sign", "signin", "signon", "sign_in")
+                for end in "\"'\\"
+            ),
+        ),
+        _frames,
+    ),
+    # Programs whose options do not say it: mysql -pX, curl -u me:X, sshpass -p X.
+    shape(
+        "a password",
+        "curl wget httpie smbclient",
+        r"(?P<keep>\b(?:curl|wget|httpie|smbclient)\b[^\r\n]{0,300}?\s(?:-u|--user|-U)[\s=]*[\"']?"
+        r"[^\s:%\"'=]{1,200}[:%])(?!//)[^\s\"'<>]+",
+    ),
+    shape(
+        "a password",
+        "mysql mariadb mycli 7z",
+        r"(?P<keep>\b(?:mysql\w{0,20}|mariadb[\w\-]{0,20}|mycli|7z[ar]?)\b[^\r\n]{0,300}?\s-p[\"']?)"
+        r"(?!assword|rotocol|lugin|ort\b)[^\s\"'<>\\=\-][^\s\"'<>\\]*",
+    ),
+    shape(
+        "a password",
+        ("sshpass", "mongo", "redis-cli", "ldap", "zip ", "openssl"),
+        r"(?P<keep>\b(?:sshpass\s+-p|mongo\w{0,10}\b[^\r\n]{0,300}?\s-p|redis-cli\b[^\r\n]{0,300}?\s-a"
+        r"|ldap\w{1,10}\b[^\r\n]{0,300}?\s-w|(?-i:(?:un)?zip\b[^\r\n]{0,100}?\s-P)"
+        r"|openssl\b[^\r\n]{0,300}?\spass:)\s*[\"']?)[^\s\"'<>\\]+",
+    ),
+)

@@ -1,0 +1,159 @@
+"""Secrets that names announce, in a text: ``api_key=…``, ``--token …``, ``<Password>…``.
+
+One pass from left to right: each name is looked at once, no further than a bounded stretch unless
+what follows is masked, and what is masked is not looked at again. So the time grows with the text's
+length and not with its square.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from exporter.redaction.secret_names import NAME, Announces, is_plural, kind_of
+from exporter.redaction.secret_shape import Span
+
+LONGEST_UNSURE = 512
+"""Characters of a value by which is decided whether it is a secret."""
+_LONGEST_LEAD = 64
+"""Characters before a name that may belong to it, or say what it is."""
+
+_WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+_Judged = dict[Announces | Literal["list"], int]
+"""Up to where no secret of a kind stands, as a value before has shown: in ``key=key=key=…`` each
+value is the end of the one before."""
+_SURE = (Announces.ALWAYS, Announces.USUALLY)
+
+
+def named_values(text: str, lowered: str) -> Iterator[Span]:
+    """Where the values of telling names are in `text`; `lowered` is the same in lower case."""
+    at = 0
+    judged: _Judged = {}
+    while name := NAME.search(lowered, at):
+        at = name.end()
+        kind = kind_of(text, name)
+        if kind is not None and (found := _value(text, name, kind, judged)) is not None:
+            yield found
+            at = max(at, found[1])
+
+
+def _value(text: str, name: re.Match[str], kind: Announces, judged: _Judged) -> Span | None:
+    """Where the secret is that this name announces; None when there is none."""
+    start, end = name.span()
+    before = text[max(0, start - _LONGEST_LEAD) : start]
+    rest = before.rstrip(_WORD)
+    first = before[len(rest) :]  # what belongs to the name and stands before its telling end
+    if sign := _SIGN.match(text, end):
+        if kind is not Announces.ALWAYS and name[0] != "code" and _in_query(rest, first):
+            kind = Announces.USUALLY
+        return _after_sign(text, name[0], kind, sign.end(), judged)
+    if first.startswith("-") and (found := _accepted(_OPTION, text, end, kind, judged)):
+        return found
+    if text.startswith(">", end) and _OPENS_TAG.search(before):
+        return _accepted(_ELEMENT, text, end, kind, judged)
+    return _in_prose(text, name[0], kind, end)
+
+
+def _after_sign(text: str, name: str, kind: Announces, at: int, judged: _Judged) -> Span | None:
+    if text.startswith(("[", "(", "{"), at):
+        return _in_brackets(text, kind, at + 1, judged)
+    if is_plural(name):
+        return None
+    if quote := _QUOTE.match(text, at):
+        return _accepted(_QUOTED[quote[1]], text, quote.end(), kind, judged)
+    return _accepted(_BARE, text, at, kind, judged)
+
+
+def _in_brackets(text: str, kind: Announces, at: int, judged: _Judged) -> Span | None:
+    """All of a list or mapping, unless each of its items is harmless."""
+    if kind is Announces.LOGIN:
+        secret = text[at - 1] != "{"
+    elif kind in _SURE and at >= judged.get("list", 0):
+        begun = _INSIDE.match(text, at, at + LONGEST_UNSURE)
+        secret = begun is not None and any(map(kind.is_secret, _ITEMS.findall(begun[0])))
+        if begun is not None and not secret:
+            judged["list"] = min(begun.end(), at + LONGEST_UNSURE // 2)
+    else:
+        return None
+    whole = _INSIDE.match(text, at) if secret else None
+    return whole.span() if whole else None
+
+
+def _in_prose(text: str, name: str, kind: Announces, at: int) -> Span | None:
+    """``password is x1…``, ``token x1… expired``, ``token for kraken = x1…``, ``PIN 1234``."""
+    if kind is Announces.DIGITS:
+        code = _CODE_IN_PROSE.match(text, at)
+        return code.span("value") if code else None
+    if kind not in _SURE:
+        return None
+    if (said := _IN_PROSE.match(text, at)) and _is_no_word(said["value"], "key" in name):
+        return said.span("value") if kind.is_secret(said["value"]) else None
+    if (owned := _OWNED.match(text, at)) and not is_plural(name):
+        value = owned["value"]
+        telling = owned["quote"] or not (value.isalpha() and value == value.lower())
+        return owned.span("value") if telling and kind.is_secret(value) else None
+    return None
+
+
+def _is_no_word(value: str, even_a_number: bool) -> bool:
+    return any(map(str.isdigit, value)) and (even_a_number or any(map(str.isalpha, value)))
+
+
+def _accepted(
+    pattern: re.Pattern[str], text: str, at: int, kind: Announces, judged: _Judged
+) -> Span | None:
+    """Where the value lies that `pattern` finds at this place, when it is a secret."""
+    if at < judged.get(kind, 0):
+        return None
+    begun = pattern.match(text, at, at + LONGEST_UNSURE)
+    if begun is None or not kind.is_secret(begun["value"]):
+        if begun is not None and kind not in _SURE:
+            judged[kind] = min(begun.end(), at + LONGEST_UNSURE // 2)
+        return None
+    whole = pattern.match(text, at)
+    return whole.span("value") if whole else None
+
+
+def _in_query(rest: str, first: str) -> bool:
+    """Whether the name is one of an address' parameters, also of one that is percent-encoded, or
+    written as JSON."""
+    return (
+        rest.endswith(("?", "&", "&amp;"))
+        or (rest.endswith("%") and first[:2].lower() in ("3f", "26"))
+        or (rest.endswith("\\") and first[:5].lower() == "u0026")
+    )
+
+
+# The sign between, also of a tuple, of JSON in a string, percent-encoded; or of an entry that has
+# its name apart: {"name": "api_key", "value": "…"}.
+_SIGN = re.compile(
+    r"(?:\\*[\"']\s*,\s*\\*[\"']value\\*[\"']\s*:|[:=]\\*[\"']\s*,"
+    r"|(?:\\*[\"']|%22)?\s*(?:=>|->|:=|=|:|\u2192|%3d|%3a|\\+u003[da]|(?<=[\"']),))\s*",
+    re.IGNORECASE,
+)
+_SCHEME = r"(?:(?:bearer|basic|token|digest|geniekey|apikey)\s+)?"
+_QUOTE = re.compile(r"(?:[bru]{1,2}|secret(?:str)?\()?\\*([\"'])", re.IGNORECASE)
+_QUOTED = {
+    quote: re.compile(
+        rf"(?P<value>{_SCHEME}(?:[^\\{quote}\r\n]|\\(?!\\{{0,20}}{quote}).)+)", re.IGNORECASE
+    )
+    for quote in "\"'"
+}
+# A comma or bracket in the middle of a value without quotes belongs to it.
+_BARE = re.compile(
+    rf"(?P<value>{_SCHEME}"
+    r"(?:[^\s&,;\"'<>\])}\\]++|[,;\])}](?=[^\s&,;\"'<>\])}\\]))++)",
+    re.IGNORECASE,
+)
+_INSIDE = re.compile(r"[^\])}]+")
+_ITEMS = re.compile(r"[^\s,;:=\"'\\\[({]+")
+_OPTION = re.compile(r"\s+[\"']?(?![-\s])(?P<value>[^\s\"'<>\\]+)")
+_OPENS_TAG = re.compile(r"<(?:\w+:)?[\w-]*\Z")
+_ELEMENT = re.compile(r">(?P<value>[^<]+)")
+_IN_PROSE = re.compile(r"(?: is| was)?\W{1,4}(?P<value>[\w\-]{12,512})(?![\w\-=])")
+_CODE_IN_PROSE = re.compile(r"(?: is| was|:)?\W{1,3}(?P<value>\d{4,10})(?![\w.\-])")
+_OWNED = re.compile(
+    r"\s+(?:for|of|to|from|at|on)(?:\s+[\"']?[\w@.:/\-]{1,60}[\"']?){1,3}?\s*(?::|=>?|->|\sis\s)\s*"
+    r"(?P<quote>[\"']?)(?P<value>[^\s\"'<>\\,;]{1,512})"
+)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from exporter.calendars.loader import Calendar
 from exporter.config import INTERVAL_SECONDS, Feed
@@ -33,8 +32,8 @@ class FeedState:
     source: DataSource
     share: Share
     known: dict[str, SymbolState] = field(default_factory=dict)
-    saved: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """As the state file has it, by symbol."""
+    saved: dict[str, SymbolState] = field(default_factory=dict)
+    """As the state file has it."""
     spread: dict[str, tuple[float, float]] = field(default_factory=dict)
     forming: set[str] = field(default_factory=set)
     """Symbols of which the newest answer had no closed bar."""

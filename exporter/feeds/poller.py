@@ -162,16 +162,15 @@ class Feeds:
 
     async def _keep(self, state: FeedState) -> None:
         series = [state.feed.source, state.feed.interval]
-        # Compared as they are written: NaN is null there, and equals itself.
-        records = {symbol: known.to_json(series) for symbol, known in state.known.items()}
+        known = dict(state.known)
         rows = [
-            ("bar", f"{state.name}|{symbol}", record)
-            for symbol, record in records.items()
-            if record != state.saved.get(symbol)
+            ("bar", f"{state.name}|{symbol}", one.to_json(series))
+            for symbol, one in known.items()
+            if one != state.saved.get(symbol)
         ]
         if rows:
             await self._state.keep_many(rows)
-            state.saved = records
+            state.saved = known
 
     async def _spreads(self, state: FeedState, symbols: list[str]) -> None:
         try:

@@ -12,7 +12,7 @@ from exporter.sources.base import Bar
 from exporter.util.nan import NAN, nan_to_none, none_to_nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SymbolState:
     """What is remembered of one symbol; times are Unix seconds. ``since``: when we first asked.
 
@@ -27,6 +27,17 @@ class SymbolState:
     close: float = NAN
     priced: float = NAN
     past: float = NAN
+
+    def _key(self) -> tuple[float | None, ...]:
+        numbers = (self.since, self.end, self.close, self.priced, self.past)
+        return tuple(nan_to_none(number) for number in numbers)
+
+    def __eq__(self, other: object) -> bool:
+        """NaN equals NaN here: unknown on both sides is no difference."""
+        return isinstance(other, SymbolState) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     @property
     def from_when(self) -> float:

@@ -80,6 +80,15 @@ def test_a_server_whose_clock_is_ahead_shows_nothing_of_our_future(start: str) -
     assert known.from_when == day("10:04")
 
 
+def test_what_is_unknown_on_both_sides_is_no_difference() -> None:
+    """NaN never equals itself, and a dataclass compares field by field from Python 3.13 on."""
+    unknown = SymbolState(1.0, float("nan"))
+    assert unknown == SymbolState(1.0, float("nan"))
+    assert unknown != SymbolState(1.0, 2.0)
+    assert unknown != SymbolState(2.0)
+    assert len({unknown, SymbolState(1.0)}) == 1
+
+
 def test_what_is_known_survives_being_kept() -> None:
     """Also in the form of older versions, which knew no `priced`."""
     known = learn(NEW, "10:03:05", bar("10:02", 101))

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack up down setup setup-dev lock test bench lint unit dashboards pictures
+.PHONY: help run stack up down setup setup-dev lock test bench lint unit coverage dashboards pictures
 
 help:  ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,12 @@ lock:  ## resolve the dependencies again
 
 unit: setup-dev  ## the fast tests alone
 	$(BIN)/pytest tests/unit -q -n 2
+
+coverage: setup-dev  ## what the fast tests run; fails below the floor in pyproject.toml
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests/unit -q -n 2
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 dashboards: setup-dev  ## write grafana/dashboards/*.json from grafana/boards
 	$(BIN)/python -W ignore -m grafana.build

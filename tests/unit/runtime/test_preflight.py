@@ -152,7 +152,7 @@ def test_a_state_that_whoever_checks_may_not_look_at_is_no_traceback(tmp_path: P
         os.seteuid(65534)
     try:
         with pytest.raises(PermissionError):
-            config.state.is_dir()
+            config.state.stat()
         with checking.scratch_calendars(config, ManualClock(NOVEMBER)) as calendars:
             assert checking.mistakes(config, calendars) == []
     finally:

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack up down setup setup-dev lock test bench lint unit coverage dashboards pictures
+.PHONY: help run stack up down setup setup-dev lock test soak bench lint unit coverage dashboards pictures
 
 help:  ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,9 @@ test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -n 2
+
+soak: setup-dev  ## the tests that take minutes or hours
+	$(BIN)/pytest -m soak -o timeout=0
 
 bench: setup  ## measure, beside others that do the same (ONLY=digest,slots for some; QUICK=1 for seconds)
 	@tools/install-test-packages jq

@@ -1,7 +1,11 @@
-"""External tasks: they run elsewhere and tell us when they start, succeed or fail.
+"""External tasks: they run elsewhere and report when they start, succeed or fail.
 
-A run is open from its start to its end, or until ``max_runtime`` passed without a word. An end
-without a start is a run too: a program may care to tell no more than that.
+A run is open from its start to its end, or until ``max_runtime`` passed without a word. An end that
+finds no open run is a run too: a program may report nothing else. Runs that overlap are told apart
+by a run id of the program's own (``rid``); without one, a task has a single open run.
+
+What a ping changes in memory it changes before it first waits, so pings of one task that come at
+the same time cannot lose each other. A ping is accepted once it is durable.
 """
 
 from __future__ import annotations
@@ -9,12 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from exporter.config import Task
 from exporter.redaction.truncate import mask_window
-from exporter.runner.results import RunningRun, Store
+from exporter.runner.recorder import Recorder
+from exporter.runner.results import RunningRun, Store, running_of
+from exporter.scheduling.slot_counts import SlotCounts
 from exporter.state import Claim, Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
 from exporter.util.clock import Clock
@@ -22,60 +29,62 @@ from exporter.util.units import format_duration
 
 log = logging.getLogger(__name__)
 
+PingKind = Literal["start", "success", "fail"]
 
-class _Close(Protocol):
-    def __call__(
-        self, run: RunningRun, outcome: Outcome, /, *, attempts: int
-    ) -> Awaitable[Run]: ...
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """What a program reports of its run; `rid` tells its runs apart when they overlap."""
+
+    kind: PingKind
+    items: int | None = None
+    message: str | None = None
+    rid: str | None = None
 
 
 class External:
     """The runs of external tasks."""
 
     def __init__(
-        self, state: Store, clock: Clock, new_id: Callable[[], str], close: _Close
+        self,
+        state: Store,
+        clock: Clock,
+        new_id: Callable[[], str],
+        record: Recorder,
+        counts: SlotCounts,
     ) -> None:
-        self._state, self._clock, self._new_id, self._close = state, clock, new_id, close
+        self._state, self._clock, self._new_id = state, clock, new_id
+        self._record, self._counts = record, counts
         self._tasks: Mapping[str, Task] = {}
-        self.running: dict[str, RunningRun] = {}
+        self._open: dict[str, RunningRun] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[Run]] = set()
 
     def apply(self, tasks: Mapping[str, Task]) -> None:
-        """Take the tasks as configured."""
+        """Use the tasks as configured."""
         self._tasks = tasks
 
-    async def ping(
-        self,
-        task: str,
-        kind: Literal["start", "success", "fail"],
-        items: int | None,
-        message: str | None,
-    ) -> None:
-        """What the program says of its run."""
-        if kind == "start":
-            await self._end(task, Outcome("error", "started again before it told how it ended"))
-            await self._start(task)
-            return
-        text = mask_window(" ".join((message or "").split()), ERROR_CHARS)
-        if kind == "success":
-            outcome = Outcome("success", items=math.nan if items is None else float(items))
+    @property
+    def open_runs(self) -> list[RunningRun]:
+        """The runs under way, of all tasks."""
+        return list(self._open.values())
+
+    async def ping(self, task: str, ping: Ping) -> str:
+        """Take in what the program reports; the run's id. Raises :class:`StateError` when it is
+        not durable, so that the program reports it again."""
+        if ping.kind == "start":
+            return await self._start(task, ping.rid)
+        if ping.kind == "success":
+            items = math.nan if ping.items is None else float(ping.items)
+            outcome = Outcome("success", items=items)
         else:
-            outcome = Outcome("error", text or "it says that it failed")
-        if task not in self.running:
-            await self._start(task)
-        await self._end(task, outcome)
+            text = mask_window(" ".join((ping.message or "").split()), ERROR_CHARS)
+            outcome = Outcome("error", text or "reported a failure without a message")
+        return await self._end(task, ping.rid, outcome)
 
     def take_up(self, run: Run) -> None:
-        """A run that was open when the exporter ended: its program knows nothing of that."""
-        began = run.started_at or run.claimed_at
-        passed = max(0.0, self._clock.now() - began)
-        self._open(
-            RunningRun(
-                run.run_id, run.task, run.slot, "manual", began, self._clock.monotonic() - passed
-            ),
-            passed,
-        )
+        """A run that was open when the exporter ended; its program knows nothing of that."""
+        self._watch(running_of(run, self._clock))
 
     def close(self) -> None:
         """Stop watching; the runs stay open and are taken up at the next start."""
@@ -83,35 +92,90 @@ class External:
             timer.cancel()
         self._timers.clear()
 
-    async def _start(self, task: str) -> None:
-        now = self._clock.now()
-        run = RunningRun(self._new_id(), task, None, "manual", now, self._clock.monotonic())
-        self._open(run, 0.0)
+    async def _start(self, task: str, rid: str | None) -> str:
+        known = self._find(task, rid)
+        if known is not None:
+            self._watch(known)  # its time counts from now
+            if rid is None:
+                self._say_overlap(known)
+            return known.run_id
+        run = self._new_run(task, rid)
+        self._watch(run)
         try:
-            await self._state.claim(Claim(run.run_id, task, None, "manual", now))
-        except StateError as error:
-            # It runs whether we can write that down or not; nothing can run twice by it.
-            log.warning("the start of %s is not on disk: %s", task, error, extra={"task": task})
+            await self._state.claim(Claim(run.run_id, task, None, "manual", run.started_at))
+        except StateError:
+            if self._open.get(run.run_id) is run:
+                self._forget(run)
+            if rid is not None and await self._has_ended(run.run_id):
+                return run.run_id  # reported again after its end
+            raise
+        return run.run_id
 
-    def _open(self, run: RunningRun, passed: float) -> None:
-        self.running[run.task] = run
+    async def _end(self, task: str, rid: str | None, outcome: Outcome) -> str:
+        found = self._find(task, rid)
+        run = found or self._new_run(task, rid)
+        if found is not None:
+            self._forget(found)
+        try:
+            await self._record.accept(run, outcome)
+        except BaseException:
+            if found is not None and self._find(task, rid) is None:
+                self._watch(found)  # the program will report again
+            raise
+        self._forget(run)  # reported twice at once, one of them in vain: it may be open again
+        return run.run_id
+
+    def _find(self, task: str, rid: str | None) -> RunningRun | None:
+        if rid is not None:
+            return self._open.get(_run_id(task, rid))
+        unnamed = (r for r in self._open.values() if r.task == task and not _has_rid(r))
+        return next(unnamed, None)
+
+    def _new_run(self, task: str, rid: str | None) -> RunningRun:
+        run_id = self._new_id() if rid is None else _run_id(task, rid)
+        now, began = self._clock.now(), self._clock.monotonic()
+        return RunningRun(run_id, task, None, "manual", now, began)
+
+    def _watch(self, run: RunningRun) -> None:
+        """The run is open, and its `max_runtime` counts: from its start, or again from now."""
+        passed = 0.0 if run.run_id in self._open else self._clock.monotonic() - run.began
+        self._forget(run)
+        self._open[run.run_id] = run
         limit = self._tasks[run.task].max_runtime_seconds
-        self._timers[run.task] = asyncio.get_running_loop().call_later(
-            max(0.0, limit - passed), self._overdue, run, limit
+        self._timers[run.run_id] = asyncio.get_running_loop().call_later(
+            max(0.0, limit - passed), self._time_out, run, limit
         )
 
-    def _overdue(self, run: RunningRun, limit: float) -> None:
-        if self.running.get(run.task) is run:
-            text = f"said nothing for {format_duration(limit)} after its start"
-            ending = asyncio.create_task(self._end(run.task, Outcome("timeout", text)))
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
-
-    async def _end(self, task: str, outcome: Outcome) -> None:
-        run = self.running.pop(task, None)
-        if run is None:
-            return
-        timer = self._timers.pop(task, None)
+    def _forget(self, run: RunningRun) -> None:
+        self._open.pop(run.run_id, None)
+        timer = self._timers.pop(run.run_id, None)
         if timer:
             timer.cancel()
-        await self._close(run, outcome, attempts=1)
+
+    def _time_out(self, run: RunningRun, limit: float) -> None:
+        self._forget(run)
+        text = f"reported nothing for {format_duration(limit)} after its start"
+        ending = asyncio.ensure_future(self._record(run, Outcome("timeout", text), attempts=1))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    def _say_overlap(self, run: RunningRun) -> None:
+        self._counts.skipped(run.task, "overlap")
+        log.warning(
+            "%s reports a start while a run is open: runs that overlap need a `rid` each",
+            run.task,
+            extra={"event": "start_overlaps", "task": run.task, "run_id": run.run_id},
+        )
+
+    async def _has_ended(self, run_id: str) -> bool:
+        run = await self._state.run(run_id)
+        return run is not None and run.outcome is not None
+
+
+def _run_id(task: str, rid: str) -> str:
+    """A program may use one id for several tasks."""
+    return f"{rid}.{task}"
+
+
+def _has_rid(run: RunningRun) -> bool:
+    return run.run_id.endswith(f".{run.task}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from exporter.metrics import Metrics
@@ -34,7 +35,33 @@ class Recorder:
         self._state, self._metrics, self._clock, self._mask = state, metrics, clock, mask
 
     async def __call__(self, running: RunningRun, outcome: Outcome, *, attempts: int) -> Run:
-        """Record how the run ended. A state that cannot be written is said, not raised."""
+        """Record how the run ended. A state that cannot be written is logged, not raised."""
+        run, duration = self._ended(running, outcome, attempts)
+        self._tell(run, duration)
+        try:
+            await self._state.finish(run)
+            await self._journal(run, duration)
+        except StateError as error:
+            log.error(
+                "the outcome of %s is not on disk: %s",
+                run.run_id,
+                error,
+                extra={"event": "run_not_recorded", "task": run.task, "run_id": run.run_id},
+            )
+        return run
+
+    async def accept(self, running: RunningRun, outcome: Outcome) -> None:
+        """Record an end that a program reports: once, however often it does, and only durably.
+        Raises :class:`StateError`; then nothing is recorded."""
+        run, duration = self._ended(running, outcome, attempts=1)
+        if not await self._state.finish_durably(run):
+            return
+        self._tell(run, duration)
+        with suppress(StateError):  # the run is in state; the journal only lists it
+            await self._journal(run, duration)
+
+    def _ended(self, running: RunningRun, outcome: Outcome, attempts: int) -> tuple[Run, float]:
+        """The run with its end, and how long it took in seconds."""
         duration = max(0.0, self._clock.monotonic() - running.began)
         run = replace(
             running.to_run(),
@@ -47,20 +74,13 @@ class Recorder:
             else None,
             tail=_utf8(self._mask(outcome.tail)) or None,
         )
+        return run, duration
+
+    def _tell(self, run: Run, duration: float) -> None:
         if run.task in self.known:
             self._count(run, duration)
         self._remember(run)
         _log_end(run, duration)
-        try:
-            await self._write(run, duration)
-        except StateError as error:
-            log.error(
-                "the outcome of %s is not on disk: %s",
-                run.run_id,
-                error,
-                extra={"event": "run_not_recorded", "task": run.task, "run_id": run.run_id},
-            )
-        return run
 
     def _remember(self, run: Run) -> None:
         self.newest[run.run_id] = run
@@ -75,8 +95,7 @@ class Recorder:
             histogram = self._metrics.histogram("quant_task_duration_seconds")
             histogram.labels(run.task).observe(duration)
 
-    async def _write(self, run: Run, duration: float) -> None:
-        await self._state.finish(run)
+    async def _journal(self, run: Run, duration: float) -> None:
         fields = {
             "run_id": run.run_id,
             "task": run.task,

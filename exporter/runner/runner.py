@@ -8,14 +8,13 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 from exporter.config import Config, Task
 from exporter.logs.log_context import fields
 from exporter.metrics import Metrics
 from exporter.redaction.truncate import truncate_masked
 from exporter.runner.attempts import STOPPED, Attempts
-from exporter.runner.external import External
+from exporter.runner.external import External, Ping
 from exporter.runner.recorder import Recorder, slot_field
 from exporter.runner.results import BusyError, RunningRun, Store, running_of
 from exporter.runner.samples import create_series, samples
@@ -54,7 +53,7 @@ class Runner:
         self._record = Recorder(state, metrics, clock, mask)
         lost = metrics.counter("quant_log_dropped_total")
         self._attempts = Attempts(clock, services, folder or Path.cwd(), lost.inc)
-        self._external = External(state, clock, self._new_id, self._record)
+        self._external = External(state, clock, self._new_id, self._record, self._counts)
         self._running: dict[str, RunningRun] = {}
         self._jobs: set[asyncio.Task[Run | None]] = set()
         self._draining = asyncio.Event()
@@ -63,11 +62,11 @@ class Runner:
     @property
     def running(self) -> Mapping[str, RunningRun]:
         """Runs under way, by task; external ones too."""
-        return {**self._external.running, **self._running}
+        return {**{run.task: run for run in self._external.open_runs}, **self._running}
 
     def recall(self, run_id: str) -> Run | None:
         """A run under way or just ended, also when no disk knows of it; None for older ones."""
-        for run in self.running.values():
+        for run in (*self._running.values(), *self._external.open_runs):
             if run.run_id == run_id:
                 return run.to_run()
         return self._record.newest.get(run_id)
@@ -110,8 +109,11 @@ class Runner:
 
     async def recover(self) -> None:
         """Close the runs that a dead process left open, or start them again where that is asked."""
+        # Programs may have reported a start already.
+        external = {run.run_id for run in self._external.open_runs}
+        under_way = external | {run.run_id for run in self._running.values()}
         for run in self._state.open_runs():
-            if run.run_id in {known.run_id for known in self.running.values()}:
+            if run.run_id in under_way:
                 continue
             task = self.tasks.get(run.task)
             if task and task.kind == "external":
@@ -125,17 +127,12 @@ class Runner:
                     attempts=max(run.attempts, 1),
                 )
 
-    async def ping(
-        self,
-        task: str,
-        kind: Literal["start", "success", "fail"],
-        items: int | None = None,
-        message: str | None = None,
-    ) -> None:
-        """An external task tells about its run. Raises KeyError for a task that is not external."""
+    async def ping(self, task: str, ping: Ping) -> str:
+        """An external task reports on its run; the run's id. Raises KeyError for a task that is
+        not external, and :class:`StateError` when it is not durable."""
         if self.tasks[task].kind != "external":
             raise KeyError(task)
-        await self._external.ping(task, kind, items, message)
+        return await self._external.ping(task, ping)
 
     def stop_now(self) -> None:
         """End whatever still runs, without waiting for it."""

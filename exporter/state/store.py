@@ -245,6 +245,23 @@ class State:
         end = replace(end, items=rows.number(end.items))
         await self._do(lambda old: contents.finish(old, end), [rows.finish(end)])
 
+    async def finish_durably(self, end: Run) -> bool:
+        """The same, durable once it returns: False when the run had ended already, which changes
+        nothing. Raises :class:`StateError` when it cannot be durable; then nothing changed either,
+        unless a disk that stalls takes it in later."""
+        end = replace(end, items=rows.number(end.items))
+        step = Step(
+            lambda old, changed: contents.finish(old, end) if changed == 1 else old,
+            [rows.finish(end)],
+            only_durable=True,
+        )
+        done = self._need_writer().submit(step)
+        changed = await self._wait_briefly(done)
+        if changed is None:
+            done.cancel()
+            raise StateError(trouble.stalled(self.path, self.patience_seconds))
+        return changed == 1
+
     async def reopen(self, run_id: str) -> bool:
         """An open run is started again, durably; False when it is not open. Raises
         :class:`StateError` when it cannot be durable."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from exporter.runner.external import Ping, PingKind
 from exporter.runner.results import BusyError
 from exporter.state import StateError
 from exporter.strategies.equity import Fill
@@ -25,8 +27,10 @@ from exporter.util.units import parse_duration
 from exporter.web.guard import Guard, refuse
 
 MAX_BODY = 1024 * 1024
-Ping = Literal["start", "success", "fail"]
-_PINGS: tuple[Ping, ...] = ("start", "success", "fail")
+_PINGS: tuple[PingKind, ...] = ("start", "success", "fail")
+
+
+_PING_KEYS = ("items", "message", "rid")
 
 
 class Tasks(Protocol):
@@ -36,7 +40,7 @@ class Tasks(Protocol):
     def kind(self, name: str) -> str | None: ...
     async def run(self, name: str) -> str: ...
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None: ...
-    async def ping(self, name: str, kind: Ping, items: int | None, message: str | None) -> None: ...
+    async def ping(self, name: str, ping: Ping) -> str: ...
     async def pause(self, name: str | None, until: float) -> None: ...
     async def resume(self, name: str | None) -> None: ...
 
@@ -95,7 +99,7 @@ class Api:
             raise refuse(404, "there is no such run")
         return _json(run)
 
-    def _ping(self, kind: Ping) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _ping(self, kind: PingKind) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def ping(request: web.Request) -> web.Response:
             """An external task reports that it started, succeeded or failed."""
             self.guard.require_token(request)
@@ -103,10 +107,11 @@ class Api:
             if self.tasks.kind(name) != "external":
                 raise refuse(409, f"{name} is not external: its runs are recorded already")
             body = await read_object(request)
-            items = body.get("items", request.query.get("items"))
-            message = body.get("message", request.query.get("message"))
-            await self.tasks.ping(name, kind, _items(items), _text(message))
-            return _json({"ok": True})
+            given = {key: body.get(key, request.query.get(key)) for key in _PING_KEYS}
+            reported = Ping(
+                kind, _items(given["items"]), _text(given["message"]), _rid(given["rid"])
+            )
+            return _json({"ok": True, "run_id": await self.tasks.ping(name, reported)})
 
         return ping
 
@@ -217,6 +222,15 @@ def _items(value: Any) -> int | None:
     except (TypeError, ValueError, OverflowError) as error:
         raise refuse(400, f"items must be an integer of 0 or more, not {value!r}") from error
     return items
+
+
+def _rid(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return str(UUID(str(value)))
+    except ValueError as error:
+        raise refuse(400, f"rid must be a UUID, not {str(value)[:80]!r}") from error
 
 
 def _text(value: Any) -> str | None:

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from exporter.config import Task
+from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
 from exporter.runner.runner import Runner
 from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
 from exporter.util.clock import Clock
 from exporter.util.nan import nan_to_none
-from exporter.web.api import Ping
 
 
 class TasksView:
@@ -64,9 +64,9 @@ class TasksView:
             found = recalled
         return asdict(found) if found and found.task == name else None
 
-    async def ping(self, name: str, kind: Ping, items: int | None, message: str | None) -> None:
-        """What an external task reports of its run."""
-        await self._runner.ping(name, kind, items=items, message=message)
+    async def ping(self, name: str, ping: Ping) -> str:
+        """What an external task reports on its run; the run's id."""
+        return await self._runner.ping(name, ping)
 
     async def pause(self, name: str | None, until: float) -> None:
         """Pause one task or all."""

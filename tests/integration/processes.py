@@ -135,10 +135,13 @@ def answers(url: str) -> bool:
 
 
 class Exporter(Program):
-    """The real command on a config file."""
+    """The real command on a config file, or `script` in its place, which gets the file's path."""
 
-    def __init__(self, config: Path, env: Mapping[str, str] | None = None) -> None:
-        arguments = [sys.executable, "-m", "exporter", "run", "--config", config]
+    def __init__(
+        self, config: Path, env: Mapping[str, str] | None = None, script: Path | None = None
+    ) -> None:
+        command = [script] if script else ["-m", "exporter", "run", "--config"]
+        arguments = [sys.executable, *command, config]
         super().__init__(arguments, config.parent / "exporter.out", env, config.parent)
         self.folder = config.parent
         self.url = ""

@@ -52,6 +52,18 @@ class MemoryStore:
         self.ends.append(end)
         self._contents = snapshot.finish(self._contents, end)
 
+    async def finish_durably(self, end: Run) -> bool:
+        if not self.durable:
+            raise StateError("the disk is full")
+        if end.run_id in {known.run_id for known in self.ends}:
+            return False
+        await self.finish(end)
+        return True
+
+    async def run(self, run_id: str) -> Run | None:
+        found = (end for end in self.ends if end.run_id == run_id)
+        return next(found, self.open.get(run_id))
+
     async def reopen(self, run_id: str) -> bool:
         known = run_id in self.open
         self._contents = snapshot.reopen(self._contents, run_id)

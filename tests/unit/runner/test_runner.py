@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from exporter.config import Config, Task
 from exporter.metrics import Metrics
 from exporter.runner import loop_guard as holding
+from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
 from exporter.runner.runner import Runner
 from exporter.runner.worker import supervisor as attempt
@@ -661,31 +662,29 @@ async def test_rerun_after_crash_holds_within_grace(bench: Bench, age: float, ou
     assert [(end.run_id, end.outcome) for end in bench.store.ends] == [("r1", outcome)]
 
 
-async def test_external_tasks_tell_how_they_went(bench: Bench) -> None:
-    """Start and success are one run; a failure without a start is one too."""
+async def test_an_external_task_runs_while_it_says_so(bench: Bench) -> None:
+    """As any other; and nobody else can report a run of a task that we start ourselves."""
     bench.configure(external=True)
-    await bench.runner.ping("t", "start")
+    run_id = await bench.runner.ping("t", Ping("start"))
     assert bench.value("quant_task_running") == 1
-    bench.clock.advance(30)
-    await bench.runner.ping("t", "success", 12)
-    await bench.runner.ping("t", "fail", message="no broker")
-    ends = [(e.outcome, e.items, e.error, e.ended_at - e.started_at) for e in bench.store.ends]
-    assert ends == [("success", 12.0, None, 30.0), ("error", None, "no broker", 0.0)]
+    under_way = bench.runner.recall(run_id)
+    assert under_way and under_way.outcome is None
+    await bench.runner.ping("t", Ping("success"))
+    assert bench.value("quant_task_running") == 0
+    bench.configure(run="user_code:co")
+    with pytest.raises(KeyError):
+        await bench.runner.ping("t", Ping("success"))
 
 
-async def test_what_an_external_task_says_is_cut_when_it_is_masked(bench: Bench) -> None:
-    """Its end would else show half a secret."""
+async def test_a_start_that_came_before_recovery_stays_open(bench: Bench) -> None:
+    """And a run that the state held open is taken up."""
     bench.configure(external=True)
-    await bench.runner.ping("t", "fail", message="x" * 496 + "hunter2" + "x" * 99)
-    assert [end.error for end in bench.store.ends] == ["x" * 496 + "***x"]
-
-
-async def test_an_external_task_that_falls_silent_times_out(bench: Bench) -> None:
-    """After max_runtime its run is over."""
-    bench.configure(external=True, max_runtime="100ms")
-    await bench.runner.ping("t", "start")
-    await until(lambda: bench.store.ends)
-    assert bench.store.ends[0].outcome == "timeout"
+    bench.store.open["old"] = Run("old", "t", None, "manual", bench.clock.now() - 9)
+    early = await bench.runner.ping("t", Ping("start", rid="11111111-2222-4333-8444-555555555555"))
+    await bench.runner.recover()
+    assert [bench.runner.recall(r) is not None for r in (early, "old")] == [True, True]
+    assert bench.store.ends == []
+    assert await bench.runner.ping("t", Ping("success")) == "old"
 
 
 async def test_the_loop_turns_while_a_task_floods(bench: Bench) -> None:

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
+from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
 from exporter.state import State
 from exporter.strategies.tracker import Strategies
@@ -53,8 +54,9 @@ class FakeTasks:
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:
         return {"run_id": run_id} if run_id == "id-1" else None
 
-    async def ping(self, name: str, kind: str, items: int | None, message: str | None) -> None:
-        self.calls.append((kind, name, items, message))
+    async def ping(self, name: str, ping: Ping) -> str:
+        self.calls.append((ping.kind, name, ping.items, ping.message, ping.rid))
+        return "id-2"
 
     async def pause(self, name: str | None, until: float) -> None:
         self.calls.append(("pause", name, until))
@@ -189,7 +191,19 @@ async def test_no_get_changes_anything_but_a_ping_with_the_token(api: HttpApi) -
     assert api.tasks.calls == []
     status, _ = await api.ask("GET", f"/api/v1/tasks/sync/success?token={TOKEN}&items=3")
     assert status == 200
-    assert api.tasks.calls == [("success", "sync", 3, None)]
+    assert api.tasks.calls == [("success", "sync", 3, None, None)]
+
+
+async def test_a_ping_may_name_its_run(api: HttpApi) -> None:
+    """By a UUID in body or query, in any of its spellings; anything else is refused."""
+    rid = "11111111-2222-4333-8444-5555555555ff"
+    for path, body in (("start", {"rid": rid.upper()}), (f"fail?rid={rid.replace('-', '')}", None)):
+        answer = await api.post(f"/api/v1/tasks/sync/{path}", body)
+        assert answer == (200, {"ok": True, "run_id": "id-2"})
+    assert [call[-1] for call in api.tasks.calls] == [rid, rid]
+    for wrong in ("7", 7, ["x"], rid + "0"):
+        status, said = await api.post("/api/v1/tasks/sync/start", {"rid": wrong})
+        assert (status, "rid must be a UUID" in said["error"]) == (400, True)
 
 
 async def test_a_run_is_started_and_can_be_asked_for(api: HttpApi) -> None:

@@ -73,6 +73,7 @@ lint: setup-dev  ## ruff, mypy, which room may import which, and a check of each
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell exporter docs README.md prometheus alerting grafana/boards sample
 	tools/check-alerting
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check-containers
 

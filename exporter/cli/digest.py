@@ -75,7 +75,7 @@ def main(
 ) -> int:
     """Print the digest of `day` (``2026-11-24``, ``yesterday``; default: today so far) or of the
     time `since` a duration ago; with `keep`, write it under the reports folder too. A day whose
-    lines are gone is told by the digest that was kept of it.
+    lines are gone is shown from the digest that was kept of it.
 
     `due` lists what lies ahead between two moments. Exit status: 0, 1 when it cannot be made or
     kept, 2 for wrong use.

@@ -167,7 +167,7 @@ def _how_far_back(since: str | None, run: str | None) -> float:
 def _check(config: Config, *, task: str | None, run: str | None, level: str | None) -> None:
     """Raises :class:`ValueError` with what to write instead."""
     if level is not None and level not in LOG_LEVELS:
-        raise ValueError(f"{level!r} is no level; write one of {', '.join(LOG_LEVELS)}")
+        raise ValueError(f"invalid level {level!r}: write one of {', '.join(LOG_LEVELS)}")
     if run is not None and not run.strip():
         raise ValueError("--run needs a run's id, or its beginning; `quant-exporter logs` has them")
     if task is not None and not task.strip():

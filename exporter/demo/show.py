@@ -2,7 +2,7 @@
 
 Writes into FOLDER the shipped Prometheus and Alertmanager files with shortened times, a config that
 is CONFIG with its own state, and a Procfile for honcho. With ``--fault`` a task is added that fails
-for its first 90 seconds, so that the whole story passes: page, escalation, good news.
+for its first 90 seconds, so that the whole story passes: page, escalation, resolved notification.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from exporter.util.shipped import shipped
 FAULT_SECONDS = 90
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "sinks": 10079, "smtp": 10025}
 KEPT = ("state", "tsdb", "alertmanager")
-"""What the servers keep in the folder. Each show begins anew: what was missed while none was on
-is no part of its story."""
+"""What the servers keep in the folder. Each show starts fresh: what was missed while none was
+running does not belong to its story."""
 QUICK = {"check_every": "2s", "silence": "20s", "settle": "6s"}
 
 
@@ -127,7 +127,11 @@ def main(arguments: list[str]) -> int:
         f"alertmanager   http://localhost:{PORTS['alertmanager']}/\n"
         f"acknowledge    {command} ack QuantTaskFailing --config {folder}/exporter.yml\n"
         f"what happened  {command} alerts --config {folder}/exporter.yml\n"
-        + (f"A task fails for {FAULT_SECONDS} s: page, escalation, good news.\n" if fault else "")
+        + (
+            f"A task fails for {FAULT_SECONDS} s: page, escalation, resolved notification.\n"
+            if fault
+            else ""
+        )
     )
     return 0
 

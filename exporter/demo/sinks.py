@@ -54,7 +54,7 @@ class Sinks:
     def refuse(self, sink: str, status: int, count: int, retry_after: float | None = None) -> None:
         """Answer the next `count` requests with this status; 0 ends it."""
         if sink not in NAMES:
-            raise ValueError(f"{sink!r} is no sink; known: {', '.join(NAMES)}")
+            raise ValueError(f"{sink!r} is not a sink; known: {', '.join(NAMES)}")
         self._refusals[sink] = Refusal(status, count, retry_after)
 
     def _refused(self, sink: str) -> Refusal | None:

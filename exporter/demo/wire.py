@@ -15,7 +15,7 @@ PAGERDUTY_SEVERITIES = ("critical", "error", "warning", "info")
 def slack_problems(body: Any) -> list[str]:
     """A Slack incoming webhook's payload."""
     if not isinstance(body, dict):
-        return ["the payload is no JSON object"]
+        return ["the payload is not a JSON object"]
     found = []
     attachments = body.get("attachments", [])
     if not body.get("text") and not body.get("blocks") and not attachments:
@@ -49,7 +49,7 @@ def slack_title(body: Any) -> str:
 def pagerduty_problems(body: Any) -> list[str]:
     """An event of PagerDuty's Events API v2."""
     if not isinstance(body, dict):
-        return ["the event is no JSON object"]
+        return ["the event is not a JSON object"]
     found = []
     if not re.fullmatch(r"[0-9a-zA-Z]{32}", str(body.get("routing_key", ""))):
         found.append("routing_key must have 32 letters and digits")
@@ -70,7 +70,7 @@ def pagerduty_problems(body: Any) -> list[str]:
         if payload.get("severity") not in PAGERDUTY_SEVERITIES:
             found.append(f"severity {payload.get('severity')!r}")
         if not isinstance(payload.get("custom_details", {}), dict):
-            found.append("custom_details is no object")
+            found.append("custom_details is not an object")
         for link in body.get("links") or []:
             if not re.match(r"https?://\S+$", str(link.get("href", ""))):
                 found.append(f"link {link.get('href')!r}")

@@ -32,7 +32,7 @@ _COLUMNS = ("timestamp", "equity", "flow")
 
 
 @dataclass
-class FilePosition:
+class EquityFilePosition:
     """How far a file was read; kept in state."""
 
     inode: int = 0
@@ -46,7 +46,7 @@ class FilePosition:
         return dict(self.__dict__)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> FilePosition:
+    def from_json(cls, data: dict[str, Any]) -> EquityFilePosition:
         """The reverse of :meth:`to_json`."""
         return cls(**{k: data[k] for k in cls.__dataclass_fields__ if k in data})
 
@@ -60,7 +60,9 @@ class BadLine:
     problem: str
 
 
-def read_new(path: Path, position: FilePosition, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
+def read_new(
+    path: Path, position: EquityFilePosition, zone: ZoneInfo
+) -> Iterator[EquityPoint | BadLine]:
     """Points that were not read before; moves `position` as it goes.
 
     A chunk at a time, so that a first look at a large file stays small. Raises :class:`OSError`
@@ -77,7 +79,9 @@ def read_new(path: Path, position: FilePosition, zone: ZoneInfo) -> Iterator[Equ
         yield from _rest(file, position, zone)
 
 
-def _rotated(path: Path, position: FilePosition, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
+def _rotated(
+    path: Path, position: EquityFilePosition, zone: ZoneInfo
+) -> Iterator[EquityPoint | BadLine]:
     """What was not read of the file as it was before, if it lies beside its successor now."""
     for beside in path.parent.glob(f"{glob.escape(path.name)}?*") if position.offset else ():
         try:
@@ -90,7 +94,9 @@ def _rotated(path: Path, position: FilePosition, zone: ZoneInfo) -> Iterator[Equ
             continue  # compressed or deleted meanwhile
 
 
-def _rest(file: Any, position: FilePosition, zone: ZoneInfo) -> Iterator[EquityPoint | BadLine]:
+def _rest(
+    file: Any, position: EquityFilePosition, zone: ZoneInfo
+) -> Iterator[EquityPoint | BadLine]:
     while True:
         file.seek(position.offset)
         data = file.read(_CHUNK)
@@ -115,7 +121,7 @@ def _fingerprint(data: bytes) -> str:
     return f"{len(last)}:{hashlib.sha256(last).hexdigest()[:16]}"
 
 
-def _continues(file: Any, position: FilePosition) -> bool:
+def _continues(file: Any, position: EquityFilePosition) -> bool:
     """Whether what was read is still there, in front of the offset."""
     if not position.offset:
         return True
@@ -125,7 +131,7 @@ def _continues(file: Any, position: FilePosition) -> bool:
     return len(data) == size and _fingerprint(data) == position.tail
 
 
-def _parse(text: str, position: FilePosition, zone: ZoneInfo) -> EquityPoint | BadLine | None:
+def _parse(text: str, position: EquityFilePosition, zone: ZoneInfo) -> EquityPoint | BadLine | None:
     try:
         if text.startswith("{"):
             return parse_point(json.loads(text), zone)

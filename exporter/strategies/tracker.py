@@ -15,7 +15,7 @@ from exporter.metrics import Metrics, Sample
 from exporter.state import State
 from exporter.strategies.equity import EquityCurve, Fill
 from exporter.strategies.equity_point import EquityPoint
-from exporter.strategies.file import BadLine, FilePosition, read_new
+from exporter.strategies.file import BadLine, EquityFilePosition, read_new
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Strategies:
         self._zone = ZoneInfo("UTC")
         self.curves: dict[str, EquityCurve] = {}
         self.fills: dict[str, dict[tuple[str, str], Fill]] = {}
-        self._positions: dict[str, FilePosition] = {}
+        self._positions: dict[str, EquityFilePosition] = {}
         self.problems: dict[str, str] = {}
         self._unread: set[str] = set()
         self._lock = asyncio.Lock()
@@ -58,7 +58,7 @@ class Strategies:
             if name not in self.curves:
                 saved = kept.get(name) or {}
                 self.curves[name] = EquityCurve.from_json(saved.get("curve") or {})
-                self._positions[name] = FilePosition.from_json(saved.get("position") or {})
+                self._positions[name] = EquityFilePosition.from_json(saved.get("position") or {})
             self.fills.setdefault(name, {})
         for key, value in fills.items():
             name, symbol, side = key.split("|", 2)
@@ -103,7 +103,7 @@ class Strategies:
         self.curves[name] = read.curve
         await self._keep(name)
 
-    def _read(self, name: str, path: Path, position: FilePosition) -> _Read:
+    def _read(self, name: str, path: Path, position: EquityFilePosition) -> _Read:
         read, line_before = _Read(self.curves[name]), position.line
         latest = self._clock.now() + FUTURE_TOLERANCE_SECONDS
         for found in read_new(path, position, self._zone):

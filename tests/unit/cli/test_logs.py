@@ -138,7 +138,7 @@ def test_broken_lines_are_left_out_and_counted(
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"level": "loud"}, "'loud' is no level; write one of debug, info, warning, error"),
+        ({"level": "loud"}, "invalid level 'loud': write one of debug, info, warning, error"),
         ({"since": "8"}, "invalid duration '8'"),
         ({"since": ""}, "invalid duration ''"),
         ({"run": ""}, "--run needs a run's id"),

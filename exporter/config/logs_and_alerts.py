@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from exporter.config.types import NAME, Model, Severity, Url, Variable, here
+from exporter.util.linear_regex import PatternError, compile_linear
 from exporter.util.units import Duration, Ratio, Size
 
 DASHBOARDS_VARIABLE = "QUANT_DASHBOARDS_URL"
@@ -22,6 +23,7 @@ class Followed(Model):
 
     path: Path
     format: Literal["text", "json"] = "text"
+    message_key: str | None = None
     patterns: Mapping[str, str] = {}
     max_failure_ratio: Mapping[Severity, Ratio] = {}
 
@@ -39,12 +41,20 @@ class Followed(Model):
             if not NAME.fullmatch(name):
                 raise ValueError(f"invalid name {name!r}: use lower-case letters, digits and _")
             try:
-                re.compile(pattern.encode())
-            except (re.error, OverflowError, RecursionError) as error:
+                compile_linear(pattern)
+            except PatternError as error:
                 raise ValueError(
                     f"{name}: invalid regular expression {pattern!r}: {error}"
                 ) from error
         return patterns
+
+    @model_validator(mode="after")
+    def _only_json_has_keys(self) -> Followed:
+        if self.message_key is not None and self.format != "json":
+            raise ValueError("`message_key` is for JSON: add `format: json`, or remove it")
+        if self.message_key is not None and not self.message_key.strip():
+            raise ValueError("`message_key` is empty: name the field that has the message")
+        return self
 
     @model_validator(mode="after")
     def _a_ratio_has_two_sides(self) -> Followed:

@@ -170,9 +170,10 @@ class DayFiles:
 
     def _look(self) -> None:
         """Is the path still the open file?"""
-        if self._open_with is not self.limits:
-            self._close_part()
-            self._open_with = self.limits
+        if self._open_with != self.limits:
+            before, self._open_with = self._open_with, self.limits
+            if (before.directory, before.zone) != (self.limits.directory, self.limits.zone):
+                self._close_part()
         if self._fd < 0:
             return
         here = os.fstat(self._fd)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +19,12 @@ from typing import Protocol
 
 from exporter.config import Followed
 from exporter.logs.tail import rotation as places
-from exporter.logs.tail.line_patterns import flattened, matching_lines, without_endless_lines
+from exporter.logs.tail.json_lines import json_as_text
+from exporter.logs.tail.line_patterns import matching_lines, searchable
 from exporter.logs.tail.position import FilePosition
 from exporter.logs.tail.tail import Tail
 from exporter.metrics import Metrics, Sample
+from exporter.util.linear_regex import compile_linear
 
 POLL_SECONDS = 1.0
 KEEP_SECONDS = 5.0
@@ -75,8 +76,7 @@ class File:
         """Look for other patterns from now on."""
         self.followed = followed
         self._patterns = {
-            name: re.compile(pattern.encode(), re.MULTILINE)
-            for name, pattern in followed.patterns.items()
+            name: compile_linear(pattern) for name, pattern in followed.patterns.items()
         }
 
     def step(self) -> Counted:
@@ -88,11 +88,9 @@ class File:
             counted.lines += block.count(b"\n")
             text = block
             if self.followed.format == "json":
-                text, broken = flattened(block)
+                text, broken = json_as_text(block, self.followed.message_key)
                 counted.broken += broken
-            if b"\r" in text:  # a hundred times as fast as to look for the pair
-                text = text.replace(b"\r\n", b"\n")
-            text = without_endless_lines(text)
+            text = searchable(text)
             for name, pattern in self._patterns.items():
                 counted.matches[name] += matching_lines(pattern, text)
         counted.position = self.tail.position

@@ -11,6 +11,11 @@ from exporter.logs.tail import rotation as places
 from exporter.logs.tail.position import FIRST_BYTES, FilePosition, bytes_before
 
 KNOWN_FILES = 32
+LEAST_BYTES = 16
+"""Fewer could stand anywhere."""
+MOST_SEARCHED = 256_000_000
+"""Bytes of a file in which is looked for what was read before."""
+_CHUNK_BYTES = 1 << 20
 
 
 class Visited:
@@ -75,6 +80,28 @@ def begins(file: Path, beginning: bytes) -> bool:
         return not there or (bool(beginning) and beginning.startswith(there[: len(beginning)]))
 
     return holds(file, begins)
+
+
+def read_before(fd: int, position: FilePosition) -> int:
+    """How far the lines of another file were read when `position` was reached: where the bytes
+    stand that came last. 0 when they are not there, or more than once: lines that are written again
+    and again do not tell."""
+    if position.fits(fd) and position.offset:
+        return position.offset
+    sought = bytes.fromhex(position.before)
+    if len(sought) < LEAST_BYTES:
+        return 0
+    found, at, rest = 0, 0, b""
+    while at < MOST_SEARCHED and (chunk := os.pread(fd, _CHUNK_BYTES, at)):
+        text, start = rest + chunk, at - len(rest)
+        place = text.find(sought)
+        if place >= 0:
+            if found or text.find(sought, place + 1) >= 0:
+                return 0
+            found = start + place + len(sought)
+        at += len(chunk)
+        rest = text[-(len(sought) - 1) :]
+    return found
 
 
 def holds(file: Path, what: Callable[[int], bool]) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 from exporter.logs.tail import rotation as places
 from exporter.logs.tail.line_splitter import Splitter
 from exporter.logs.tail.position import FIRST_BYTES, NOWHERE, FilePosition, bytes_before
-from exporter.logs.tail.seen_files import KNOWN_FILES, Visited, begins, fits
+from exporter.logs.tail.seen_files import KNOWN_FILES, Visited, begins, fits, read_before
+from exporter.logs.tail.utf16 import WideSplitter, after_last_line, utf16_of
 
 CHUNK_BYTES = 1 << 18
 """Small enough that looking through one holds the other threads for a few milliseconds only."""
@@ -21,6 +22,11 @@ GONE_LOOKS = 60
 given back: it takes room on the disk as long."""
 NOT_THERE = "there is no such file"
 DELETED = "it was deleted, and there is no new one"
+
+
+def _splitter(beginning: bytes, offset: int, before: bytes) -> Splitter:
+    encoding = utf16_of(beginning)
+    return WideSplitter(encoding, offset, before) if encoding else Splitter(before)
 
 
 class Tail:
@@ -79,8 +85,11 @@ class Tail:
             return
         try:
             size = os.fstat(self._fd).st_size
-            back = os.pread(self._fd, min(size, CHUNK_BYTES), max(0, size - CHUNK_BYTES))
-            self._go_on_at(size - (len(back) - back.rfind(b"\n") - 1))
+            start = max(0, size - CHUNK_BYTES)
+            back = os.pread(self._fd, size - start, start)
+            encoding = utf16_of(self._beginning)
+            end = after_last_line(back, start, encoding) if encoding else back.rfind(b"\n") + 1
+            self._go_on_at(start + end)
         except OSError as error:
             self._stumble(error)
             return
@@ -212,6 +221,9 @@ class Tail:
         offset = self._visited.read_up_to(self._fd) or 0
         if not by_its_name and copied is not None and copied.fits(self._fd):
             offset = max(offset, copied.offset)
+        if by_its_name and not offset and (before := resume or self._left) is not None:
+            # Another file with the same lines: written anew by rsync, or by who made it shorter.
+            offset = read_before(self._fd, before)
         return offset
 
     def _written_since_then(self, path: Path, resume: FilePosition) -> list[Path]:
@@ -220,10 +232,9 @@ class Tail:
             here = resume.is_of(path.stat())
         except OSError:
             here = False
-        if here:
-            if fits(resume, path):
-                return []
-        elif resume.offset:
+        if fits(resume, path) and (here or resume.offset):
+            return []
+        if not here and resume.offset:
             for file in places.with_inode(path, resume.device, resume.inode):
                 if fits(resume, file):
                     return [file]  # what came after it follows when it is done
@@ -257,6 +268,10 @@ class Tail:
         if known is None or path is None:
             return
         now = os.pread(self._fd, FIRST_BYTES, 0)
+        self._beginning = now
+        if offset := read_before(self._fd, known):
+            self._go_on_at(offset)  # only its oldest lines went, or some between
+            return
         copies = self._unread(path)
         if known.offset:
             copies = [file for file in copies if fits(known, file)][-1:]
@@ -283,7 +298,8 @@ class Tail:
 
     def _go_on_at(self, offset: int) -> None:
         """Raises :class:`OSError`."""
-        self._offset, self._lines = offset, Splitter(bytes_before(self._fd, offset))
+        self._offset = offset
+        self._lines = _splitter(self._beginning, offset, bytes_before(self._fd, offset))
 
     def _same_file(self) -> bool:
         """Whether the file still starts as it did, and what was read last is still there: in a cut
@@ -291,6 +307,11 @@ class Tail:
         now = os.pread(self._fd, FIRST_BYTES, 0)
         same = now.startswith(self._beginning)
         if same and bytes_before(self._fd, self._offset).endswith(self._lines.seen):
+            if utf16_of(now) != utf16_of(self._beginning) and not self._lines.seen_whole:
+                # The file was empty, or too short to tell.
+                rest = self._lines.rest
+                self._lines = _splitter(now, self._offset - len(rest), b"")
+                self._lines.whole(rest)
             self._beginning = now
             return True
         return False

@@ -480,6 +480,18 @@ class TestLogging:
         assert registry.get_sample_value("quant_log_dropped_total") == 0
         assert registry.get_sample_value("quant_log_healthy") == 1
 
+    def test_a_reload_goes_on_with_the_same_file(
+        self, tmp_path: Path, installed: tuple[Logging, CollectorRegistry]
+    ) -> None:
+        """However often it comes; another size of a part counts from then on."""
+        logs, _ = installed
+        for number in range(20):
+            logs.apply(Logs(directory=tmp_path, rotate_at=10_000_000 + number), "Asia/Shanghai")
+            logging.getLogger("a").error("line %d", number)
+            assert logs.flush()
+        assert len(files_of(tmp_path, "exporter")) == len(files_of(tmp_path, "errors")) == 1
+        assert len(written(tmp_path)) == 20
+
     @pytest.mark.parametrize(
         "value",
         [

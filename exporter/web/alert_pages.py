@@ -131,7 +131,7 @@ class AlertPages:
         """The page behind a message's link. It changes nothing: link previews fetch it too."""
         labels = {n: v for n, v in request.query.items() if n not in _OURS}
         known = self._is_token(request.cookies.get(COOKIE, ""))
-        return html.page("Acknowledge?", html.form(labels, self._notified(labels), known=known))
+        return html.form("Acknowledge?", labels, self._notified(labels), known=known)
 
     def _notified(self, labels: Mapping[str, str]) -> list[str]:
         """The newest texts about alerts with these labels that still fire."""
@@ -147,8 +147,8 @@ class AlertPages:
         token = given.get("token") or request.cookies.get(COOKIE, "")
         labels = {n: v for n, v in given.items() if n not in _OURS}
         if not self._is_token(token):
-            form = html.form(labels, self._notified(labels), known=False)
-            return html.page("Wrong token", form, status=401)
+            texts = self._notified(labels)
+            return html.form("Wrong token", labels, texts, known=False, status=401)
         try:
             found, until = await self._acknowledge(labels, {**given, "by": "link"})
         except (ValueError, NoSuchAlertError, ServerError) as error:

@@ -199,7 +199,7 @@ class App:
         ]  # fmt: skip
         server = Server(
             Exposition(self.registry), services.guard, services.missing, self._reloading.reload,
-            routes, instance=instance_id(self.config),
+            routes=routes, state=services.state, instance=instance_id(self.config),
         )  # fmt: skip
         host, port = self.config.address
         try:

@@ -5,6 +5,7 @@ All parsers raise :class:`ValueError` saying what was expected.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -23,7 +24,9 @@ def parse_duration(text: Any) -> float:
         compact = text.replace(" ", "")
         parts = _DURATION_PART.findall(compact)
         if parts and "".join(number + unit for number, unit in parts) == compact:
-            return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+            seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+            if math.isfinite(seconds):
+                return seconds
     raise ValueError(f"invalid duration {text!r}: write 90s, 5m, 1h30m or 7d")
 
 

@@ -26,10 +26,10 @@ from exporter.util.nan import json_safe
 from exporter.util.units import parse_duration
 from exporter.web.guard import Guard, refuse
 
-MAX_BODY = 1024 * 1024
+LONGEST_PAUSE_SECONDS = 3653 * 86400.0
+MOST_ITEMS = 2**53
+"""A float, as metrics are, holds larger numbers only roughly."""
 _PINGS: tuple[PingKind, ...] = ("start", "success", "fail")
-
-
 _PING_KEYS = ("items", "message", "rid")
 
 
@@ -118,9 +118,7 @@ class Api:
     async def pause(self, request: web.Request) -> web.Response:
         """Pause one task, or all, ``until`` a time or ``for`` a duration."""
         body = await read_object(request)
-        task = body.get("task")
-        if task is not None and self.tasks.kind(str(task)) is None:
-            raise refuse(404, f"there is no task {task!r}")
+        task = self._task_of(body)
         try:
             if "for" in body:
                 until = self.clock.now() + parse_duration(body["for"])
@@ -130,17 +128,26 @@ class Api:
             raise refuse(400, f"send `for` (2h) or `until` (a time): {error}") from error
         if until <= self.clock.now():
             raise refuse(400, "`until` is in the past; nothing was paused")
+        if until > self.clock.now() + LONGEST_PAUSE_SECONDS:
+            raise refuse(400, "pause for ten years at most")
         await self.tasks.pause(task, until)
         return _json({"ok": True, "task": task, "until": until})
 
     async def resume(self, request: web.Request) -> web.Response:
         """End the pause of one task, or of all."""
-        body = await read_object(request)
-        task = body.get("task")
-        if task is not None and self.tasks.kind(str(task)) is None:
-            raise refuse(404, f"there is no task {task!r}")
+        task = self._task_of(await read_object(request))
         await self.tasks.resume(task)
         return _json({"ok": True, "task": task})
+
+    def _task_of(self, body: Mapping[str, Any]) -> str | None:
+        task = body.get("task")
+        if task is None:
+            return None
+        if not isinstance(task, str):
+            raise refuse(400, f"task must be a name, not {task!r}")
+        if self.tasks.kind(task) is None:
+            raise refuse(404, f"there is no task {task!r}")
+        return task
 
     def _strategy(self, request: web.Request) -> str:
         name = request.match_info["name"]
@@ -217,7 +224,7 @@ def _items(value: Any) -> int | None:
         return None
     try:
         items = int(value)
-        if items < 0 or isinstance(value, bool) or items != float(value):
+        if not 0 <= items <= MOST_ITEMS or isinstance(value, bool) or items != float(value):
             raise ValueError
     except (TypeError, ValueError, OverflowError) as error:
         raise refuse(400, f"items must be an integer of 0 or more, not {value!r}") from error

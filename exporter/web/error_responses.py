@@ -1,18 +1,48 @@
-"""Turns every error of a request into an answer of the usual form."""
+"""Turns every error of a request into an answer of the usual form: JSON, or a page for people."""
 
 from __future__ import annotations
 
+import json
 import logging
+from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from exporter.state import StateError
 from exporter.web.guard import refuse
+from exporter.web.status.templating import answer, fill
 
 logger = logging.getLogger(__name__)
 
-_JSON_PATHS = ("/api/", "/-/reload")
+_JSON_PATHS = ("/api/", "/-/")
+
+
+@web.middleware
+async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Where a person looks, a refusal is a page that says why."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400 or error.content_type != "application/json" or _wants_json(request):
+            raise
+        page = answer(
+            fill(
+                "plain.html", 0.0, "UTC", root="/", heading=HTTPStatus(error.status).phrase,
+                text=json.loads(error.text or "{}").get("error", ""),
+            ),
+            error.status,
+        )  # fmt: skip
+        for name in ("Retry-After", "WWW-Authenticate", "Allow"):
+            if name in error.headers:
+                page.headers[name] = error.headers[name]
+        return page
+
+
+def _wants_json(request: web.Request) -> bool:
+    if request.path.startswith(_JSON_PATHS) or request.path == "/metrics":
+        return True
+    return "text/html" not in request.headers.get("Accept", "")
 
 
 @web.middleware
@@ -28,6 +58,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         raise _as_json(error, request) from error
     except StateError as error:
         raise refuse(503, str(error)) from error
+    except ConnectionError:
+        raise  # the client is gone
     except Exception as error:
         logger.exception(
             "%s %s could not be answered", request.method, request.path,
@@ -45,7 +77,5 @@ def _as_json(error: web.HTTPException, request: web.Request) -> web.HTTPExceptio
             return refusal
         case web.HTTPNotFound():
             return refuse(404, f"there is no {request.path}; see docs/openapi.yaml")
-        case web.HTTPRequestEntityTooLarge():
-            return refuse(413, "the body is too large; the limit is 1 MB")
         case _:
             return refuse(error.status, error.reason)

@@ -9,6 +9,7 @@ token.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import json
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+RETRY_AFTER = "5"
+"""Seconds, with every 503."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -45,21 +48,25 @@ class Guard:
         return check
 
     def _check_host(self, request: web.Request) -> None:
-        open_path = request.path == "/metrics" or request.path.startswith("/-/")
-        if open_path and request.method in ("GET", "HEAD"):
-            return  # scrapers and probes may use any name
-        if _hostname(f"//{request.host}") not in self.hosts:
-            raise refuse(
-                403,
-                f"unknown Host {request.host!r}: set public_url, or add it to allowed_hosts",
-            )
+        """Against DNS rebinding, for every path: a page of another site can make its own name lead
+        to the exporter, but then that name is the Host, and it has a dot in it."""
+        host = request.headers.get("Host")
+        if host is None:  # not a browser
+            return
+        name = _hostname(f"//{host}").removesuffix(".")
+        if name not in self.hosts and not _is_local(name):
+            raise refuse(403, f"unknown Host {host!r}: set public_url, or add it to allowed_hosts")
 
     def _check_origin(self, request: web.Request) -> None:
-        origin = request.headers.get("Origin")
-        if origin is not None and _hostname(origin) not in self.hosts:
-            raise refuse(403, f"Origin {origin!r} may not write here")
-        if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        site = request.headers.get("Sec-Fetch-Site")
+        if site == "same-origin":
+            return  # the browser's own word; behind a proxy the Origin may have another name
+        if site not in (None, "none"):
             raise refuse(403, "another site may not write here")
+        origin = request.headers.get("Origin")
+        own = {*self.hosts, _hostname(f"//{request.host}")}
+        if origin is not None and _hostname(origin) not in own:
+            raise refuse(403, f"Origin {origin!r} may not write here")
 
     def require_token(self, request: web.Request) -> None:
         """Answer 401 unless the request carries the token, in the header or the query."""
@@ -80,7 +87,18 @@ class Guard:
 
     def is_token(self, given: str) -> bool:
         """Compared in constant time."""
-        return hmac.compare_digest(given.strip().encode(), self._token)
+        return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
+
+
+def _is_local(name: str) -> bool:
+    """An address, or a name without a dot: no other site can have it."""
+    if "." not in name and ":" not in name:
+        return name != ""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _hostname(url: str) -> str:
@@ -105,10 +123,14 @@ def refuse(status: int, text: str) -> web.HTTPException:
         403: web.HTTPForbidden,
         404: web.HTTPNotFound,
         405: _MethodNotAllowed,
+        408: web.HTTPRequestTimeout,
         409: web.HTTPConflict,
         413: _TooLarge,
         500: web.HTTPInternalServerError,
         503: web.HTTPServiceUnavailable,
     }
     kind = kinds.get(status, web.HTTPBadRequest)
-    return kind(text=json.dumps({"error": text}) + "\n", content_type="application/json")
+    error = kind(text=json.dumps({"error": text}) + "\n", content_type="application/json")
+    if status == 503:
+        error.headers["Retry-After"] = RETRY_AFTER
+    return error

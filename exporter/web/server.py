@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from exporter.config.paths import INSTANCE_HEADER
-from exporter.web.api import MAX_BODY
-from exporter.web.error_responses import errors_as_json
+from exporter.state import State
+from exporter.web.bodies import LARGE_BODY, read_bodies
+from exporter.web.connections import Connections, quiet_accept_errors, timed
+from exporter.web.error_responses import errors_as_json, errors_as_pages
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard, refuse
 from exporter.web.headers import security_headers
+from exporter.web.readiness import readiness
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +36,23 @@ class Server:
         guard: Guard,
         ready: Callable[[], str | None],
         reload: Reload,
-        routes: Iterable[web.RouteDef],
         *,
+        routes: Iterable[web.RouteDef],
+        state: State,
         instance: str = "",
     ) -> None:
         self._exposition, self._ready, self._reload = exposition, ready, reload
         self._app = web.Application(
-            middlewares=[security_headers, guard.middleware(), errors_as_json],
-            client_max_size=MAX_BODY,
+            middlewares=[
+                timed,
+                security_headers,
+                errors_as_pages,
+                errors_as_json,
+                guard.middleware(),
+                readiness(ready, state),
+                read_bodies,
+            ],
+            client_max_size=LARGE_BODY,
         )
         self._app.add_routes(
             [
@@ -49,24 +65,35 @@ class Server:
         )
         self._app.on_response_prepare.append(self._name_instance)
         self._instance = instance
-        self._runner: web.AppRunner | None = None
+        self._runner = web.AppRunner(
+            self._app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=2.0,
+            lingering_time=2.0,
+            read_bufsize=16_384,
+            logger=_HttpLogger(logger, {}),
+        )
+        self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the real address (port 0 takes a free one). :class:`OSError` if taken."""
-        self._runner = web.AppRunner(
-            self._app, access_log=None, handle_signals=False, shutdown_timeout=2.0
-        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        real_host, real_port = self._runner.addresses[0][:2]
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("aiohttp has made no server")
+        loop = asyncio.get_running_loop()
+        quiet_accept_errors(loop)
+        connections = Connections(server)
+        self._listener = await loop.create_server(connections, host, port)
+        real_host, real_port = self._listener.sockets[0].getsockname()[:2]
         return real_host, real_port
 
     async def stop(self) -> None:
         """Stop listening and end the scrape thread."""
-        if self._runner:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listener:
+            self._listener.close()
+        await self._runner.cleanup()
         self._exposition.close()
 
     async def _name_instance(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -87,3 +114,20 @@ class Server:
         if mistakes:
             raise refuse(400, "\n".join(mistakes))
         return web.json_response({"ok": True})
+
+
+class _HttpLogger(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp's own lines. A malformed request is the client's mistake: one line a minute at most,
+    and no traceback."""
+
+    _said = -60.0
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **more: Any) -> None:
+        if not isinstance(exc_info, (HttpProcessingError, web.RequestPayloadError)):
+            super().exception(msg, *args, exc_info=exc_info, **more)
+        elif time.monotonic() - self._said >= 60:
+            self._said = time.monotonic()
+            logger.warning(
+                "malformed request: %s", " ".join(str(exc_info).split())[:200],
+                extra={"event": "malformed_request"},
+            )  # fmt: skip

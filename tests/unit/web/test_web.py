@@ -85,8 +85,9 @@ class HttpApi:
             return self.mistakes
 
         self.server = Server(
-            Exposition(self.registry), guard, lambda: self.missing, reload, handlers.routes()
-        )
+            Exposition(self.registry), guard, lambda: self.missing, reload,
+            routes=handlers.routes(), state=state,
+        )  # fmt: skip
         self.url = ""
         self.http: aiohttp.ClientSession
 
@@ -158,6 +159,154 @@ async def test_a_write_without_the_token_is_refused(api: HttpApi, headers: dict[
     assert api.tasks.calls == []
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/-/healthy", "/-/ready", "/api/v1/tasks", "/"])
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        ("evil.example", False), ("evil.example:10077", False), ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False), ("evil.example.", False), ("", False), ("[", False),
+        ("localhost", True), ("127.0.0.1:10077", True), ("[::1]:10077", True), ("10.1.2.3", True),
+        ("exporter:10077", True), ("trader.example", True), ("TRADER.example.:443", True),
+    ],
+)  # fmt: skip
+async def test_only_names_that_no_other_site_can_have_are_answered(
+    api: HttpApi, path: str, host: str, answered: bool
+) -> None:
+    """A page of another site can lead its own name here (DNS rebinding): scrapes and health too."""
+    status, _ = await api.ask("GET", path, headers={"Host": host})
+    assert (status != 403) == answered
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 202),  # a form, by Referrer-Policy
+        ({"Origin": "https://proxy.example", "Sec-Fetch-Site": "same-origin"}, 202),
+        ({"Host": "10.1.2.3:80", "Origin": "http://10.1.2.3"}, 202),
+        ({"Origin": "http://127.0.0.1:10077"}, 202),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1:10077", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "null", "Sec-Fetch-Site": "none"}, 403),
+    ],
+)
+async def test_own_forms_may_write_behind_any_proxy(
+    api: HttpApi, headers: dict[str, str], status: int
+) -> None:
+    """The browser says itself whether a form is of the same site; else the Origin must be ours."""
+    assert (await api.post("/api/v1/tasks/scan/run", headers=headers))[0] == status
+
+
+async def test_a_refusal_is_a_page_for_a_person(api: HttpApi) -> None:
+    """Who looks with a browser reads why, not JSON."""
+    headers = {"Host": "evil.example", "Accept": "text/html"}
+    status, text = await api.ask("GET", "/", headers=headers)
+    assert status == 403
+    assert "<h1>Forbidden</h1>" in text
+    assert "set public_url, or add it to allowed_hosts" in text
+    status, said = await api.ask("GET", "/api/v1/tasks", headers=headers)
+    assert (status, list(said)) == (403, ["error"])
+
+
+async def test_nothing_is_known_or_taken_before_the_start_is_over(api: HttpApi) -> None:
+    """503 with Retry-After: clients do not try again after a 404. Scrapes and health go on."""
+    api.missing = "starting"
+    for method, path in (
+        ("POST", "/api/v1/tasks/sync/success"), ("GET", "/api/v1/tasks/sync/success"),
+        ("POST", "/api/v1/tasks/nobody/fail"), ("POST", "/api/v1/tasks/scan/run"),
+        ("GET", "/api/v1/tasks"), ("POST", "/api/v1/pause"),
+        ("POST", "/api/v1/strategies/m/equity"),
+    ):  # fmt: skip
+        async with api.http.request(method, api.url + path, headers=AUTH) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "5"), path
+            assert "is starting" in await answer.text()
+    assert api.tasks.calls == []
+    for path in ("/metrics", "/-/healthy"):
+        assert (await api.ask("GET", path))[0] == 200
+    api.missing = None
+    assert (await api.post("/api/v1/tasks/sync/success"))[0] == 200
+
+
+async def test_nothing_is_accepted_that_would_not_survive_a_kill(
+    api: HttpApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the state is not durable, and when it fails with this very write."""
+    durable = [False]
+    monkeypatch.setattr(State, "durable", property(lambda _: durable.pop(0) if durable else True))
+    writes = (
+        ("POST", "/api/v1/tasks/sync/success", None), ("GET", "/api/v1/tasks/sync/fail", None),
+        ("POST", "/api/v1/pause", {"for": "1h"}),
+        ("POST", "/api/v1/strategies/m/equity", {"equity": 5}),
+        ("POST", "/api/v1/strategies/m/fills", {"symbol": "A", "side": "buy", "price": 1}),
+    )  # fmt: skip
+    for method, path, body in writes:
+        for answers in ([False], [True, False]):
+            durable[:] = answers
+            async with api.http.request(method, api.url + path, headers=AUTH, json=body) as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "5"), path
+                assert "not kept, try again" in await answer.text()
+    assert (await api.post("/api/v1/tasks/scan/run"))[0] == 202  # its claim answers for itself
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer \xe9\xff"},
+        {"Authorization": "Bearer \u20ac"},
+        {"Authorization": "Bearer"},
+        {"Authorization": "\xff"},
+    ],
+)
+async def test_odd_tokens_are_wrong_tokens(api: HttpApi, headers: dict[str, str]) -> None:
+    """Bytes that are not ASCII are no error of the exporter."""
+    assert (await api.ask("POST", "/api/v1/pause", headers=headers))[0] == 401
+
+
+@pytest.mark.parametrize("charset", ["utf-99", "x" * 300, "\xff", "base64", "hex"])
+async def test_odd_charsets_are_named(api: HttpApi, charset: str) -> None:
+    """Also those that Python knows but that are not of text."""
+    headers = {**AUTH, "Content-Type": f"application/json; charset={charset}"}
+    status, said = await api.ask("POST", "/api/v1/pause", data=b"{}", headers=headers)
+    assert status == 400
+    assert "charset" in said["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/pause", '{"for": "4000000d"}'),
+        ("/api/v1/pause", '{"until": 1e300}'),
+        ("/api/v1/pause", '{"until": "9999-12-31T23:59:59"}'),
+        ("/api/v1/pause", '{"until": 1' + "0" * 400 + "}"),
+        ("/api/v1/pause", '{"for": "' + "9" * 400 + 's"}'),
+        ("/api/v1/pause", '{"task": ["scan"], "for": "1h"}'),
+        ("/api/v1/pause", '{"task": {"a": 1}, "for": "1h"}'),
+        ("/api/v1/resume", '{"task": ["scan"]}'),
+        ("/api/v1/tasks/sync/success", '{"items": 1' + "0" * 400 + "}"),
+        ("/api/v1/tasks/sync/success", '{"items": 1' + "0" * 20 + "}"),
+        ("/api/v1/tasks/sync/success", '{"items": 1e300}'),
+        ("/api/v1/strategies/m/equity", '{"equity": 1' + "0" * 400 + "}"),
+        ("/api/v1/strategies/m/equity", '{"equity": 5, "timestamp": 1' + "0" * 400 + "}"),
+        ("/api/v1/strategies/m/equity", '{"equity": 5, "timestamp": "-0001-01-01"}'),
+        ("/api/v1/strategies/m/equity", '{"equity": 5, "timestamp": "0001-01-01T00:00:00+14:00"}'),
+        ("/api/v1/strategies/m/equity", '{"equity": 5, "flow": 1' + "0" * 5000 + "}"),
+        (
+            "/api/v1/strategies/m/fills",
+            '{"symbol": "A", "side": "buy", "price": 1' + "0" * 400 + "}",
+        ),
+        ("/api/v1/strategies/m/fills", '{"symbol": ["A"], "side": [], "price": 1}'),
+        (
+            "/api/v1/strategies/m/fills",
+            '{"symbol": "A", "side": "buy", "price": 1, "timestamp": {}}',
+        ),
+    ],
+)
+async def test_odd_values_are_mistakes_of_the_request(api: HttpApi, path: str, body: str) -> None:
+    """400 with words; nothing of them is kept."""
+    status, said = await api.ask("POST", path, data=body, headers=AUTH)
+    assert (status, list(said)) == (400, ["error"])
+    assert api.tasks.calls == []
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -165,6 +314,7 @@ async def test_a_write_without_the_token_is_refused(api: HttpApi, headers: dict[
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://trader.example.evil.example"},
     ],
 )
 async def test_another_site_cannot_write_even_with_the_token(
@@ -266,7 +416,7 @@ async def test_hostile_bodies_are_refused(api: HttpApi) -> None:
     """No JSON, too large, other encodings."""
     url = "/api/v1/pause"
     half = b'{"for": "2h", "task": "\\ud800"}'
-    for data in (b"<html>", b"\xff\xfe", b"{", b'{"for": "2h"', half, b"[" * 100_000):
+    for data in (b"<html>", b"\xff\xfe", b"{", b'{"for": "2h"', half, b"[" * 60_000):
         assert (await api.ask("POST", url, data=data, headers=AUTH))[0] == 400
     assert (await api.ask("POST", url, data=b" " * 2**21, headers=AUTH))[0] == 413
 

@@ -25,15 +25,15 @@ async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, take:
         while line := await asyncio.wait_for(reader.readline(), 30):
             match line.decode(errors="replace").split(":")[0].split()[:1]:
                 case [verb] if verb.upper() in ("EHLO", "HELO", "MAIL", "RCPT", "RSET", "NOOP"):
-                    await say("250 well")
+                    await say("250 OK")
                 case [verb] if verb.upper() == "DATA":
-                    await say("354 go on, end with a dot")
-                    await say(take(*_read(await _data(reader))) or "250 taken")
+                    await say("354 End data with a dot")
+                    await say(take(*_read(await _data(reader))) or "250 OK")
                 case [verb] if verb.upper() == "QUIT":
                     await say("221 bye")
                     return
                 case _:
-                    await say("502 not known here")
+                    await say("502 Command not implemented")
     except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
         return  # the client left; it will try again
     finally:

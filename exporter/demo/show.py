@@ -102,7 +102,7 @@ def taken(ports: dict[str, int]) -> list[str]:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 found.append(
-                    f"port {port}, for {name}, is taken; find out by whom with"
+                    f"port {port}, for {name}, is in use; find out by what with"
                     f" `ss -ltnp 'sport = :{port}'` and stop it"
                 )
     return found

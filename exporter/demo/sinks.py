@@ -28,7 +28,7 @@ NAMES = ("slack", "pagerduty", "email", "deadman")
 
 @dataclass
 class Refusal:
-    """What a sink answers, for so many requests yet."""
+    """What a sink answers to the next `count` requests."""
 
     status: int
     count: int
@@ -146,7 +146,7 @@ class Sinks:
         self._keep("email", 550 if problems else 250, headers.get("Subject", ""), problems, body)
         if problems:
             return "550 " + "; ".join(problems)
-        # People see mail that was taken; HTTP's numbers keep one rule for all sinks.
+        # Shown as accepted: HTTP's status numbers keep one rule for all sinks.
         self.received[-1] = Message(self._clock.now(), "email", 200, headers["Subject"], [], body)
         return None
 
@@ -156,7 +156,7 @@ class Sinks:
             status, count = int(wanted["status"]), int(wanted.get("count", 1))
             self.refuse(wanted["sink"], status, count, wanted.get("retry_after"))
         except (ValueError, KeyError, TypeError) as error:
-            return web.json_response({"error": f"say sink, status, count: {error}"}, status=400)
+            return web.json_response({"error": f"send sink, status and count: {error}"}, status=400)
         return web.json_response({"ok": True})
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -179,7 +179,7 @@ class Sinks:
 async def running(
     sinks: Sinks, host: str = "127.0.0.1", port: int = 0, smtp_port: int = 0
 ) -> AsyncIterator[tuple[int, int]]:
-    """Listen while the block runs; gives the HTTP and the SMTP port (0 takes free ones)."""
+    """Listen while the block runs; gives the HTTP and the SMTP port (0 picks free ones)."""
     runner = web.AppRunner(sinks.app(), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, host, port)
@@ -195,6 +195,6 @@ async def running(
 
 
 async def serve(host: str, port: int, smtp_port: int, clock: Clock) -> None:
-    """Until cancelled. Raises :class:`OSError` when a port is taken."""
+    """Until cancelled. Raises :class:`OSError` when a port is in use."""
     async with running(Sinks(clock), host, port, smtp_port):
         await asyncio.Event().wait()

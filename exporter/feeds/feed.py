@@ -18,7 +18,7 @@ SETTLE = 2.0
 _MISSING_RETRY = 60.0
 _EARLY = 5.0
 _AUCTION = 60.0
-"""Seconds after a bar's end by which it is whole, at the least."""
+"""Seconds after a bar's end after which it is complete, at least."""
 _SHORT = 300.0
 
 
@@ -38,7 +38,7 @@ class FeedState:
     forming: set[str] = field(default_factory=set)
     """Symbols of which the newest answer had no closed bar."""
     fetched_individually: dict[str, float] = field(default_factory=dict)
-    """When each symbol was last asked for in a request of its own."""
+    """When each symbol was last requested individually."""
     individually_answered: dict[str, float] = field(default_factory=dict)
     """When such a request of each symbol was last answered."""
     last_poll: float = NAN
@@ -57,9 +57,9 @@ class FeedState:
         return [s for s, k in self.known.items() if k.from_when < newest]
 
     def missing_closes(self, now: float) -> list[str]:
-        """Symbols whose close takes a request of its own; those that waited longest come first."""
+        """Symbols whose close needs an individual request; those that waited longest come first."""
         newest = self.calendar.last_bar_end_before(self.feed.interval, now)
-        # What a symbol's own series does not have a minute after the bar's end is not there.
+        # What a symbol's own series lacks a minute after the bar's end does not exist.
         lacking = [
             s
             for s in self.forming
@@ -74,7 +74,7 @@ class FeedState:
         return max(0.0, now - first - self.feed.delay)
 
     def is_full_poll_due(self, now: float) -> bool:
-        """Whether it is time to ask for all symbols, rather than for those that lack a bar."""
+        """Whether it is time to ask for all symbols, rather than for those with a missing bar."""
         poll = self.feed.poll_seconds
         # A poll that waits for a bar's end may come a little before its time.
         return not self.last_full + poll - min(poll / 4, _EARLY) > now or self.last_full > now
@@ -111,7 +111,7 @@ class FeedState:
         """When to ask again for the newest bar, which may have come before all its trades were in.
 
         After the close the auction is still missing, and a source may be late by a minute. Minutes
-        while it is open are let be: the next one is about to take its place.
+        while it is open are skipped: the next one is about to replace it.
         """
         interval = self.feed.interval
         if INTERVAL_SECONDS[interval] < _SHORT and self.calendar.is_open(now):

@@ -1,4 +1,4 @@
-"""Polling: feeds ask their sources, remember what came, and say what a scrape shows.
+"""Polling: feeds ask their sources, remember the bars, and provide what a scrape shows.
 
 What a scrape shows is computed from one remembered fact a symbol (the newest closed bar) and the
 exchange's calendar, so it is right at every moment, whether or not the poller is alive.
@@ -46,11 +46,11 @@ class Feeds:
         metrics.add_reader(self.read)
 
     def now(self) -> float:
-        """The moment for which :meth:`FeedState.overdue` is to be asked, Unix seconds."""
+        """The moment to pass to :meth:`FeedState.overdue`, Unix seconds."""
         return self._clock.now()
 
     def apply(self, config: Config) -> None:
-        """Take what is configured; what is known of symbols that stay is kept."""
+        """Apply the config; what is known of symbols that stay is kept."""
         kept, now = self._state.kept("bar"), self._clock.now()
         before, self.feeds = self.feeds, {}
         share = shares(config)
@@ -134,7 +134,7 @@ class Feeds:
         self._report(state, problems)
 
     def _apply_bars(self, state: FeedState, symbol: str, bars: list[Bar]) -> bool:
-        """Take what came of one symbol; whether a closed bar was among it."""
+        """Apply one symbol's bars; returns whether a closed bar was among them."""
         if symbol not in state.known:
             return True
         state.known[symbol], closed = after_answer(
@@ -143,9 +143,9 @@ class Feeds:
         return closed
 
     async def _fetch_individually(self, state: FeedState, problems: dict[str, SourceError]) -> None:
-        """Ask for the closes of symbols of which the source showed the forming bar alone.
+        """Fetch the closes of symbols of which the source showed only the forming bar.
 
-        That takes a request a symbol, so as many as the budget allows are asked for at a time.
+        That needs one request per symbol, so only as many are sent at a time as the budget allows.
         """
         interval, now = state.feed.interval, self._clock.now()
 
@@ -182,7 +182,7 @@ class Feeds:
                 state.spread[symbol] = (self._clock.now(), spread_ratio(ticker))
 
     def _report(self, state: FeedState, problems: dict[str, SourceError]) -> None:
-        """Say once that a feed has trouble, and once that it is over."""
+        """Log once that a feed has a problem, and once that it is over."""
         text = None
         if problems:
             symbol, error = next(iter(problems.items()))
@@ -190,9 +190,9 @@ class Feeds:
             text = f"{symbol}{others}: {error.about(symbol)}"
         fields = {"event": "feed_trouble" if text else "feed_well", "feed": state.name}
         if text and not state.problem:
-            logger.warning("feed %s lacks bars of %s", state.name, text, extra=fields)
+            logger.warning("feed %s has no current bars for %s", state.name, text, extra=fields)
         elif state.problem and not text:
-            logger.info("feed %s is well again", state.name, extra=fields)
+            logger.info("feed %s is ok again", state.name, extra=fields)
         state.problem = text
 
     def describe(self, state: FeedState) -> list[str]:

@@ -32,7 +32,7 @@ class Share:
 
 
 def shares(config: Config) -> Mapping[str, Share]:
-    """The share of every feed. Says in the log when the regular polls alone are too many."""
+    """The share of every feed. Logs a warning when the regular polls already exceed the budget."""
     found: dict[str, Share] = {}
     for source in {feed.source for feed in config.feeds.values()}:
         feeds = {name: feed for name, feed in config.feeds.items() if feed.source == source}

@@ -17,7 +17,7 @@ class SymbolState:
     """What is remembered of one symbol; times are Unix seconds. ``since``: when we first asked.
 
     ``end`` is the end of the newest closed bar, ``close`` the close of the bar that ended at
-    ``priced``: the same bar, unless the source showed a later one that is forming and no more.
+    ``priced``: the same bar, unless the source showed a later bar that is still forming.
     ``past`` is a moment by which the source has shown all that it has: bars that ended by then and
     did not come never will, as in a minute without trades.
     """
@@ -50,7 +50,7 @@ class SymbolState:
         return not self.priced >= newest
 
     def to_json(self, series: list[str]) -> dict[str, Any]:
-        """For the state file; `series` says of which source and interval it is."""
+        """For the state file; `series` is its source and interval."""
         numbers = {"end": self.end, "close": self.close, "priced": self.priced}
         return {
             "since": self.since,
@@ -71,9 +71,9 @@ def after_answer(
 ) -> tuple[SymbolState, bool]:
     """What is known once `bars` came, and whether a closed one was among them.
 
-    A bar that is still forming is no closed bar; but it shows that the source is past all bars
-    before it. Where it comes alone, as in some versions of TickDB, the newest of those is taken to
-    be there; its close stays unknown. A bar may come again with another close: closing auctions
+    A bar that is still forming is not closed, but it shows that the source is past all bars before
+    it. Where it comes alone, as in some versions of TickDB, the newest of those is assumed to
+    exist; its close stays unknown. A bar may come again with another close: closing auctions
     are added after the bell.
     """
     closed: tuple[float, Bar] | None = None

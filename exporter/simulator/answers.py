@@ -120,7 +120,7 @@ class Answers:
         return rows
 
     async def depth(self, query: Mapping[str, str], faults: Sequence[Fault]) -> Any:
-        """``/market/depth``: levels around the price, 50 at the most."""
+        """``/market/depth``: levels around the price, at most 50."""
         symbol = query.get("symbol", "")
         at = _traded_at(await self._calendar(symbol), self._now(symbol, faults))
         last, bid, ask = self._market.quote(symbol, at)

@@ -28,10 +28,10 @@ FAULTS: Mapping[str, str] = {
     "server_error": "5000",
     "no_history": "1004 for requests with start_time or end_time, as on the free plan",
     "frozen": "no bar or ticker newer than the moment at which the fault was set",
-    "forming_only": "kline/latest shows the newest bar alone, which is forming while it is open",
+    "forming_only": "kline/latest shows only the newest bar, which forms while trading is open",
     "missing_symbol": "the symbol is left out of the answer",
     "wrong_types": "prices are lists and times are words",
-    "missing_fields": "bars lack their close, tickers their price",
+    "missing_fields": "bars have no close, tickers no price",
     "not_numbers": "closes are NaN",
     "high_below_low": "highs and lows changed places",
     "disorder": "bars are neither in ascending nor in descending order",
@@ -66,7 +66,7 @@ class Fault(BaseModel):
     @classmethod
     def _is_known(cls, name: str) -> str:
         if name not in FAULTS:
-            raise ValueError(f"{name!r} is no fault; known: {', '.join(FAULTS)}")
+            raise ValueError(f"unknown fault {name!r}; known faults: {', '.join(FAULTS)}")
         return name
 
     @property
@@ -110,7 +110,7 @@ class Faults:
         return fault
 
     def remove(self, number: int | None = None) -> int:
-        """Take one fault back, or all; how many that were."""
+        """Remove one fault, or all; returns how many."""
         before = len(self._set)
         self._set = [f for f in self._set if number is not None and f._id != number]
         return before - len(self._set)

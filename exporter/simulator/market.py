@@ -1,4 +1,4 @@
-"""Made-up prices that follow from symbol, moment and seed alone.
+"""Made-up prices that depend only on symbol, moment and seed.
 
 The price of a symbol is a continuous function of time, so bars of every interval agree: a bar opens
 where the one before it closed, and a day closes where its last minute does. It moves like a real
@@ -156,7 +156,7 @@ def _stamp(session: Session, interval: str) -> float:
 
 @lru_cache(maxsize=2048)
 def _symbol(symbol: str, seed: int) -> tuple[int, float, int]:
-    """A number of its own, a base price and the digits of its prices."""
+    """The symbol's own number, its base price and the digits of its prices."""
     digest = hashlib.blake2b(f"{seed}:{symbol}".encode(), digest_size=8).digest()
     number = int.from_bytes(digest, "big")
     share = (number % 10_007) / 10_007

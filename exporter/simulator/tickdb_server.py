@@ -65,7 +65,7 @@ class Simulator:
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Listen; port 0 takes a free one. The address of the API, to put into `url:`."""
+        """Listen; port 0 picks a free one. The address of the API, to put into `url:`."""
         self._runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -251,9 +251,9 @@ async def serve(
     api_key: str | None = None,
     started: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Run a simulator until cancelled. `started` is told the API's address.
+    """Run a simulator until cancelled. `started` is called with the API's address.
 
-    Raises :class:`OSError` when the port is taken.
+    Raises :class:`OSError` when the port is in use.
     """
     simulator = Simulator(
         calendars, clock, seed=seed, requests_per_minute=requests_per_minute, api_key=api_key

@@ -38,9 +38,9 @@ class Ticker:
 
 
 class SourceError(Exception):
-    """Data could not be had. ``reason`` is one of metrics.FETCH_REASONS.
+    """Data could not be fetched. ``reason`` is one of metrics.FETCH_REASONS.
 
-    ``retryable`` says that the same request may go well later, ``retry_after`` how many seconds
+    ``retryable`` means that the same request may succeed later, ``retry_after`` how many seconds
     later at the earliest where the source named a time, ``code`` its own number for the problem.
     """
 
@@ -73,7 +73,7 @@ class Answer(Generic[T]):
     bad: dict[str, SourceError] = field(default_factory=dict)
 
     def merge(self, other: Answer[T]) -> None:
-        """Take in what another batch brought."""
+        """Add the results of another batch."""
         self.good.update(other.good)
         self.bad.update(other.bad)
 
@@ -84,7 +84,7 @@ class DataSource(Protocol):
     name: str
     simulated: bool
     key_expiry: float
-    """Unix seconds; NaN until :meth:`subscription` has told."""
+    """Unix seconds; NaN until :meth:`subscription` has answered."""
 
     async def latest(self, symbols: Sequence[str], interval: str) -> Answer[list[Bar]]:
         """The newest bars of each symbol, oldest first; the last one may still be forming.
@@ -93,7 +93,7 @@ class DataSource(Protocol):
         """
 
     async def recent(self, symbol: str, interval: str, limit: int) -> list[Bar]:
-        """The newest `limit` bars of one symbol, as in :meth:`latest`; 1000 at the most."""
+        """The newest `limit` bars of one symbol, as in :meth:`latest`; at most 1000."""
 
     async def history(self, symbol: str, interval: str, start: float, end: float) -> list[Bar]:
         """All bars whose start lies in [start, end), oldest first, each once."""

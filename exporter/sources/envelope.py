@@ -18,7 +18,7 @@ from exporter.util.backoff import retry_after_seconds, server_time
 RATE_PAUSE_SECONDS = 20.0
 """Pause after 3001 when the answer names no time: three of them outlast a limit per minute."""
 RATE_PAUSE_CAP_SECONDS = 120.0
-"""Longest pause after 3001, whatever the answer says: a budget per minute is back long before."""
+"""Longest pause after 3001, whatever the answer asks: a budget per minute is back long before."""
 QUOTA_CAP_SECONDS = 86400.0
 """Longest stop after 3002: then one request finds out, for the quota may have been raised."""
 _QUOTA_PROBE_SECONDS = 3600.0
@@ -46,13 +46,13 @@ def read_envelope(
         if "data" not in envelope:
             raise SourceError("malformed", "the answer has no `data`", retryable=True)
         return envelope["data"]
-    said = redact(envelope.get("message") or envelope.get("error") or "no message")
-    raise _failure(envelope, status, headers, now, said)
+    message = redact(envelope.get("message") or envelope.get("error") or "no message")
+    raise _failure(envelope, status, headers, now, message)
 
 
 def _json(body: bytes) -> Any:
     try:
-        # NaN and Infinity are no JSON; Python would let them through.
+        # NaN and Infinity are not JSON; Python would let them through.
         return json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
@@ -83,16 +83,16 @@ def _code(envelope: Mapping[str, Any]) -> int | None:
 
 
 def _failure(
-    envelope: Mapping[str, Any], status: int, headers: Mapping[str, str], now: float, said: str
+    envelope: Mapping[str, Any], status: int, headers: Mapping[str, str], now: float, message: str
 ) -> SourceError:
     code = _code(envelope)
     data = envelope.get("data")
     asked = _asked_pause(headers, data.get("reset_at") if isinstance(data, dict) else None, now)
     if code is None or code == 0:
         if status >= 400:
-            return _by_status(status, f"HTTP {status}: {said}", asked)
-        return SourceError("malformed", "the answer's `code` says nothing", retryable=True)
-    text = f"the source answers {code}: {said}"
+            return _by_status(status, f"HTTP {status}: {message}", asked)
+        return SourceError("malformed", "the answer's `code` is not a known code", retryable=True)
+    text = f"the source answered {code}: {message}"
     reason, retryable, pause = "api", 5000 <= code < 6000 or status >= 500, None
     if 1000 <= code < 2000:
         reason, retryable = "auth", False
@@ -111,8 +111,8 @@ def _no_envelope(status: int, headers: Mapping[str, str], body: bytes, now: floa
         return _by_status(
             status, f"HTTP {status} without TickDB's envelope", _asked_pause(headers, None, now)
         )
-    said = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    kind = said if said in _KNOWN_KINDS else "another kind"
+    declared = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = declared if declared in _KNOWN_KINDS else "unknown type"
     return SourceError(
         "malformed",
         f"HTTP {status}, but no JSON envelope: {len(body)} bytes of {kind}",

@@ -23,7 +23,7 @@ def open_source(
 ) -> TickDB:
     """The source called `name`. Nothing is sent yet; call :meth:`TickDB.close` at the end.
 
-    A simulated source without a `url` of its own speaks to `simulator_url`, where the embedded
+    A simulated source without its own `url` talks to `simulator_url`, where the embedded
     simulator listens. Raises :class:`~exporter.config.secret_values.SecretMissingError`.
     """
     url = settings.url or simulator_url

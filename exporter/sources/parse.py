@@ -1,6 +1,6 @@
 """TickDB's payloads to bars and tickers. Every number is checked here, once, and is a float after.
 
-A series with anything wrong in it is rejected as a whole: half of a broken answer is no data.
+A series with anything wrong in it is rejected entirely: half of a broken answer is not data.
 All functions raise :class:`SourceError` with reason ``malformed`` and nothing else.
 """
 
@@ -51,9 +51,9 @@ def read_series(entry: Any, symbol: str, interval: str, now: float) -> list[Bar]
     if isinstance(entry, list) and len(entry) == 1:
         entry = entry[0]
     if not isinstance(entry, dict) or not isinstance(entry.get("klines"), list):
-        raise malformed(f"{symbol}: there is no list of `klines`")
+        raise malformed(f"{symbol}: expected a list of `klines`")
     if entry.get("symbol", symbol) != symbol:
-        raise malformed(f"{symbol}: the answer is about another symbol")
+        raise malformed(f"{symbol}: the answer is for another symbol")
     if entry.get("interval", interval) != interval:
         raise malformed(f"{symbol}: the answer has another interval than {interval}")
     bars = [_bar(row, symbol, place, now) for place, row in enumerate(entry["klines"])]
@@ -70,7 +70,7 @@ def read_series(entry: Any, symbol: str, interval: str, now: float) -> list[Bar]
 def _bar(row: Any, symbol: str, place: int, now: float) -> Bar:
     where = f"{symbol}: bar {place}"
     if not isinstance(row, dict):
-        raise malformed(f"{where} is no object")
+        raise malformed(f"{where} is not an object")
     start = _moment(row, "time", where, now)
     low, high = _price(row, "low", where), _price(row, "high", where)
     opened, closed = _price(row, "open", where), _price(row, "close", where)
@@ -109,7 +109,7 @@ def read_expiry(data: Any, now: float, redact: Redact) -> float:
     """
     entries = _subscriptions(data)
     if not entries and data not in ([], {}):
-        raise malformed(f"no subscription, but {redact(type(data).__name__)}")
+        raise malformed(f"expected a subscription, got {redact(type(data).__name__)}")
     ends = [end for entry in entries if (end := _end_of(entry, now)) is not None]
     return max(ends, default=math.nan)
 
@@ -141,14 +141,14 @@ def _end_of(entry: dict[str, Any], now: float) -> float | None:
         seconds = float(_number(positive, "remaining_seconds", "subscription"))
         return now - seconds if ended else now + seconds
     if entry.get("expires_at") not in (None, "", 0):
-        raise malformed("subscription: `expires_at` is no moment")
+        raise malformed("subscription: `expires_at` is not a time")
     return None
 
 
 def _by_symbol(data: Any, symbols: Collection[str]) -> list[tuple[str, Any, bool]]:
     entries = [data] if isinstance(data, dict) else data
     if not isinstance(entries, list):
-        raise malformed("`data` is no list of symbols")
+        raise malformed("`data` is not a list of symbols")
     found: dict[str, Any] = {}
     twice: set[str] = set()
     for entry in entries:
@@ -198,7 +198,7 @@ def _number(row: dict[str, Any], key: str, where: str) -> Decimal:
 def _price(row: dict[str, Any], key: str, where: str) -> Decimal:
     number = _number(row, key, where)
     if float(number) <= 0:
-        raise malformed(f"{where}: `{key}` is 0, which is no price")
+        raise malformed(f"{where}: `{key}` is 0: a price must be above 0")
     return number
 
 
@@ -209,7 +209,7 @@ def _quote(entry: dict[str, Any], key: str) -> float | None:
 
 
 def _said(row: dict[str, Any], key: str) -> str:
-    """What stands there, by its type alone: a value could hold anything, also the key."""
+    """Describes a value by its type only: the value itself could be anything, even the key."""
     if key not in row:
         return "missing"
     value = row[key]

@@ -32,7 +32,7 @@ class _Waiting:
 class Budget:
     """Hands out the right to send one request, in order of arrival, urgent ones first.
 
-    `monotonic` and `sleep` are the clock's; `waited` is told the seconds that each caller waited.
+    `monotonic` and `sleep` are the clock's; `waited` gets the seconds that each caller waited.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Budget:
             self._give_back(sent=True)
 
     def hold_until(self, monotonic: float) -> None:
-        """Let nobody send before that moment: the server said so."""
+        """Let nobody send before that moment, because the server asked for it."""
         self._not_before = max(self._not_before, monotonic)
 
     def refuse_waiting(self, error: Callable[[], SourceError]) -> None:
-        """Fail everybody who waits, as when the quota is used up. Each gets an error of its own."""
+        """Fail everybody who waits, as when the quota is used up. Each gets its own error."""
         for lane in self._lanes:
             while lane:
                 grant = lane.popleft().grant

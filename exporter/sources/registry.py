@@ -1,6 +1,6 @@
-"""What a config names and the house must have ready before it can be taken: calendars, sources.
+"""What must be ready before a config can be applied: calendars and sources.
 
-A simulated source without an address gets a simulator of its own in this process. It speaks HTTP on
+A simulated source without an address gets its own simulator in this process. It speaks HTTP on
 loopback, so that the same code runs as with a real source.
 """
 
@@ -20,7 +20,7 @@ from exporter.util.clock import Clock
 
 
 class SupplyError(Exception):
-    """Something that the config names cannot be had; the message says what, and what to do."""
+    """Something that the config needs is not available; the message says what, and what to do."""
 
 
 class Supply:
@@ -37,7 +37,7 @@ class Supply:
         self._settled: list[DataSource] = []
 
     async def reconcile(self, config: Config) -> None:
-        """Have what `config` names, and close what it names no more.
+        """Open what `config` names, and close what it no longer names.
 
         Raises :class:`SupplyError`; then all is as it was.
         """
@@ -62,10 +62,10 @@ class Supply:
         await _close(old, old_simulators)
 
     async def fetch_key_expiry(self) -> None:
-        """Ask each source once until when its key is good; to be called every minute.
+        """Ask each new source once when its key expires; to be called every minute.
 
         Otherwise nobody would know between a start and the next key check. Not at the first call
-        after it was opened: bars come first. A source that does not tell has counted it.
+        after it was opened: bars come first. A source that does not answer has counted the failure.
         """
         due, self._settled, self._opened = self._settled, self._opened, []
         for source in due:
@@ -90,7 +90,7 @@ class Supply:
         return open_source(name, settings, self._metrics, self._clock, simulator_url=url)
 
     def samples(self) -> Iterator[Sample]:
-        """What is told of each source at a scrape."""
+        """The samples of each source at a scrape."""
         for source in list(self.sources.values()):
             yield "quant_source_simulated", (source.name,), float(source.simulated)
             yield "quant_source_key_expiry_timestamp_seconds", (source.name,), source.key_expiry

@@ -1,6 +1,6 @@
-"""One question to TickDB: paced, repeated while that may help, counted, and heeded.
+"""One request to TickDB: paced, retried while that may help, counted, and its limits applied.
 
-Retries, pacing and the stop after a used-up quota happen here alone; callers see the data of a good
+Retries, pacing and the stop after a used-up quota happen only here; callers see the data of a good
 answer or one :class:`SourceError`.
 """
 
@@ -74,7 +74,7 @@ class Fetcher:
 
     @contextmanager
     def counted(self, endpoint: str, symbol: str | None = None) -> Iterator[None]:
-        """Counts and names a payload that cannot be used, and lets the error go on."""
+        """Count and log a payload that cannot be used, and re-raise the error."""
         try:
             yield
         except SourceError as error:
@@ -118,7 +118,7 @@ class Fetcher:
             self._duration.labels(self.name, endpoint).observe(self._clock.monotonic() - started)
 
     def _apply_server_limits(self, error: SourceError, started: float) -> None:
-        """What one answer says of the source as a whole: everybody waits, or everybody stops."""
+        """Apply what one answer says about the whole source: all requests wait, or all stop."""
         if error.reason == "rate_limit" and error.retry_after:
             again = self._refused_at < started  # we waited as asked, and that was not enough
             self._refused_at = now = self._clock.monotonic()
@@ -128,7 +128,7 @@ class Fetcher:
             # By the clock that nobody sets: a wall clock set back would stop us for hours more.
             self._stopped_until = self._clock.monotonic() + (error.retry_after or 0.0)
             _log.error(
-                "%s: the quota is used up; nothing is asked before %s",
+                "%s: the quota is used up; no requests before %s",
                 self.name,
                 iso(self._clock.now() + (error.retry_after or 0.0)),
                 extra={"event": "source_stopped", "source": self.name},
@@ -139,7 +139,7 @@ class Fetcher:
         left = max(0.0, self._stopped_until - self._clock.monotonic())
         until = iso(self._clock.now() + left)
         return SourceError(
-            "quota", f"the quota is used up; asked again after {until}", retry_after=left
+            "quota", f"the quota is used up; next request after {until}", retry_after=left
         )
 
     def _pause(self, error: SourceError, attempt: int) -> float:

@@ -28,7 +28,7 @@ TICKER, SUBSCRIPTIONS = "/market/ticker", "/apikeys/subscriptions"
 ENDPOINTS = (KLINE, LATEST, TICKER, SUBSCRIPTIONS)
 BATCH_SYMBOLS = 50
 _NAMED = 5
-"""Symbols of one answer that are named in the log, each in a line of its own."""
+"""Symbols of one answer that are named in the log, each on its own line."""
 _MANY_BARS = 2000
 """Reading more takes long enough (30 ms) to go to a thread."""
 _UNKNOWN_FOR_SECONDS = 900.0
@@ -92,9 +92,9 @@ class TickDB:
         return await self._in_batches(TICKER, symbols, {}, read)
 
     async def recent(self, symbol: str, interval: str, limit: int) -> list[Bar]:
-        """The newest `limit` bars (1000 at the most) of one symbol, oldest first.
+        """The newest `limit` bars (at most 1000) of one symbol, oldest first.
 
-        A request of which there may be hundreds: those for whole batches go first.
+        There may be hundreds of these requests, so those for whole batches go first.
         """
         limit = max(1, min(limit, PAGE_BARS))
         bars = await self._series(symbol, interval, {"limit": str(limit)}, urgent=False)
@@ -193,7 +193,7 @@ class TickDB:
             self._fetcher.count(endpoint, problem, symbol, unnamed=place >= _NAMED)
         if len(answer.bad) > _NAMED:
             _log.warning(
-                "%s %s: %d more symbols of this answer cannot be used either",
+                "%s %s: %d more symbols of this answer cannot be used",
                 self.name, endpoint, len(answer.bad) - _NAMED,
                 extra={"event": "fetch_failed", "source": self.name, "endpoint": endpoint},
             )  # fmt: skip
@@ -207,7 +207,7 @@ class TickDB:
         read: Callable[[Any, Sequence[str]], Answer[T]],
         error: SourceError,
     ) -> Answer[T]:
-        """Ask again without the symbols that the source does not know: one fails a whole batch.
+        """Ask again without the symbols that the source does not know: one of them fails its batch.
 
         Those that the answer names are left out; when it names none, they are found by halving.
         """
@@ -247,12 +247,14 @@ def _bars_in(data: Any) -> int:
 def _symbol_problem(symbol: str) -> SourceError | None:
     if isinstance(symbol, str) and _SYMBOL.fullmatch(symbol):
         return None
-    return SourceError("api", f"{str(symbol)[:40]!r} is no symbol; write AAPL.US, 700.HK, EURUSD")
+    return SourceError(
+        "api", f"{str(symbol)[:40]!r} is not a symbol: write AAPL.US, 700.HK, EURUSD"
+    )
 
 
 def _interval_problem(interval: str) -> SourceError | None:
     if interval in INTERVAL_SECONDS:
         return None
     return SourceError(
-        "api", f"{str(interval)[:20]!r} is no interval; write {', '.join(INTERVAL_SECONDS)}"
+        "api", f"{str(interval)[:20]!r} is not an interval: write {', '.join(INTERVAL_SECONDS)}"
     )

@@ -57,7 +57,7 @@ class Transport:
         except TimeoutError:
             failure = SourceError(
                 "timeout",
-                f"no whole answer within {self.timeout.sock_read:g} s without a byte or "
+                f"no complete answer within {self.timeout.sock_read:g} s without a byte or "
                 f"{self.timeout.total:g} s in all",
                 retryable=True,
             )
@@ -65,12 +65,12 @@ class Transport:
             failure = SourceError("connect", "the server's certificate is not valid for its name")
         except aiohttp.ClientPayloadError:
             failure = SourceError(
-                "malformed", "the answer breaks off or unpacks badly", retryable=True
+                "malformed", "the answer breaks off or cannot be unpacked", retryable=True
             )
         except aiohttp.ClientResponseError:
-            failure = SourceError("malformed", "the answer is no HTTP", retryable=True)
+            failure = SourceError("malformed", "the answer is not HTTP", retryable=True)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            failure = SourceError("http", "the source's `url` is no address")
+            failure = SourceError("http", "the source's `url` is not a valid address")
         except (aiohttp.ClientError, OSError) as error:
             what = getattr(error, "strerror", None) or type(error).__name__
             failure = SourceError(

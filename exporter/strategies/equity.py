@@ -1,6 +1,6 @@
 """One strategy's equity curve: peak, drawdown and the day's profit, flows taken out.
 
-A deposit or withdrawal is no performance. Each flow scales the peak by equity after it over equity
+A deposit or withdrawal is not performance. Each flow scales the peak by equity after it over equity
 before it, as a fund's unit price does (time-weighted return), so that the drawdown just before a
 flow and just after it is the same.
 """
@@ -88,7 +88,7 @@ class EquityCurve:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EquityCurve:
-        """The reverse of :meth:`to_json`; keys it does not know are left alone."""
+        """The reverse of :meth:`to_json`; unknown keys are ignored."""
 
         def number(name: str) -> float:
             return none_to_nan(data.get(name))

@@ -80,5 +80,5 @@ def _iso(text: str, zone: ZoneInfo) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError) as error:
         raise ValueError(
-            f"timestamp {text!r} is no time; write 2026-11-24T16:00:00-05:00 or Unix seconds"
+            f"timestamp {text!r} is not a time: write 2026-11-24T16:00:00-05:00 or Unix seconds"
         ) from error

@@ -6,7 +6,7 @@ or Unix seconds, milli-, micro- or nanoseconds.
 
 Only finished lines are read: a CSV line ends with a newline, since `1000` may be the first half of
 `100012.5`. A file that was replaced, truncated or rewritten is read from its start again; the curve
-takes only points that are newer than what it has, so nothing counts twice. Of a file that was
+adds only points that are newer than what it has, so nothing counts twice. Of a file that was
 rotated, what was not read yet is read first, where it still lies in the same folder.
 """
 
@@ -70,7 +70,7 @@ def read_new(
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no file")  # a pipe would hold us for ever
+        raise OSError(errno.EINVAL, "not a regular file")  # a pipe would hold us for ever
     with path.open("rb") as file:
         if found.st_ino != position.inode or not _continues(file, position):
             yield from _rotated(path, position, zone)
@@ -82,11 +82,11 @@ def read_new(
 def _rotated(
     path: Path, position: EquityFilePosition, zone: ZoneInfo
 ) -> Iterator[EquityPoint | BadLine]:
-    """What was not read of the file as it was before, if it lies beside its successor now."""
-    for beside in path.parent.glob(f"{glob.escape(path.name)}?*") if position.offset else ():
+    """The unread rest of the previous file, if it now lies next to its successor."""
+    for sibling in path.parent.glob(f"{glob.escape(path.name)}?*") if position.offset else ():
         try:
-            same = beside.is_file() and beside.stat().st_ino == position.inode
-            with beside.open("rb") as file:
+            same = sibling.is_file() and sibling.stat().st_ino == position.inode
+            with sibling.open("rb") as file:
                 if same and _continues(file, position):
                     yield from _rest(file, position, zone)
                     return
@@ -102,7 +102,7 @@ def _rest(
         data = file.read(_CHUNK)
         end = data.rfind(b"\n") + 1
         if end == 0 and len(data) == _CHUNK:
-            end = len(data)  # a line of 4 MB is no line; what follows it is read as one, and said
+            end = len(data)  # 4 MB are not a line: it is cut here, and its parts are reported
         if end == 0:
             return
         for raw in data[:end].split(b"\n")[:-1]:
@@ -140,7 +140,7 @@ def _parse(text: str, position: EquityFilePosition, zone: ZoneInfo) -> EquityPoi
             position.header = _header(cells, zone)
             _check_header(position.header)
         if [cell.lower() for cell in cells] == position.header:
-            return None  # programs that start anew write it anew
+            return None  # programs write the header again when they restart
         if len(cells) != len(position.header):
             raise ValueError(f"{len(cells)} cells where the header has {len(position.header)}")
         return parse_point(dict(zip(position.header, cells, strict=True)), zone)
@@ -166,5 +166,5 @@ def _check_header(header: list[str]) -> None:
     missing = {"timestamp", "equity"} - set(header)
     if missing:
         raise ValueError(
-            f"the header lacks {', '.join(sorted(missing))}; write timestamp,equity[,flow]"
+            f"the header has no {' and no '.join(sorted(missing))}; write timestamp,equity[,flow]"
         )

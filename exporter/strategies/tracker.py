@@ -49,7 +49,7 @@ class Strategies:
         metrics.add_reader(self.read)
 
     def apply(self, config: Config) -> None:
-        """Take what is configured; curves of strategies that stay go on."""
+        """Apply the config; curves of strategies that stay continue."""
         self._configured = dict(config.strategies)
         self._zone = ZoneInfo(config.timezone)
         kept = self._state.kept("strategy")
@@ -86,7 +86,7 @@ class Strategies:
         self._unread.discard(name)
         self.problems.pop(name, None)
         if read.late:
-            self.problems[name] = f"{read.late} points of {path.name} came too late, left out"
+            self.problems[name] = f"{read.late} points of {path.name} were too late and left out"
             logger.warning(
                 "%d points in %s are older than one before them and were left out, the first in "
                 "line %d", read.late, path, read.first_late,
@@ -113,7 +113,7 @@ class Strategies:
                 problem = f"timestamp {iso(found.at)} lies in the future"
                 read.bad.append(BadLine(position.line, str(found.equity), problem))
             else:
-                # A file that is read again from its start holds old points, and that is no fault.
+                # A file that is read again from its start holds old points: not a fault.
                 if found.at < read.curve.at and position.line > line_before > 0:
                     read.first_late = read.first_late or position.line
                     read.late += 1
@@ -129,7 +129,7 @@ class Strategies:
     async def post_equity(
         self, name: str, point: EquityPoint, *, reset_peak: bool = False
     ) -> EquityCurve:
-        """Take one point over HTTP; with `reset_peak` it is the new peak.
+        """Add one point that came over HTTP; with `reset_peak` it is the new peak.
 
         Raises :class:`KeyError` for an unknown name, :class:`ValueError` for a point from the
         future or one that is not newer than the newest.
@@ -148,7 +148,7 @@ class Strategies:
             return self.curves[name]
 
     async def post_fill(self, name: str, fill: Fill) -> None:
-        """Remember a fill unless a newer one is known. :class:`KeyError` for an unknown name."""
+        """Store a fill unless a newer one is known. :class:`KeyError` for an unknown name."""
         known = self.fills[name].get((fill.symbol, fill.side))
         if known and known.at > fill.at:
             return

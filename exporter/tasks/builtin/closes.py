@@ -17,7 +17,7 @@ from exporter.sources.base import Bar, DataSource, SourceError
 from exporter.state import State
 
 MOST_ALONE = 100
-"""Symbols that are asked for one by one in one go, at the most: two minutes at 60 a minute."""
+"""Most symbols that one run fetches individually: two minutes at 60 a minute."""
 _KIND = "daily_close"
 _REMEMBERED = 3
 
@@ -66,7 +66,7 @@ async def daily_closes(
                 problems[symbol] = error.about(symbol)
 
     lacking = [symbol for symbol, found in closes.items() if not sessions <= found.keys()]
-    # Those that lack the last session come first: without it there is nothing to tell.
+    # Those without the last session come first: without it there is nothing to report.
     lacking.sort(key=lambda symbol: max(sessions) in closes[symbol])
     await asyncio.gather(*(one(symbol) for symbol in lacking[:MOST_ALONE]))
     closes = {symbol: dict(sorted(found.items())) for symbol, found in closes.items()}
@@ -97,7 +97,7 @@ def _with_memory(shown: Closes, bars: list[Bar], saved: Any) -> Closes:
     """What the source shows, and what is remembered of sessions before that.
 
     Where it shows closed bars, or none at all, the newest of them is the newest there is: memory
-    must not hide that the last session's bar is not there.
+    must not hide that the last session's bar is missing.
     """
     if not isinstance(saved, list) or not bars:
         return shown

@@ -19,7 +19,7 @@ async def end_of_day_report(context: Context) -> int:
     """Write ``end_of_day-<day>.md`` and ``.json`` under the state folder's ``reports``.
 
     Returns the number of strategies and symbols in it. Raises StaleData, after writing what there
-    is, when today's daily bar is not there for some symbol, or is not whole.
+    is, when today's daily bar is missing for some symbol, or is incomplete.
     """
     parts = parts_of(context)
     exchange = parts.config.tasks[context.task].exchange
@@ -80,13 +80,12 @@ async def _moves(
                 continue
             found = closes.closes.get(symbol, {})
             if session.close not in found:
-                problems[symbol] = f"the bar of {session.day} is not there"
+                problems[symbol] = f"no bar for {session.day}"
                 continue
             broken_off = parts.breaks_off(name, symbol, session.close)
             if broken_off is not None:
                 problems[symbol] = (
-                    f"the bar of {session.day} is unfinished, its bars break off at "
-                    f"{iso(broken_off)}"
+                    f"the bar of {session.day} is incomplete: bars stop at {iso(broken_off)}"
                 )
                 continue
             close, before = found[session.close], found.get(previous.close, NAN)

@@ -13,7 +13,7 @@ from exporter.util.clock import iso
 from exporter.util.units import format_duration
 
 MIN_FREE_RATIO = 0.05
-"""Below this share of free disk the check says so."""
+"""Below this share of free disk the check reports it."""
 
 
 async def health_check(context: Context) -> int:

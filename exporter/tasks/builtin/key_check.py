@@ -1,4 +1,4 @@
-"""Once a day: until when each source's key is good."""
+"""Once a day: when each source's key expires."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def key_check(context: Context) -> int:
     """Ask every source when its key expires; the answer is a metric. Returns the number of sources.
 
     Raises, once all were asked, :class:`Permanent` naming the keys that end within
-    :data:`FAIL_BEFORE`, or the first error of a source that does not tell.
+    :data:`FAIL_BEFORE`, or the first error of a source that does not answer.
     """
     parts = parts_of(context)
     now = context.clock.now()
@@ -33,20 +33,20 @@ async def key_check(context: Context) -> int:
             expiry = await source.subscription()
         except SourceError as error:
             context.log.warning(
-                "%s does not say until when its key is good: %s", name, error,
+                "%s does not say when its key expires: %s", name, error,
                 extra={"event": "key_expiry_unknown", "source": name},
             )  # fmt: skip
             failed.append(error)
             continue
         if math.isnan(expiry):
             context.log.info(
-                "the key of %s has no end", name, extra={"event": "key_expiry", "source": name}
+                "the key of %s does not expire", name, extra={"event": "key_expiry", "source": name}
             )
             continue
         left = expiry - now
         level = logging.WARNING if left < WARN_BEFORE else logging.INFO
-        said = f"is good for {format_duration(left)}" if left > 0 else "has expired"
-        text = f"the key of {name} {said} (until {iso(expiry)})"
+        state = f"expires in {format_duration(left)}" if left > 0 else "has expired"
+        text = f"the key of {name} {state} ({iso(expiry)})"
         if left < FAIL_BEFORE:
             ending.append(text)
         context.log.log(

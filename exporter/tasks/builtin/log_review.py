@@ -31,7 +31,7 @@ LAST_LINES_SECONDS = 1.0
 LEAST_SECONDS = 60.0
 """What the summing up itself is given at least."""
 SENT = "digest_sent"
-"""Under which it is kept who took the newest digests: by day, or by run when somebody asked."""
+"""State key for the channels that have the newest digests: by day, or by run if by hand."""
 KEPT_SENT = 4
 
 
@@ -40,7 +40,7 @@ async def log_review(context: Context) -> int:
 
     A slot in the last two minutes of the day waits for its end, so that nothing of the day is left
     out. The day before is summed up too when nobody did, or did before it ended: the pages that
-    are kept tell of whole days. A channel that took this slot's digest does not get it again when
+    are kept cover complete days. A channel that has this slot's digest does not get it again when
     the run is repeated. Raises OSError, DigestError or TimeoutError; and, after everything else is
     done, the first channel's NotSentError.
     """

@@ -1,4 +1,4 @@
-"""What the built-in tasks need of the house, beyond what every task gets."""
+"""What the built-in tasks need beyond what every task gets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Parts:
 
     @property
     def reports(self) -> Path:
-        """Where reports are written: ``reports`` beside the state file."""
+        """Where reports are written: ``reports`` next to the state file."""
         return reports_folder(self.config)
 
     def report_name(self, base: str, task: str) -> str:
@@ -63,7 +63,7 @@ class Parts:
         """Where a feed's bars of a symbol end, when they break off before a session's `close`.
 
         The day's bar of a source that died in the afternoon looks like any other, with the price of
-        that moment as its close; the feed knows better. None when all is well, or nothing known.
+        that moment as its close; the feed knows better. None when nothing is missing or known.
         """
         now = self.feeds.now()
         ends = [

@@ -19,7 +19,7 @@ async def pre_market_scan(context: Context) -> int:
 
     Writes ``pre_market_scan-<day>.md`` and ``.json`` under the state folder's ``reports``. Returns
     the number of symbols. Raises NoData when a symbol has no daily bar, and StaleData when the bar
-    of the last session is not there for some, or their bars broke off before its close.
+    of the last session is missing for some, or their bars stopped before its close.
     """
     parts = parts_of(context)
     task = parts.config.tasks[context.task]
@@ -39,14 +39,14 @@ async def pre_market_scan(context: Context) -> int:
                 continue
             found = closes.closes.get(symbol, {})
             if not found:
-                problems[symbol] = "no closed daily bar was shown"
+                problems[symbol] = "no closed daily bar"
                 continue
             if session.close not in found:
                 stale.append(f"{symbol} (last bar ended {iso(max(found))})")
                 continue
             broken_off = parts.breaks_off(name, symbol, session.close)
             if broken_off is not None:
-                stale.append(f"{symbol} (its bars break off at {iso(broken_off)})")
+                stale.append(f"{symbol} (bars stop at {iso(broken_off)})")
                 continue
             price, close = last.get(symbol, NAN), found[session.close]
             rows.append(
@@ -56,7 +56,7 @@ async def pre_market_scan(context: Context) -> int:
     _publish(context, calendar.day_of(now).isoformat(), rows, problems, stale)
     if stale:
         raise StaleData(
-            f"the bar of the session of {session.day} is not there for {', '.join(stale[:5])}"
+            f"no bar for the session of {session.day} for {', '.join(stale[:5])}"
             + (f" and {len(stale) - 5} more" if len(stale) > 5 else "")
         )
     if problems:
@@ -64,7 +64,7 @@ async def pre_market_scan(context: Context) -> int:
         raise NoData(f"{len(problems)} of {len(rows) + len(problems)} symbols, {symbol}: {text}")
     if not rows:
         raise NoData(
-            "no symbol to scan: no feed has this exchange; add one, or params: {symbols: …}"
+            "no symbol to scan: no feed has this exchange. Add one, or set params: {symbols: [...]}"
         )
     return len(rows)
 

@@ -54,7 +54,7 @@ def test_nothing_points_outside(tmp_path: Path) -> None:
 
 
 def test_each_show_begins_anew_and_says_what_is_in_its_way(tmp_path: Path) -> None:
-    """What the last one kept is gone; a port that is taken is named, with what to do."""
+    """What the last one kept is gone; a port in use is named, with what to do."""
     (tmp_path / "exporter.yml").write_text("tasks: {}\n")
     folder = tmp_path / "show"
     (folder / "tsdb").mkdir(parents=True)
@@ -65,7 +65,7 @@ def test_each_show_begins_anew_and_says_what_is_in_its_way(tmp_path: Path) -> No
         other.listen()
         port = other.getsockname()[1]
         (said,) = taken({"prometheus": port})
-    assert said.startswith(f"port {port}, for prometheus, is taken")
+    assert said.startswith(f"port {port}, for prometheus, is in use")
     assert taken({"prometheus": port}) == []
 
 

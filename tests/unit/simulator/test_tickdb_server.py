@@ -266,7 +266,7 @@ async def test_one_fault_is_taken_back() -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"fault": "nonsense"}, "fault: 'nonsense' is no fault; known: latency, hang,"),
+        ({"fault": "nonsense"}, "fault: unknown fault 'nonsense'; known faults: latency, hang,"),
         ({"fault": "hang", "colour": 1}, "colour: Extra inputs are not permitted"),
         ({"fault": "hang", "count": 0}, "count: Input should be greater than or equal to 1"),
     ],

@@ -199,7 +199,7 @@ async def test_hundreds_of_bad_symbols_are_counted_and_few_lines_are_logged(
     assert bench.failures() == {"api": 50}
     lines = [r.getMessage() for r in caplog.records if r.event == "fetch_failed"]
     assert len(lines) == 6
-    assert lines[-1].endswith(": 45 more symbols of this answer cannot be used either")
+    assert lines[-1].endswith(": 45 more symbols of this answer cannot be used")
 
 
 @pytest.mark.parametrize("data", [None, 5, "text", [5], [{"klines": []}], [{"symbol": 7}]])

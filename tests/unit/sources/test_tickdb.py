@@ -131,7 +131,7 @@ async def test_what_is_no_symbol_is_not_sent(symbol: str) -> None:
     bench = Bench()
     async with bench.client() as source:
         answer = await source.latest([symbol, "AAPL.US"], "1m")
-        with pytest.raises(SourceError, match="is no symbol"):
+        with pytest.raises(SourceError, match="is not a symbol"):
             await source.history(symbol, "1m", NOW - 60, NOW)
     assert set(answer.bad) == {symbol}
     assert set(answer.good) == {"AAPL.US"}
@@ -142,7 +142,7 @@ async def test_an_unknown_interval_is_said() -> None:
     bench = Bench()
     async with bench.client() as source:
         answer = await source.latest(["AAPL.US"], "7m")
-    assert "'7m' is no interval; write 1m, 3m" in str(answer.bad["AAPL.US"])
+    assert "'7m' is not an interval: write 1m, 3m" in str(answer.bad["AAPL.US"])
     assert not bench.server.requests
 
 

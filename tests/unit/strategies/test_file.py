@@ -79,7 +79,7 @@ def test_json_lines(tmp_path: Path) -> None:
         ("1790000000,abc", "equity must be a number, not 'abc'"),
         ("1790000000,nan", "equity must be a finite number"),
         ("1790000000", "1 cells where the header has 2"),
-        ("yesterday,100", "timestamp 'yesterday' is no time"),
+        ("yesterday,100", "timestamp 'yesterday' is not a time"),
         ("-5,100", "timestamp '-5' is out of range"),
         ('{"equity": 5}', "timestamp is missing"),
         ('{"timestamp": 1790000000, "equity": [1]}', "equity must be a number"),
@@ -115,7 +115,7 @@ def test_a_header_that_lacks_a_column_says_which(tmp_path: Path) -> None:
     file.write_text("date,equity\n")
     (bad,) = take(file, EquityFilePosition())
     assert isinstance(bad, BadLine)
-    assert bad.problem == "the header lacks timestamp; write timestamp,equity[,flow]"
+    assert bad.problem == "the header has no timestamp; write timestamp,equity[,flow]"
 
 
 def test_milliseconds_are_told_from_seconds() -> None:

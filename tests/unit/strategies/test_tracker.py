@@ -219,7 +219,7 @@ async def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     os.mkfifo(desk.file)
     await desk.read()
-    assert desk.problem == f"{desk.file} cannot be read: it is no file"
+    assert desk.problem == f"{desk.file} cannot be read: not a regular file"
 
 
 async def test_points_that_come_too_late_are_said(
@@ -234,7 +234,7 @@ async def test_points_that_come_too_late_are_said(
         await desk.read()
     assert desk.value("equity_peak") == 100
     assert desk.value("equity") == 95
-    assert desk.problem == "2 points of equity.csv came too late, left out"
+    assert desk.problem == "2 points of equity.csv were too late and left out"
     assert [r.event for r in caplog.records] == ["equity_out_of_order"]
     desk.file.write_text(f"timestamp,equity\n{START},100\n{START + 11},99\n")
     await desk.read()

@@ -149,8 +149,7 @@ async def test_the_scan_is_stale_when_the_last_session_s_bar_is_not_there(house:
     with pytest.raises(StaleData) as raised:
         await pre_market_scan(house.context("pre_market_scan"))
     assert str(raised.value) == (
-        "the bar of the session of 2026-11-25 is not there for TSLA.US "
-        "(last bar ended 2026-11-24T21:00:00Z)"
+        "no bar for the session of 2026-11-25 for TSLA.US (last bar ended 2026-11-24T21:00:00Z)"
     )
     text, data = house.report("pre_market_scan-2026-11-27")
     assert {row["symbol"] for row in data["symbols"]} == {"NVDA.US", "SPY.US"}
@@ -163,14 +162,14 @@ async def test_what_the_scan_remembers_does_not_hide_that_a_bar_went_away(house:
     house.clock.set(new_york("2026-11-24T08:00:00"))
     house.world.simulator.faults.add({"fault": "frozen"})
     house.clock.set(new_york("2026-11-25T07:10:00"))
-    with pytest.raises(StaleData, match=r"session of 2026-11-24 is not there for NVDA.US"):
+    with pytest.raises(StaleData, match=r"session of 2026-11-24 for NVDA.US"):
         await pre_market_scan(house.context("pre_market_scan"))
 
 
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ({"fault": "server_error"}, "3 of 3 symbols, NVDA.US: the source answers 5000"),
+        ({"fault": "server_error"}, "3 of 3 symbols, NVDA.US: the source answered 5000"),
         ({"fault": "missing_symbol", "symbol": "SPY.US"}, "1 of 3 symbols, SPY.US: .* leaves"),
         ({"fault": "missing_fields", "symbol": "SPY.US"}, "1 of 3 symbols, SPY.US: .* `close` is"),
     ],
@@ -207,7 +206,7 @@ async def test_the_scan_takes_symbols_of_its_own(house: House) -> None:
     """From its parameters; without any, and without a feed, it says what to do."""
     assert await pre_market_scan(house.context("pre_market_scan", symbols=["AAPL.US"])) == 1
     house.config = house.config.model_copy(update={"feeds": {}})
-    with pytest.raises(NoData, match="no feed has this exchange; add one, or params"):
+    with pytest.raises(NoData, match=r"no feed has this exchange\. Add one, or set params"):
         await pre_market_scan(house.context("pre_market_scan"))
 
 
@@ -241,13 +240,13 @@ async def test_the_report_is_written_although_a_bar_is_missing(house: House) -> 
     house.world.simulator.faults.add({"fault": "frozen", "symbol": "SPY.US"})
     house.clock.set(new_york("2026-11-25T16:30:00"))
     with pytest.raises(
-        StaleData, match=r"1 symbols without the day's bar; SPY.US: the bar of 2026"
+        StaleData, match=r"1 symbols without the day's bar; SPY.US: no bar for 2026"
     ):
         await end_of_day_report(house.context("end_of_day_report"))
     text, data = house.report("end_of_day-2026-11-25")
-    assert data["problems"] == {"SPY.US": "the bar of 2026-11-25 is not there"}
+    assert data["problems"] == {"SPY.US": "no bar for 2026-11-25"}
     assert len(data["symbols"]) == 2
-    assert "- SPY.US: the bar of 2026-11-25 is not there" in text
+    assert "- SPY.US: no bar for 2026-11-25" in text
 
 
 async def test_a_day_s_bar_that_stopped_in_the_last_hour_is_no_close(house: House) -> None:
@@ -256,14 +255,10 @@ async def test_a_day_s_bar_that_stopped_in_the_last_hour_is_no_close(house: Hous
     house.world.simulator.faults.add({"fault": "frozen", "symbol": "SPY.US"})
     house.clock.set(new_york("2026-11-25T16:30:00"))
     await house.feeds.poll(house.feeds.feeds["us"])
-    with pytest.raises(
-        StaleData, match=r"SPY.US: .* unfinished, its bars break off at 2026-11-25T"
-    ):
+    with pytest.raises(StaleData, match=r"SPY.US: .* incomplete: bars stop at 2026-11-25T"):
         await end_of_day_report(house.context("end_of_day_report"))
     house.clock.set(new_york("2026-11-27T07:00:00"))
-    with pytest.raises(
-        StaleData, match=r"for SPY.US \(its bars break off at 2026-11-25T20:21:00Z\)"
-    ):
+    with pytest.raises(StaleData, match=r"for SPY.US \(bars stop at 2026-11-25T20:21:00Z\)"):
         await pre_market_scan(house.context("pre_market_scan"))
 
 
@@ -338,7 +333,7 @@ class Mute:
     name, key_expiry = "mute", math.nan
 
     async def subscription(self) -> float:
-        raise SourceError("auth", "the source answers 1001: bad key", code=1001)
+        raise SourceError("auth", "the source answered 1001: bad key", code=1001)
 
 
 async def test_the_keys_of_all_sources_are_checked(
@@ -361,10 +356,10 @@ async def test_the_keys_of_all_sources_are_checked(
     assert said == [
         (
             "WARNING",
-            "mute does not say until when its key is good: the source answers 1001: bad key",
+            "mute does not say when its key expires: the source answered 1001: bad key",
         ),
-        ("INFO", "the key of sim is good for 90d (until 2027-02-23T12:00:00Z)"),
-        ("WARNING", "the key of sim is good for 5d (until 2027-02-23T12:00:00Z)"),
-        ("WARNING", "the key of sim is good for 2d (until 2027-02-23T12:00:00Z)"),
-        ("WARNING", "the key of sim has expired (until 2027-02-23T12:00:00Z)"),
+        ("INFO", "the key of sim expires in 90d (2027-02-23T12:00:00Z)"),
+        ("WARNING", "the key of sim expires in 5d (2027-02-23T12:00:00Z)"),
+        ("WARNING", "the key of sim expires in 2d (2027-02-23T12:00:00Z)"),
+        ("WARNING", "the key of sim has expired (2027-02-23T12:00:00Z)"),
     ]

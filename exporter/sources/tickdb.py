@@ -11,11 +11,11 @@ import logging
 import math
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from exporter.config import INTERVAL_SECONDS, SourceSettings
-from exporter.metrics import Metrics, Sample
+from exporter.metrics import Metrics
 from exporter.sources import parse
 from exporter.sources.api_key import Key
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
@@ -66,11 +66,6 @@ class TickDB:
 
     def __repr__(self) -> str:
         return f"TickDB({self.name!r})"
-
-    def samples(self) -> Iterable[Sample]:
-        """What a scrape shows of this source; see :meth:`Metrics.add_reader`."""
-        yield "quant_source_key_expiry_timestamp_seconds", (self.name,), self.key_expiry
-        yield "quant_source_simulated", (self.name,), float(self.simulated)
 
     async def latest(self, symbols: Sequence[str], interval: str) -> Answer[list[Bar]]:
         """The newest bars of each symbol, oldest first; errors are in ``bad``, by symbol."""

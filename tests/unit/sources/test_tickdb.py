@@ -280,17 +280,13 @@ async def test_tickers_with_and_without_quotes() -> None:
     ],
 )
 async def test_the_key_s_expiry(data: Any, expiry: float) -> None:
-    """Seconds, milliseconds, ISO or what remains; it shows in the metrics."""
+    """Seconds, milliseconds, ISO or what remains; the source remembers it for scrapes."""
     bench = Bench()
     bench.server.script = [lambda r: good(data)]
     async with bench.client() as source:
-        before = {n: v for n, _, v in source.samples()}
-        assert math.isnan(before["quant_source_key_expiry_timestamp_seconds"])
+        assert math.isnan(source.key_expiry)
         assert await source.subscription() == pytest.approx(expiry, nan_ok=True)
-        after = {n: v for n, _, v in source.samples()}
-    name = "quant_source_key_expiry_timestamp_seconds"
-    assert after[name] == pytest.approx(expiry, nan_ok=True)
-    assert after["quant_source_simulated"] == 0
+        assert source.key_expiry == pytest.approx(expiry, nan_ok=True)
 
 
 async def test_a_closed_source_fails_politely() -> None:

@@ -332,7 +332,7 @@ async def test_a_taken_port_is_an_oserror() -> None:
 def test_the_guide_names_every_fault() -> None:
     """docs/simulator.md and the code know the same faults, and what the exporter counts."""
     guide = (Path(__file__).parents[3] / "docs/simulator.md").read_text()
-    table = guide.split("| fault | does |")[1]
+    table = guide.split("| fault | effect |")[1]
     rows = dict(re.findall(r"^\| `(\w+)` \| .* \| ([^|]*) \|$", table, re.MULTILINE))
     assert set(rows) == set(FAULTS)
     for fault, counted in rows.items():

@@ -205,7 +205,7 @@ async def test_a_quiet_day_may_be_kept_quiet(house: House) -> None:
     """`quiet: false` sends nothing then; the pages are there."""
     os.environ.pop("HOOK", None)
     settings = {"digest": CHANNELS["digest"] | {"quiet": False}}
-    house.config = Config.model_validate(house.config.model_dump() | settings)
+    house.config = Config.model_validate(house.config.model_dump(exclude_unset=True) | settings)
     house.clock.set(MIDNIGHT + 2)
     house.log(SLOT, "fine")
     await house.run()

@@ -377,7 +377,7 @@ async def test_a_dripping_server_times_out() -> None:
             await asyncio.sleep(0.05)
         return response
 
-    bench = Bench(read_timeout="200ms", connect_timeout="100ms", retries=0)
+    bench = Bench(read_timeout="200ms", connect_timeout="500ms", retries=0)
     bench.server.script = [drip]
     failure = await ask(bench)
     assert failure is not None

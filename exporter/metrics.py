@@ -98,6 +98,7 @@ TABLE: tuple[Spec, ...] = (
          "When the first slot that no success covers is too late: slot + grace + max_runtime."),
     _now("quant_task_next_slot_timestamp_seconds", "task", "Next moment at which the task will run."),
     _now("quant_task_running", "task", "1 while a run is under way."),
+    _now("quant_task_left_processes", "task", "Processes that live on although their run is over: allowed to, or impossible to end."),
     _now("quant_task_paused", "task", "1 while the task is paused."),
     _now("quant_task_announced", "task", "1 when each success is announced in the journal (`announce`)."),
     # Fetches

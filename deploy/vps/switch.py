@@ -26,6 +26,11 @@ from taken import owner
 _GAP_SECONDS = 8.0
 _LOOK_EVERY_SECONDS = 0.5
 _RESERVE_BYTES = 16_000_000
+_HELPERS = (
+    # What starts processes for tasks, newest first; a release has one of them.
+    ("exporter.runner.worker.forkserver", "process"),
+    ("exporter.worker.zygote", "mixed"),
+)
 _WENT_WRONG = (ProblemError, OSError, subprocess.SubprocessError)
 
 
@@ -250,6 +255,7 @@ def _limit_programs(release: Release) -> None:
     """What ``programs:`` in exporter.yml says about the user's own programs, for systemd."""
     limits = release.about.programs
     lines = ["# Written by each deploy from `programs:` in exporter.yml.", "[Service]"]
+    lines += _helper(release)
     if limits:
         lines += [f"MemoryMax={limits['memory']}", f"TasksMax={limits['processes']}"]
         lines += [f"ReadWritePaths={path}" for path in limits["write"]]
@@ -265,6 +271,15 @@ def _limit_programs(release: Release) -> None:
     except OSError as error:
         say(f"the limits of your programs stay as they are: {error}")
     attempt("systemctl", "daemon-reload")
+
+
+def _helper(release: Release) -> list[str]:
+    """How this release starts processes: the unit is older or newer than it may be."""
+    for module, kill_mode in _HELPERS:
+        if (release.folder / f"{module.replace('.', '/')}.py").exists():
+            start = f"ExecStart={CURRENT}/venv/bin/python -P -m {module} 3"
+            return ["ExecStart=", start, f"KillMode={kill_mode}"]
+    return []
 
 
 def _give_secrets(release: Release) -> None:

@@ -38,6 +38,8 @@ class Task(Model):
     idempotent: bool = False
     announce: bool = False
     interruptible: bool | None = None
+    stop_grace: DurationOrZero = 5.0
+    may_leave_processes: bool = False
     params: Mapping[str, Any] = {}
 
     @model_validator(mode="before")

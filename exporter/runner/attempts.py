@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -14,24 +13,27 @@ from pathlib import Path
 from exporter.config import Config, Task
 from exporter.config.entry_points import NotFoundError, find_kind
 from exporter.config.paths import token_path
-from exporter.runner.coroutines import CANCEL_SECONDS, HELD_SECONDS, Loader, call
-from exporter.runner.headline import headline
+from exporter.runner.coroutines import HELD_SECONDS, Loader, call
 from exporter.runner.printed import taken_aside
-from exporter.runner.worker.forkserver_client import SOCKET_VARIABLE, WorkerError, Workers
-from exporter.runner.worker.supervisor import Answer, ProcessEnd, run_process
+from exporter.runner.process_outcome import outcome_of, stopped_outcome, timeout_outcome
+from exporter.runner.worker.forkserver_client import (
+    SOCKET_VARIABLE,
+    Process,
+    WorkerError,
+    Workers,
+)
+from exporter.runner.worker.supervisor import Answer, Patience, run_process
 from exporter.tasks.context import About, Context, Services
 from exporter.tasks.fetch_relay import answer
 from exporter.tasks.outcome import Outcome, of_exception
 from exporter.util.clock import Clock
-from exporter.util.units import format_duration
 
 log = logging.getLogger(__name__)
 
-STOPPED = "stopped at shutdown"
 _OURS = frozenset(
     ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", SOCKET_VARIABLE)
 )
-"""What systemd tells the daemon is none of its tasks' business."""
+"""Variables that systemd sets for the exporter, not for its tasks."""
 
 
 class Attempts:
@@ -45,6 +47,10 @@ class Attempts:
         """Set: whatever still runs is ended."""
         self.interrupt = asyncio.Event()
         """Set: what may be interrupted is ended."""
+        self.hurry = asyncio.Event()
+        """Set: whatever is being ended gets little time for it."""
+        self.left: dict[str, list[Process]] = {}
+        """What lives on although its run is over, by task."""
         self.uncancellable: dict[str, asyncio.Task[Outcome]] = {}
         """Coroutines, by task, that went on after they were cancelled."""
         self._clock, self._services, self._folder = clock, services, folder
@@ -56,12 +62,14 @@ class Attempts:
         self._api: Mapping[str, str] = {}
 
     def apply(self, config: Config) -> None:
-        """Take the folders, the log level, and which variables hold secrets of ours."""
+        """Apply the folders, the log level, and which variables hold secrets of ours."""
         self._code = tuple(p if p.is_absolute() else self._folder / p for p in config.code)
         self._level = config.logs.level
         self._secrets = frozenset(
             source.api_key_env for source in config.sources.values() if source.api_key_env
         )
+        hidden = self._secrets | _OURS
+        self.workers.environment = {k: v for k, v in os.environ.items() if k not in hidden}
         self._api = {
             "QUANT_URL": config.local_url,
             "QUANT_TOKEN_FILE": str(token_path(config)),
@@ -80,6 +88,19 @@ class Attempts:
             return Outcome("error", f"run: {task.run}: {error}")
         except (WorkerError, OSError) as error:
             return Outcome("error", f"could not be started: {error}", retryable=True)
+
+    def still_there(self, task: str) -> str | None:
+        """Why the task cannot start although no run of it is under way."""
+        if task in self.uncancellable:
+            return f"an earlier run of {task} ignores that it was cancelled"
+        stuck = [text for process in self.left.get(task, ()) for text in process.alive]
+        if stuck:
+            return f"an earlier run of {task} could not be ended: {', '.join(stuck)} is still there"
+        return None
+
+    def left_count(self, task: str) -> int:
+        """How many processes live on although their run is over."""
+        return sum(max(process.count, 1) for process in self.left.get(task, ()))
 
     def _stop_of(self, task: Task) -> asyncio.Event:
         return self.interrupt if task.may_be_interrupted else self.stop
@@ -103,14 +124,16 @@ class Attempts:
             await asyncio.wait(
                 {running, stopping}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
             )
-            if running.done() and not running.cancelled():
+            if running.cancelled():  # not by us
+                return Outcome("error", "the coroutine cancelled itself", retryable=True)
+            if running.done():
                 # One that never let go of the loop could not be cancelled at its limit.
                 late = loop.time() - ends > HELD_SECONDS
                 outcome = running.result()
-                return _timeout(limit) if late and outcome.kind != "timeout" else outcome
+                return timeout_outcome(limit) if late and outcome.kind != "timeout" else outcome
             stopped = stopping.done()
             running.cancel()
-            await asyncio.wait({running}, timeout=CANCEL_SECONDS)
+            await asyncio.wait({running}, timeout=task.stop_grace)
         except BaseException:
             running.cancel()
             raise
@@ -124,14 +147,11 @@ class Attempts:
                 "until it ends",
                 extra={"event": "run_ignores_cancel"},
             )
-        return _stopped() if stopped else _timeout(limit)
+        return stopped_outcome() if stopped else timeout_outcome(limit)
 
     async def _in_process(self, task: Task, about: About, limit: float) -> Outcome:
-        hidden = self._secrets | _OURS
-        env = {name: value for name, value in os.environ.items() if name not in hidden}
-        env |= {**self._api, **_facts(about)}
         job = {
-            "env": env,
+            "env": self._environment(about),
             "folder": str(self._folder),
             "command": list(task.command) if task.command else None,
             "run": task.run,
@@ -139,12 +159,35 @@ class Attempts:
             "level": self._level,
             "about": {**asdict(about), "params": dict(about.params)},
         }
+        patience = Patience(
+            limit, task.stop_grace, task.may_leave_processes, self._stop_of(task), self.hurry
+        )
         ended = await run_process(
-            self.workers, job, limit_seconds=limit, stop=self._stop_of(task),
-            answer=self._answer(about), on_lost=self._on_lost,
+            self.workers, job, patience, answer=self._answer(about), on_lost=self._on_lost,
+            on_left=partial(self._lives_on, about.task),
         )  # fmt: skip
-        outcome = _of_process(ended, limit, is_command=bool(task.command))
-        return outcome.with_tail(ended.tail)
+        return outcome_of(ended, limit, is_command=bool(task.command))
+
+    def _environment(self, about: About) -> dict[str, str]:
+        environment = {**self.workers.environment, **self._api, **_facts(about)}
+        # What a program printed before its timeout would else be lost with Python's buffer.
+        environment.setdefault("PYTHONUNBUFFERED", "1")
+        return environment
+
+    def _lives_on(self, task: str, process: Process) -> None:
+        self.left.setdefault(task, []).append(process)
+        process.when_gone.append(partial(self._is_gone, task, process))
+        if process.alive:
+            log.error(
+                "could not be ended: %s; the task starts no other run until it is gone",
+                ", ".join(process.alive),
+                extra={"event": "run_cannot_be_ended", "count": process.count},
+            )
+
+    def _is_gone(self, task: str, process: Process) -> None:
+        self.left[task].remove(process)
+        if not self.left[task]:
+            del self.left[task]
 
     def _answer(self, about: About) -> Answer:
         """Answers what the worker process fetches; it goes through our source and its budget."""
@@ -157,45 +200,3 @@ def _facts(about: About) -> Mapping[str, str]:
     if about.slot is not None:
         facts["SLOT"] = f"{about.slot:.0f}"
     return {f"QUANT_{name}": value for name, value in facts.items()}
-
-
-def _stopped() -> Outcome:
-    return Outcome("error", STOPPED)
-
-
-def _timeout(limit: float) -> Outcome:
-    return Outcome("timeout", f"did not end within {format_duration(limit)}", retryable=True)
-
-
-def _of_process(ended: ProcessEnd, limit: float, *, is_command: bool) -> Outcome:
-    """What became of a process: what it reported counts if it came in time."""
-    match ended:
-        case ProcessEnd(how="stopped"):
-            outcome = _stopped()
-        case ProcessEnd(how="timeout"):
-            outcome = _timeout(limit)
-        case ProcessEnd(report=Outcome() as report):
-            outcome = report
-        case ProcessEnd(status=None):
-            outcome = _error("the helper that starts processes died")
-        case ProcessEnd(status=int(status)) if status < 0:
-            outcome = _error(f"was ended by {_signal_name(-status)}")
-        case ProcessEnd(status=status) if not is_command:
-            outcome = _error(f"the process ended (exit code {status}) before the function returned")
-        case ProcessEnd(status=0):
-            outcome = Outcome("success")
-        case ProcessEnd(status=status, tail=tail):
-            why = headline(tail)
-            outcome = _error(f"exit code {status}" + (f": {why}" if why else ""))
-    return outcome
-
-
-def _error(text: str) -> Outcome:
-    return Outcome("error", text, retryable=True)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

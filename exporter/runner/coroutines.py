@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import logging
 import sys
 import threading
@@ -20,8 +21,6 @@ log = logging.getLogger(__name__)
 
 HELD_SECONDS = 0.25
 """A coroutine that keeps the loop longer than this in one step is named in the log."""
-CANCEL_SECONDS = 5.0
-"""How long a coroutine that was cancelled may tidy up."""
 
 
 class Loader:
@@ -141,6 +140,8 @@ async def call(
     watch.start()
     began = time.perf_counter()
     try:
+        # Nothing in the exporter reads them once it runs, and a task must not see ours.
+        sys.argv[:] = [getattr(inspect.getmodule(function), "__file__", None) or sys.argv[0]]
         coroutine = function(context) if takes_context(function) else function()
         return of_return(await _Timed(coroutine, held, limit_seconds))
     except BlockedLoopError as error:
@@ -157,6 +158,6 @@ async def call(
         task = asyncio.current_task()
         if task and task.cancelling():
             raise
-        return Outcome("error", "cancelled itself", retryable=True)
+        return Outcome("error", "the coroutine cancelled itself", retryable=True)
     except BaseException as error:  # noqa: BLE001  sys.exit() in a task must not end the daemon
         return of_exception(error)

@@ -13,8 +13,9 @@ from exporter.config import Config, Task
 from exporter.logs.log_context import fields
 from exporter.metrics import Metrics
 from exporter.redaction.truncate import truncate_masked
-from exporter.runner.attempts import STOPPED, Attempts
+from exporter.runner.attempts import Attempts
 from exporter.runner.external import External, Ping
+from exporter.runner.process_outcome import STOPPED
 from exporter.runner.recorder import Recorder, slot_field
 from exporter.runner.results import BusyError, RunningRun, Store, running_of
 from exporter.runner.samples import create_series, samples
@@ -27,8 +28,8 @@ from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
 
-_END_SECONDS = 15.0
-"""How long ending what still runs at shutdown may take: TERM, its patience, KILL, recording."""
+_END_SECONDS = 10.0
+"""How long ending what still runs at shutdown may take beyond `stop_grace`: SIGKILL, recording."""
 
 
 class Runner:
@@ -57,12 +58,18 @@ class Runner:
         self._running: dict[str, RunningRun] = {}
         self._jobs: set[asyncio.Task[Run | None]] = set()
         self._draining = asyncio.Event()
-        metrics.add_reader(lambda: samples(self.tasks, state.tasks, self.running))
+        metrics.add_reader(
+            lambda: samples(self.tasks, state.tasks, self._is_running, self._attempts.left_count)
+        )
 
     @property
     def running(self) -> Mapping[str, RunningRun]:
         """Runs under way, by task; external ones too."""
         return {**{run.task: run for run in self._external.open_runs}, **self._running}
+
+    def _is_running(self, task: str) -> bool:
+        """Also a run that is recorded already, but could not be ended."""
+        return task in self.running or self._attempts.still_there(task) is not None
 
     def recall(self, run_id: str) -> Run | None:
         """A run under way or just ended, also when no disk knows of it; None for older ones."""
@@ -137,6 +144,7 @@ class Runner:
     def stop_now(self) -> None:
         """End whatever still runs, without waiting for it."""
         self._draining.set()
+        self._attempts.hurry.set()
         self._attempts.interrupt.set()
         self._attempts.stop.set()
 
@@ -151,17 +159,22 @@ class Runner:
             await asyncio.wait(self._jobs, timeout=timeout)
         self._attempts.interrupt.set()
         if self._jobs:
-            await asyncio.wait(self._jobs, timeout=_END_SECONDS)
+            await asyncio.wait(self._jobs, timeout=self._end_seconds())
         if self._jobs and (left := self._uninterruptible_seconds()):
-            await asyncio.wait(self._jobs, timeout=left + _END_SECONDS)
+            await asyncio.wait(self._jobs, timeout=left + self._end_seconds())
         self._attempts.stop.set()
         if self._jobs:
-            await asyncio.wait(self._jobs, timeout=_END_SECONDS)
+            await asyncio.wait(self._jobs, timeout=self._end_seconds())
         for job in self._jobs:
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
         self._external.close()
         self._attempts.workers.close()
+
+    def _end_seconds(self) -> float:
+        """How long ending what still runs may take: its patience, then SIGKILL, then recording."""
+        running = (self.tasks.get(name) for name in self._running)
+        return _END_SECONDS + max((task.stop_grace for task in running if task), default=0.0)
 
     def _uninterruptible_seconds(self) -> float:
         """The longest time that a run may still take which must not be interrupted."""
@@ -200,12 +213,10 @@ class Runner:
             return "the exporter is stopping"
         if task in self._running:
             return f"{task} is running already"
-        if task in self._attempts.uncancellable:
-            return f"an earlier run of {task} ignores that it was cancelled"
-        return None
+        return self._attempts.still_there(task)
 
     async def _left_out(self, claim: Claim, why: str) -> None:
-        overlap = claim.task in self._running or claim.task in self._attempts.uncancellable
+        overlap = claim.task in self._running or self._attempts.still_there(claim.task)
         log.log(
             logging.WARNING if overlap else logging.INFO,
             "%s is not started: %s",
@@ -279,7 +290,7 @@ class Runner:
             retry = run.attempt - 1
             if outcome.kind == "success" or not outcome.retryable or retry >= task.retries:
                 return outcome
-            if run.task in self._attempts.uncancellable:
+            if self._attempts.still_there(run.task):
                 return outcome
             cap = backoff_cap(task.backoff, retry)
             pause = backoff_pause(cap, self._rng, outcome.retry_after_seconds)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from exporter.metrics import FAILURE_REASONS, Metrics, Sample
-from exporter.runner.results import RunningRun
 from exporter.state import TaskState
 from exporter.util.nan import none_to_nan
 
@@ -21,7 +20,10 @@ def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
 
 
 def samples(
-    tasks: Iterable[str], known: Mapping[str, TaskState], running: Mapping[str, RunningRun]
+    tasks: Iterable[str],
+    known: Mapping[str, TaskState],
+    is_running: Callable[[str], bool],
+    left: Callable[[str], int],
 ) -> Iterator[Sample]:
     """What is known of each configured task now."""
     for name in tasks:
@@ -31,4 +33,5 @@ def samples(
         yield "quant_task_last_start_timestamp_seconds", (name,), none_to_nan(task.last_start)
         yield "quant_task_consecutive_failures", (name,), float(task.consecutive_failures)
         yield "quant_task_items", (name,), none_to_nan(task.items)
-        yield "quant_task_running", (name,), float(name in running)
+        yield "quant_task_running", (name,), float(is_running(name))
+        yield "quant_task_left_processes", (name,), float(left(name))

@@ -42,6 +42,8 @@ class Outcome:
     retryable: bool = False
     retry_after_seconds: float | None = None
     tail: str = ""
+    exit_code: int | None = None
+    """What a function called sys.exit with, when that was not 0."""
 
     def with_tail(self, text: str) -> Outcome:
         """The same with what the attempt printed before what was known already."""
@@ -66,6 +68,7 @@ def from_json(said: dict[str, Any]) -> Outcome:
             retryable=bool(said["retryable"]),
             retry_after_seconds=None if after is None else float(after),
             tail=str(said["tail"]),
+            exit_code=None if said["exit_code"] is None else int(said["exit_code"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not an outcome: {error}") from error
@@ -75,9 +78,12 @@ def from_json(said: dict[str, Any]) -> Outcome:
 
 
 def of_return(value: object) -> Outcome:
-    """What a returned value says: a count, a collection whose size counts, or nothing."""
+    """What a returned value says: a count, a collection whose size counts, whether it went well, or
+    nothing."""
     if value is None:
         return Outcome("success")
+    if type(value).__name__ in ("bool", "bool_"):  # numpy's too
+        return Outcome("success") if value else Outcome("error", "returned False", retryable=True)
     try:
         items = _items(value)
     except Exception as error:  # noqa: BLE001  a user's __len__ may raise anything
@@ -94,8 +100,8 @@ def of_return(value: object) -> Outcome:
 
 
 def _items(value: object) -> int | None:
-    if isinstance(value, bool | str | bytes | bytearray):
-        return None  # True, False and "ok" are answers to another question than "how many?"
+    if isinstance(value, str | bytes | bytearray):
+        return None  # "ok" is an answer to another question than "how many?"
     if isinstance(value, Collection):
         return len(value)
     try:
@@ -112,8 +118,7 @@ def of_exception(error: BaseException) -> Outcome:
     if isinstance(error, StaleData):
         return Outcome("stale_data", _words(error), retryable=True, tail=tail)
     if isinstance(error, SystemExit):
-        text = f"called sys.exit({error.code}) instead of returning; return when done"
-        return Outcome("error", mask_window(text, ERROR_CHARS), tail=tail)
+        return _of_exit(error.code)
     retryable = isinstance(error, Exception) and not isinstance(error, _PROGRAMMING)
     # A source knows better than its exception's class whether asking again may help.
     says = getattr(error, "retryable", None)
@@ -125,6 +130,16 @@ def of_exception(error: BaseException) -> Outcome:
         retry_after_seconds=float(after) if isinstance(after, int | float) else None,
         tail=tail,
     )
+
+
+def _of_exit(code: object) -> Outcome:
+    """As the shell sees it: nothing and 0 are a success, a text is printed and stands for 1."""
+    if code is None or code == 0:
+        return Outcome("success")
+    if isinstance(code, int):
+        return Outcome("error", f"called sys.exit({code})", retryable=True, exit_code=int(code))
+    text = " ".join(str(code).split())
+    return Outcome("error", mask_window(f"called sys.exit: {text}", ERROR_CHARS), retryable=True)
 
 
 def trace(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import importlib
+import io
 import json
 import logging
 import os
@@ -21,7 +22,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.runner.worker.log_relay import RecordSender
-from exporter.runner.worker.process_tree import adopt_orphans
 from exporter.tasks.context import About, BlockingContext, takes_context
 from exporter.tasks.fetch_relay import read
 from exporter.tasks.outcome import Outcome, of_exception, of_return
@@ -80,7 +80,6 @@ def main(control: int, output: int) -> None:
     job = line.receive()
     if job is None:
         os._exit(1)
-    adopt_orphans()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.environ.clear()
@@ -106,14 +105,19 @@ def _become(command: list[str]) -> None:
     os.execvp(command[0], command)  # noqa: S606  no shell is what we want
 
 
+def _stream(descriptor: int) -> io.TextIOWrapper:
+    """Unbuffered, as `python -u` has it: what was printed before a kill is there."""
+    raw = open(descriptor, "wb", buffering=0, closefd=False)  # noqa: SIM115
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)
+
+
 def _stop(*_: object) -> None:
     raise Stopped
 
 
 def _call(job: dict[str, Any], line: _Line) -> Outcome:
     # New ones: those of the forkserver believe that they write to a file.
-    sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
     faulthandler.enable()
     signal.signal(signal.SIGTERM, _stop)
     handler = RecordSender(line.send_text)
@@ -121,8 +125,12 @@ def _call(job: dict[str, Any], line: _Line) -> Outcome:
     sys.path[:0] = job["code"]
     about = About(**job["about"])
     module, _, name = job["run"].partition(":")
+    # As if it had been started by its own file, without arguments: some parse them.
+    sys.argv[:] = [f"{module.replace('.', '/')}.py"]
     try:
-        function = getattr(importlib.import_module(module), name)
+        found = importlib.import_module(module)
+        sys.argv[0] = getattr(found, "__file__", None) or sys.argv[0]
+        function = getattr(found, name)
         if takes_context(function):
             value = function(BlockingContext(about, SystemClock(), line.call))
         else:

@@ -1,13 +1,11 @@
-"""The forkserver: a small process that forks one child an attempt and reports how each ended.
+"""The forkserver: a small process that forks one guardian an attempt, which forks the attempt.
 
 Started as ``python -m exporter.runner.worker.forkserver FD``; FD is a SOCK_SEQPACKET socket on
-which each packet is one JSON object. From the daemon: ``{"fork": n}`` with two descriptors (the
-child's control socket, and where its output goes), ``{"kill": pid, "signal": s}``. To the daemon:
-``{"hello": p}`` with its own number, ``{"forked": n, "pid": p}`` or ``{"forked": n, "error": t}``,
-``{"exit": pid, "status": s}`` with the status of :func:`os.waitstatus_to_exitcode`, and how many
-processes it left behind.
+which each packet is one JSON object. From the exporter: ``{"grace": s, "may_leave": b}`` with four
+descriptors: the attempt's control socket, where its output goes, the other end of that, and the
+guardian's socket. To the exporter: ``{"hello": p}`` with its own number, once.
 
-It ends when the daemon does, and takes everything below it along.
+It ends when the exporter does. Guardians end by themselves; see :mod:`.guardian`.
 """
 
 from __future__ import annotations
@@ -19,24 +17,27 @@ import select
 import signal
 import socket
 import sys
+import time
 
 from exporter.runner.worker import child
-from exporter.runner.worker.process_tree import (
-    adopt_orphans,
-    descendants,
-    die_with_parent,
-    signal_tree,
-)
+from exporter.runner.worker.guardian import Guardian
+from exporter.runner.worker.process_tree import adopt_orphans, descendants
+
+DESCRIPTORS = 4
+_LEAVE_SECONDS = 1.0
 
 
-class _Daemon:
+class _Server:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.attempts: set[int] = set()
+        self.guardians: set[int] = set()
 
     def serve(self) -> tuple[int, int] | None:
-        """Work until the daemon is gone. In a forked child: its two descriptors, at once."""
-        self._say({"hello": os.getpid()})
+        """Work until the exporter is gone. In an attempt's process: its two descriptors."""
+        try:
+            self.sock.sendall(json.dumps({"hello": os.getpid()}).encode())
+        except OSError:
+            return None
         wake_read, wake_write = os.pipe()
         for end in (wake_read, wake_write):
             os.set_blocking(end, False)
@@ -52,48 +53,52 @@ class _Daemon:
                 self._reap()
             if self.sock.fileno() in ready:
                 try:
-                    message, fds, _, _ = socket.recv_fds(self.sock, 4096, 2)
+                    message, fds, _, _ = socket.recv_fds(self.sock, 4096, DESCRIPTORS)
                 except ConnectionResetError:
-                    message = b""  # it was killed before it had read all that we said
+                    message = b""  # the exporter was killed before it had read everything
                 if not message:
-                    self._end()
+                    self._wait_for_guardians()
+                    self._kill_orphans()
                     return None
-                asked = json.loads(message)
-                if "kill" in asked:
-                    # Only what was not reaped yet: the number may belong to a stranger by now.
-                    if asked["kill"] in self.attempts:
-                        signal_tree(asked["kill"], asked["signal"])
-                elif self._fork(asked["fork"], fds):
+                if self._fork(fds):
                     os.close(wake_read)
                     os.close(wake_write)
-                    return fds[0], fds[1]
+                    return self._attempt(json.loads(message), fds)
 
-    def _fork(self, number: int, fds: list[int]) -> bool:
-        """True in the child."""
-        me = os.getpid()
+    def _fork(self, fds: list[int]) -> bool:
+        """True in the new process."""
         try:
             pid = os.fork()
         except OSError as error:
-            self._say({"forked": number, "error": f"cannot start a process: {error.strerror}"})
-            pid = -1
+            said = {"error": f"cannot start a process: {error.strerror}"}
+            with socket.socket(fileno=fds[3]) as guard:
+                guard.send(json.dumps(said).encode())
+            fds, pid = fds[:3], -1
         if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self.sock.close()
-            os.setsid()
-            die_with_parent()
-            if os.getppid() != me:
-                os._exit(1)
             return True
         for fd in fds:
             os.close(fd)
         if pid > 0:
-            self.attempts.add(pid)
-            self._say({"forked": number, "pid": pid})
+            self.guardians.add(pid)
         return False
 
+    def _attempt(self, wanted: dict[str, object], fds: list[int]) -> tuple[int, int]:
+        """In the guardian, which becomes two: only the attempt's process comes back."""
+        signal.set_wakeup_fd(-1)
+        self.sock.close()
+        os.setsid()
+        control, output, output_read, guard = fds
+        guardian = Guardian(
+            socket.socket(fileno=guard),
+            output_read,
+            float(str(wanted["grace"])),
+            may_leave=bool(wanted["may_leave"]),
+        )
+        guardian.run(control, output)
+        return control, output
+
     def _reap(self) -> None:
-        ended: dict[int, int] = {}
+        killed = False
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -101,45 +106,42 @@ class _Daemon:
                 break
             if pid == 0:
                 break
-            ended[pid] = status
-        attempts = self.attempts & ended.keys()
-        if attempts:
-            self.attempts -= attempts
-            left = self._end_strays()
-            for pid in attempts:
-                code = os.waitstatus_to_exitcode(ended[pid])
-                self._say({"exit": pid, "status": code, "left": left})
+            killed |= pid in self.guardians and status != 0
+            self.guardians.discard(pid)
+        if killed:
+            self._kill_orphans()
 
-    def _end_strays(self) -> int:
-        """End what attempts left behind: as their adopter we are its parent now."""
-        mine = descendants({os.getpid()})
-        held = {*self.attempts, *descendants(self.attempts)} if self.attempts else set()
-        strays = [pid for pid in mine if pid not in held]
-        for pid in strays:
-            signal_tree(pid, signal.SIGKILL)
-        return len(strays)
+    def _wait_for_guardians(self) -> None:
+        """They end by themselves now, unless what they guard may be left; none becomes a zombie."""
+        until = time.monotonic() + _LEAVE_SECONDS
+        while self.guardians and time.monotonic() < until:
+            self._reap()
+            time.sleep(0.01)
 
-    def _say(self, what: dict[str, object]) -> None:
-        try:
-            self.sock.sendall(json.dumps(what).encode())
-        except OSError:
-            self._end()
-
-    def _end(self) -> None:
-        for pid in [*self.attempts, *descendants({os.getpid()})]:
-            signal_tree(pid, signal.SIGKILL)
-        os._exit(0)
+    def _kill_orphans(self) -> None:
+        """What a guardian that was killed could not end: we are its parent now."""
+        me = os.getpid()
+        below = descendants(me)
+        ours = {each.pid for each in below if each.parent == me and each.pid not in self.guardians}
+        for each in below:  # nearest first: a parent's fate is known before its children's
+            if each.parent in ours:
+                ours.add(each.pid)
+        for pid in ours:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
 
 
 def main() -> None:
-    """Serve until the daemon ends; in a child, run the attempt and end as Python ends."""
+    """Serve until the exporter ends; in an attempt's process, run it and end as Python ends."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     # Ended by the socket alone: a signal to everything in the service must not end what drains.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     adopt_orphans()
     gc.freeze()
-    fds = _Daemon(sock).serve()
+    fds = _Server(sock).serve()
     if fds:
         child.main(*fds)
 

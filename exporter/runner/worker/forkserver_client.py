@@ -1,10 +1,12 @@
-"""The daemon's side of the forkserver: starts it, starts it again when it died, asks for children.
+"""The exporter's side of forkserver and guardians: starts processes and hears how they end.
 
-Nothing of the user's runs before the child's control socket is given its job, so a forkserver that
-dies in between costs nothing but a second try.
+A forkserver only starts processes. One that died, or that does not answer, is replaced; the
+attempts that it started go on, since each has a guardian of its own (:mod:`.guardian`). Nothing of
+the user's runs before the attempt's control socket is given its job, so a start that failed may be
+tried again.
 
 Where ``QUANT_PROGRAMS_SOCKET`` names a socket, something else starts the forkserver at the other
-end of a connection: systemd does, so that tasks have limits of their own and not the daemon's.
+end of a connection: systemd does, so that tasks have limits of their own and not the exporter's.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
-_HOUSE = Path(__file__).resolve().parents[3]
+_END_SECONDS = 2.0
+_PROJECT = Path(__file__).resolve().parents[3]
 
 
 SOCKET_VARIABLE = "QUANT_PROGRAMS_SOCKET"
@@ -34,19 +38,78 @@ class WorkerError(Exception):
 
 
 class Process:
-    """One child. ``status`` is its exit code, or minus a signal, or None when nobody knows."""
+    """One attempt's process and all that it started, through its guardian."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self.ended = asyncio.Event()
+    def __init__(self, sock: socket.socket) -> None:
+        self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """Its number."""
+        self.exited = asyncio.Event()
+        """The process itself has ended."""
+        self.over = asyncio.Event()
+        """So has everything that it started, apart from what may or must be left."""
+        self.gone = asyncio.Event()
+        """Nothing of it is there any more."""
         self.status: int | None = None
-        self.left = 0
-        """Processes that it had left behind and that were ended for it."""
+        """Its exit code, or minus a signal, or None when nobody knows."""
+        self.left: list[str] = []
+        """What it had left behind."""
+        self.alive: list[str] = []
+        """What could not be ended."""
+        self.count = 0
+        """Processes that live on although the attempt is over."""
+        self.when_gone: list[Callable[[], None]] = []
+        self._sock = sock
+        sock.setblocking(False)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._hear)
 
-    def end(self, status: int | None, left: int = 0) -> None:
-        """Note how it ended."""
-        self.status, self.left = status, left
-        self.ended.set()
+    def end(self, grace: float) -> None:
+        """SIGTERM to each process, and SIGKILL to what is left after `grace` seconds."""
+        with contextlib.suppress(OSError):
+            self._sock.send(json.dumps({"end": grace}).encode())
+
+    def close(self) -> None:
+        """Forget it; its guardian then kills what is there, unless it may be left."""
+        if self.gone.is_set():
+            return
+        asyncio.get_running_loop().remove_reader(self._sock.fileno())
+        self._sock.close()
+        if not self.started.done():
+            self.started.cancel()
+        self.count = 0
+        for event in (self.exited, self.over, self.gone):
+            event.set()
+        for call in self.when_gone:
+            call()
+
+    def _hear(self) -> None:
+        while not self.gone.is_set():
+            try:
+                packet = self._sock.recv(65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                if not self.started.done():
+                    self.started.set_exception(WorkerError("the helper that starts processes died"))
+                self.close()
+                return
+            self._heard(json.loads(packet))
+
+    def _heard(self, said: Mapping[str, object]) -> None:
+        match said:
+            case {"pid": int(pid)} if not self.started.done():
+                self.started.set_result(pid)
+            case {"error": str(error)} if not self.started.done():
+                self.started.set_exception(WorkerError(error))
+            case {"main": int(status)}:
+                self.status = status
+                self.exited.set()
+            case {"over": _, "left": list(left), "alive": list(alive)}:
+                self.left, self.alive = left, alive
+                self.over.set()
+            case {"count": int(count)}:
+                self.count = count
 
 
 def _connect(address: str) -> socket.socket:
@@ -61,170 +124,154 @@ def _connect(address: str) -> socket.socket:
     return sock
 
 
-def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def _start(environment: Mapping[str, str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """One of our own, below this process. Raises :class:`OSError`."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    # The bare minimum: what a child may know comes with its job.
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
-    env = {name: os.environ[name] for name in kept if name in os.environ}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_HOUSE), env.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(_PROJECT), environment.get("PYTHONPATH")]))
     with theirs:
         return ours, subprocess.Popen(
             [sys.executable, "-P", "-m", "exporter.runner.worker.forkserver", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=env,
+            env={**environment, "PYTHONPATH": path},
             start_new_session=True,
         )
 
 
-class _Zygote:
-    def __init__(self) -> None:
+class _Forkserver:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         address = os.environ.get(SOCKET_VARIABLE)
         self.popen: subprocess.Popen[bytes] | None = None
         self.pid: int | None = None
         """Known once it has said so, when somebody else started it."""
+        self.environment = environment
         if address:
             self.sock = _connect(address)
         else:
-            self.sock, self.popen = _start()
+            self.sock, self.popen = _start(environment)
             self.pid = self.popen.pid
-        self.asked: dict[int, asyncio.Future[Process]] = {}
-        self.children: dict[int, Process] = {}
-        self.alive = True
+        self.is_alive = True
         asyncio.get_running_loop().add_reader(self.sock.fileno(), self._hear)
 
     def _hear(self) -> None:
-        while self.alive:
-            try:
-                packet = self.sock.recv(4096)
-            except BlockingIOError:
-                return
-            except OSError:
-                packet = b""
-            if not packet:
-                self.bury()
-                return
-            said = json.loads(packet)
-            if "hello" in said:
-                self.pid = said["hello"]
-                continue
-            if "exit" in said:
-                self.children.pop(said["exit"]).end(said["status"], said["left"])
-                continue
-            process = Process(said["pid"]) if "pid" in said else None
-            if process:
-                self.children[process.pid] = process
-            asked = self.asked.pop(said["forked"], None)
-            if asked and not asked.done():
-                if process:
-                    asked.set_result(process)
-                else:
-                    asked.set_exception(WorkerError(said["error"]))
-            elif process:
-                self.say({"kill": process.pid, "signal": int(signal.SIGKILL)})  # nobody waits
-
-    def say(self, what: dict[str, object], fds: tuple[int, ...] = ()) -> None:
-        """Raises OSError when it is gone or does not listen."""
-        socket.send_fds(self.sock, [json.dumps(what).encode()], fds)
-
-    def bury(self) -> None:
-        """It died, or is ended now; its children go with it."""
-        if not self.alive:
+        try:
+            packet = self.sock.recv(4096)
+        except BlockingIOError:
             return
-        self.alive = False
+        except OSError:
+            packet = b""
+        if packet:
+            self.pid = json.loads(packet)["hello"]
+        else:
+            self.end()
+
+    def ask(self, grace: float, may_leave: bool, descriptors: tuple[int, ...]) -> None:
+        """Raises :class:`OSError` when it is gone or does not listen."""
+        wanted = json.dumps({"grace": grace, "may_leave": may_leave})
+        socket.send_fds(self.sock, [wanted.encode()], descriptors)
+
+    def end(self, patience: float = 0.0) -> None:
+        """It died, or is ended now, after `patience` seconds if it does not end by itself. What it
+        started goes on."""
+        if not self.is_alive:
+            return
+        self.is_alive = False
         asyncio.get_running_loop().remove_reader(self.sock.fileno())
         self.sock.close()
+        # It ends when its socket is closed; one that hangs does not. One that the kernel holds
+        # does not end when it is killed either: nobody waits for it.
         if self.popen:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.popen.wait(patience)
             self.popen.kill()
-            self.popen.wait()
+            self.popen.poll()
         elif self.pid:
-            # It ends with the socket; one that hangs does not.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, signal.SIGKILL)
-        for process in self.children.values():
-            # The kernel ends each child with the forkserver; their own children it does not.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.end(None)
-        self.children.clear()
-        for asked in self.asked.values():
-            if not asked.done():
-                asked.set_exception(WorkerError("the helper that starts processes died"))
-        self.asked.clear()
 
 
 class Workers:
     """Starts processes for attempts. Use it on the loop alone."""
 
     def __init__(self) -> None:
-        self._zygote: _Zygote | None = None
-        self._number = 0
+        self.environment: Mapping[str, str] = dict(os.environ)
+        """With which forkservers start: libraries are looked for, and Python is set up, when a
+        program starts, not when it forks."""
+        self._forkserver: _Forkserver | None = None
+        self._old: list[_Forkserver] = []
+        self._processes: set[Process] = set()
 
     def start(self) -> None:
         """Have the forkserver ready; also done by the first :meth:`spawn`. One that cannot be had
-        is said in the log, and tried for again by the next :meth:`spawn`."""
-        if self._zygote is None or not self._zygote.alive:
-            if self._zygote is not None:
+        is said in the log, and tried again by the next :meth:`spawn`."""
+        self._old = [old for old in self._old if old.popen and old.popen.poll() is None]
+        current = self._forkserver
+        if current and current.is_alive and current.environment == self.environment:
+            return
+        if current is not None:
+            if not current.is_alive:
                 log.warning(
-                    "the helper that starts worker processes died; it is started again",
+                    "the helper that starts worker processes died or did not answer; another is "
+                    "started, and running tasks go on",
                     extra={"event": "worker_helper_died"},
                 )
-            self._zygote = None
-            try:
-                self._zygote = _Zygote()
-            except OSError as error:
-                log.error(
-                    "no helper that starts worker processes: %s",
-                    error,
-                    extra={"event": "worker_helper_missing"},
-                )
+            current.end()
+            self._old.append(current)
+        self._forkserver = None
+        try:
+            self._forkserver = _Forkserver(self.environment)
+        except OSError as error:
+            log.error(
+                "no helper that starts worker processes: %s",
+                error,
+                extra={"event": "worker_helper_missing"},
+            )
 
     @property
     def helper_pid(self) -> int | None:
         """The forkserver's process number."""
-        return self._zygote.pid if self._zygote and self._zygote.alive else None
+        return self._forkserver.pid if self._forkserver and self._forkserver.is_alive else None
 
-    async def spawn(self, control: int, output: int) -> Process:
-        """Fork a child with those two descriptors. Raises :class:`WorkerError`."""
+    async def spawn(
+        self, control: int, output: int, output_read: int, *, grace: float, may_leave: bool
+    ) -> Process:
+        """Start a process with those descriptors. Raises :class:`WorkerError`."""
         try:
-            return await self._ask(control, output)
+            return await self._ask(control, output, output_read, grace, may_leave)
         except WorkerError as error:
             log.warning("%s; trying once more", error, extra={"event": "worker_spawn_failed"})
-            return await self._ask(control, output)
+            return await self._ask(control, output, output_read, grace, may_leave)
 
-    async def _ask(self, control: int, output: int) -> Process:
+    async def _ask(
+        self, control: int, output: int, output_read: int, grace: float, may_leave: bool
+    ) -> Process:
         self.start()
-        zygote = self._zygote
-        if zygote is None:
+        forkserver = self._forkserver
+        if forkserver is None:
             raise WorkerError("the helper that starts processes cannot be started")
-        self._number += 1
-        asked: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
-        zygote.asked[self._number] = asked
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = Process(ours)
+        self._processes.add(process)
+        process.when_gone.append(lambda: self._processes.discard(process))
         try:
-            zygote.say({"fork": self._number}, (control, output))
-            return await asyncio.wait_for(asked, _ANSWER_SECONDS)
+            with theirs:
+                forkserver.ask(grace, may_leave, (control, output, output_read, theirs.fileno()))
+            await asyncio.wait_for(asyncio.shield(process.started), _ANSWER_SECONDS)
         except (OSError, TimeoutError) as error:
-            zygote.bury()
+            forkserver.end()
+            process.close()
             raise WorkerError("the helper that starts processes does not answer") from error
-
-    def kill(self, process: Process, number: int) -> None:
-        """Signal the child, its group and all its descendants."""
-        if self._zygote and self._zygote.alive and not process.ended.is_set():
-            try:
-                self._zygote.say({"kill": process.pid, "signal": number})
-            except OSError:
-                self._zygote.bury()
-
-    def abandon(self) -> None:
-        """The forkserver does not do what it is told: end it, and all attempts with it."""
-        if self._zygote:
-            self._zygote.bury()
+        except BaseException:
+            process.close()
+            raise
+        return process
 
     def close(self) -> None:
-        """End the forkserver and whatever still runs."""
-        if self._zygote:
-            self._zygote.bury()
-            self._zygote = None
+        """End the forkserver and whatever still runs, apart from what may be left."""
+        for process in list(self._processes):
+            process.close()
+        if self._forkserver:
+            self._forkserver.end(_END_SECONDS)
+            self._forkserver = None

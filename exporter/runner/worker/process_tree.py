@@ -6,11 +6,24 @@ import contextlib
 import ctypes
 import os
 import signal
+from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ProcessInfo(NamedTuple):
+    """One living process, as /proc shows it."""
+
+    pid: int
+    parent: int
+    group: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.name}, of {_owner(self.pid)})"
 
 
 def die_with_parent() -> None:
@@ -23,9 +36,8 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def parents() -> dict[int, int]:
-    """Each process's parent, as /proc tells it now."""
-    found = {}
+def _all() -> list[ProcessInfo]:
+    found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208  pathlib would be one more import
         if entry.isdigit():
             with (
@@ -33,26 +45,50 @@ def parents() -> dict[int, int]:
                 open(f"/proc/{entry}/stat", "rb") as file,  # noqa: PTH123
             ):
                 # The name in brackets may hold anything, so what follows the last one is read.
-                found[int(entry)] = int(file.read().rpartition(b")")[2].split()[1])
+                start, _, rest = file.read().rpartition(b")")
+                state, parent, group, *_ = rest.split()
+                if state not in (b"Z", b"X"):  # those have ended
+                    name = start.partition(b"(")[2].decode("utf-8", "replace")
+                    found.append(ProcessInfo(int(entry), int(parent), int(group), name))
     return found
 
 
-def descendants(roots: set[int]) -> list[int]:
-    """All processes below those, not themselves, nearest first."""
-    children: dict[int, list[int]] = {}
-    for pid, parent in parents().items():
-        children.setdefault(parent, []).append(pid)
-    found: list[int] = []
-    level = list(roots)
+def descendants(root: int) -> list[ProcessInfo]:
+    """All living processes below that one, nearest first. What has ended and still has living
+    children is not in it, but its children are."""
+    children: dict[int, list[ProcessInfo]] = {}
+    for each in _all():
+        children.setdefault(each.parent, []).append(each)
+    found: list[ProcessInfo] = []
+    level = [root]
     while level:
-        level = [child for pid in level for child in children.get(pid, ())]
-        found += level
+        below = [child for pid in level for child in children.get(pid, ())]
+        found += below
+        level = [child.pid for child in below]
     return found
 
 
-def signal_tree(root: int, number: int) -> None:
-    """Signal a process, its group, and everything below it, also what left the group."""
-    below = descendants({root})
-    for send, pid in ((os.killpg, root), *((os.kill, pid) for pid in [root, *below])):
+def signal_each_once(root: int, group: int, number: int) -> None:
+    """Signal everything below `root`: each process gets one signal, since many programs take a
+    second SIGTERM for "leave now". `group` is signalled at once, so that none forks its way out."""
+    below = descendants(root)
+    if any(each.group == group for each in below):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            send(pid, number)
+            os.killpg(group, number)
+    for each in below:
+        if each.group != group:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(each.pid, number)
+
+
+def _owner(pid: int) -> str:
+    try:
+        user = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116
+    except OSError:
+        return "nobody any more"
+    try:
+        import pwd
+
+        return pwd.getpwuid(user).pw_name
+    except (ImportError, KeyError):
+        return f"user {user}"

@@ -7,25 +7,27 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from exporter.runner.output_tail import OutputTail
 from exporter.runner.worker.forkserver_client import Process, Workers
+from exporter.runner.worker.guardian import KILL_SECONDS, SETTLE_SECONDS
 from exporter.runner.worker.log_relay import replay
 from exporter.tasks.outcome import Outcome, from_json
 
 log = logging.getLogger(__name__)
 
-KILL_AFTER_SECONDS = 5.0
-"""How long an attempt that was asked to end may tidy up."""
+HURRIED_GRACE_SECONDS = 5.0
+"""The most that is waited between SIGTERM and SIGKILL when nobody wants to wait any longer."""
 LINGER_SECONDS = 10.0
 """How long a process may live on after its function returned."""
 _LINE_BYTES = 2 << 20
 _DRAIN_SECONDS = 1.0
+_GUARDIAN_SECONDS = SETTLE_SECONDS + KILL_SECONDS + 10.0
+"""Beyond the grace: how long a guardian may take to say that its attempt is over."""
 _LINES_AT_ONCE = 20
 _OUTPUT_BYTES_PER_SECOND = 64 << 20
 
@@ -40,6 +42,26 @@ class ProcessEnd:
     status: int | None
     report: Outcome | None
     tail: str
+    left: Sequence[str] = ()
+    """Processes that it had left behind, in words."""
+    left_was_ended: bool = True
+    alive: Sequence[str] = ()
+    """Processes that could not be ended, in words."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an attempt may take, and what becomes of it then."""
+
+    limit: float
+    grace: float
+    """Seconds from SIGTERM to SIGKILL."""
+    may_leave: bool
+    """Whether what it leaves behind is left in peace."""
+    stop: asyncio.Event
+    """Set: the attempt is ended."""
+    hurry: asyncio.Event
+    """Set: without much grace."""
 
 
 class _Output(asyncio.Protocol):
@@ -126,21 +148,25 @@ class _Conversation:
 async def run_process(
     workers: Workers,
     job: dict[str, Any],
+    patience: Patience,
     *,
-    limit_seconds: float,
-    stop: asyncio.Event,
     answer: Answer,
     on_lost: Callable[[int], None],
+    on_left: Callable[[Process], None],
 ) -> ProcessEnd:
-    """Run one job in a process and wait for its end; nothing of it is alive afterwards.
+    """Run one job in a process and wait until it is over.
 
-    `on_lost` hears how many log records it dropped because it logged too much too fast.
+    `on_lost` hears how many log records it dropped because it logged too much too fast; `on_left`
+    is given the process when something of it lives on: because it may, or since it cannot be ended.
     Raises :class:`~.forkserver_client.WorkerError` when no process could be started.
     """
     ours, theirs = socket.socketpair()
     read_end, write_end = os.pipe()
     try:
-        process = await workers.spawn(theirs.fileno(), write_end)
+        process = await workers.spawn(
+            theirs.fileno(), write_end, read_end, grace=patience.grace,
+            may_leave=patience.may_leave,
+        )  # fmt: skip
     except BaseException:
         ours.close()
         os.close(read_end)
@@ -156,62 +182,77 @@ async def run_process(
     listening = asyncio.create_task(talk.listen())
     try:
         writer.write(json.dumps(job).encode() + b"\n")
-        how = await _watch(workers, process, talk, limit_seconds, stop)
-        if process.left:
-            log.warning(
-                "the run left %d processes behind; they were ended",
-                process.left,
-                extra={"event": "run_left_processes", "count": process.left},
-            )
+        how = await _watch(process, talk, patience)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await listening
                 await output.closed.wait()
     except BaseException:
-        workers.kill(process, signal.SIGKILL)
+        process.close()
         raise
     finally:
         listening.cancel()
         writer.close()
-        pipe.close()
+        if process.gone.is_set() or not process.over.is_set():
+            pipe.close()
+        else:  # its output is read on: a full pipe would stop it, a closed one end it
+            process.when_gone.append(pipe.close)
         if talk.lost:
             log.warning(
                 "%d log records of this run were dropped: it logged too much too fast",
                 talk.lost,
                 extra={"event": "run_log_flood", "count": talk.lost},
             )
-    return ProcessEnd(how, process.status, talk.report, output.tail.text())
+    if not process.gone.is_set():
+        on_left(process)
+    return ProcessEnd(
+        how, process.status, talk.report, output.tail.text(), process.left,
+        not patience.may_leave, process.alive,
+    )  # fmt: skip
 
 
 async def _watch(
-    workers: Workers, process: Process, talk: _Conversation, limit: float, stop: asyncio.Event
+    process: Process, talk: _Conversation, patience: Patience
 ) -> Literal["itself", "timeout", "stopped"]:
-    """Wait until the process is gone, ending it when its time is over."""
+    """Wait until it is over, ending it when its time is up."""
     how: Literal["itself", "timeout", "stopped"] = "itself"
-    ended = asyncio.create_task(process.ended.wait())
-    stopping = asyncio.create_task(stop.wait())
-    reported = asyncio.create_task(talk.reported.wait())
+    exited, over, stopping, reported, hurried = (
+        asyncio.create_task(event.wait())
+        for event in (
+            process.exited, process.over, patience.stop, talk.reported, patience.hurry,
+        )
+    )  # fmt: skip
     try:
         await asyncio.wait(
-            {ended, stopping, reported}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+            {exited, stopping, reported},
+            timeout=patience.limit,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if reported.done():
-            await asyncio.wait({ended}, timeout=LINGER_SECONDS)
-            if not ended.done():
+            await asyncio.wait({exited}, timeout=LINGER_SECONDS)
+            if not exited.done():
                 log.warning(
                     "the function returned but its process did not end; it was ended",
                     extra={"event": "run_lingered"},
                 )
-        elif not ended.done():
+        elif not exited.done():
             how = "stopped" if stopping.done() else "timeout"
-        for number, patience in ((signal.SIGTERM, KILL_AFTER_SECONDS), (signal.SIGKILL, 3.0)):
-            if ended.done():
-                break
-            workers.kill(process, number)
-            await asyncio.wait({ended}, timeout=patience)
-        if not process.ended.is_set():
-            workers.abandon()
+        if not exited.done():
+            process.end(patience.grace)
+        ends = asyncio.get_running_loop().time() + patience.grace + _GUARDIAN_SECONDS
+        await asyncio.wait(
+            {over, hurried}, timeout=patience.grace + _GUARDIAN_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )  # fmt: skip
+        if not over.done() and hurried.done():
+            process.end(min(patience.grace, HURRIED_GRACE_SECONDS))
+            left = ends - asyncio.get_running_loop().time()
+            await asyncio.wait({over}, timeout=max(left, 0.0))
+        if not over.done():
+            # Neither dead nor answering: hung in the kernel, or stopped by somebody.
+            process.alive = [f"process {process.started.result()} (its guardian does not answer)"]
+            process.over.set()
     finally:
-        for waiting in (ended, stopping, reported):
+        for waiting in (exited, over, stopping, reported, hurried):
             waiting.cancel()
     return how

@@ -10,179 +10,20 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
-from prometheus_client import CollectorRegistry
 
-from exporter.config import Config, Task
-from exporter.metrics import Metrics
+from exporter.config import Config
 from exporter.runner import loop_guard as holding
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
-from exporter.runner.runner import Runner
-from exporter.runner.worker import supervisor as attempt
-from exporter.sources.base import Answer, Bar, SourceError
 from exporter.state import Run, StateError
 from exporter.web.tasks_view import TasksView
-from tests.unit.clocks import ManualClock
-from tests.unit.stores import MemoryStore
-
-CODE = """
-import os, signal, sys, time, logging
-from exporter.tasks import NoData, StaleData, Permanent
-
-def two(): return ["a", "b"]
-def nothing(): print("said")
-def half_secret(): raise ValueError("x" * 484 + "hunter2")
-def half_secret_in_trace(): raise ValueError("hunter2 " + "y " * 1997)
-def returns_secret(): return "z" * 75 + "hunter2"
-def seven(context): return context.params["n"]
-def raises(): raise ValueError("broken\\nbadly")
-def opens_odd_name(): open(os.fsdecode(b"/\\xff.csv"))
-def no_data(): raise NoData("nothing for NVDA.US")
-def stale(): raise StaleData("NVDA.US is of yesterday")
-def permanent(): raise Permanent("no such account")
-def typo(): return undefined_name
-def nonsense(): return "ok"
-def yes(): return True
-def minus(): return -1
-def unpicklable(): return (n for n in range(3))
-def bad_size():
-    class Sized(list):
-        def __len__(self): raise RuntimeError("no size")
-    return Sized()
-def exits(): sys.exit(0)
-def exits_hard(): os._exit(0)
-def segfaults():
-    import ctypes
-    ctypes.string_at(0)
-def hangs():
-    while True:
-        try: time.sleep(60)
-        except BaseException: pass
-def tidies():
-    try: time.sleep(60)
-    finally: open("tidy", "w").write("done")
-def prints_much():
-    for _ in range(200): os.write(1, b"x" * 1_000_000)
-    print("the end"); return 1
-def logs_much():
-    for n in range(50_000): logging.getLogger("loud").info("line %d", n)
-    return 1
-def closes_stdout():
-    sys.stdout.close(); os.close(1); os.close(2); return 1
-def closes_all():
-    os.closerange(0, 256); return 1
-def forks():
-    os.fork(); return os.getpid() and 1
-def leaves_child():
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            open("stray", "w").write(str(os.getpid())); time.sleep(60)
-        os._exit(0)
-    while not os.path.exists("stray") or not open("stray").read(): time.sleep(0.01)
-    return 1
-def fails_once(context):
-    if context.attempt == 1: raise OSError("connection reset")
-    return context.attempt
-def env(): return [n for n in os.environ if n in ("BROKER_KEY", "SOURCE_KEY")]
-def descriptors(): return sorted(os.listdir("/proc/self/fd"))
-def bars(context):
-    found = context.latest(["NVDA.US"], "1d")
-    assert found["NVDA.US"][0].close == 2.5
-    return found["NVDA.US"]
-def bad_symbol(context): context.latest(["NOPE.US"], "1d")
-def catches(context):
-    from exporter.sources import SourceError
-    try:
-        context.latest(["NOPE.US"], "1d")
-    except SourceError as error:
-        return len(error.reason)
-def logs(context):
-    context.log.warning("hello %s", "there", extra={"event": "greeting"})
-
-async def co(): return 3
-async def co_raises(): raise KeyError("x")
-async def co_exits(): sys.exit(3)
-async def co_hangs():
-    import asyncio
-    await asyncio.sleep(60)
-async def co_blocks(): time.sleep(0.4)
-async def co_never_lets_go():
-    while True:
-        try: time.sleep(60)
-        except Exception: pass
-async def co_burns():
-    import asyncio
-    await asyncio.sleep(0)
-    while True: pass
-async def co_prints(number):
-    import asyncio
-    print("one of", number.params["n"])
-    await asyncio.sleep(0.1)
-    await asyncio.to_thread(print, "in a thread", file=sys.stderr)
-async def co_bars(context): return await context.latest(["NVDA.US"], "1d")
-"""
-
-
-class FakeSource:
-    async def latest(self, symbols: list[str], interval: str) -> Answer[list[Bar]]:
-        if symbols == ["NOPE.US"]:
-            return Answer(bad={"NOPE.US": SourceError("api", "2002 no such symbol")})
-        return Answer(good={s: [Bar(s, 0.0, 1.0, 3.0, 1.0, 2.5, 10.0)] for s in symbols})
-
-
-class NoDisk:
-    """A state that cannot be read."""
-
-    async def run(self, run_id: str) -> Run | None:
-        raise StateError("the disk does not answer")
-
-
-class Bench:
-    """A runner with real worker processes and a state in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "user_code.py").write_text(textwrap.dedent(CODE))
-        self.folder = folder
-        self.store = MemoryStore()
-        self.clock = ManualClock()
-        self.registry = CollectorRegistry()
-        services = SimpleNamespace(
-            source=lambda _: FakeSource(), parts=None, calendar=None, exchanges=lambda _: {}
-        )
-        self.runner = Runner(
-            self.store,
-            Metrics(self.registry),
-            self.clock,
-            services,
-            folder=folder,
-            mask=lambda text: text.replace("hunter2", "***"),
-        )
-
-    def configure(self, **more: Any) -> None:
-        task = {"schedule": "every 1h", "timeout": "20s", **more}
-        config = Config(
-            code=(Path(),),
-            sources={"s": {"type": "tickdb", "url": "http://x", "api_key_env": "SOURCE_KEY"}},
-        )
-        self.runner.apply(config.model_copy(update={"tasks": {"t": Task.model_validate(task)}}))
-
-    async def run(self, name: str | None = None, **more: Any) -> Run:
-        how = {"run": f"user_code:{name}"} if name else {}
-        self.configure(**how, **more)
-        result = await self.runner.submit("t", self.clock.now(), "schedule")
-        assert result
-        return result
-
-    def value(self, name: str, **labels: str) -> float | None:
-        return self.registry.get_sample_value(name, {"task": "t", **labels})
+from tests.runner_bench import Bench, NoDisk, is_alive, until
 
 
 @pytest.fixture
@@ -190,25 +31,6 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
     await bench.runner.drain(0)
-
-
-@pytest.fixture
-def quick_kill(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "KILL_AFTER_SECONDS", 0.2)
-
-
-async def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come to pass"
-        await asyncio.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(
@@ -221,11 +43,17 @@ def is_alive(pid: int) -> bool:
         ("permanent", "error", None, "Permanent: no such account"),
         ("typo", "error", None, "NameError: name 'undefined_name' is not defined"),
         ("nonsense", "error", None, "returned 'ok'; return the number of items"),
-        ("yes", "error", None, "returned True; return the number of items"),
+        ("yes", "success", None, None),
+        ("no", "error", None, "returned False"),
         ("minus", "error", None, "returned -1; return the number of items"),
         ("unpicklable", "error", None, "returned generator; return the number"),
         ("bad_size", "error", None, "that has no size: RuntimeError: no size"),
-        ("exits", "error", None, "called sys.exit(0) instead of returning"),
+        ("exits", "success", None, None),
+        ("exits_none", "success", None, None),
+        ("exits_3", "error", None, "called sys.exit(3): no broker: connection refused"),
+        ("exits_text", "error", None, "called sys.exit: no account"),
+        ("argparse_main", "success", None, None),
+        ("argv", "success", 1, None),
         ("exits_hard", "error", None, "the process ended (exit code 0) before the function"),
         ("segfaults", "error", None, "was ended by SIGSEGV"),
         ("missing", "error", None, "user_code has no function 'missing'"),
@@ -239,6 +67,10 @@ def is_alive(pid: int) -> bool:
         ("co", "success", 3, None),
         ("co_raises", "error", None, "KeyError: 'x'"),
         ("co_exits", "error", None, "called sys.exit(3)"),
+        ("co_argv", "success", 1, None),
+        ("co_cancels_itself", "error", None, "the coroutine cancelled itself"),
+        ("co_raises_cancelled", "error", None, "the coroutine cancelled itself"),
+        ("co_awaits_a_cancelled_task", "error", None, "the coroutine cancelled itself"),
         ("co_bars", "success", 1, None),
     ],
 )
@@ -258,9 +90,9 @@ async def test_every_way_to_end_has_one_outcome(
     assert sum(count or 0 for count in counts) == failed
 
 
-async def test_a_timeout_ends_what_ignores_sigterm(bench: Bench, quick_kill: None) -> None:
+async def test_a_timeout_ends_what_ignores_sigterm(bench: Bench) -> None:
     """A function that swallows everything is gone after its timeout."""
-    result = await bench.run("hangs", timeout="0.3s")
+    result = await bench.run("hangs", timeout="0.3s", stop_grace="0.2s")
     assert (result.outcome, result.error) == ("timeout", "did not end within 0.3s")
     assert bench.value("quant_task_running") == 0
 
@@ -317,13 +149,6 @@ async def test_what_may_pass_is_tried_again(bench: Bench) -> None:
 async def test_what_cannot_pass_is_not_tried_again(bench: Bench, name: str) -> None:
     """A wrong name is as wrong the second time."""
     assert (await bench.run(name, retries=3, backoff="10ms")).attempts == 1
-
-
-async def test_processes_left_behind_are_ended(bench: Bench) -> None:
-    """Also one that forked twice and left its session."""
-    assert (await bench.run("leaves_child")).outcome == "success"
-    pid = int((bench.folder / "stray").read_text())
-    await until(lambda: not is_alive(pid))
 
 
 async def test_a_flood_of_log_lines_is_cut_and_said(
@@ -452,10 +277,10 @@ async def test_a_command_that_is_not_there_is_an_error_at_once(bench: Bench) -> 
     assert result.attempts == 1
 
 
-async def test_a_command_is_ended_with_its_children(bench: Bench, quick_kill: None) -> None:
+async def test_a_command_is_ended_with_its_children(bench: Bench) -> None:
     """The shell, and what it started, also in the background."""
     script = "trap '' TERM; setsid sleep 61 & echo $! > pid; sleep 61"
-    result = await bench.run(command=["sh", "-c", script], timeout="0.5s")
+    result = await bench.run(command=["sh", "-c", script], timeout="0.5s", stop_grace="0.2s")
     assert result.outcome == "timeout"
     pid = int((bench.folder / "pid").read_text())
     await until(lambda: not is_alive(pid))
@@ -526,23 +351,6 @@ async def test_a_run_that_no_disk_knows_of_can_be_asked_for(bench: Bench) -> Non
     assert (told["outcome"], told["items"]) == ("success", 3)
     with pytest.raises(StateError):
         await view.find_run("t", "another")
-
-
-async def test_the_helper_is_started_again_when_it_dies(bench: Bench) -> None:
-    """Killed while idle: the next run does not notice. Killed in a run: that run fails."""
-    assert (await bench.run("two")).outcome == "success"
-    first = bench.runner.helper_pid
-    assert first
-    os.kill(first, signal.SIGKILL)
-    bench.clock.advance(1)
-    assert (await bench.run("two")).outcome == "success"
-    running = asyncio.create_task(bench.run("tidies"))
-    bench.clock.advance(1)
-    await asyncio.sleep(0.3)
-    second = bench.runner.helper_pid
-    assert second
-    os.kill(second, signal.SIGKILL)
-    assert (await running).error == "the helper that starts processes died"
 
 
 async def test_draining_waits_and_then_ends(bench: Bench) -> None:

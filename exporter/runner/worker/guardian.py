@@ -1,0 +1,225 @@
+"""One attempt's guardian: the process between the forkserver and the attempt.
+
+It is the parent of the attempt's process and adopts whatever that leaves behind, so it knows which
+processes belong to the attempt. It depends neither on the forkserver, which may die, nor on other
+attempts, and it ends the attempt when the exporter is gone.
+
+It speaks with the exporter on a SOCK_SEQPACKET socket, one JSON object a packet. To the exporter:
+
+- ``{"pid": p}`` or ``{"error": text}``, once;
+- ``{"main": s}`` when the attempt's own process has ended, with the status of
+  :func:`os.waitstatus_to_exitcode`;
+- ``{"over": …}`` when the attempt is over: ``left`` describes what it had left behind, ``alive``
+  what could not be ended;
+- ``{"count": n}`` when the number of those that live on has changed.
+
+It closes the socket when none is left. From the exporter: ``{"end": grace}``, seconds from SIGTERM
+to SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+
+from exporter.runner.worker.process_tree import (
+    adopt_orphans,
+    descendants,
+    die_with_parent,
+    signal_each_once,
+)
+
+SETTLE_SECONDS = 2.0
+"""How long what the attempt started may take to end by itself once the attempt has ended: pools of
+processes and their helpers do."""
+KILL_SECONDS = 3.0
+"""How long SIGKILL may take. What is still there then cannot be ended."""
+_AGAIN_SECONDS = 5.0
+_GONE_SECONDS = 10.0
+_DESCRIBED = 5
+
+
+class Guardian:
+    """Use :meth:`run` in a process that was forked for it."""
+
+    def __init__(self, sock: socket.socket, output: int, grace: float, *, may_leave: bool) -> None:
+        self._sock, self._output = sock, output
+        self._grace, self._may_leave = grace, may_leave
+        self._main = 0
+        self._status: int | None = None
+        self._stage = "runs"
+        self._deadline: float | None = None
+        self._left: list[str] = []
+        self._is_over = False
+        self._count = 0
+
+    def run(self, control: int, output: int) -> bool:
+        """Start the attempt and watch it. True in the attempt's own process; else never returns."""
+        adopt_orphans()
+        wake_read, wake_write = os.pipe()
+        for end in (wake_read, wake_write):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        me = os.getpid()
+        try:
+            self._main = os.fork()
+        except OSError as error:
+            self._say({"error": f"cannot start a process: {error.strerror}"})
+            os._exit(0)
+        if self._main == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for end in (wake_read, wake_write, self._output):
+                os.close(end)
+            self._sock.close()
+            os.setsid()
+            die_with_parent()
+            if os.getppid() != me:
+                os._exit(1)
+            return True
+        os.close(control)
+        os.close(output)
+        self._say({"pid": self._main})
+        self._watch(wake_read)
+        os._exit(0)
+
+    def _watch(self, wake: int) -> None:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll(self._pause())}
+            if wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 4096)
+            if self._sock.fileno() in ready:
+                self._hear()
+            if not self._reap():
+                self._over([])
+                return
+            self._advance()
+
+    def _pause(self) -> float | None:
+        """Milliseconds until there is something to look at; None: until something happens."""
+        if self._stage == "runs":
+            return None
+        return 1000.0 if self._stage in ("kept", "stuck") else 20.0
+
+    def _hear(self) -> None:
+        try:
+            packet = self._sock.recv(4096)
+        except OSError:
+            packet = b""
+        if not packet:
+            self._exporter_gone()
+        self._grace = float(json.loads(packet)["end"])
+        if self._stage in ("runs", "settles"):
+            self._terminate()
+        elif self._stage == "terminated":  # somebody hurries: no second SIGTERM
+            self._enter("terminated", self._grace)
+
+    def _reap(self) -> bool:
+        """Whether any process of the attempt is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._main:
+                self._status = os.waitstatus_to_exitcode(status)
+                self._say({"main": self._status})
+                if self._stage == "runs":
+                    self._enter("settles", SETTLE_SECONDS)
+
+    def _enter(self, stage: str, seconds: float) -> None:
+        self._stage, self._deadline = stage, time.monotonic() + seconds
+
+    def _terminate(self) -> None:
+        signal_each_once(os.getpid(), self._main, signal.SIGTERM)
+        self._enter("terminated", self._grace)
+
+    def _advance(self) -> None:
+        """What follows when the time of a stage is over."""
+        if self._is_over:
+            self._recount()
+        if self._deadline is None or time.monotonic() < self._deadline:
+            return
+        match self._stage:
+            case "settles":
+                self._left = self._described()
+                if not self._left:  # all have ended, and somebody has yet to notice
+                    return
+                if self._may_leave:
+                    self._stage, self._deadline = "kept", None
+                    self._over([])
+                else:
+                    self._terminate()
+            case "terminated":
+                signal_each_once(os.getpid(), self._main, signal.SIGKILL)
+                self._enter("killed", KILL_SECONDS)
+            case "killed" | "stuck":
+                signal_each_once(os.getpid(), self._main, signal.SIGKILL)
+                self._enter("stuck", _AGAIN_SECONDS)
+                self._over(self._described())
+
+    def _described(self) -> list[str]:
+        below = descendants(os.getpid())
+        described = [str(each) for each in below[:_DESCRIBED]]
+        if more := len(below) - len(described):
+            described.append(f"{more} more")
+        return described
+
+    def _over(self, alive: list[str]) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._say({"over": self._status, "left": self._left, "alive": alive})
+            self._recount()
+
+    def _recount(self) -> None:
+        count = len(descendants(os.getpid()))
+        if count != self._count:
+            self._count = count
+            self._say({"count": count})
+
+    def _say(self, what: dict[str, object]) -> None:
+        try:
+            self._sock.sendall(json.dumps(what).encode())
+        except OSError:
+            self._exporter_gone()
+
+    def _exporter_gone(self) -> None:
+        """What may be left goes on; nobody reads its output any more, which must not end it."""
+        self._sock.close()
+        if self._stage == "kept":
+            self._discard_output()
+        until = time.monotonic() + _GONE_SECONDS
+        while self._has_children() and time.monotonic() < until:
+            signal_each_once(os.getpid(), self._main, signal.SIGKILL)
+            time.sleep(0.05)
+        os._exit(0)
+
+    def _discard_output(self) -> None:
+        os.set_blocking(self._output, False)
+        while self._has_children():
+            select.select([self._output], [], [], 1.0)
+            with contextlib.suppress(BlockingIOError):
+                if not os.read(self._output, 1 << 16):
+                    time.sleep(1.0)
+        os._exit(0)
+
+    @staticmethod
+    def _has_children() -> bool:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return False
+        return True

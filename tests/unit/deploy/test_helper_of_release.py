@@ -1,0 +1,53 @@
+"""Each release starts its own helper for tasks, whatever unit file the machine was set up with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "deploy/vps"))
+
+import switch  # type: ignore[import-not-found]
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    ("module", "kill_mode"),
+    [("exporter.runner.worker.forkserver", "process"), ("exporter.worker.zygote", "mixed")],
+)
+def test_a_deploy_and_a_rollback_name_the_helper_of_their_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, kill_mode: str
+) -> None:
+    """A VPS that was set up by an older release may run a newer one, and the other way round."""
+    reloads: list[tuple[str, ...]] = []
+    drop_in = tmp_path / "quant-programs@.service.d/config.conf"
+    monkeypatch.setattr(switch, "PROGRAMS_LIMITS", drop_in)
+    monkeypatch.setattr(switch, "attempt", lambda *words: reloads.append(words))
+    file = tmp_path / "release" / f"{module.replace('.', '/')}.py"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    limits = {"memory": "3G", "processes": 99, "write": []}
+    release = SimpleNamespace(folder=tmp_path / "release", about=SimpleNamespace(programs=limits))
+    switch._limit_programs(release)
+    assert drop_in.read_text().splitlines()[1:] == [
+        "[Service]",
+        "ExecStart=",
+        f"ExecStart=/opt/quant/current/venv/bin/python -P -m {module} 3",
+        f"KillMode={kill_mode}",
+        "MemoryMax=3G",
+        "TasksMax=99",
+    ]
+    assert reloads == [("systemctl", "daemon-reload")]
+
+
+def test_the_unit_and_this_release_have_the_same_helper() -> None:
+    """What is written down here is there."""
+    module, kill_mode = switch._HELPERS[0]
+    unit = (ROOT / "deploy/systemd/quant-programs@.service").read_text()
+    assert f"-m {module} 3\n" in unit
+    assert f"KillMode={kill_mode}\n" in unit
+    assert (ROOT / f"{module.replace('.', '/')}.py").exists()

@@ -1,21 +1,30 @@
 """The project's alerting files, made ready for tests: other places, shorter times, recipes."""
 
+import re
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "alerting/recipes").glob("*.yml"))
 
 
-def alertmanager_config(recipe: Path | None = None) -> dict[str, Any]:
-    """alerting/alertmanager.yml, its receivers replaced by those of a recipe."""
-    config: dict[str, Any] = yaml.safe_load((ROOT / "alerting/alertmanager.yml").read_text())
-    config["templates"] = [str(ROOT / "alerting/templates/*.tmpl")]
+def alertmanager_text(recipe: Path | None = None) -> str:
+    """alerting/alertmanager.yml as text, its receivers replaced by those of a recipe, as a user
+    does it in an editor: what one of them needs of another would be missed."""
+    text = (ROOT / "alerting/alertmanager.yml").read_text()
+    text = text.replace("[templates/", f"[{ROOT}/alerting/templates/")
     if recipe:
-        ours = {receiver["name"]: receiver for receiver in config["receivers"]}
-        theirs = {r["name"]: r for r in yaml.safe_load(recipe.read_text())["receivers"]}
+        head, ours = _receivers(text)
+        _, theirs = _receivers(recipe.read_text())
         assert set(theirs) <= set(ours), "a recipe replaces receivers, it adds none"
-        config["receivers"] = list({**ours, **theirs}.values())
-    return config
+        text = head + "".join({**ours, **theirs}.values())
+    return text
+
+
+def _receivers(text: str) -> tuple[str, dict[str, str]]:
+    """What stands before them, and each by its name."""
+    head, start, rest = text.partition("\nreceivers:\n")
+    assert start
+    each = re.split(r"^(?=  - name: )", rest, flags=re.MULTILINE)
+    found = {one.partition("name: ")[2].partition("\n")[0]: f"{one.rstrip()}\n" for one in each}
+    found.pop("", None)
+    return head + start, found

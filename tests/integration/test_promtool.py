@@ -1,7 +1,6 @@
 """The rules' own tests, run by Prometheus' promtool."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,19 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.generations import Generation, each_generation
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "prometheus/tests").glob("*.yml"))
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed"),
-]
+pytestmark = [pytest.mark.integration]
 
 
-def promtool(*arguments: object) -> str:
+def promtool(generation: Generation, *arguments: object) -> str:
     done = subprocess.run(
-        ["promtool", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+        [generation.program("promtool"), *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -31,18 +30,22 @@ def test_there_are_files() -> None:
     assert FILES
 
 
+@each_generation
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_rules(file: Path) -> None:
+def test_rules(generation: Generation, file: Path) -> None:
     """Not yet, firing with exact labels and annotations, over."""
-    assert "SUCCESS" in promtool("test", "rules", file)
+    assert "SUCCESS" in promtool(generation, "test", "rules", file)
 
 
+@each_generation
 @pytest.mark.parametrize(
     "file",
     [f for f in FILES if f.stem in ("data_overdue", "drawdown", "source_down", "watchers")],
     ids=lambda file: file.stem,
 )
-def test_rules_hold_with_a_second_exporter(file: Path, tmp_path: Path) -> None:
+def test_rules_hold_with_a_second_exporter(
+    generation: Generation, file: Path, tmp_path: Path
+) -> None:
     """The same happens to another one at the same time: the same alerts twice, and no error."""
     whole = yaml.safe_load(file.read_text())
     whole["rule_files"] = [str((file.parent / rules).resolve()) for rules in whole["rule_files"]]
@@ -52,7 +55,7 @@ def test_rules_hold_with_a_second_exporter(file: Path, tmp_path: Path) -> None:
             case["exp_alerts"] = case.get("exp_alerts", [])
             case["exp_alerts"] += _another(case["exp_alerts"])
     (tmp_path / "two.yml").write_text(yaml.safe_dump(whole, sort_keys=False, width=10_000))
-    assert "SUCCESS" in promtool("test", "rules", tmp_path / "two.yml")
+    assert "SUCCESS" in promtool(generation, "test", "rules", tmp_path / "two.yml")
 
 
 def _another(things: list[Any]) -> list[Any]:
@@ -61,7 +64,8 @@ def _another(things: list[Any]) -> list[Any]:
     return [json.loads(text.replace("a:1", "b:9")) for text in mine if "a:1" in text]
 
 
-def test_500_symbols_in_trouble_are_one_message(tmp_path: Path) -> None:
+@each_generation
+def test_500_symbols_in_trouble_are_one_message(generation: Generation, tmp_path: Path) -> None:
     """It names the worst, and says how many there are."""
     of = 'job="quant-exporter",instance="a:1",feed="us"'
     info = f"{of},source='s',interval='1m',exchange='XNYS',severity='critical'"
@@ -122,19 +126,21 @@ def test_500_symbols_in_trouble_are_one_message(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "many.yml").write_text(yaml.safe_dump(whole))
-    assert "SUCCESS" in promtool("test", "rules", tmp_path / "many.yml")
+    assert "SUCCESS" in promtool(generation, "test", "rules", tmp_path / "many.yml")
 
 
-def test_a_wrong_expectation_fails(tmp_path: Path) -> None:
+@each_generation
+def test_a_wrong_expectation_fails(generation: Generation, tmp_path: Path) -> None:
     """promtool passes when `rule_files` matches nothing, so see one of our files fail."""
     text = (ROOT / "prometheus/tests/data_overdue.yml").read_text()
     text = text.replace("../rules", str(ROOT / "prometheus/rules"))
     (tmp_path / "t.yml").write_text(text.replace("severity: critical", "severity: info"))
     with pytest.raises(AssertionError, match="FAILED"):
-        promtool("test", "rules", tmp_path / "t.yml")
+        promtool(generation, "test", "rules", tmp_path / "t.yml")
 
 
-def test_the_config_finds_the_rules() -> None:
+@each_generation
+def test_the_config_finds_the_rules(generation: Generation) -> None:
     """`check config` accepts a glob that matches no file, so read what it found."""
-    found = promtool("check", "config", ROOT / "prometheus/prometheus.yml")
+    found = promtool(generation, "check", "config", ROOT / "prometheus/prometheus.yml")
     assert f"{len(list((ROOT / 'prometheus/rules').glob('*.yml')))} rule files found" in found

@@ -79,6 +79,7 @@ lint: setup-dev  ## ruff, mypy, which room may import which, and a check of each
 
 test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages
+	tools/install-newer-servers >/dev/null
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -n 2
 

@@ -159,7 +159,7 @@ TABLE: tuple[Spec, ...] = (
     _QUEUE,
     _old_name("quant_log_waiting_bytes", _QUEUE),
     _counter("quant_alert_notifications_total", "severity status receiver",
-             "Alerts that Alertmanager sent to the journal."),
+             "Messages that Alertmanager handed to the journal, a group of alerts as one."),
     _counter("quant_alert_rule_notifications_total", "alertname severity",
              "The firing ones of them, by rule: which one is noisy."),
     _now("quant_alert_sync_last_success_timestamp_seconds", "",

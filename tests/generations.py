@@ -1,5 +1,6 @@
-"""The two generations of Prometheus and Alertmanager that the shipped files must hold on: Debian 12's
-own (2.42 and 0.25), and a newer one (3.x and 0.3x) that tools/install-newer-servers unpacks."""
+"""The two generations of Prometheus and Alertmanager that the shipped files must hold on: Debian
+12's own (2.42 and 0.25), and a newer one (3.x and 0.3x), unpacked by tools/install-newer-servers.
+"""
 
 import os
 import shutil
@@ -42,10 +43,8 @@ class Generation:
 
 OLDER = Generation("older")
 NEWER = Generation("newer", _newer())
-each_generation = pytest.mark.parametrize(
-    "generation",
-    [
-        pytest.param(one, id=one.name, marks=pytest.mark.skipif(bool(one.missing), reason=one.why))
-        for one in (OLDER, NEWER)
-    ],
-)
+GENERATIONS = [
+    pytest.param(one, id=one.name, marks=pytest.mark.skipif(bool(one.missing), reason=one.why))
+    for one in (OLDER, NEWER)
+]
+each_generation = pytest.mark.parametrize("generation", GENERATIONS)

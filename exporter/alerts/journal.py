@@ -7,7 +7,7 @@ moment; what it failed to deliver is in Alertmanager's own counters (:mod:`.acks
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exporter.alerts.api_clients import parse_time
@@ -43,18 +43,26 @@ class Journal:
         if not isinstance(alerts, list):
             raise ValueError("`alerts` must be a list, as Alertmanager's webhook sends it")
         read = [_read(alert) for alert in alerts]
+        self._count(receiver, read)
         for alert in read:
             await self._one(receiver, alert)
         return len(read)
 
-    async def _one(self, receiver: str, alert: dict[str, Any]) -> None:
-        labels, status = alert["labels"], alert["status"]
-        name, severity = labels["alertname"], labels.get("severity", "none")
-        severity = severity if severity in SEVERITIES else "none"
-        self._notifications.labels(severity, status, receiver).inc()
-        key = f"{receiver}|{alert['fingerprint']}"
-        if status == "firing":
+    def _count(self, receiver: str, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """A post is one message, however many alerts are grouped in it: it fires while one does."""
+        firing = [alert for alert in alerts if alert["status"] == "firing"]
+        tiers = {_severity(alert) for alert in firing or alerts}
+        status = "firing" if firing else "resolved"
+        for severity in tiers:
+            self._notifications.labels(severity, status, receiver).inc()
+        for name, severity in {
+            (alert["labels"]["alertname"], _severity(alert)) for alert in firing
+        }:
             self._by_rule.labels(name, severity).inc()
+
+    async def _one(self, receiver: str, alert: dict[str, Any]) -> None:
+        key = f"{receiver}|{alert['fingerprint']}"
+        if alert["status"] == "firing":
             await self._state.keep(UNRESOLVED, key, alert)
         else:
             await self._state.forget(UNRESOLVED, key)
@@ -76,6 +84,11 @@ class Journal:
     async def forget(self, key: str) -> None:
         """Give up on that resolved notification."""
         await self._state.forget(UNRESOLVED, key)
+
+
+def _severity(alert: Mapping[str, Any]) -> str:
+    severity = str(alert["labels"].get("severity", "none"))
+    return severity if severity in SEVERITIES else "none"
 
 
 def _for_the_digest(fields: Mapping[str, Any]) -> dict[str, str]:

@@ -6,9 +6,13 @@ PagerDuty: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
+SLACK_CHARS = 40_000
+SLACK_TEXT_CHARS = 3_000
+PAGERDUTY_BYTES = 512 * 1024
 PAGERDUTY_SEVERITIES = ("critical", "error", "warning", "info")
 
 
@@ -17,6 +21,8 @@ def slack_problems(body: Any) -> list[str]:
     if not isinstance(body, dict):
         return ["the payload is not a JSON object"]
     found = []
+    if len(json.dumps(body)) > SLACK_CHARS:
+        found.append("msg_too_long")
     attachments = body.get("attachments", [])
     if not body.get("text") and not body.get("blocks") and not attachments:
         found.append("no_text: neither text, blocks nor attachments")
@@ -26,6 +32,8 @@ def slack_problems(body: Any) -> list[str]:
         if not isinstance(part, dict) or not (part.get("fallback") or part.get("text")):
             found.append("an attachment without fallback and text")
             continue
+        if len(part.get("text") or "") > SLACK_TEXT_CHARS:
+            found.append(f"a text of more than {SLACK_TEXT_CHARS} characters is cut")
         color = part.get("color", "good")
         if not re.fullmatch(r"good|warning|danger|#[0-9a-fA-F]{6}", color):
             found.append(f"color {color!r}")
@@ -51,6 +59,8 @@ def pagerduty_problems(body: Any) -> list[str]:
     if not isinstance(body, dict):
         return ["the event is not a JSON object"]
     found = []
+    if len(json.dumps(body).encode()) > PAGERDUTY_BYTES:
+        found.append("the event is larger than 512 KB")
     if not re.fullmatch(r"[0-9a-zA-Z]{32}", str(body.get("routing_key", ""))):
         found.append("routing_key must have 32 letters and digits")
     action = body.get("event_action")
@@ -69,12 +79,22 @@ def pagerduty_problems(body: Any) -> list[str]:
             found.append("source is empty")
         if payload.get("severity") not in PAGERDUTY_SEVERITIES:
             found.append(f"severity {payload.get('severity')!r}")
-        if not isinstance(payload.get("custom_details", {}), dict):
-            found.append("custom_details is not an object")
+        found += _details_problems(payload.get("custom_details", {}))
         for link in body.get("links") or []:
             if not re.match(r"https?://\S+$", str(link.get("href", ""))):
                 found.append(f"link {link.get('href')!r}")
     return found
+
+
+def _details_problems(details: Any) -> list[str]:
+    if not isinstance(details, dict):
+        return ["custom_details is not an object"]
+    # Alertmanager reads each as YAML from 0.28 on, so that a sentence may become a table.
+    return [
+        f"custom_details.{name} is not a text"
+        for name, value in details.items()
+        if isinstance(value, dict | list)
+    ]
 
 
 def mail_problems(headers: dict[str, str], text: str) -> list[str]:

@@ -4,10 +4,9 @@ the sinks, on free ports. Tasks are external ones, so a test says over HTTP that
 import asyncio
 import contextlib
 import json
-import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,18 @@ from exporter.alerts.api_clients import AlertmanagerClient, PrometheusClient
 from exporter.demo import stack
 from exporter.demo.sinks import Message, Sinks, running
 from exporter.util.clock import SystemClock
+from tests.generations import OLDER, Generation
 from tests.integration.processes import ROOT, Program, free_port
 
-MISSING = [p for p in ("prometheus", "prometheus-alertmanager") if not shutil.which(p)]
 QUICK = stack.Speed(
     scrape="1s", pending="2s", hold="3s", group_wait="1s", group_interval="2s", escalation="10s"
 )
 RESEND = "4s"
 PATIENCE = 90.0
 FAILING = "QuantTaskFailing"
-TITLE = "A task fails or is late"
+TITLE = "Task failed"
 DOWN = "Exporter unreachable"
+UP = "Exporter is reachable again"
 
 
 async def until(what: Callable[[], Any], why: str, seconds: float = PATIENCE) -> Any:
@@ -43,8 +43,10 @@ async def until(what: Callable[[], Any], why: str, seconds: float = PATIENCE) ->
 class AlertStack:
     """Everything running."""
 
-    def __init__(self, folder: Path, sinks: Sinks, ports: stack.Ports) -> None:
-        self.folder, self.sinks, self.ports = folder, sinks, ports
+    def __init__(
+        self, folder: Path, sinks: Sinks, ports: stack.Ports, generation: Generation
+    ) -> None:
+        self.folder, self.sinks, self.ports, self.generation = folder, sinks, ports, generation
         self.programs: dict[str, Program] = {}
         self.client: aiohttp.ClientSession
         self.alertmanager: AlertmanagerClient
@@ -60,12 +62,14 @@ class AlertStack:
         command = {
             "exporter": [sys.executable, "-m", "exporter", "run", "--config=exporter.yml"],
             "prometheus": [
-                "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb",
+                self.generation.program("prometheus"), "--config.file=prometheus.yml",
+                "--storage.tsdb.path=tsdb",
                 f"--web.listen-address=127.0.0.1:{port}", f"--rules.alert.resend-delay={RESEND}",
                 "--log.level=warn",
             ],
             "alertmanager": [
-                "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=am",
+                self.generation.program("prometheus-alertmanager"),
+                "--config.file=alertmanager.yml", "--storage.path=am",
                 f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
                 "--log.level=warn",
             ],
@@ -170,18 +174,24 @@ def _write(folder: Path, ports: stack.Ports, tasks: dict[str, str]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def alert_stack(folder: Path, tasks: dict[str, str]) -> AsyncIterator[AlertStack]:
+async def alert_stack(
+    folder: Path,
+    tasks: dict[str, str],
+    generation: Generation = OLDER,
+    programs: Sequence[str] = ("exporter", "alertmanager", "prometheus"),
+) -> AsyncIterator[AlertStack]:
     """All of it, quick, with these external tasks (name to severity); ends what it started."""
     sinks = Sinks(SystemClock())
     async with contextlib.AsyncExitStack() as parts:
         http, mail = await parts.enter_async_context(running(sinks))
         ports = stack.Ports(free_port(), free_port(), free_port(), http, mail)
         _write(folder, ports, tasks)
-        whole = AlertStack(folder, sinks, ports)
+        whole = AlertStack(folder, sinks, ports, generation)
         whole.client = await parts.enter_async_context(aiohttp.ClientSession())
         whole.alertmanager = AlertmanagerClient(whole.client, lambda: whole.url("alertmanager"))
         whole.prometheus = PrometheusClient(whole.client, lambda: whole.url("prometheus"))
         parts.push_async_callback(whole.stop_all)
-        await asyncio.gather(whole.start("exporter"), whole.start("alertmanager"))
-        await whole.start("prometheus")
+        await asyncio.gather(*(whole.start(name) for name in programs if name != "prometheus"))
+        if "prometheus" in programs:
+            await whole.start("prometheus")
         yield whole

@@ -1,7 +1,8 @@
 """From a failing task to a phone, over the real exporter, Prometheus and Alertmanager.
 
-Three stacks run next to each other and all stories happen at once; each test waits for its own.
-Measurements are printed, and replay is compared with what really fired in Prometheus.
+Three houses stand side by side and all stories happen at once; each test waits for its own. All of
+it happens on each generation of the servers. What
+was measured is printed, and replay is held against what Prometheus says did fire.
 """
 
 import asyncio
@@ -17,12 +18,12 @@ import pytest_asyncio
 from exporter.alerts.replay.engine import really, replay
 from exporter.alerts.replay.rules import read_rules, with_limits
 from exporter.alerts.replay.what_if import LimitsAt, parse
+from tests.generations import GENERATIONS
 from tests.integration.alert_stories import channels, disturbances, people
-from tests.integration.servers import FAILING, MISSING, AlertStack, alert_stack
+from tests.integration.servers import FAILING, AlertStack, alert_stack
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(400),
 ]
@@ -63,8 +64,10 @@ class Town:
             )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=GENERATIONS)
+async def town(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Town]:
     found = Town()
     async with contextlib.AsyncExitStack() as parts:
         for name, tasks in (
@@ -73,8 +76,10 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
             ("channels", channels.TASKS),
         ):
             folder = tmp_path_factory.mktemp(name)
-            found.stacks[name] = await parts.enter_async_context(alert_stack(folder, tasks))
-        found.happens("people", found.people(found.stacks["people"]))
+            found.houses[name] = await parts.enter_async_context(
+                alert_stack(folder, tasks, request.param)
+            )
+        found.happens("people", found.people(found.houses["people"]))
         found.happens(
             "disturbances",
             disturbances.everything(found.stacks["disturbances"], found.measured),

@@ -87,9 +87,10 @@ def test_500_symbols_in_trouble_are_one_message(generation: Generation, tmp_path
     }
     expected = [
         ("QuantDataOverdue", "critical", "Market data is overdue",
+         "Market data is up to date again",
          "Feed us: S499.US has been waiting 19m 59s for a bar (limit 10m 0s), since 1970-01-01"
          " 00:00 UTC. No bar received yet. Symbols over the limit: 500 of 500."),
-        ("QuantSpreadAnomaly", "warning", "Spread is too wide",
+        ("QuantSpreadAnomaly", "warning", "Spread is too wide", "Spread is back within its limit",
          "Feed us: spread of S499.US 5.99% (limit 0.5%). Symbols over the limit: 500."),
     ]  # fmt: skip
     cases = [
@@ -103,13 +104,14 @@ def test_500_symbols_in_trouble_are_one_message(generation: Generation, tmp_path
                         "feed": "us", "source": "s", "exchange": "XNYS",
                     },
                     "exp_annotations": {
-                        "summary": summary, "description": description, **links,
+                        "summary": summary, "resolved": resolved, "description": description,
+                        **links,
                         "runbook_url": f"http://localhost:10077/runbook#{name.lower()}",
                     },
                 }
             ],
         }
-        for name, severity, summary, description in expected
+        for name, severity, summary, resolved, description in expected
     ]  # fmt: skip
     whole = {
         "rule_files": [str(file) for file in sorted((ROOT / "prometheus/rules").glob("*.yml"))],

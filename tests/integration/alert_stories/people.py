@@ -108,7 +108,8 @@ async def any_silence_stops_the_escalation(alert_stack: AlertStack) -> None:
     await until(lambda: alert_stack.got("slack", "silenced"), "the chat message")
     began = time.time()
     amtool = await asyncio.create_subprocess_exec(
-        "amtool", f"--alertmanager.url={alert_stack.url('alertmanager')}", "silence", "add",
+        alert_stack.generation.program("amtool"),
+        f"--alertmanager.url={alert_stack.url('alertmanager')}", "silence", "add",
         "task=silenced", "--duration=20s", "--author=me", "--comment=looking",
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip

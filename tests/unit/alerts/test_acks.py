@@ -324,14 +324,19 @@ async def test_what_nobody_was_told_of_has_a_story_too(scene: Scene) -> None:
     assert incident.as_json()["lasted_seconds"] == pytest.approx(1200, abs=0.01)
 
 
-async def test_notifications_are_counted_by_rule(scene: Scene) -> None:
-    """What the fatigue budget needs."""
-    await scene.journal.record("slack", {"alerts": [ALERT, {**ALERT, "status": "resolved"}]})
+async def test_a_message_counts_once_however_many_alerts_are_in_it(scene: Scene) -> None:
+    """By tier, status and channel, and by rule: what the budget of a day needs."""
+    group = [{**ALERT, "fingerprint": f"f{n}"} for n in range(30)]
+    over = {**ALERT, "status": "resolved", "endsAt": "2026-11-24T02:20:00Z"}
+    await scene.journal.record("slack", {"alerts": [*group, over]})
+    await scene.journal.record("slack", {"alerts": [over, over]})
     value = scene.metrics.registry.get_sample_value
     labels = {"severity": "critical", "status": "firing", "receiver": "slack"}
     assert value("quant_alert_notifications_total", labels) == 1.0
     rule = {"alertname": "QuantTaskFailing", "severity": "critical"}
     assert value("quant_alert_rule_notifications_total", rule) == 1.0
+    labels = {"severity": "critical", "status": "resolved", "receiver": "slack"}
+    assert value("quant_alert_notifications_total", labels) == 1.0
     labels = {"severity": "warning", "status": "firing", "receiver": "slack"}
     assert value("quant_alert_notifications_total", labels) == 0.0
 

@@ -27,6 +27,18 @@ EVENT = {
         ({"payload": {"summary": "", "source": "x", "severity": "info"}}, "summary"),
         ({"event_action": "resolve", "dedup_key": ""}, "dedup_key"),
         ({"links": [{"href": "nowhere", "text": "t"}]}, "link 'nowhere'"),
+        (
+            {
+                "payload": {
+                    "summary": "s",
+                    "source": "x",
+                    "severity": "info",
+                    "custom_details": {"description": {"Task x": "failed"}},
+                }
+            },
+            "custom_details.description is not a text",
+        ),
+        ({"dedup_key": "k", "client": "x" * 600_000}, "larger than 512 KB"),
     ],
 )
 def test_pagerduty_refuses(change: dict[str, object], problem: str) -> None:

@@ -31,6 +31,12 @@ def words_in_template(severity: str) -> set[str]:
     return set(re.sub(r"\{\{.*?\}\}", " ", severity, flags=re.DOTALL).split())
 
 
+def sentences(note: str) -> list[str]:
+    """What a fixed sentence, or one that chooses between two, can come out as."""
+    found = [part.strip() for part in re.split(r"\{\{.*?\}\}", note, flags=re.DOTALL)]
+    return [part for part in found if part]
+
+
 def test_there_are_rules() -> None:
     """A glob that matches nothing must not look like success."""
     assert {rule["alert"] for rule in RULES} >= {
@@ -57,11 +63,13 @@ def test_a_rule_is_complete(rule: dict[str, Any]) -> None:
     assert "for" in rule
     notes = rule["annotations"]
     assert set(notes) == {
-        "summary", "description", "exporter_url", "dashboard_url", "runbook_url"
+        "summary", "resolved", "description", "exporter_url", "dashboard_url", "runbook_url"
     }  # fmt: skip
-    assert "{{" not in notes["summary"]
-    # "CRITICAL name_of_a_strategy: …" has to fit on a phone's lock screen.
-    assert len(notes["summary"]) <= 50
+    for name in ("summary", "resolved"):
+        for sentence in sentences(notes[name]):
+            # "CRITICAL name_of_a_strategy: …" has to fit on a phone's lock screen.
+            assert len(sentence) <= 50
+            assert " or " not in sentence  # a title says one thing
     assert notes["runbook_url"].endswith(f"#{rule['alert'].lower()}")
 
 

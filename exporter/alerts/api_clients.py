@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 import aiohttp
+import re2
 
 from exporter.redaction.truncate import truncate_at_word
 from exporter.util.clock import iso
@@ -47,17 +48,24 @@ class Silence:
 
 
 def matches(matcher: Mapping[str, Any], labels: Labels) -> bool:
-    """Whether one matcher of a silence matches. A pattern in Go's syntax that Python
-    does not know matches none of our alerts."""
+    """Whether one matcher of a silence matches, as Alertmanager decides it: its patterns are RE2's.
+    One that is invalid all the same matches none of our alerts."""
     value, wanted = labels.get(matcher["name"], ""), matcher["value"]
     if matcher["isRegex"]:
         try:
-            same = bool(re.fullmatch(wanted, value))
-        except (re.error, OverflowError, RecursionError):
+            same = bool(_pattern(wanted).fullmatch(value))
+        except re2.error:
             return False
     else:
         same = value == wanted
     return same is matcher["isEqual"]
+
+
+@functools.lru_cache(maxsize=256)
+def _pattern(text: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(text, options)
 
 
 def parse_time(text: str) -> float:

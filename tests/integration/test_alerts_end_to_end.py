@@ -76,10 +76,10 @@ async def town(
             ("channels", channels.TASKS),
         ):
             folder = tmp_path_factory.mktemp(name)
-            found.houses[name] = await parts.enter_async_context(
+            found.stacks[name] = await parts.enter_async_context(
                 alert_stack(folder, tasks, request.param)
             )
-        found.happens("people", found.people(found.houses["people"]))
+        found.happens("people", found.people(found.stacks["people"]))
         found.happens(
             "disturbances",
             disturbances.everything(found.stacks["disturbances"], found.measured),

@@ -483,10 +483,8 @@ async def test_an_odd_answer_of_prometheus_is_its_error(scene: Scene, answer: An
 
 
 @pytest.mark.parametrize("pattern", [r"\z", "(?<a", r"a{9999999999}", "(?P<n", r"\p{Greek}", "*"])
-async def test_a_silence_in_a_syntax_that_python_does_not_know_stops_nothing(
-    scene: Scene, pattern: str
-) -> None:
-    """Alertmanager's patterns are Go's. It covers none of our alerts, and the others get theirs."""
+async def test_a_silence_with_an_odd_pattern_stops_nothing(scene: Scene, pattern: str) -> None:
+    """It covers none of our alerts, whether it is valid to Alertmanager or not."""
     scene.alertmanager.firing = [LABELS]
     await scene.journal.record("slack", {"alerts": [ALERT]})
     matcher = {"name": "task", "value": pattern, "isRegex": True, "isEqual": True}
@@ -500,6 +498,16 @@ async def test_a_silence_in_a_syntax_that_python_does_not_know_stops_nothing(
     assert scene.alertmanager.resolved
     assert (await scene.kinds())[-1] == "over"
     build_timeline(await scene.state.journal_rows(0))
+
+
+def test_a_silence_is_matched_as_alertmanager_does_it() -> None:
+    """Its patterns are RE2's: with its syntax, and in a time that does not explode."""
+    for pattern, value, covered in (
+        (r"sig\w+\z", "signals", True), (r"\pL+", "signäls", True), ("[[:alpha:]]+", "abc", True),
+        ("sig", "signals", False), ("(a+)+b", "a" * 5_000, False),
+    ):  # fmt: skip
+        matcher = {"name": "task", "value": pattern, "isRegex": True, "isEqual": True}
+        assert Silence("x", (matcher,), 0.0, "", "").covers({"task": value}) is covered
 
 
 async def test_one_acknowledgement_that_alertmanager_refuses_leaves_the_others_alone(

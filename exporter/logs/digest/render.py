@@ -17,6 +17,8 @@ from exporter.util.units import format_duration
 
 MOST_WELL = MOST_DUE = 20
 """Rows of tasks of which there is nothing to tell, and of what is due; JSON has them all."""
+MOST_EARNED = 8
+"""Strategies in the sentence of a quiet day."""
 LONGEST_CHAT = 12_000
 """Characters, before they are escaped; Slack cuts messages at 40 000."""
 
@@ -44,8 +46,8 @@ def _headline(digest: LogDigest) -> str:
     if digest.quiet:
         return (
             f"{digest.title}: quiet. {_count(digest.runs, 'run')} of "
-            f"{_count(len(digest.tasks), 'task')}, all well; "
-            f"{_count(digest.records, 'log line')}, no errors.{_tomorrow(digest)}"
+            f"{_count(len(digest.tasks), 'task')}, all ok; "
+            f"{_count(digest.records, 'log line')}, no errors.{_earned(digest)}{_tomorrow(digest)}"
         )
     errors = sum(group.count for group in digest.errors)
     new = sum(group.new for group in digest.errors)
@@ -179,7 +181,7 @@ def _tasks(digest: LogDigest) -> Section:
         if task not in left_out
     ]
     runs = sum(task.runs for task in left_out)
-    note = f"All well: {_count(len(left_out), 'other task')}, {_count(runs, 'run')}."
+    note = f"All ok: {_count(len(left_out), 'other task')}, {_count(runs, 'run')}."
     head = ("Task", "Runs", "Failed", "Retried", "Missed", "Median", "Last error")
     return Section("Tasks", head, rows, note if left_out else "")
 
@@ -273,6 +275,17 @@ def _gone(digest: LogDigest, before: float) -> str:
         else "the error log has none of that time"
     )
     return f"{what} are gone; {errors}."
+
+
+def _earned(digest: LogDigest) -> str:
+    """The strategies' day in a sentence, for a digest that has no table of them."""
+    days = [
+        f"{name} {_number(day.get('pnl_today'), sign=True)} {day.get('currency', '')}".strip()
+        for name, day in digest.strategies.items()
+        if isinstance(day.get("pnl_today"), int | float)
+    ]
+    more = f" and {len(days) - MOST_EARNED} more" if len(days) > MOST_EARNED else ""
+    return f" P&L: {', '.join(days[:MOST_EARNED])}{more}." if days else ""
 
 
 def _tomorrow(digest: LogDigest) -> str:

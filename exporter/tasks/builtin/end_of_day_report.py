@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from exporter.tasks.builtin import report
@@ -12,6 +12,7 @@ from exporter.tasks.builtin.parts import parts_of
 from exporter.tasks.context import Context
 from exporter.tasks.errors import StaleData
 from exporter.util.clock import iso
+from exporter.util.local_time import date_of
 from exporter.util.nan import NAN
 
 
@@ -24,16 +25,16 @@ async def end_of_day_report(context: Context) -> int:
     parts = parts_of(context)
     exchange = parts.config.tasks[context.task].exchange
     await parts.strategies.refresh()
-    strategies = {name: parts.strategies.summary(name) for name in parts.strategies.configured}
-    now = context.clock.now()
+    day, until = _day(context, exchange)
+    strategies = {
+        name: parts.strategies.summary(name) | {"pnl_today": _pnl(context, name, until)}
+        for name in parts.strategies.configured
+    }
     moves: list[dict[str, Any]] = []
     problems: dict[str, str] = {}
-    day = datetime.fromtimestamp(now, parts.zone).date()
     for feed_exchange in sorted({f.exchange for f in parts.config.feeds.values()}):
         if exchange in (None, feed_exchange):
-            await _moves(context, feed_exchange, moves, problems)
-    if exchange:
-        day = parts.calendars.get(exchange).previous_session(now).day
+            await _moves(context, feed_exchange, day if exchange else None, moves, problems)
     name = parts.report_name("end_of_day", context.task)
     data = {
         "day": day.isoformat(), "strategies": strategies, "symbols": moves, "problems": problems,
@@ -41,7 +42,7 @@ async def end_of_day_report(context: Context) -> int:
     path = report.write(parts.reports, f"{name}-{day}", _markdown(data), data)
     earned = _by_currency(strategies)
     context.log.info(
-        "%s: %d strategies, P&L %s; %d symbols, %d without today's bar",
+        "%s: %d strategies, P&L %s; %d symbols, %d without the day's bar",
         day, len(strategies),
         ", ".join(f"{report.number(sum_)} {currency}" for currency, sum_ in earned.items()) or "–",
         len(moves), len(problems),
@@ -51,6 +52,30 @@ async def end_of_day_report(context: Context) -> int:
         symbol, text = next(iter(problems.items()))
         raise StaleData(f"{len(problems)} symbols without the day's bar; {symbol}: {text}")
     return len(strategies) + len(moves)
+
+
+def _day(context: Context, exchange: str | None) -> tuple[date, float]:
+    """The day of the report, and until when it knows it: the session that has begun on the day of
+    the slot (or, by hand, of now), else the one before."""
+    parts = parts_of(context)
+    moment = context.slot if context.slot is not None else context.clock.now()
+    if exchange is None:
+        return date_of(moment, parts.zone), moment
+    calendar = parts.calendars.get(exchange)
+    session = calendar.session_on(calendar.day_of(moment))
+    if session is not None and moment >= session.open:
+        return session.day, moment
+    before = calendar.previous_session(moment)
+    return before.day, before.close
+
+
+def _pnl(context: Context, name: str, until: float) -> float:
+    """The strategy's profit of the day in which `until` lies; NaN when its equity is of a later
+    day, because only the newest day is known."""
+    parts = parts_of(context)
+    curve = parts.strategies.curves[name]
+    later = bool(curve.day) and curve.day > date_of(until, parts.zone).isoformat()
+    return NAN if later else curve.pnl_on(until, parts.zone)
 
 
 def _by_currency(strategies: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -64,11 +89,23 @@ def _by_currency(strategies: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 async def _moves(
-    context: Context, exchange: str, moves: list[dict[str, Any]], problems: dict[str, str]
+    context: Context,
+    exchange: str,
+    day: date | None,
+    moves: list[dict[str, Any]],
+    problems: dict[str, str],
 ) -> None:
+    """The moves of the exchange's symbols on `day`; without one, in its newest session."""
     parts = parts_of(context)
     calendar, now = parts.calendars.get(exchange), context.clock.now()
     session = calendar.previous_session(now)
+    if day is not None and day != session.day:
+        if day > session.day:
+            text = f"the session of {day} has not ended"
+            for symbols in parts.symbols_of(exchange).values():
+                problems.update(dict.fromkeys(symbols, text))
+            return
+        session = calendar.session_on(day) or session
     previous = calendar.previous_session(session.open)
     for name, symbols in parts.symbols_of(exchange).items():
         closes = await daily_closes(
@@ -103,9 +140,7 @@ def _markdown(data: dict[str, Any]) -> str:
              report.percent(s["drawdown"]).removeprefix("+"))
             for name, s in strategies.items()
         ]  # fmt: skip
-        text += (
-            report.table(("Strategy", "Currency", "Equity", "P&L today", "Drawdown"), rows) + "\n"
-        )
+        text += report.table(("Strategy", "Currency", "Equity", "P&L", "Drawdown"), rows) + "\n"
     if moves:
         rows2 = [
             (

@@ -30,6 +30,8 @@ LAST_LINES_SECONDS = 1.0
 """After midnight, for what is on its way to the file."""
 LEAST_SECONDS = 60.0
 """What the summing up itself is given at least."""
+NOON = 12
+"""The hour."""
 SENT = "digest_sent"
 """State key for the channels that have the newest digests: by day, or by run if by hand."""
 KEPT_SENT = 4
@@ -47,7 +49,10 @@ async def log_review(context: Context) -> int:
     parts = parts_of(context)
     config = parts.config
     moment = context.slot if context.slot is not None else context.clock.now()
-    day = datetime.fromtimestamp(moment, parts.zone).date()
+    local = datetime.fromtimestamp(moment, parts.zone)
+    day = local.date()
+    if context.slot is not None and local.hour < NOON:
+        day -= timedelta(days=1)  # "00:05", or before breakfast: the night's few hours are no day
     end = midnight(day + timedelta(days=1), parts.zone)
     await parts.strategies.refresh()
     curves = strategies_on(config, parts.state.kept("strategy"), min(moment, end - 1.0))

@@ -337,9 +337,21 @@ class TestRendering:
                           (DueSlots("scan", 2, FIRST.timestamp() + 86400 + 7 * 3600),))  # fmt: skip
         text = markdown(build(request))
         assert text == (
-            "2026-03-04: quiet. 0 runs of 0 tasks, all well; 1 log line, no errors. "
+            "2026-03-04: quiet. 0 runs of 0 tasks, all ok; 1 log line, no errors. "
             "Tomorrow: 2 slots, the first is scan at 07:00.\n"
         )
+
+    def test_a_quiet_day_says_what_it_earned(self, tmp_path: Path) -> None:
+        """Who reads one line a day wants to know that first; without a number, nothing is said."""
+        day = {"pnl_today": 1250.5, "currency": "USD", "equity": 1.0, "drawdown": 0.0}
+        digest = LogDigest(
+            "2026-03-04", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 9, 0, 0,
+            strategies={"carry": {"pnl_today": None, "currency": "EUR"}, "momentum": day},
+        )  # fmt: skip
+        assert "no errors. P&L: momentum +1,250.50 USD." in headline(digest)
+        many = {f"s{n}": day for n in range(10)}
+        assert headline(replace(digest, strategies=many)).endswith("s7 +1,250.50 USD and 2 more.")
+        assert "P&L" not in headline(replace(digest, strategies={}))
 
     def test_a_day_without_lines_is_not_called_well(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -398,7 +410,7 @@ class TestRendering:
         for name in ("| bad |", "| late |", "| again |", "| well_16 |", "| due_19 |"):
             assert name in text
         assert "well_17" not in text
-        assert "All well: 23 other tasks, 230 runs." in text
+        assert "All ok: 23 other tasks, 230 runs." in text
         assert "due_20" not in text
         assert "Later: 10 other tasks, 20 slots." in text
         assert "| bad, run run-1 |" in text

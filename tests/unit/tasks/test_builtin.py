@@ -232,7 +232,38 @@ async def test_the_report_of_a_half_day(house: House, caplog: pytest.LogCaptureF
         assert row["close"] == await daily(house, row["symbol"], "2026-11-27")
         assert row["move"] == pytest.approx(row["close"] / row["previous"] - 1)
     (line,) = [r.getMessage() for r in caplog.records if r.event == "end_of_day_report"]
-    assert line == ("2026-11-27: 2 strategies, P&L 1,250.50 USD; 3 symbols, 0 without today's bar")
+    assert line == (
+        "2026-11-27: 2 strategies, P&L 1,250.50 USD; 3 symbols, 0 without the day's bar"
+    )
+
+
+async def test_the_report_before_the_close_is_of_its_own_day(house: House) -> None:
+    """The day before was a holiday: neither title nor P&L are those of two days ago."""
+    house.clock.set(new_york("2026-11-27T11:00:00"))
+    (house.folder / "equity.csv").write_text(
+        "timestamp,equity\n2026-11-25T16:00:00-05:00,100000\n2026-11-27T10:00:00-05:00,100500\n"
+    )
+    with pytest.raises(StaleData, match="the session of 2026-11-27 has not ended"):
+        await end_of_day_report(house.context("end_of_day_report"))
+    text, data = house.report("end_of_day-2026-11-27")
+    assert data["strategies"]["momentum"]["pnl_today"] == pytest.approx(500)
+    assert "| Strategy | Currency | Equity | P&L | Drawdown |" in text
+
+
+async def test_the_report_of_a_past_session_has_no_other_days_profit(house: House) -> None:
+    """Run on Saturday it is Friday's, and a point of Saturday is not part of it."""
+    (house.folder / "equity.csv").write_text(
+        "timestamp,equity\n2026-11-27T10:00:00-05:00,100000\n2026-11-27T13:00:00-05:00,100500\n"
+    )
+    house.clock.set(new_york("2026-11-28T11:00:00"))
+    await end_of_day_report(house.context("end_of_day_report"))
+    _, data = house.report("end_of_day-2026-11-27")
+    assert data["strategies"]["momentum"]["pnl_today"] == pytest.approx(500)
+    with (house.folder / "equity.csv").open("a") as file:
+        file.write("2026-11-28T10:00:00-05:00,90000\n")
+    await end_of_day_report(house.context("end_of_day_report"))
+    _, data = house.report("end_of_day-2026-11-27")
+    assert data["strategies"]["momentum"]["pnl_today"] is None
 
 
 async def test_the_report_is_written_although_a_bar_is_missing(house: House) -> None:

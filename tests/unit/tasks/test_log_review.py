@@ -128,6 +128,15 @@ async def test_the_last_minute_of_the_day_is_in_its_digest(
     assert load(house.reports / "digest-2026-03-04.json") == digest
 
 
+@pytest.mark.parametrize("after", [300, 7 * 3600])
+async def test_a_slot_before_noon_is_about_the_day_before(house: House, after: float) -> None:
+    """At five past midnight as before breakfast."""
+    house.log(SLOT - 3600, "of the day")
+    house.clock.jump(MIDNIGHT + after - house.clock.now())
+    await house.run(slot=MIDNIGHT + after)
+    assert [digest.title for digest, _ in house.sent] == ["2026-03-04"]
+
+
 async def test_nothing_waits_for_midnight_by_hand_or_without_time(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,7 +21,7 @@ from exporter.config import Followed
 from exporter.logs.tail import rotation as places
 from exporter.logs.tail.json_lines import json_as_text
 from exporter.logs.tail.line_patterns import matching_lines, searchable
-from exporter.logs.tail.position import FilePosition
+from exporter.logs.tail.position import TailPosition
 from exporter.logs.tail.tail import Tail
 from exporter.metrics import Metrics, Sample
 from exporter.util.linear_regex import compile_linear
@@ -51,7 +51,7 @@ class Counted:
     lines: int = 0
     broken: int = 0
     matches: Counter[str] = field(default_factory=Counter)
-    position: FilePosition | None = None
+    position: TailPosition | None = None
 
     def add(self, other: Counted) -> None:
         """What `other` found behind it."""
@@ -64,7 +64,7 @@ class Counted:
 class File:
     """One followed file: its place and its patterns."""
 
-    def __init__(self, followed: Followed, position: FilePosition | None) -> None:
+    def __init__(self, followed: Followed, position: TailPosition | None) -> None:
         path = self.path = followed.path
         self.tail = Tail(lambda: places.current(path), position, path)
         self.said: str | None = None
@@ -209,11 +209,11 @@ class Follower:
                     self._pending[name].position = None  # it is of the other file
             self._files[name] = File(followed, position)
 
-    def _kept_position(self, name: str, followed: Followed) -> FilePosition | None:
+    def _kept_position(self, name: str, followed: Followed) -> TailPosition | None:
         kept = self._state.kept(KIND).get(name)
         if not isinstance(kept, dict) or kept.get("path", str(followed.path)) != str(followed.path):
             return None
-        return FilePosition.from_json(kept)
+        return TailPosition.from_json(kept)
 
     def _say_problem(self, name: str, file: File) -> None:
         problem, path = file.tail.problem, file.followed.path

@@ -13,7 +13,7 @@ from another that got its inode, or from what was written after it was cut."""
 
 
 @dataclass(frozen=True)
-class FilePosition:
+class TailPosition:
     """Up to where a file has been read."""
 
     device: int
@@ -34,7 +34,7 @@ class FilePosition:
         return vars(self) | {"done": [list(entry) for entry in self.done]}
 
     @classmethod
-    def from_json(cls, data: Any) -> FilePosition | None:
+    def from_json(cls, data: Any) -> TailPosition | None:
         """The inverse; None for anything else."""
         try:
             done = [entry for entry in data.get("done", ()) if isinstance(entry, list)]
@@ -62,7 +62,7 @@ class FilePosition:
         )
 
 
-NOWHERE = FilePosition(0, 0, 0, "")
+NOWHERE = TailPosition(0, 0, 0, "")
 """In no file yet."""
 
 

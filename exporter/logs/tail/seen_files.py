@@ -8,7 +8,7 @@ from pathlib import Path
 from zlib import crc32
 
 from exporter.logs.tail import rotation as places
-from exporter.logs.tail.position import FIRST_BYTES, FilePosition, bytes_before
+from exporter.logs.tail.position import FIRST_BYTES, TailPosition, bytes_before
 
 KNOWN_FILES = 32
 LEAST_BYTES = 16
@@ -27,7 +27,7 @@ class Visited:
 
     @property
     def entries(self) -> tuple[tuple[int, int, int], ...]:
-        """For :class:`FilePosition`; the newest last."""
+        """For :class:`TailPosition`; the newest last."""
         return tuple((inode, *left) for inode, left in self._left.items())
 
     def remember(self, inode: int, offset: int, before: bytes) -> None:
@@ -67,7 +67,7 @@ class Visited:
         return holds(file, has_more)
 
 
-def fits(position: FilePosition, file: Path) -> bool:
+def fits(position: TailPosition, file: Path) -> bool:
     """Whether all that was read stands in that file."""
     return holds(file, position.fits)
 
@@ -82,7 +82,7 @@ def begins(file: Path, beginning: bytes) -> bool:
     return holds(file, begins)
 
 
-def read_before(fd: int, position: FilePosition) -> int:
+def read_before(fd: int, position: TailPosition) -> int:
     """How far the lines of another file were read when `position` was reached: where the bytes
     stand that came last. 0 when they are not there, or more than once: lines that are written again
     and again do not tell."""

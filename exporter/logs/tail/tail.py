@@ -9,7 +9,7 @@ from pathlib import Path
 
 from exporter.logs.tail import rotation as places
 from exporter.logs.tail.line_splitter import Splitter
-from exporter.logs.tail.position import FIRST_BYTES, NOWHERE, FilePosition, bytes_before
+from exporter.logs.tail.position import FIRST_BYTES, NOWHERE, TailPosition, bytes_before
 from exporter.logs.tail.seen_files import KNOWN_FILES, Visited, begins, fits, read_before
 from exporter.logs.tail.utf16 import WideSplitter, after_last_line, utf16_of
 
@@ -40,14 +40,14 @@ class Tail:
     def __init__(
         self,
         path: Callable[[], Path | None],
-        position: FilePosition | None = None,
+        position: TailPosition | None = None,
         wanted: Path | None = None,
     ) -> None:
         self._path, self._wanted = path, wanted
         self._resume = position
-        self._left: FilePosition | None = None
+        self._left: TailPosition | None = None
         """Where a file was left whose place no other could take yet."""
-        self._copied: FilePosition | None = None
+        self._copied: TailPosition | None = None
         """What was read of a file that is gone or was cut: a copy is read from there."""
         self._fd, self._id = -1, (0, 0)
         self._offset = self._written_ns = self._gone_looks = 0
@@ -64,11 +64,11 @@ class Tail:
         """Why the file cannot be read, or None."""
 
     @property
-    def position(self) -> FilePosition | None:
+    def position(self) -> TailPosition | None:
         """Where to go on after a restart; None while nothing was ever read."""
         if self._fd < 0:
             return self._resume or self._left
-        return FilePosition(
+        return TailPosition(
             *self._id,
             self._offset - len(self._lines.rest),
             self._beginning.hex(),
@@ -226,7 +226,7 @@ class Tail:
             offset = read_before(self._fd, before)
         return offset
 
-    def _written_since_then(self, path: Path, resume: FilePosition) -> list[Path]:
+    def _written_since_then(self, path: Path, resume: TailPosition) -> list[Path]:
         """What is to be read before the path, at the start."""
         try:
             here = resume.is_of(path.stat())

@@ -38,13 +38,13 @@ KEPT_SENT = 4
 
 
 async def log_review(context: Context) -> int:
-    """Sum up the day in which the task's slot lies. Returns the number of log lines.
+    """Sum up the day of the task's slot. Returns the number of log lines.
 
-    A slot in the last two minutes of the day waits for its end, so that nothing of the day is left
-    out. The day before is summed up too when nobody did, or did before it ended: the pages that
-    are kept cover complete days. A channel that has this slot's digest does not get it again when
-    the run is repeated. Raises OSError, DigestError or TimeoutError; and, after everything else is
-    done, the first channel's NotSentError.
+    A slot before noon is about the day before. One in the last two minutes of the day waits for its
+    end, so that nothing of the day is left out. The day before that is summed up too if nobody has,
+    or not after it ended: the pages that are kept are of whole days. A channel that has received
+    this slot's digest does not get it again when the run is repeated. Raises OSError, DigestError
+    or TimeoutError; and, after everything else is done, the first channel's NotSentError.
     """
     parts = parts_of(context)
     config = parts.config

@@ -19,7 +19,7 @@ from exporter.config import Followed
 from exporter.logs.tail import follow
 from exporter.logs.tail.line_patterns import LONGEST_SEARCHED, matching_lines, searchable
 from exporter.logs.tail.line_splitter import LONGEST_LINE
-from exporter.logs.tail.position import FilePosition
+from exporter.logs.tail.position import TailPosition
 from exporter.logs.tail.tail import Tail
 from exporter.util.linear_regex import compile_linear
 from tests.unit.logs.followed import Bot, Kept, add
@@ -248,7 +248,7 @@ async def test_an_inode_that_was_used_again_is_no_old_friend(path: Path) -> None
     path.write_bytes(b"Timeout\n" * 3)
     status = path.stat()
     state = Kept()
-    state.values["bot"] = FilePosition(status.st_dev, status.st_ino, 16, b"other".hex()).to_json()
+    state.values["bot"] = TailPosition(status.st_dev, status.st_ino, 16, b"other".hex()).to_json()
     assert await Bot(path, state).counts() == (3, 3)
 
 

@@ -85,6 +85,7 @@ def make_readable_by(release: Release) -> None:
     draft = _draft(older, file)
     _ask("carry", file, draft)
     draft.replace(file)
+    _forget_mark(file)
     say(f"state: from schema {now} back to {release.about.schema}; the newer is {aside}")
 
 
@@ -97,6 +98,12 @@ def put_back(saved: Path, release: Release) -> None:
     draft = _draft(saved, file)
     _ask("merge", file, draft)
     draft.replace(file)
+    _forget_mark(file)
+
+
+def _forget_mark(file: Path) -> None:
+    """The mark belongs to the file that was replaced; this one is older on purpose."""
+    file.with_name(f"{file.name}-mark").unlink(missing_ok=True)
 
 
 def _draft(source: Path, file: Path) -> Path:

@@ -24,6 +24,8 @@ BUSY_SECONDS = 5.0
 CHECK_SECONDS = 1.0
 """Longest duration of the check at opening; damage further on in a huge file shows when read."""
 WAL_LIMIT_BYTES = 16_000_000
+LOST = "-lost"
+"""How the name of a note ends that says what a missing log lost."""
 
 
 class Damaged(Exception):  # noqa: N818 - says what is the case
@@ -38,6 +40,10 @@ class Opened:
     contents: Contents
     new: bool
     """It was empty: new, or created in place of a damaged one."""
+    generation: int | None
+    """See :mod:`exporter.state.mark`."""
+    log_is_missing: bool
+    """It was in use and not closed, and there is no write-ahead log next to it."""
 
 
 def open_file(path: Path, now: float, migrations: Sequence[schema.Migration]) -> Opened:
@@ -54,21 +60,36 @@ def open_file(path: Path, now: float, migrations: Sequence[schema.Migration]) ->
 
 
 def _open(path: Path, migrations: Sequence[schema.Migration]) -> Opened:
+    log = _sibling(path, "-wal")
+    has_log = log.exists() and log.stat().st_size > 0  # connecting creates an empty one
     if not _create_if_missing(path):
         _check(path)
     db = _connect(path, "rw")
     try:
+        # A file that was closed cleanly is in mode DELETE: see close().
+        in_use = db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         new = schema.migrate(db, path, migrations)
+        contents, generation = rows.load(db), rows.generation(db)
         db.execute("PRAGMA synchronous = FULL")
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise sqlite3.OperationalError("no write-ahead log can be kept next to it")
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
-        return Opened(db, rows.load(db), new)
+        return Opened(db, contents, new, generation, in_use and not has_log)
     except BaseException as error:
         db.close()
         if is_damage(error):
             raise Damaged(str(error)) from error
         raise
+
+
+def close(db: sqlite3.Connection) -> None:
+    """Merge the log into the file and note there that it is complete, then close it. While somebody
+    else reads, the file stays in mode WAL; closing merges the log all the same."""
+    with suppress(sqlite3.Error):
+        db.execute("PRAGMA busy_timeout = 0")
+        db.execute("PRAGMA journal_mode = DELETE")
+    with suppress(sqlite3.Error):
+        db.close()
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -148,6 +169,16 @@ def set_aside(path: Path, now: float) -> Path:
             _sibling(path, end).rename(_sibling(target, end))
     _sync_folder(path.parent)
     return target
+
+
+def note_lost(path: Path, now: float, text: str) -> Path:
+    """Leave a note of what was lost; the state is unhealthy until it is moved or deleted."""
+    note = path.with_name(f"{path.name}.corrupt-{utc(now):%Y%m%dT%H%M%SZ}{LOST}")
+    descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    _sync_folder(path.parent)
+    return note
 
 
 def files_set_aside(path: Path) -> list[Path]:

@@ -41,6 +41,20 @@ def cut_off(path: Path, aside: Path) -> str:
     )
 
 
+def lost(path: Path) -> str:
+    """For a file without its newest changes."""
+    return (
+        f"{path} has lost its newest changes: it was in use, and its write-ahead log ({path.name}"
+        "-wal) is gone or damaged, or an older copy took its place. What ran since is unknown, so "
+        "missed slots are not caught up"
+    )
+
+
+def lost_before(path: Path, note: Path) -> str:
+    """The same, as long as the note about it is there."""
+    return f"{lost(path)}. Check what ran, then delete {note.name}"
+
+
 def stalled(path: Path, seconds: float) -> str:
     """For a disk that does not respond."""
     return f"the disk that holds {path} has not responded for {seconds:.0f} s: {_UNTIL_THEN}"

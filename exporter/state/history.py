@@ -121,4 +121,5 @@ def backup(path: Path, target: Path) -> None:
     part.touch(mode=0o600)
     with closing(database.read_only(path)) as source, closing(sqlite3.connect(part)) as copy:
         source.backup(copy, pages=256)
+        copy.execute("PRAGMA journal_mode = DELETE")  # as a file that was closed cleanly
     part.replace(target)

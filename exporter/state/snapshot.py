@@ -137,6 +137,17 @@ def finish(contents: Contents, end: Run) -> Contents:
     return release(contents, end.run_id)
 
 
+def owe_nothing(contents: Contents, now: float) -> Contents:
+    """Nobody knows what ran: every slot up to now counts as done, and no run is open."""
+    tasks = {
+        name: replace(
+            task, cursor=later(task.cursor, now), covered_until=later(task.covered_until, now)
+        )
+        for name, task in contents.tasks.items()
+    }
+    return replace(contents, tasks=tasks, open_runs={})
+
+
 def release(contents: Contents, run_id: str) -> Contents:
     """The run is no longer open."""
     if run_id not in contents.open_runs:

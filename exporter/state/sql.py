@@ -24,6 +24,7 @@ _PUT_TASK = (
     f"VALUES (?{', ?' * len(fields(TaskState))})"
 )
 _PAUSE_ALL = "pause_all_until"
+_GENERATION = "generation"
 
 
 def load(db: sqlite3.Connection) -> Contents:
@@ -98,6 +99,18 @@ def difference_of_open_runs(old: Contents, new: Contents) -> Iterator[Row]:
 def put_moment(name: str, at: float | None) -> Row:
     """A moment that does not belong to a task."""
     return "INSERT OR REPLACE INTO moments VALUES (?, ?)", (name, at)
+
+
+def generation(db: sqlite3.Connection) -> int | None:
+    """How many transactions the file holds; None when it was written by a version that did not
+    count them."""
+    row = db.execute("SELECT at FROM moments WHERE name = ?", (_GENERATION,)).fetchone()
+    return int(row[0]) if row and row[0] is not None else None
+
+
+def put_generation(number: int) -> Row:
+    """A moment that is no time: the table is the one place for single numbers."""
+    return put_moment(_GENERATION, float(number))
 
 
 def claim(wanted: Claim) -> Row:

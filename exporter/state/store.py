@@ -78,7 +78,8 @@ class State:
         that cannot be written shows in :attr:`trouble`. Without `writer` nothing can be written,
         and a missing or unreadable file raises :class:`StateError`.
         """
-        path = Path(path)
+        # By its real name: a link to a file that another exporter uses is that file, with its lock.
+        path = Path(path).resolve()
         if writer:
             return cls(path, clock, StateWriter(path, clock, migrations), Contents())
         try:
@@ -94,7 +95,11 @@ class State:
         if self._writer is None:
             return None
         aside = self._writer.set_aside
-        return self._not_durable() or (trouble.cut_off(self.path, aside[-1]) if aside else None)
+        if (found := self._not_durable()) or not aside:
+            return found
+        if aside[-1].name.endswith(database.LOST):
+            return trouble.lost_before(self.path, aside[-1])
+        return trouble.cut_off(self.path, aside[-1])
 
     def _not_durable(self) -> str | None:
         writer = self._need_writer()

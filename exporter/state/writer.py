@@ -14,16 +14,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exporter.state import database
 from exporter.state import sql as rows
-from exporter.state.diagnosis import cut_off, explain
+from exporter.state.diagnosis import cut_off, explain, lost
 from exporter.state.lock import SchedulerLock
+from exporter.state.mark import Mark
 from exporter.state.models import StateError
 from exporter.state.schema import Migration
-from exporter.state.snapshot import Contents, merge
+from exporter.state.snapshot import Contents, merge, owe_nothing
 from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ class StateWriter:
         self._clock = clock
         self._migrations = migrations
         self._lock = SchedulerLock(path)
+        self._mark = Mark(path)
+        self._generation = 0
         self._db: sqlite3.Connection | None = None
         self._on_disk = Contents()
         self._known = False
@@ -66,7 +69,7 @@ class StateWriter:
         self._queue: deque[Step] = deque()
         self._wake = threading.Condition()
         self._closing = False
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[tuple[int, int] | None, ...] | None = None
         self.contents = Contents()
         self.trouble: str | None = None
         self.healthy_since: float | None = None
@@ -105,7 +108,7 @@ class StateWriter:
                 self._closing = True
             for step in self._queue:
                 step.done.set_exception(StateError("state is closed"))
-            self._disconnect()
+            self._close_cleanly()
             self._lock.release()
 
     def _turn(self) -> bool:
@@ -165,8 +168,13 @@ class StateWriter:
                 contents = step.fold(contents, result)
         for statement, values in rows.difference(self._on_disk, contents):
             db.execute(statement, values)
+        if changed := db.total_changes != before:
+            db.execute(*rows.put_generation(self._generation + 1))
         db.execute("COMMIT")
-        self.commits += db.total_changes != before
+        if changed:
+            self.commits += 1
+            self._generation += 1
+            self._mark.write(self._generation)
         self.contents = self._on_disk = contents
         return results
 
@@ -209,9 +217,10 @@ class StateWriter:
         self._find_set_aside()
 
     def _connection(self) -> sqlite3.Connection:
-        if self._db is not None and self._identity != _identity(self._path):
+        if self._db is not None and self._identity != _identities(self._path):
             log.error(
-                "%s was deleted or replaced while the exporter runs; it is restored from memory",
+                "%s or its write-ahead log was deleted or replaced while the exporter runs; it is "
+                "restored from memory",
                 self._path,
                 extra={"event": "state_replaced"},
             )
@@ -225,24 +234,54 @@ class StateWriter:
         aside = database.files_set_aside(self._path)
         opened = database.open_file(self._path, self._clock.now(), self._migrations)
         db = self._db = opened.db
-        self._identity = _identity(self._path)
         for path in database.files_set_aside(self._path):
             if path not in aside:
                 self._log_set_aside(path)
-        if not self._known:
-            self.contents = merge(opened.contents, self.contents)
-            self._known = True
-        self._on_disk = opened.contents
+        on_disk, mark = opened.contents, self._mark.read()
         db.execute("BEGIN IMMEDIATE")
+        if not self._known:
+            if self._has_lost(opened, mark) and database.files_set_aside(self._path) == aside:
+                on_disk = self._owe_nothing(db, on_disk)
+            self.contents = merge(on_disk, self.contents)
+            self._known = True
+        self._on_disk = on_disk
         for row in self._backlog:
             rows.in_savepoint(db, [row])
         for statement, values in rows.difference_of_open_runs(self._on_disk, self.contents):
             db.execute(statement, values)
         # Only a write shows that a file is read-only.
         db.execute(*rows.put_moment("opened_at", self._clock.now()))
+        self._generation = max(self._generation, opened.generation or 0, mark or 0) + 1
+        db.execute(*rows.put_generation(self._generation))
         db.execute("COMMIT")
+        self._mark.write(self._generation)
+        # Into the file itself, so that a copy of it alone shows that it was in use.
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._identity = _identities(self._path)
         self._backlog.clear()
         return db
+
+    def _has_lost(self, opened: database.Opened, mark: int | None) -> bool:
+        """Whether the file lacks what it held before."""
+        if mark is not None:
+            return (opened.generation or 0) < mark
+        return opened.generation is not None and opened.log_is_missing
+
+    def _owe_nothing(self, db: sqlite3.Connection, contents: Contents) -> Contents:
+        now, why = self._clock.now(), lost(self._path)
+        for run in contents.open_runs.values():
+            ended = replace(
+                run, outcome="crashed", started_at=run.started_at or run.claimed_at, ended_at=now,
+                error="the state has lost its newest changes; how the run ended is unknown",
+            )  # fmt: skip
+            rows.in_savepoint(db, [rows.finish(ended)])
+        safe = owe_nothing(contents, now)
+        for statement, values in rows.difference(contents, safe):
+            db.execute(statement, values)
+        note = database.note_lost(self._path, now, why)
+        self._find_set_aside()
+        log.critical("%s", why, extra={"event": "state_lost", "file": str(note)})
+        return safe
 
     def _set_aside(self, error: Exception) -> None:
         path = database.set_aside(self._path, self._clock.now())
@@ -253,6 +292,11 @@ class StateWriter:
         if db is not None:
             with suppress(sqlite3.Error):
                 db.close()
+
+    def _close_cleanly(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            database.close(db)
 
     def _find_set_aside(self) -> None:
         """Find the set-aside files that are still there."""
@@ -285,6 +329,10 @@ class StateWriter:
             f" ({error})" if error else "",
             extra={"event": "state_set_aside", "file": str(path)},
         )
+
+
+def _identities(path: Path) -> tuple[tuple[int, int] | None, ...]:
+    return _identity(path), _identity(path.with_name(path.name + "-wal"))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

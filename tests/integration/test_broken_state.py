@@ -124,3 +124,26 @@ def test_a_damaged_file_is_set_aside_and_nothing_is_caught_up(machine: Machine) 
         aside.unlink()
         becomes(exporter, HEALTHY, lambda value: value == 1)
     assert len(set(machine.trades())) == len(machine.trades())
+
+
+@pytest.mark.parametrize("lost", ["log", "log and mark"])
+def test_a_state_without_its_log_runs_nothing_twice(machine: Machine, lost: str) -> None:
+    """Killed, and the write-ahead log is gone (a cleanup, a copy of state.db alone): what ran since
+    is unknown, so nothing is caught up; it is said, and unhealthy until somebody has looked."""
+    with machine.start() as exporter:
+        wait_for(lambda: len(machine.trades()) >= 3, "the task to run")
+        exporter.kill()
+    (machine.disk / "state.db-wal").unlink()
+    if lost == "log and mark":
+        (machine.disk / "state.db-mark").unlink()
+    before = len(machine.trades())
+    with machine.start() as exporter:
+        assert exporter.metrics()[HEALTHY] == 0
+        assert "has lost its newest changes" in exporter.output()
+        wait_for(lambda: len(machine.trades()) >= before + 2, "the task to run again")
+        assert exporter.metrics()['quant_task_missed_total{task="trades"}'] == 0
+        (note,) = machine.disk.glob("state.db.corrupt-*-lost")
+        note.unlink()
+        becomes(exporter, HEALTHY, lambda value: value == 1)
+        assert exporter.stop() == 0
+    assert len(set(machine.trades())) == len(machine.trades())

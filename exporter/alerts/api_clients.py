@@ -16,12 +16,16 @@ from typing import Any, ParamSpec, TypeVar
 import aiohttp
 import re2
 
+from exporter.redaction.mask import Mask
+from exporter.redaction.secret_shape import MASKED
 from exporter.redaction.truncate import truncate_at_word
 from exporter.util.clock import iso
 
 TIMEOUT_SECONDS = 10.0
 HISTORY_TIMEOUT_SECONDS = 150.0
 """Prometheus itself gives up a query after 2 minutes."""
+MOST_MASKED = 1_000
+"""Alerts with a secret in a label that are remembered."""
 Labels = Mapping[str, str]
 
 _P = ParamSpec("_P")
@@ -125,8 +129,10 @@ def _checked(call: Callable[_P, Awaitable[_T]]) -> Callable[_P, Awaitable[_T]]:
 
 
 class _Client:
-    def __init__(self, session: aiohttp.ClientSession, url: Callable[[], str]) -> None:
-        self._session, self._url = session, url
+    def __init__(
+        self, session: aiohttp.ClientSession, url: Callable[[], str], mask: Mask | None = None
+    ) -> None:
+        self._session, self._url, self._mask = session, url, mask or Mask()
 
     @property
     def url(self) -> str:
@@ -159,9 +165,10 @@ class PrometheusClient(_Client):
 
     @_checked
     async def alerts(self) -> list[dict[str, str]]:
-        """Labels of all alerts, pending ones included."""
+        """Labels of all alerts, pending ones included, without secrets."""
         answer = await self._ask("GET", "/api/v1/alerts")
-        return [_labels(alert["labels"]) for alert in _list(answer["data"]["alerts"])]
+        found = [_labels(alert["labels"]) for alert in _list(answer["data"]["alerts"])]
+        return [self._mask.mapping(labels) for labels in found]
 
     @_checked
     async def query_range(
@@ -179,13 +186,20 @@ class PrometheusClient(_Client):
 class AlertmanagerClient(_Client):
     """Every call raises :class:`ServerError`."""
 
+    def __init__(
+        self, session: aiohttp.ClientSession, url: Callable[[], str], mask: Mask | None = None
+    ) -> None:
+        super().__init__(session, url, mask)
+        self._as_sent: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+        """Labels that were masked, to those that Alertmanager has."""
+
     @_checked
     async def alerts(self, timeout_seconds: float | None = None) -> list[ActiveAlert]:
-        """All of them, silenced and inhibited ones included."""
+        """All of them, silenced and inhibited ones included, without secrets."""
         return [
             ActiveAlert(
-                _labels(alert["labels"]),
-                _labels(alert["annotations"]),
+                self._masked(_labels(alert["labels"])),
+                self._mask.mapping(_labels(alert["annotations"])),
                 _time_text(alert["startsAt"]),
                 str(alert["fingerprint"]),
                 silenced=bool(alert["status"]["silencedBy"]),
@@ -194,13 +208,39 @@ class AlertmanagerClient(_Client):
             for alert in _list(await self._ask("GET", "/api/v2/alerts", timeout_seconds))
         ]
 
+    def _masked(self, labels: dict[str, str]) -> dict[str, str]:
+        masked = self._mask.mapping(labels)
+        if masked != labels:
+            self._as_sent[tuple(sorted(masked.items()))] = labels
+            while len(self._as_sent) > MOST_MASKED:
+                del self._as_sent[next(iter(self._as_sent))]
+        return masked
+
+    def _matcher(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        name, value, is_regex = str(found["name"]), str(found["value"]), bool(found["isRegex"])
+        return {
+            "name": name,
+            "value": value if is_regex else self._mask.mapping({name: value})[name],
+            "isRegex": is_regex,
+            "isEqual": bool(found.get("isEqual", True)),
+        }
+
+    def _unmasked(self, labels: Labels) -> Labels:
+        """As Alertmanager knows them: it is addressed by labels."""
+        if not any(MASKED in value for value in labels.values()):
+            return labels
+        for masked, as_sent in self._as_sent.items():
+            if labels.items() <= dict(masked).items():
+                return {name: as_sent[name] for name in labels}
+        return labels
+
     @_checked
     async def silences(self) -> list[Silence]:
         """Active ones."""
         return [
             Silence(
                 str(silence["id"]),
-                tuple(_matcher(matcher) for matcher in _list(silence["matchers"])),
+                tuple(self._matcher(matcher) for matcher in _list(silence["matchers"])),
                 parse_time(silence["endsAt"]),
                 str(silence["createdBy"]),
                 str(silence["comment"]),
@@ -224,7 +264,7 @@ class AlertmanagerClient(_Client):
         body = {
             "matchers": [
                 {"name": n, "value": v, "isRegex": False, "isEqual": True}
-                for n, v in sorted(labels.items())
+                for n, v in sorted(self._unmasked(labels).items())
             ],
             "startsAt": iso(start),
             "endsAt": iso(end),
@@ -244,7 +284,7 @@ class AlertmanagerClient(_Client):
         and `ends_at`, which is past."""
         body = [
             {
-                "labels": alert["labels"],
+                "labels": self._unmasked(alert["labels"]),
                 "annotations": alert["annotations"],
                 "startsAt": alert["starts_at"],
                 "endsAt": alert["ends_at"],
@@ -278,12 +318,3 @@ def _labels(found: Any) -> dict[str, str]:
 def _time_text(found: Any) -> str:
     parse_time(found)
     return str(found)
-
-
-def _matcher(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": str(found["name"]),
-        "value": str(found["value"]),
-        "isRegex": bool(found["isRegex"]),
-        "isEqual": bool(found.get("isEqual", True)),
-    }

@@ -12,6 +12,7 @@ from typing import Any
 
 from exporter.alerts.api_clients import parse_time
 from exporter.metrics import SEVERITIES, Metrics
+from exporter.redaction.mask import Mask
 from exporter.state import State
 from exporter.util.clock import Clock
 
@@ -25,8 +26,10 @@ UNRESOLVED = "alert_told"
 class Journal:
     """Writes one log line and one row for each notification."""
 
-    def __init__(self, state: State, metrics: Metrics, clock: Clock) -> None:
-        self._state, self._clock = state, clock
+    def __init__(
+        self, state: State, metrics: Metrics, clock: Clock, mask: Mask | None = None
+    ) -> None:
+        self._state, self._clock, self._mask = state, clock, mask or Mask()
         self._notifications = metrics.counter("quant_alert_notifications_total")
         self._by_rule = metrics.counter("quant_alert_rule_notifications_total")
         for receiver in RECEIVERS:
@@ -45,7 +48,7 @@ class Journal:
         read = [_read(alert) for alert in alerts]
         self._count(receiver, read)
         for alert in read:
-            await self._one(receiver, alert)
+            await self._one(receiver, self._mask.mapping(alert))
         return len(read)
 
     def _count(self, receiver: str, alerts: Sequence[Mapping[str, Any]]) -> None:
@@ -70,6 +73,7 @@ class Journal:
 
     async def write(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Anything else that belongs to an incident: silences, acknowledgements, failures."""
+        fields = self._mask.mapping(fields)
         labels = fields.get("labels", {})
         logger.info(
             "%s %s", kind, " ".join(f"{n}={v}" for n, v in sorted(labels.items())),

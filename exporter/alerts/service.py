@@ -12,6 +12,7 @@ from exporter.alerts.api_clients import AlertmanagerClient, PrometheusClient
 from exporter.alerts.journal import Journal
 from exporter.config import Config
 from exporter.metrics import Metrics, Sample
+from exporter.redaction.mask import Mask
 from exporter.state import State
 from exporter.util.clock import Clock
 
@@ -23,14 +24,21 @@ class AlertService:
     """What Alertmanager reports to and people acknowledge with. Needs a running loop."""
 
     def __init__(
-        self, state: State, metrics: Metrics, clock: Clock, config: Callable[[], Config]
+        self,
+        state: State,
+        metrics: Metrics,
+        clock: Clock,
+        config: Callable[[], Config],
+        mask: Mask,
     ) -> None:
         self._config = config
         expose(metrics, config, clock)
         self._session = aiohttp.ClientSession()
-        self.alertmanager = AlertmanagerClient(self._session, lambda: config().alertmanager_url)
-        self.prometheus = PrometheusClient(self._session, lambda: config().prometheus_url)
-        self.journal = Journal(state, metrics, clock)
+        self.alertmanager = AlertmanagerClient(
+            self._session, lambda: config().alertmanager_url, mask
+        )
+        self.prometheus = PrometheusClient(self._session, lambda: config().prometheus_url, mask)
+        self.journal = Journal(state, metrics, clock, mask)
         self.acks = AckReconciler(
             self.alertmanager, self.prometheus, self.journal, state, clock,
             settings=lambda: config().alerts,

@@ -120,6 +120,12 @@ class Mask:
             case _:
                 return value
 
+    def mapping(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for fields that seldom have a secret, and are many: labels of alerts."""
+        if not self.suspects(json.dumps(values, default=str).encode("utf-8", "replace")):
+            return dict(values)
+        return self._mapping(values)
+
     def _mapping(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         name = values.get("name", values.get("key", values.get("header")))
         apart = announced_by(name) if isinstance(name, str) and "value" in values else None

@@ -84,7 +84,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         feeds=feeds,
         runner=runner,
         scheduler=scheduler,
-        alerts=AlertService(state, metrics, clock, base.config),
+        alerts=AlertService(state, metrics, clock, base.config, base.logging.mask),
         guard=Guard(token, own_hosts(base.config())),
         tasks_view=TasksView(runner, scheduler, state, clock),
     )

@@ -47,6 +47,7 @@ class FakeAlertmanager(AlertmanagerClient):
     """The real client, over a server in memory."""
 
     def __init__(self) -> None:
+        super().__init__(None, lambda: "http://alertmanager")  # type: ignore[arg-type]
         self.firing: list[dict[str, str]] = []
         self.muted: dict[str, list[str]] = {}
         self.active: dict[str, dict[str, Any]] = {}
@@ -104,6 +105,7 @@ class FakePrometheus(PrometheusClient):
     """The real client, over a server in memory that has the same alerts as Alertmanager."""
 
     def __init__(self, alertmanager: FakeAlertmanager) -> None:
+        super().__init__(None, lambda: "http://prometheus")  # type: ignore[arg-type]
         self._alertmanager = alertmanager
         self.reachable = True
         self.fires_again: list[list[dict[str, str]]] = []

@@ -90,6 +90,8 @@ TABLE: tuple[Spec, ...] = (
     _histogram("quant_task_duration_seconds", "task", RUN_BUCKETS, "How long runs took, all attempts."),
     _now("quant_task_last_success_timestamp_seconds", "task", "End of the newest successful run."),
     _now("quant_task_last_failure_timestamp_seconds", "task", "End of the newest failed run."),
+    _now("quant_task_last_failure_info", "task reason run_id text",
+         "The newest failure: its outcome, its run, and its error in 200 masked characters; always 1."),
     _now("quant_task_last_start_timestamp_seconds", "task", "Start of the newest run."),
     _now("quant_task_consecutive_failures", "task", "Failed runs since the last success."),
     _now("quant_task_items", "task", "Items that the newest successful run reported."),

@@ -17,6 +17,9 @@ from exporter.util.nan import nan_to_none
 
 log = logging.getLogger(__name__)
 
+FAILURE = "task_failure"
+"""Kept under this kind: the newest failure of each task, for the text of its alert."""
+FAILURE_CHARS = 200
 _REMEMBERED = 100
 _TAIL_IN_LOG = LONGEST_TEXT - ERROR_CHARS - 500
 """Characters. Whatever is longer would lose its end in the log, not its beginning."""
@@ -33,6 +36,7 @@ class Recorder:
         self.newest: dict[str, Run] = {}
         """The runs that ended last, by id, whether or not the disk took them."""
         self._state, self._metrics, self._clock, self._mask = state, metrics, clock, mask
+        self._failures: dict[str, dict[str, str]] = {}
 
     async def __call__(self, running: RunningRun, outcome: Outcome, *, attempts: int) -> Run:
         """Record how the run ended. A state that cannot be written is logged, not raised."""
@@ -76,7 +80,19 @@ class Recorder:
         )
         return run, duration
 
+    def failures(self) -> dict[str, dict[str, str]]:
+        """By task, `reason`, `run_id` and `text` of its newest failure, whether or not the disk
+        took it."""
+        return {**self._state.kept(FAILURE), **self._failures}
+
     def _tell(self, run: Run, duration: float) -> None:
+        if run.outcome not in ("success", None):
+            text = " ".join((run.error or "").split())
+            if len(text) > FAILURE_CHARS:  # it is masked already
+                text = f"{text[: FAILURE_CHARS - 1]}…"
+            self._failures[run.task] = {
+                "reason": str(run.outcome), "run_id": run.run_id, "text": text
+            }  # fmt: skip
         if run.task in self.known:
             self._count(run, duration)
         self._remember(run)
@@ -107,6 +123,9 @@ class Recorder:
             "error": run.error,
         }
         await self._state.journal("run", run.ended_at or self._clock.now(), fields)
+        failure = self._failures.get(run.task)
+        if failure and failure["run_id"] == run.run_id:
+            await self._state.keep(FAILURE, run.task, failure)
 
 
 def _utf8(text: str) -> str:

@@ -36,6 +36,10 @@ class Store(Protocol):
 
     async def journal(self, kind: str, at: float, fields: Mapping[str, JSON]) -> None: ...
 
+    def kept(self, kind: str) -> dict[str, JSON]: ...
+
+    async def keep(self, kind: str, name: str, value: JSON) -> None: ...
+
 
 class BusyError(Exception):
     """The run cannot start now; the text says why."""

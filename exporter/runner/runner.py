@@ -59,7 +59,13 @@ class Runner:
         self._jobs: set[asyncio.Task[Run | None]] = set()
         self._draining = asyncio.Event()
         metrics.add_reader(
-            lambda: samples(self.tasks, state.tasks, self._is_running, self._attempts.left_count)
+            lambda: samples(
+                self.tasks,
+                state.tasks,
+                self._is_running,
+                self._attempts.left_count,
+                self._record.failures(),
+            )
         )
 
     @property

@@ -17,6 +17,7 @@ class MemoryStore:
         self._contents = Contents()
         self.claims: list[Claim] = []
         self.ends: list[Run] = []
+        self.kept_values: dict[str, dict[str, Any]] = {}
         self.rows: list[tuple[str, float, dict[str, Any]]] = []
         self.advanced: list[tuple[str, float]] = []
         self.durable = True
@@ -68,6 +69,12 @@ class MemoryStore:
         known = run_id in self.open
         self._contents = snapshot.reopen(self._contents, run_id)
         return known
+
+    def kept(self, kind: str) -> dict[str, Any]:
+        return dict(self.kept_values.get(kind, {}))
+
+    async def keep(self, kind: str, name: str, value: Any) -> None:
+        self.kept_values.setdefault(kind, {})[name] = value
 
     async def journal(self, kind: str, at: float, fields: dict[str, Any]) -> None:
         self.rows.append((kind, at, fields))

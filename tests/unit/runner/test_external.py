@@ -18,7 +18,7 @@ from exporter.config import Task
 from exporter.metrics import Metrics
 from exporter.runner.external import External, Ping
 from exporter.runner.recorder import Recorder
-from exporter.runner.samples import create_series
+from exporter.runner.samples import create_series, samples
 from exporter.scheduling.slot_counts import SlotCounts
 from exporter.state import Claim, Run, StateError
 from tests.unit.clocks import ManualClock
@@ -239,3 +239,27 @@ async def test_every_accepted_end_is_in_state_exactly_once(
     assert bench.value("quant_task_runs_total") == len(expected)
     assert not set(bench.open) & {end.run_id for end in bench.store.ends}
     bench.external.close()
+
+
+async def test_the_newest_failure_is_known_masked_short_and_after_a_restart(bench: Bench) -> None:
+    """What the text of the alert says: why, and which run."""
+    assert bench.record.failures() == {}
+    await bench.ping("fail", message="login as hunter2\nrefused " + "x" * 400)
+    await bench.ping("success")
+    failure = bench.record.failures()["t"]
+    assert (failure["reason"], len(failure["text"])) == ("error", 200)
+    assert failure["text"].startswith("login as * refused xxx")
+    assert failure["text"].endswith("…")
+    assert failure["run_id"] == bench.store.ends[0].run_id
+    again = Recorder(bench.store, Metrics(CollectorRegistry()), bench.clock, str)
+    assert again.failures() == {"t": failure}
+    await bench.ping("fail", message="no route")
+    assert bench.record.failures()["t"]["text"] == "no route"
+    (series,) = [
+        sample
+        for sample in samples(
+            ["t", "other"], {}, lambda name: False, lambda name: 0, bench.record.failures()
+        )
+        if sample[0] == "quant_task_last_failure_info"
+    ]
+    assert series[1] == ("t", "error", bench.store.ends[2].run_id, "no route")

@@ -91,7 +91,9 @@ def fails_once(context):
     if context.attempt == 1: raise OSError("connection reset")
     return context.attempt
 def env(): return [n for n in os.environ if n in ("BROKER_KEY", "SOURCE_KEY")]
-def descriptors(): return sorted(os.listdir("/proc/self/fd"))
+def descriptors():  # libffi keeps its own library open
+    found = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]
+    return [path for path in found if ".so." not in path]
 def bars(context):
     found = context.latest(["NVDA.US"], "1d")
     assert found["NVDA.US"][0].close == 2.5

@@ -77,11 +77,12 @@ lint: setup-dev  ## ruff, mypy, which room may import which, and a check of each
 	tools/check-alerting
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check-containers
 
+# Three workers on two cores: the tests of the VPS and of alerts mostly wait.
 test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages
 	tools/install-newer-servers >/dev/null
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 soak: setup-dev  ## the tests that take minutes or hours
 	$(BIN)/pytest -m soak -o timeout=0

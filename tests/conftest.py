@@ -13,16 +13,15 @@ settings.load_profile("steady")
 
 
 class ByFile(LoadFileScheduling):
-    """A file's tests share a worker and its fixtures; all of tests/deploy share one VPS, and what
-    keeps time with shortened intervals does not run beside it."""
+    """A file's tests share a worker and its fixtures; all of tests/deploy share one VPS."""
 
     def _split_scope(self, nodeid: str) -> str:
-        heavy = ("tests/deploy/", "tests/integration/test_alerts_end_to_end")
-        return heavy[0] if nodeid.startswith(heavy) else super()._split_scope(nodeid)
+        vps = "tests/deploy/"
+        return vps if nodeid.startswith(vps) else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
-    """How `-n 2` shares the tests out."""
+    """How `-n` distributes the tests."""
     return ByFile(config, log)
 
 

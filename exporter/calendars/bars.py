@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date
 from functools import lru_cache
 
-from exporter.calendars.sessions import Overrides, Session, Sessions, Table
+from exporter.calendars.overrides import Overrides
+from exporter.calendars.sessions import Session, Sessions, Table
 from exporter.util.local_time import DAY, date_of, is_midnight
 
 INTERVAL_SECONDS: Mapping[str, float] = {

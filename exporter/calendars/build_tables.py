@@ -25,6 +25,9 @@ from typing import Any
 _YEARS_BACK, _YEARS_AHEAD = 6, 2
 _WINDOW = 6  # same-weekday sessions on either side that say what is regular
 
+_DAILY_BREAKS = {"CMES": 60, "us_futures": 60}
+"""Minutes before the next session in which Globex is shut; the library's sessions have none."""
+
 Shape = tuple[int, int, int | None, int | None, int, int]
 
 
@@ -47,14 +50,18 @@ def build(name: str, today: date) -> dict[str, Any]:
         calendar, complete = get_calendar(name), True
     zone = calendar.tz
     plain = []
+    daily_break = _DAILY_BREAKS.get(calendar.name, 0)
     columns = calendar.schedule[["open", "close", "break_start", "break_end"]]
     for session, *moments in columns.itertuples():
         day = session.date()
         minutes = [None if isna(m) else _minutes(m.tz_convert(zone), day) for m in moments]
+        if daily_break and minutes[1] == _general(calendar.close_times, calendar.close_offset, day):
+            minutes[1] -= daily_break
         plain.append((day, minutes))
     shapes: dict[Shape, int] = {}
     kinds = {
-        day: shapes.setdefault(shape, len(shapes)) for day, shape in _with_regular(plain, calendar)
+        day: shapes.setdefault(shape, len(shapes))
+        for day, shape in _with_regular(plain, calendar, daily_break)
     }
     first, last = date.fromisoformat(start), calendar.last_session.date()
     first = max(first, calendar.first_session.date().replace(day=1))
@@ -85,7 +92,7 @@ def _minutes(moment: Any, day: date) -> int:
 
 
 def _with_regular(
-    plain: list[tuple[date, list[int | None]]], calendar: Any
+    plain: list[tuple[date, list[int | None]]], calendar: Any, daily_break: int
 ) -> list[tuple[date, Shape]]:
     """Each session with the hours that its weekday normally has at that time of the calendar.
 
@@ -103,7 +110,7 @@ def _with_regular(
         near = by_weekday[day.weekday()][max(0, place - _WINDOW) : place + _WINDOW + 1]
         general = (
             _general(calendar.open_times, calendar.open_offset, day),
-            _general(calendar.close_times, calendar.close_offset, day),
+            _general(calendar.close_times, calendar.close_offset, day) - daily_break,
         )
         own = (int(opened or 0), int(closed or 0))
         regular = [

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.calendars.bars import Calendar
-from exporter.calendars.sessions import ALWAYS, FX, Overrides, Session, Table
+from exporter.calendars.overrides import DayOverrides, Overrides
+from exporter.calendars.sessions import ALWAYS, FX, Session, Table
 from exporter.util.atomic import write as write_file
 from exporter.util.clock import Clock, iso, utc
 
@@ -26,7 +27,7 @@ __all__ = ["EXCHANGES", "Calendar", "CalendarError", "Calendars", "Session"]
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _ROOT = Path(__file__).resolve().parents[2]
 _RENEW_BEFORE = timedelta(days=300)
 _BUILD_TIMEOUT_SECONDS = 120.0
@@ -53,11 +54,19 @@ class CalendarError(Exception):
 class Calendars:
     """Calendars by name, with the user's overrides."""
 
-    def __init__(self, cache_dir: Path, overrides: Mapping[str, Overrides], clock: Clock) -> None:
+    def __init__(
+        self,
+        cache_dir: Path,
+        overrides: Mapping[str, Overrides],
+        clock: Clock,
+        own: Mapping[str, Table] | None = None,
+    ) -> None:
         self._folder = cache_dir
         self._overrides = dict(overrides)
+        self._closed: dict[str, frozenset[date]] = {}
         self._clock = clock
-        self._tables: dict[str, Table] = dict(_OURS)
+        self._own: Mapping[str, Table] = {**_OURS, **(own or {})}
+        self._tables: dict[str, Table] = dict(self._own)
         self._loaded: dict[str, Calendar] = {}
 
     @property
@@ -69,19 +78,32 @@ class Calendars:
         """A calendar that :meth:`load` was asked for. Raises :class:`KeyError` otherwise."""
         return self._loaded[name]
 
-    def apply(self, overrides: Mapping[str, Overrides]) -> None:
-        """Use the overrides of a new config, in loaded calendars too."""
+    def apply(
+        self, overrides: Mapping[str, Overrides], own: Mapping[str, Table] | None = None
+    ) -> None:
+        """Use the overrides and own exchanges of a new config, in loaded calendars too."""
         self._overrides = dict(overrides)
-        for name in self._loaded:
-            self._loaded[name] = self._calendar(name)
+        for name in self._own:
+            del self._tables[name]
+        self._own = {**_OURS, **(own or {})}
+        self._tables |= self._own
+        self._loaded = {n: self._calendar(n) for n in self._loaded if n in self._tables}
 
-    async def load(self, names: Iterable[str]) -> None:
-        """Have these calendars ready; those that the cache lacks are built in a subprocess.
+    def close(self, closed: Mapping[str, Iterable[date]]) -> None:
+        """Days that are closed in addition to the overrides, in loaded calendars too. They replace
+        those of the call before."""
+        self._closed = {name: frozenset(days) for name, days in closed.items()}
+        self._loaded = {name: self._calendar(name) for name in self._loaded}
+
+    async def load(self, names: Iterable[str], own: Mapping[str, Table] | None = None) -> None:
+        """Have these calendars ready; those that the cache lacks are built in a subprocess. `own`
+        are exchanges that :meth:`apply` will bring.
 
         An outdated table goes on serving when no new one can be built. Raises
         :class:`CalendarError` when there is none at all.
         """
         names = sorted(set(names))
+        self._tables = {**(own or {}), **self._tables}
         await self._ensure(names)
         for name in names:
             fresh = name not in self._loaded
@@ -97,7 +119,9 @@ class Calendars:
             self._warn_of_end(self._loaded[name])
 
     def _calendar(self, name: str) -> Calendar:
-        return Calendar(name, self._tables[name], self._overrides.get(name))
+        closed = sorted(self._closed.get(name, ()))
+        overrides = DayOverrides.merged(self._overrides.get(name), closed)
+        return Calendar(name, self._tables[name], overrides)
 
     def _warn_of_end(self, calendar: Calendar) -> None:
         now = self._clock.now()
@@ -117,8 +141,8 @@ class Calendars:
         today = utc(self._clock.now()).date()
         wanted = []
         for name in names:
-            if name in _OURS:
-                continue
+            if name in _OURS or (name in self._tables and name not in EXCHANGES):
+                continue  # not the library's
             cached = await asyncio.to_thread(self._read, name)
             if cached:
                 self._tables[name] = _table(cached)

@@ -8,17 +8,13 @@ regular hours.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from exporter.calendars.overrides import Overrides, Shape, Unused, days_named, overridden
 from exporter.util.local_time import DAY, date_of, local_time, midnight
-
-Shape = tuple[int, int, int | None, int | None, int, int]
-"""Open, close, pause start, pause end, regular open, regular close: minutes of local wall time
-after the session day's midnight."""
 
 _CLOSED = "."
 _FAR_DAYS = 800  # no exchange is closed for two years; a search past this finds nothing
@@ -56,25 +52,17 @@ class Table:
     regular: Sequence[int | None]
     days: str
     continuous: bool = False
-
-
-class Overrides(Protocol):
-    """``calendar_overrides`` of one exchange; times are ``HH:MM`` of its zone."""
-
-    @property
-    def closed(self) -> Sequence[date]: ...
-    @property
-    def early_close(self) -> Mapping[date, str]: ...
-    @property
-    def late_open(self) -> Mapping[date, str]: ...
+    holidays: frozenset[tuple[int, int]] = frozenset()
+    """Month and day of those that come every year, where `days` does not say."""
 
 
 _BEGINNING = date(1970, 1, 1)
 FX = Table(
     "America/New_York", _BEGINNING, None, [(-420, 1020, None, None, -420, 1020)],
-    (0, 0, 0, 0, 0, None, None), "", continuous=True,
+    (0, 0, 0, 0, 0, None, None), "", continuous=True, holidays=frozenset({(1, 1), (12, 25)}),
 )  # fmt: skip
-"""Sunday 17:00 to Friday 17:00 New York, a session per trade day."""
+"""Sunday 17:00 to Friday 17:00 New York, a session per trade day; brokers quote nothing on
+Christmas and New Year's Day."""
 ALWAYS = Table(
     "UTC", _BEGINNING, None, [(0, 1440, None, None, 0, 1440)], (0,) * 7, "", continuous=True
 )
@@ -185,24 +173,17 @@ class Sessions:
             if session and session.open > t:
                 yield session
 
+    def unused_overrides(self) -> list[Unused]:
+        """The overrides that change nothing, by day."""
+        if self.overrides is None:
+            return []
+        return [each for day in days_named(self.overrides) for each in self._shape(day)[1]]
+
     def _make(self, day: date) -> Session | None:
-        kind = self._kind(day)
-        if kind is None:
+        shape, _ = self._shape(day)
+        if shape is None:
             return None
-        opened, closed, pause, resume, regular_open, regular_close = self.table.shapes[kind]
-        if self.overrides is not None:
-            if day in self.overrides.closed:
-                return None
-            opened = _minutes(self.overrides.late_open.get(day), opened)
-            closed = _minutes(self.overrides.early_close.get(day), closed)
-            if pause is not None and resume is not None:
-                # A session that is cut within or across its break is one piece without a break.
-                if closed <= resume:
-                    closed, pause = min(closed, pause), None
-                elif opened >= pause:
-                    opened, pause = max(opened, resume), None
-            if opened >= closed:
-                return None
+        opened, closed, pause, resume, regular_open, regular_close = shape
         at = self._at
         return Session(
             day,
@@ -213,19 +194,27 @@ class Sessions:
             at(day, regular_close),
         )
 
+    def _shape(self, day: date) -> tuple[Shape | None, list[Unused]]:
+        kind = self._kind(day)
+        shape = None if kind is None else self.table.shapes[kind]
+        if self.overrides is None:
+            return shape, []
+        return overridden(shape, self._regular(day), day, self.overrides)
+
+    def _regular(self, day: date) -> Shape:
+        """The weekday's hours, or the first ones of the week for a weekday that has none."""
+        week = self.table.regular
+        known = [week[day.weekday()], *week]
+        return self.table.shapes[next((kind for kind in known if kind is not None), 0)]
+
     def _kind(self, day: date) -> int | None:
         place = day.toordinal() - self._first
         if 0 <= place < len(self.table.days):
             letter = self.table.days[place]
             return None if letter == _CLOSED else ord(letter) - 48
+        if (day.month, day.day) in self.table.holidays:
+            return None
         return self.table.regular[day.weekday()]
 
     def _at(self, day: date, minutes: int) -> float:
         return local_time(day, minutes, self.zone)
-
-
-def _minutes(text: str | None, otherwise: int) -> int:
-    if text is None:
-        return otherwise
-    hour, _, minute = text.partition(":")
-    return int(hour) * 60 + int(minute)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
+from exporter.runtime.advice import advice
 from exporter.util.clock import SystemClock
 
 
@@ -39,7 +40,9 @@ def _checked(path: Path) -> tuple[Config, list[Mistake]]:
     with preflight.scratch_calendars(config, clock) as calendars:
         if mistakes := preflight.mistakes(config, calendars):
             raise ConfigError(str(path), mistakes)
-        return config, preflight.notes(config, path.parent.resolve(), calendars, clock.now())
+        folder, now = path.parent.resolve(), clock.now()
+        notes = preflight.notes(config, folder, calendars, now)
+        return config, notes + advice(config, folder, calendars, now)
 
 
 def _as_json(

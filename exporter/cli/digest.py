@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from exporter.calendars.loader import CalendarError, Calendars
+from exporter.calendars.loader import CalendarError
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
+from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder
 from exporter.logs.digest.archive import load, save
 from exporter.logs.digest.facts import DueSlots, LogDigest, Request
@@ -37,11 +38,11 @@ def digest(
 
     def call(config: Config) -> int:
         clock = SystemClock()
-        calendars = Calendars(cache_folder(config), config.calendar_overrides, clock)
+        calendars = make_calendars(config, clock, cache_folder(config))
 
         def due(start: float, end: float) -> tuple[DueSlots, ...]:
             try:
-                asyncio.run(calendars.load(config.exchanges))
+                asyncio.run(calendars.load(config.exchanges_in_use))
             except (CalendarError, OSError) as error:
                 complain(f"what is due tomorrow is not known: {error}")
                 return ()

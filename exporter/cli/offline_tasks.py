@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from exporter.calendars.loader import Calendars
 from exporter.config import Config
+from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder
 from exporter.scheduling.forecast import Forecast, Plan
 from exporter.state import State, TaskState
@@ -29,11 +29,11 @@ def tasks_at_rest(config: Config, clock: Clock) -> list[dict[str, Any]]:
     :class:`exporter.calendars.loader.CalendarError`.
     """
     known = _Known(State.open(config.state, clock, writer=False), config)
-    calendars = Calendars(cache_folder(config), config.calendar_overrides, clock)
-    asyncio.run(calendars.load(config.exchanges))
+    calendars = make_calendars(config, clock, cache_folder(config))
+    asyncio.run(calendars.load(config.exchanges_in_use))
     forecast = Forecast(known, calendars, clock)
     plans = {name: Plan.of(name, task, config.timezone) for name, task in config.tasks.items()}
-    forecast.apply(plans, config.exchanges)
+    forecast.apply(plans, config.exchanges_in_use)
     now = clock.now()
     rows = []
     for name, task in config.tasks.items():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from exporter.config.phrases import text
-from exporter.config.types import Model
+from exporter.config.types import OWN_EXCHANGES, Model
 from exporter.util.units import FROM_FILE
 
 
@@ -47,12 +47,16 @@ _STAND_INS: Mapping[str, Any] = {
 """What replaces a wrong value, so that the keys that depend on it can be checked too."""
 
 
-def validate(model: type[Model], body: Any, place: str) -> tuple[Model | None, list[Mistake]]:
-    """The model of one section's entry, or what is wrong with it."""
+def validate(
+    model: type[Model], body: Any, place: str, exchanges: Collection[str] = ()
+) -> tuple[Model | None, list[Mistake]]:
+    """The model of one section's entry, or what is wrong with it. `exchanges` are known beside
+    those that have a calendar."""
+    context = {**FROM_FILE, OWN_EXCHANGES: exchanges}
     if not isinstance(body, dict):
         return None, [Mistake(place, "expected keys with values: see the example in exporter.yml")]
     try:
-        return model.model_validate(body, context=FROM_FILE), []
+        return model.model_validate(body, context=context), []
     except ValidationError as error:
         details = error.errors()
     mistakes = [_mistake(model, place, detail) for detail in details]
@@ -63,7 +67,7 @@ def validate(model: type[Model], body: Any, place: str) -> tuple[Model | None, l
         rest = {key: value for key, value in body.items() if str(key) not in wrong}
         rest |= {key: value for key, value in _STAND_INS.items() if key in wrong}
         try:
-            model.model_validate(rest, context=FROM_FILE)
+            model.model_validate(rest, context=context)
         except ValidationError as error:
             mistakes += [_mistake(model, place, d) for d in error.errors() if not d["loc"]]
     return None, mistakes

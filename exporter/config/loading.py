@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from exporter.calendars.loader import EXCHANGES
 from exporter.config import yaml12 as yaml_file
 from exporter.config.config_errors import ConfigError, Mistake, validate
 from exporter.config.entry_points import find_problem
+from exporter.config.exchanges import OwnExchange
 from exporter.config.market_data import Feed, SourceSettings
 from exporter.config.model import Config
 from exporter.config.task_keys import Strategy, Task
-from exporter.config.types import NAME, Model
+from exporter.config.types import EXCHANGE_NAME, NAME, Model
 
 _SECTIONS: Mapping[str, type[Model]] = {
+    "exchanges": OwnExchange,
     "sources": SourceSettings,
     "feeds": Feed,
     "tasks": Task,
@@ -99,18 +102,13 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
         named[section] = {}
         for name, body in entries.items():
             place = f"{section}.{name}"
-            if not isinstance(name, str) or not NAME.fullmatch(name):
-                mistakes.append(
-                    Mistake(
-                        place,
-                        "invalid name: use a-z, 0-9 and _, a letter first, at most 63 characters",
-                    )
-                )
-            entry, found = validate(model, body, place)
+            if problem := _problem_of_name(section, name):
+                mistakes.append(Mistake(place, problem))
+            entry, found = validate(model, body, place, named["exchanges"])
             mistakes += found
             # A broken entry is still known by name, so that what refers to it is not a mistake too.
             named[section][str(name)] = entry
-    top, found = validate(Config, top_keys, "")
+    top, found = validate(Config, top_keys, "", named["exchanges"])
     mistakes += found
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
     code = [folder / p for p in (top.code if isinstance(top, Config) else ())]
@@ -120,6 +118,18 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
     if mistakes or not isinstance(top, Config):
         return None, mistakes
     return _anchored(top.model_copy(update=good), folder), []
+
+
+def _problem_of_name(section: str, name: Any) -> str | None:
+    if section != "exchanges":
+        if isinstance(name, str) and NAME.fullmatch(name):
+            return None
+        return "invalid name: use a-z, 0-9 and _, a letter first, at most 63 characters"
+    if not isinstance(name, str) or not EXCHANGE_NAME.fullmatch(name):
+        return "invalid name: use A-Z, 0-9 and _, a letter first, 2 to 16 characters"
+    if name in EXCHANGES:
+        return f"{name} has a calendar: change it in `calendar_overrides:`, or use another name"
+    return None
 
 
 def _unknown_sources(named: dict[str, dict[str, Any]], data: dict[str, Any]) -> Iterator[Mistake]:

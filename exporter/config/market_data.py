@@ -1,10 +1,8 @@
-"""The sections on market data: sources, feeds, calendar overrides."""
+"""The sections on market data: sources and feeds."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -89,19 +87,3 @@ class Feed(Model):
             return self.poll
         interval = INTERVAL_SECONDS[self.interval]
         return min(interval, _SPREAD_SECONDS) if self.max_spread else interval
-
-
-class CalendarOverrides(Model):
-    """What the shipped calendar of one exchange does not know. Times are the exchange's own."""
-
-    closed: tuple[date, ...] = ()
-    early_close: Mapping[date, str] = {}
-    late_open: Mapping[date, str] = {}
-
-    @field_validator("early_close", "late_open")
-    @classmethod
-    def _times(cls, times: Mapping[date, str]) -> Mapping[date, str]:
-        for text in times.values():
-            if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
-                raise ValueError(f'invalid time of day {text!r}: write "13:00"')
-        return times

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
-from exporter.config.market_data import CalendarOverrides, Feed, SourceSettings
+from exporter.config.market_data import Feed, SourceSettings
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import Exchange, Model, Url, Zone, here
 from exporter.util.units import Duration, Size
@@ -54,6 +55,7 @@ class Config(Model):
     feeds: Mapping[str, Feed] = {}
     tasks: Mapping[str, Task] = {}
     strategies: Mapping[str, Strategy] = {}
+    exchanges: Mapping[str, OwnExchange] = {}
     calendar_overrides: Mapping[Exchange, CalendarOverrides] = {}
     logs: Logs = Logs()
     alerts: Alerts = Field(default_factory=Alerts)
@@ -82,7 +84,7 @@ class Config(Model):
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     @property
-    def exchanges(self) -> list[str]:
+    def exchanges_in_use(self) -> list[str]:
         """Every exchange that a feed or a task names, sorted."""
         named = [f.exchange for f in self.feeds.values()]
         named += [t.exchange for t in self.tasks.values() if t.exchange]

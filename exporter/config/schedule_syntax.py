@@ -115,10 +115,11 @@ def _wall_clock(words: str) -> WallClock:
         raise ValueError(f"invalid time of day {found[2]}:{found[3]}: write 00:00 to 23:59")
     if found[4]:
         zone(found[4])
-    return WallClock(_weekdays(found[1] or "mon-sun"), hour, minute, found[4])
+    return WallClock(parse_weekdays(found[1] or "mon-sun"), hour, minute, found[4])
 
 
-def _weekdays(text: str) -> frozenset[int]:
+def parse_weekdays(text: str) -> frozenset[int]:
+    """``mon-fri``, ``sun,wed``: days of the week, 0 is Monday. Raises :class:`ValueError`."""
     days: set[int] = set()
     for part in re.split(r"[,\s]+", text.lower().strip()):
         first, dash, last = part.partition("-")

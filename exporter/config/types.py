@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
 )
 
 from exporter.calendars import bars
@@ -31,6 +32,8 @@ INTERVAL_SECONDS: Mapping[str, float] = bars.INTERVAL_SECONDS
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a task, a feed, a strategy, … may be called."""
+EXCHANGE_NAME = re.compile(r"[A-Z][A-Z0-9_]{1,15}")
+"""What an exchange of one's own may be called."""
 
 
 def _zone(name: str) -> str:
@@ -38,13 +41,18 @@ def _zone(name: str) -> str:
     return name
 
 
-def _exchange(name: str) -> str:
-    if name not in EXCHANGES:
-        close = difflib.get_close_matches(name.upper(), EXCHANGES, 1)
+OWN_EXCHANGES = "exchanges"
+"""In the validation's context: names that the file's `exchanges:` adds."""
+
+
+def _exchange(name: str, info: ValidationInfo) -> str:
+    own = (info.context or {}).get(OWN_EXCHANGES, ())
+    if name not in EXCHANGES and name not in own:
+        close = difflib.get_close_matches(name.upper(), [*EXCHANGES, *own], 1)
         meant = f"did you mean {close[0]}? Otherwise " if close else ""
         raise ValueError(
             f"unknown exchange {name!r}: {meant}write a MIC such as XNYS, XLON, XHKG or XSHG, "
-            "or FX, or 24/7"
+            "or FX, or 24/7, or add it to `exchanges:`"
         )
     return name
 

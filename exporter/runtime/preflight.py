@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.calendars.loader import CalendarError, Calendars
 from exporter.config import Config, Mistake
+from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder
 from exporter.config.secret_values import SecretMissingError
 from exporter.logs.tail import rotation as places
@@ -32,7 +33,7 @@ def mistakes(config: Config, calendars: Calendars) -> list[Mistake]:
     found = []
     if _seen(config.state.is_dir):
         found.append(Mistake("state", f"{config.state} is a folder; name a file, as var/state.db"))
-    for exchange in config.exchanges:
+    for exchange in config.exchanges_in_use:
         try:
             asyncio.run(calendars.load([exchange]))
         except CalendarError as error:
@@ -54,6 +55,7 @@ def notes(
         *_programs(config, folder, environ),
         *_followed(config),
         *_schedules(config, calendars, now),
+        *_unused_overrides(config, calendars),
         *_ends(config, calendars, now),
     ]
 
@@ -64,7 +66,7 @@ def scratch_calendars(config: Config, clock: Clock) -> Iterator[Calendars]:
     cache = cache_folder(config)
     with tempfile.TemporaryDirectory() as scratch:
         folder = cache if _seen(cache.is_dir) else Path(scratch)
-        yield Calendars(folder, config.calendar_overrides, clock)
+        yield make_calendars(config, clock, folder)
 
 
 def _seen(looks: Callable[[], bool]) -> bool:
@@ -136,8 +138,18 @@ def _schedules(config: Config, calendars: Calendars, now: float) -> Iterator[Mis
             )
 
 
+def _unused_overrides(config: Config, calendars: Calendars) -> Iterator[Mistake]:
+    for exchange in config.calendar_overrides:
+        place = f"calendar_overrides.{exchange}"
+        if exchange not in config.exchanges_in_use:
+            yield Mistake(place, f"has no effect: no feed and no task uses {exchange}")
+            continue
+        for unused in calendars.get(exchange).unused_overrides():
+            yield Mistake(f"{place}.{unused.key}", f"{unused.day} has no effect: {unused.why}")
+
+
 def _ends(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:
-    for exchange in config.exchanges:
+    for exchange in config.exchanges_in_use:
         end = calendars.get(exchange).end
         if end - now < _NEAR_END_SECONDS:
             place = next(_places_of(config, exchange))

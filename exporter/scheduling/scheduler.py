@@ -110,7 +110,7 @@ class Scheduler:
         await self._state.register({n: p.key for n, p in plans.items()}, self._clock.now())
         self._counts.create(plans)
         self._plans = plans
-        self._forecast.apply(plans, config.exchanges)
+        self._forecast.apply(plans, config.exchanges_in_use)
         await self._arm()
 
     async def start(self) -> None:

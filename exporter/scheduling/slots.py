@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 from exporter.calendars.loader import Calendar, Session
 from exporter.config.schedule_syntax import AroundSession, Every, Timetable, WallClock
 from exporter.util.local_time import DAY, date_of, day_bounds, local_time
+from exporter.util.units import format_duration
 
 _DAY_SECONDS = 86400.0
 HORIZON_SECONDS = 800 * _DAY_SECONDS
@@ -69,6 +70,21 @@ def next_slot(
         if slot.skip is None:
             return slot.at
     return None
+
+
+def around_session(calendar: Calendar, at: float) -> str:
+    """The schedule that means `at` on a day with regular hours, and moves along with shorter ones:
+    ``close - 15m``. `at` is a slot on a day of that calendar."""
+    session = calendar.session_on(calendar.day_of(at))
+    if session is None:
+        raise ValueError(f"{calendar.name} has no session on {calendar.day_of(at)}")
+    after_open, to_close = at - session.regular_open, session.regular_close - at
+    near_open = after_open <= to_close
+    anchor, seconds = ("open", after_open) if near_open else ("close", to_close)
+    if not seconds:
+        return anchor
+    offset = format_duration(seconds).replace(" ", "")
+    return f"{anchor} {'+' if near_open else '-'} {offset}"
 
 
 def _days(start: float, end: float, zone: ZoneInfo) -> Iterator[date]:

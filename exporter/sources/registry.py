@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from exporter.calendars.loader import Calendars
 from exporter.config import Config, SourceSettings
+from exporter.config.exchanges import apply_to_calendars, make_calendars, own_tables
 from exporter.config.paths import cache_folder
 from exporter.metrics import Metrics, Sample
 from exporter.simulator.tickdb_server import Simulator
@@ -29,7 +30,7 @@ class Supply:
     def __init__(self, config: Config, metrics: Metrics, clock: Clock) -> None:
         self._metrics, self._clock = metrics, clock
         self._cache = cache_folder(config)
-        self.calendars = Calendars(self._cache, config.calendar_overrides, clock)
+        self.calendars = make_calendars(config, clock, self._cache)
         self.sources: dict[str, DataSource] = {}
         self.simulators: dict[str, Simulator] = {}
         self._settings: dict[str, SourceSettings] = {}
@@ -44,14 +45,14 @@ class Supply:
         opened: dict[str, DataSource] = {}
         simulators: dict[str, Simulator] = {}
         try:
-            await self.calendars.load(config.exchanges)
+            await self.calendars.load(config.exchanges_in_use, own_tables(config))
             for name, settings in config.sources.items():
                 if self._settings.get(name) != settings:
                     opened[name] = await self._open(name, settings, simulators)
         except Exception as error:
             await _close(opened, simulators)
             raise SupplyError(str(error)) from error
-        self.calendars.apply(config.calendar_overrides)
+        apply_to_calendars(config, self.calendars)
         over = [n for n in self.sources if n in opened or n not in config.sources]
         old = {n: self.sources.pop(n) for n in over}
         old_simulators = {n: self.simulators.pop(n) for n in over if n in self.simulators}

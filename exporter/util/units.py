@@ -78,7 +78,7 @@ FROM_FILE: Mapping[str, bool] = {"from_file": True}
 
 
 def _seconds(value: Any, info: ValidationInfo) -> float:
-    if isinstance(value, float) and info.context != FROM_FILE:
+    if isinstance(value, float) and not (info.context or {}).get("from_file"):
         return value  # what our own models hold
     seconds = parse_duration(value)
     if seconds > _LONGEST_DAYS * 86400:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 
 from exporter.calendars import build_tables as calendar_tables
-from exporter.calendars.loader import Calendar, _table
+from exporter.calendars.loader import Calendar, Calendars, _table
 from exporter.calendars.sessions import ALWAYS, FX, Table
 
 TODAY = date(2026, 11, 24)
@@ -19,6 +19,7 @@ class Changes:
     """Overrides of one exchange."""
 
     closed: tuple[date, ...] = ()
+    open: Mapping[date, str] = field(default_factory=dict)
     early_close: Mapping[date, str] = field(default_factory=dict)
     late_open: Mapping[date, str] = field(default_factory=dict)
 
@@ -29,6 +30,15 @@ def table(name: str) -> Table:
     if name in ("FX", "24/7"):
         return {"FX": FX, "24/7": ALWAYS}[name]
     return _table(calendar_tables.build(name, TODAY))
+
+
+class LibraryCalendars(Calendars):
+    """The real calendars, with the library in this process instead of one of its own."""
+
+    async def _ensure(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._tables:
+                self._tables[name] = table(name)
 
 
 @cache

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.calendars.loader import Calendar
+from exporter.calendars.own_hours import table_of
+from exporter.config import OwnExchange
 from tests.unit.tables import Changes, calendar, table
 
 NY, LONDON = "America/New_York", "Europe/London"
@@ -108,6 +110,107 @@ def test_overrides_close_shorten_and_delay() -> None:
     assert late and late.pause is None and late.open == at(f"{day}T13:00", zone)
     afternoon = Calendar("XHKG", base, Changes(early_close={day: "15:00"})).session_on(day)
     assert afternoon and afternoon.pause and afternoon.close == at(f"{day}T15:00", zone)
+
+
+def test_fx_is_closed_on_christmas_and_new_years_day_unless_somebody_quotes_then() -> None:
+    """From 17:00 of the day before to 17:00 of the day; overridable."""
+    fx = calendar("FX")
+    for day in ("2026-12-25", "2027-01-01"):
+        end = at(f"{day}T17:00")
+        before = end - 86400
+        assert [fx.is_open(t) for t in (before - 1, before, end - 1)] == [True, False, False]
+    assert fx.next_open(at("2026-12-24T18:00")) == at("2026-12-27T17:00")
+    assert fx.is_open(at("2029-12-25T17:00"))  # a Tuesday: Wednesday's session follows
+    assert fx.expected_bars("1m", at("2026-12-24T17:00"), at("2026-12-25T17:00")) == 0
+    christmas = date(2026, 12, 25)
+    quoted = Calendar("FX", table("FX"), Changes(open={christmas: "regular"}))
+    assert quoted.is_open(at("2026-12-24T18:00"))
+
+
+@pytest.mark.parametrize("name", ["CMES", "us_futures"])
+def test_globex_pauses_for_an_hour_every_day(name: str) -> None:
+    """16:00 to 17:00 in Chicago; an early close stays what it is."""
+    cme, chicago = calendar(name), "America/Chicago"
+    monday = at("2026-11-23T16:00", chicago)
+    assert [cme.is_open(t) for t in (monday - 1, monday, monday + 3599, monday + 3600)] == [
+        True, False, False, True]  # fmt: skip
+    assert cme.next_close(monday - 1) == monday
+    assert cme.next_open(monday) == monday + 3600
+    assert cme.expected_bars("1m", monday, monday + 3600) == 0
+    thanksgiving = cme.session_on(date(2026, 11, 26))
+    if name == "CMES":
+        assert thanksgiving and thanksgiving.close == at("2026-11-26T12:00", chicago)
+        assert thanksgiving.regular_close == at("2026-11-26T16:00", chicago)
+    assert cme.unused_overrides() == []
+
+
+def test_a_day_without_a_session_can_be_opened() -> None:
+    """A special session on a Sunday, by its hours or by the regular ones; other hours on a day."""
+    sunday, holiday, tuesday = date(2026, 11, 22), date(2026, 11, 26), date(2026, 11, 24)
+    special = Changes(
+        open={sunday: "10:00-13:00", holiday: "regular", tuesday: "18:00-12:00"},
+        early_close={holiday: "13:00"},
+    )
+    xnys = Calendar("XNYS", table("XNYS"), special)
+    session = xnys.session_on(sunday)
+    assert session
+    assert (session.open, session.close) == (at("2026-11-22T10:00"), at("2026-11-22T13:00"))
+    assert (session.regular_open, session.regular_close) == (session.open, session.close)
+    opened = xnys.session_on(holiday)
+    assert opened and opened.open == at(f"{holiday}T09:30")
+    assert opened.close == at(f"{holiday}T13:00")
+    overnight = xnys.session_on(tuesday)
+    assert overnight and overnight.open == at("2026-11-23T18:00")
+    regular_sunday = Calendar("XNYS", table("XNYS"), Changes(open={sunday: "regular"}))
+    assert regular_sunday.is_open(at("2026-11-22T15:59"))
+    assert xnys.unused_overrides() == []
+
+
+def test_a_late_open_is_within_the_session_also_where_that_began_the_evening_before() -> None:
+    """FX opens at 17:00: 18:00 is an hour later, and 09:00 the next morning."""
+    day = date(2026, 11, 24)
+    for time, expected in (("18:00", "2026-11-23T18:00"), ("09:00", "2026-11-24T09:00")):
+        late = Calendar("FX", table("FX"), Changes(late_open={day: time})).session_on(day)
+        assert late and late.open == at(expected)
+        assert late.close == at("2026-11-24T17:00")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "why"),
+    [
+        (Changes(closed=(date(2026, 11, 26),)), "closed", "there is no session that day"),
+        (Changes(early_close={date(2026, 11, 22): "13:00"}), "early_close", "there is no session"),
+        (Changes(early_close={date(2026, 11, 24): "16:00"}), "early_close", "is 09:30-16:00"),
+        (Changes(late_open={date(2026, 11, 24): "17:00"}), "late_open", "is 09:30-16:00"),
+        (Changes(late_open={date(2026, 11, 27): "13:30"}), "late_open", "is 09:30-13:00"),
+        (Changes(open={date(2026, 11, 24): "regular"}), "open", "is 09:30-16:00 anyway"),
+    ],
+)
+def test_an_override_that_changes_nothing_is_found_and_deletes_no_day(
+    changes: Changes, key: str, why: str
+) -> None:
+    """The session stays as the calendar has it."""
+    xnys = Calendar("XNYS", table("XNYS"), changes)
+    (unused,) = xnys.unused_overrides()
+    assert unused.key == key
+    assert why in unused.why
+    assert xnys.session_on(unused.day) == calendar("XNYS").session_on(unused.day)
+
+
+def test_an_exchange_of_ones_own_has_its_hours_and_its_overrides() -> None:
+    """Lunch, weekdays and evening opens; holidays are overrides."""
+    zone, day = "Asia/Kuala_Lumpur", date(2026, 11, 24)
+    hours = OwnExchange(timezone=zone, hours="09:00-17:00", lunch="12:30-14:30")
+    myx = Calendar("MYX", table_of(hours), Changes(closed=(date(2026, 11, 25),)))
+    session = myx.session_on(day)
+    assert session and (session.open, session.close) == (
+        at(f"{day}T09:00", zone), at(f"{day}T17:00", zone))  # fmt: skip
+    assert not myx.is_open(at(f"{day}T13:00", zone))
+    assert [myx.session_on(date(2026, 11, d)) is None for d in (25, 26, 27, 28, 29)] == [
+        True, False, False, True, True]  # fmt: skip
+    night = OwnExchange(timezone=zone, days="sun-thu", hours="18:00-02:00")
+    opened = Calendar("NIGHT", table_of(night)).session_on(date(2026, 11, 22))
+    assert opened and opened.open == at("2026-11-21T18:00", zone)
 
 
 def test_neighbouring_sessions_skip_the_holiday() -> None:

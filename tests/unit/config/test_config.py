@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config import ConfigError, load, load_what_is_right
+from exporter.util.backoff import backoff_cap
 
 MISTAKES = sorted((Path(__file__).parent / "mistakes").glob("*.yml"))
 ROOT = Path(__file__).parents[3]
@@ -38,6 +39,14 @@ def test_the_config_that_is_shipped_is_well() -> None:
     assert config.tasks["health_check"].severity == "warning"
     assert config.feeds["us_minute"].max_overdue == {"critical": 7200.0}
     assert config.feeds["us_minute"].max_spread == {"warning": 0.005}
+
+
+@pytest.mark.parametrize("name", ["pre_market_scan", "end_of_day_report", "key_check"])
+def test_the_shipped_tasks_that_ask_a_source_outlast_an_outage_of_two_minutes(name: str) -> None:
+    """Even where chance makes each pause as short as it can be: half of its cap."""
+    task = load(ROOT / "sample/exporter.yml").tasks[name]
+    shortest = sum(backoff_cap(task.backoff, retry) / 2 for retry in range(task.retries))
+    assert shortest > 120
 
 
 def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:

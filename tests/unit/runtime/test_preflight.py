@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,16 @@ from exporter.cli import check as command
 from exporter.config import load
 from exporter.runtime import preflight as checking
 from tests.unit.clocks import ManualClock
-from tests.unit.simulation import Shelf
+from tests.unit.tables import LibraryCalendars
 
+ROOT = Path(__file__).parents[3]
 NOVEMBER = 1_795_600_000.0
 """2026-11-25 in the morning, New York."""
 CONFIG = """\
 sources:
   t: {type: tickdb, url: "https://api.tickdb.ai/v1", api_key_env: NO_SUCH_KEY}
 feeds:
-  f: {source: t, symbols: [A.US], interval: 1m, exchange: XNYS}
+  f: {source: t, symbols: [A.US], interval: 1m, exchange: XNYS, max_overdue: {critical: 2h}}
 tasks:
   here: {command: [sh, -c, "true"], schedule: "every 1h"}
   nowhere: {command: [no-such-program], schedule: "every 1h"}
@@ -41,7 +43,7 @@ def checked(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, list[str]]:
     """``check`` with real calendars that need no subprocess: exit code and lines."""
-    monkeypatch.setattr(checking, "Calendars", lambda *_: Shelf())
+    monkeypatch.setattr("exporter.config.exchanges.Calendars", LibraryCalendars)
     monkeypatch.setattr(command, "SystemClock", lambda: ManualClock(NOVEMBER))
     code = command.check(file)
     return code, capsys.readouterr().out.splitlines()
@@ -102,6 +104,93 @@ def test_a_task_that_never_runs_and_a_calendar_that_ends_are_noted(
         "as trading days from there; name holidays in calendar_overrides.XSHG.closed",
         f"{file}: ok: 2 tasks, 0 feeds, 0 strategies",
     ])  # fmt: skip
+
+
+def notes_of(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Place to text of what ``check`` notes."""
+    file = written(tmp_path, text)
+    code, lines = checked(file, capsys, monkeypatch)
+    assert code == 0, lines
+    notes = [line.removeprefix(f"{file}: note: ") for line in lines if ": note: " in line]
+    return dict(note.split(": ", 1) for note in notes)
+
+
+def test_a_slot_that_an_early_close_leaves_out_is_noted_with_the_schedule_that_moves_along(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The day after Thanksgiving and Christmas Eve end at 13:00."""
+    noted = notes_of(
+        tmp_path,
+        "tasks:\n"
+        '  rebalance: {command: [sh], schedule: "mon-fri 15:45", exchange: XNYS}\n'
+        '  tuesday: {command: [sh], schedule: "tue 15:45", exchange: XNYS}\n'
+        '  early: {command: [sh], schedule: "10:00", exchange: XNYS}\n'
+        '  report: {command: [sh], schedule: "16:30", exchange: XNYS}\n'
+        '  moves: {command: [sh], schedule: "close - 15m", exchange: XNYS}\n'
+        '  other: {command: [sh], schedule: "15:45"}\n'
+        "calendar_overrides: {XNYS: {late_open: {2026-11-30: '10:30'}}}\n",
+        capsys,
+        monkeypatch,
+    )
+    assert noted == {
+        "tasks.rebalance.schedule": "`mon-fri 15:45` is skipped on 2026-11-27 and on 1 more day "
+        "within a year, outside the shortened session of XNYS; to run on such days too, write it "
+        "as `close - 15m`",
+        "tasks.early.schedule": "`10:00` is skipped on 2026-11-30, outside the shortened session "
+        "of XNYS; to run on such days too, write it as `open + 30m`",
+    }
+
+
+def test_an_override_without_effect_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistyped day or time, and an exchange that nothing uses."""
+    noted = notes_of(
+        tmp_path,
+        'tasks: {t: {command: [sh], schedule: "close", exchange: MYX}}\n'
+        "exchanges: {MYX: {timezone: Asia/Kuala_Lumpur, hours: 09:00-17:00}}\n"
+        "calendar_overrides:\n"
+        "  MYX: {closed: [2026-11-28, 2026-12-25], early_close: {2026-12-24: '17:30'}}\n"
+        "  XLON: {closed: [2026-12-24]}\n",
+        capsys,
+        monkeypatch,
+    )
+    assert noted == {
+        "calendar_overrides.MYX.closed": "2026-11-28 has no effect: there is no session that day",
+        "calendar_overrides.MYX.early_close": "2026-12-24 has no effect: the session is "
+        "09:00-17:00",
+        "calendar_overrides.XLON": "has no effect: no feed and no task uses XLON",
+    }
+
+
+def test_what_nothing_alerts_about_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No limit, no alert; and a limit whose rules are in a pack that is off."""
+    text = (
+        "sources: {s: {type: simulated}}\n"
+        "feeds: {f: {source: s, symbols: [A.US], interval: 1m, exchange: XNYS}}\n"
+        "strategies: {m: {max_age: 1d}, n: {max_drawdown: {warning: 5%}}}\n"
+        "logs: {follow: {bot: {path: bot.log, max_failure_ratio: {warning: 20%},"
+        " patterns: {fetch_failed: a, fetch_ok: b}}}}\n"
+    )
+    (tmp_path / "bot.log").touch()
+    noted = notes_of(tmp_path, text, capsys, monkeypatch)
+    assert list(noted) == [
+        "feeds.f.max_overdue", "strategies.m.max_drawdown", "strategies.n.max_age",
+    ]  # fmt: skip
+    assert all(text.startswith("nothing alerts") for text in noted.values())
+    rules = tmp_path / "prometheus/rules"
+    rules.mkdir(parents=True)
+    (rules / "quant.yml").write_text("groups: []\n")
+    noted = notes_of(tmp_path, text, capsys, monkeypatch)
+    assert (
+        f"copy prometheus/packs/logs.yml to {rules}" in noted["logs.follow.bot.max_failure_ratio"]
+    )
+    shutil.copy(ROOT / "prometheus/packs/logs.yml", rules)
+    assert "logs.follow.bot.max_failure_ratio" not in notes_of(tmp_path, text, capsys, monkeypatch)
 
 
 def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(

@@ -1,0 +1,73 @@
+"""What ``check`` points out in a config that works: skipped slots, and limits that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from exporter.calendars.loader import Calendars
+from exporter.config import Config, Mistake
+from exporter.config.schedule_syntax import WallClock
+from exporter.scheduling.slots import around_session, slots
+
+_YEAR_SECONDS = 365 * 86400.0
+
+
+def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> list[Mistake]:
+    """Each with its place. The calendars are loaded already; `folder` is that of the config."""
+    return [
+        *_cut_off(config, calendars, now),
+        *_without_limits(config),
+        *_without_rules(config, folder / "prometheus/rules"),
+    ]
+
+
+def _cut_off(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:
+    """Wall-clock slots that early closes (and late opens) of the coming year leave out."""
+    zone = ZoneInfo(config.timezone)
+    for name, task in config.tasks.items():
+        if not task.exchange or not isinstance(task.timetable, WallClock):
+            continue
+        calendar = calendars.get(task.exchange)
+        coming = slots(task.timetable, zone, calendar, now, now + _YEAR_SECONDS)
+        cut = [slot.at for slot in coming if slot.skip == "early_close"]
+        if cut:
+            others = len(cut) - 1
+            days = "day" if others == 1 else "days"
+            more = f" and on {others} more {days} within a year" if others else ""
+            yield Mistake(
+                f"tasks.{name}.schedule",
+                f"`{task.schedule}` is skipped on {calendar.day_of(cut[0])}{more}, outside the "
+                f"shortened session of {task.exchange}; to run on such days too, write it as "
+                f"`{around_session(calendar, cut[0])}`",
+            )
+
+
+def _without_limits(config: Config) -> Iterator[Mistake]:
+    """What nothing alerts about."""
+    for name, feed in config.feeds.items():
+        if not feed.max_overdue:
+            text = "nothing alerts when its bars are overdue; set it, for example {critical: 2h}"
+            yield Mistake(f"feeds.{name}.max_overdue", text)
+    for name, strategy in config.strategies.items():
+        if not strategy.max_drawdown:
+            text = "nothing alerts on a drawdown; set it, for example {warning: 5%}"
+            yield Mistake(f"strategies.{name}.max_drawdown", text)
+        if not strategy.max_age:
+            text = "nothing alerts when the equity is not updated; set it, for example 1d"
+            yield Mistake(f"strategies.{name}.max_age", text)
+
+
+def _without_rules(config: Config, rules: Path) -> Iterator[Mistake]:
+    """Limits that only a pack of rules reads, where Prometheus' rules lie next to the config."""
+    if not rules.is_dir():
+        return
+    used = any("quant_log_failure_limit_ratio" in file.read_text() for file in rules.glob("*.yml"))
+    for name, followed in config.logs.follow.items():
+        if followed.max_failure_ratio and not used:
+            yield Mistake(
+                f"logs.follow.{name}.max_failure_ratio",
+                "nothing alerts on it: its rules are in a pack that is off; copy "
+                f"prometheus/packs/logs.yml to {rules}",
+            )

@@ -65,6 +65,7 @@ def hangs():
         try: time.sleep(60)
         except BaseException: pass
 def tidies():
+    open("begun", "w").close()
     try: time.sleep(60)
     finally: open("tidy", "w").write("done")
 def prints_much():
@@ -109,6 +110,10 @@ def logs(context):
     context.log.warning("hello %s", "there", extra={"event": "greeting"})
 
 async def co(): return 3
+async def co_rate_limited(context):
+    from exporter.tasks import SourceError
+    if context.attempt == 1:
+        raise SourceError("rate_limited", "too many requests", retryable=True, retry_after=0.5)
 async def co_raises(): raise KeyError("x")
 async def co_exits(): sys.exit(3)
 async def co_argv(): return [1] if sys.argv == [__file__] else sys.argv

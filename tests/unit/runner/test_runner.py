@@ -99,7 +99,7 @@ async def test_a_timeout_ends_what_ignores_sigterm(bench: Bench) -> None:
 
 async def test_a_timeout_lets_finally_blocks_run(bench: Bench) -> None:
     """SIGTERM first: the user's code may tidy up."""
-    result = await bench.run("tidies", timeout="0.5s")
+    result = await bench.run("tidies", timeout="2s")
     assert result.outcome == "timeout"
     assert (bench.folder / "tidy").read_text() == "done"
 
@@ -143,6 +143,19 @@ async def test_what_may_pass_is_tried_again(bench: Bench) -> None:
     assert (result.outcome, result.attempts, result.items) == ("success", 2, 2)
     assert bench.value("quant_task_retries_total") == 1
     assert len(bench.store.ends) == 1
+
+
+@pytest.mark.parametrize(("max_runtime", "attempts"), [("20s", 2), ("300ms", 1)])
+async def test_a_source_says_when_the_next_attempt_may_follow(
+    bench: Bench, max_runtime: str, attempts: int
+) -> None:
+    """Not the back-off, which is shorter; where the run would be over by then, there is none."""
+    began = time.monotonic()
+    result = await bench.run(
+        "co_rate_limited", retries=1, backoff="10ms", timeout="20s", max_runtime=max_runtime
+    )
+    assert (result.attempts, result.outcome) == (attempts, "success" if attempts == 2 else "error")
+    assert (time.monotonic() - began >= 0.5) == (attempts == 2)
 
 
 @pytest.mark.parametrize("name", ["typo", "permanent", "nonsense"])
@@ -357,7 +370,7 @@ async def test_draining_waits_and_then_ends(bench: Bench) -> None:
     """What still runs after the time is ended and recorded as what it is; nothing new starts."""
     bench.configure(run="user_code:tidies")
     job = bench.runner.submit("t", 100.0, "schedule")
-    await asyncio.sleep(0.3)
+    await until((bench.folder / "begun").exists, 20)
     await bench.runner.drain(0.1)
     result = await job
     assert result

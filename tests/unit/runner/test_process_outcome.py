@@ -1,0 +1,73 @@
+"""What the end of a process means for its attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.runner.process_outcome import outcome_of
+from exporter.runner.worker.supervisor import ProcessEnd
+from exporter.tasks.outcome import Outcome
+
+BOT = "process 7 (bot, of quant)"
+GUARD = "its process was lost: the one that guards it was killed"
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "error", "retryable"),
+    [
+        ({"status": 0}, "success", None, False),
+        ({"status": 3}, "error", "exit code 3: no broker", True),
+        ({"status": 3, "tail": ""}, "error", "exit code 3", True),
+        ({"status": -9}, "error", "was ended by SIGKILL", True),
+        ({"status": -99}, "error", "was ended by signal 99", True),
+        ({"status": None}, "error", GUARD, True),
+        ({"status": 0, "how": "timeout"}, "timeout", "did not end within 5s", True),
+        ({"status": 0, "how": "stopped"}, "error", "stopped at shutdown", False),
+        ({"status": 0, "alive": [BOT]}, "error", f"could not be ended: {BOT}", False),
+        ({"status": None, "how": "timeout", "alive": [BOT, BOT]}, "timeout",
+         f"did not end within 5s; could not be ended: {BOT}, {BOT}", False),
+        ({"status": 3, "left": [BOT]}, "error",
+         f"exit code 3: no broker; left 1 process behind, which was ended: {BOT}", True),
+        ({"status": 0, "left": [BOT], "left_was_ended": False}, "success", None, False),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_command_is_its_outcome(
+    end: dict[str, Any], kind: str, error: str | None, retryable: bool
+) -> None:
+    """Also of one that left something behind, or could not be ended."""
+    given = {"how": "itself", "report": None, "tail": "no broker", **end}
+    outcome = outcome_of(ProcessEnd(**given), 5.0, is_command=True)
+    assert (outcome.kind, outcome.error, outcome.retryable) == (kind, error, retryable)
+    assert outcome.tail == given["tail"]
+
+
+def test_a_success_that_left_processes_behind_is_none() -> None:
+    """It says what to do, and is not tried again: the same would be left again."""
+    end = ProcessEnd("itself", 0, None, "", [BOT, "2 more"])
+    outcome = outcome_of(end, 5.0, is_command=True)
+    assert (outcome.kind, outcome.retryable) == ("error", False)
+    assert outcome.error == (
+        f"left 2 processes behind, which were ended: {BOT}, 2 more; run it in the foreground with "
+        "a `timeout` that is long enough, or let it live with `may_leave_processes: true`"
+    )
+
+
+def test_what_a_function_reported_counts() -> None:
+    """Its exit code does not; without a report something ended it."""
+    report = Outcome("success", items=3.0)
+    assert outcome_of(ProcessEnd("itself", -9, report, ""), 5.0, is_command=False) == report
+    lost = outcome_of(ProcessEnd("itself", 0, None, ""), 5.0, is_command=False)
+    assert lost.error == "the process ended (exit code 0) before the function returned"
+    assert lost.retryable
+
+
+def test_a_function_that_calls_sys_exit_is_told_by_what_it_printed() -> None:
+    """As a command is; a report without an exit code is left as it is."""
+    exited = Outcome("error", "called sys.exit(3)", exit_code=3)
+    end = ProcessEnd("itself", 0, exited, "FATAL no broker\nbye")
+    assert outcome_of(end, 5.0, is_command=False).error == "called sys.exit(3): FATAL no broker"
+    raised = Outcome("error", "ValueError: 1")
+    end = ProcessEnd("itself", 0, raised, "FATAL no broker")
+    assert outcome_of(end, 5.0, is_command=False).error == "ValueError: 1"

@@ -24,7 +24,7 @@ HELD_SECONDS = 0.25
 
 
 class Loader:
-    """Imports the user's modules, and imports them anew when a file of theirs changed."""
+    """Imports the user's modules, and imports them again when one of their files changed."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, int]] = {}
@@ -32,7 +32,7 @@ class Loader:
         self._lock = threading.Lock()
 
     def load(self, target: str, code: tuple[Path, ...]) -> Callable[..., Awaitable[object]]:
-        """The function. Runs in a thread: importing may take long. Raises what the import does."""
+        """The function. Call it in a thread: importing may take long. Raises what that raises."""
         module, _, name = target.partition(":")
         with self._lock:
             folders = [str(folder) for folder in code]
@@ -69,7 +69,7 @@ class Loader:
         found: dict[str, str] = {}
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
-            # The folder may hold our own house, or the environment with all its libraries.
+            # The folder may hold our own package, or the environment with all its libraries.
             if name.partition(".")[0] == "exporter" or "site-packages" in str(file):
                 continue
             if isinstance(file, str) and any(file.startswith(f"{each}/") for each in folders):
@@ -131,7 +131,7 @@ async def call(
 
     def held(seconds: float) -> None:
         log.warning(
-            "this coroutine kept the loop busy for %.1f s, and everything else waited; "
+            "this coroutine blocked the event loop for %.1f s, and everything else waited; "
             "make it a plain function, which runs in a process of its own",
             seconds,
             extra={"event": "run_held_loop", "duration_seconds": round(seconds, 3)},
@@ -149,7 +149,7 @@ async def call(
         late = took >= limit_seconds
         return Outcome(
             "timeout" if late else "error",
-            f"was ended after {took:.0f} s, because it did not let go of the event loop and "
+            f"was ended after {took:.0f} s, because it blocked the event loop and "
             "everything else waited; make it a plain function, which runs in a process of its own",
             retryable=late,
             tail=trace(error),
@@ -159,5 +159,5 @@ async def call(
         if task and task.cancelling():
             raise
         return Outcome("error", "the coroutine cancelled itself", retryable=True)
-    except BaseException as error:  # noqa: BLE001  sys.exit() in a task must not end the daemon
+    except BaseException as error:  # noqa: BLE001  sys.exit() in a task must not end the exporter
         return of_exception(error)

@@ -19,8 +19,8 @@ _NOT_TELLING = re.compile(r"\b(?:0|no|without) (?:errors?|failures?|failed)\b", 
 
 
 def headline(output: str) -> str:
-    """The exception of an uncaught Python error, or else the last line that tells of a failure, or
-    else the last line; empty when there was no output."""
+    """The exception of an uncaught Python error, otherwise the last line that mentions a failure,
+    otherwise the last line; empty when there was no output."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     if not lines:
         return ""

@@ -1,6 +1,6 @@
-"""Ends a step of a coroutine that does not let go of the event loop.
+"""Ends a step of a coroutine that blocks the event loop.
 
-Nothing on the loop can: it stands still, and so do the page, the scrape and every other task. A
+Nothing on the loop can: it is blocked, and so are the page, the scrape and every other task. A
 thread looks at the clock instead and sends the main thread a signal, whose handler raises within
 that step, also within ``time.sleep`` and a socket that waits.
 """
@@ -13,9 +13,9 @@ import time
 from types import FrameType
 
 HOLD_SECONDS = 20.0
-"""How long one step may keep the loop. systemd's watchdog ends the whole exporter after 30."""
+"""How long one step may block the loop. systemd's watchdog ends the exporter after 30."""
 _LOOK_SECONDS = 0.25
-_SIGNAL = signal.SIGRTMIN + 5  # nobody else's: SIGALRM is used by libraries
+_SIGNAL = signal.SIGRTMIN + 5  # SIGALRM is used by libraries
 
 
 class BlockedLoopError(BaseException):
@@ -34,15 +34,15 @@ class _Watch:
         if self._thread or threading.current_thread() is not threading.main_thread():
             return
         signal.signal(_SIGNAL, self._interrupt)
-        self._thread = threading.Thread(target=self._look, name="held loop", daemon=True)
+        self._thread = threading.Thread(target=self._look, name="loop guard", daemon=True)
         self._thread.start()
 
     def begin(self, seconds: float) -> None:
-        """A step begins that may take so long."""
+        """A step begins that may take that long."""
         self._ends = time.monotonic() + min(seconds, HOLD_SECONDS)
 
     def end(self) -> None:
-        """It let go."""
+        """The step has ended."""
         self._ends = None
 
     def _over(self) -> bool:
@@ -57,7 +57,7 @@ class _Watch:
                 signal.pthread_kill(main, _SIGNAL)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._over():  # else it has let go meanwhile
+        if self._over():  # otherwise the step has ended meanwhile
             raise BlockedLoopError
 
 

@@ -46,10 +46,10 @@ class OutputTail:
     def text(self) -> str:
         """The last lines. Where something is missing before them, they begin with a whole word:
         half a secret would not be known."""
-        said = (
+        text = (
             bytes(self._raw).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
         )
-        shown = rendered(said)
+        shown = rendered(text)
         if self._cut or len(shown) > TAIL_CHARS:
             shown = drop_partial_start(shown[-TAIL_CHARS:])
         return shown.rstrip()

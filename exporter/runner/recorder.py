@@ -129,7 +129,7 @@ class Recorder:
 
 
 def _utf8(text: str) -> str:
-    """As the state can keep it: a file's name that is no UTF-8 brings lone surrogates."""
+    """As the state can keep it: a file name that is not UTF-8 contains lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

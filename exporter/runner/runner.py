@@ -251,7 +251,7 @@ class Runner:
         except StateError as error:
             self._running.pop(claim.task, None)
             log.error(
-                "%s is not started, because nothing could keep it from running twice: %s",
+                "%s is not started: without a durable claim it might run twice: %s",
                 claim.task,
                 error,
                 extra={"event": "run_not_claimed", "task": claim.task, **slot_field(claim.slot)},

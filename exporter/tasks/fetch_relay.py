@@ -68,11 +68,11 @@ async def _fetch(context: Context, method: str, arguments: Mapping[str, Any]) ->
             return {symbol: astuple(ticker) for symbol, ticker in tickers.items()}
         case "calendar":
             return _packed(context.calendar(**arguments))
-    raise Permanent(f"there is no fetch called {method!r}")
+    raise Permanent(f"unknown fetch {method!r}")
 
 
 def read(method: str, answered: Mapping[str, Any]) -> Any:
-    """What :func:`answer` said: the result, or its error raised."""
+    """The result that :func:`answer` gave, or its error raised."""
     if "error" in answered:
         raise _error(answered)
     result = answered["result"]

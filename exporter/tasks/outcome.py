@@ -51,24 +51,24 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """As the worker process sends it."""
-        said = asdict(self)
-        said["items"] = nan_to_none(self.items)
-        return said
+        data = asdict(self)
+        data["items"] = nan_to_none(self.items)
+        return data
 
 
-def from_json(said: dict[str, Any]) -> Outcome:
+def from_json(data: dict[str, Any]) -> Outcome:
     """Read what the worker process sent. Raises :class:`ValueError` when it is nonsense."""
     try:
-        items = said["items"]
-        after = said["retry_after_seconds"]
+        items = data["items"]
+        after = data["retry_after_seconds"]
         outcome = Outcome(
-            kind=said["kind"],
-            error=None if said["error"] is None else str(said["error"]),
+            kind=data["kind"],
+            error=None if data["error"] is None else str(data["error"]),
             items=math.nan if items is None else float(items),
-            retryable=bool(said["retryable"]),
+            retryable=bool(data["retryable"]),
             retry_after_seconds=None if after is None else float(after),
-            tail=str(said["tail"]),
-            exit_code=None if said["exit_code"] is None else int(said["exit_code"]),
+            tail=str(data["tail"]),
+            exit_code=None if data["exit_code"] is None else int(data["exit_code"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not an outcome: {error}") from error
@@ -78,7 +78,7 @@ def from_json(said: dict[str, Any]) -> Outcome:
 
 
 def of_return(value: object) -> Outcome:
-    """What a returned value says: a count, a collection whose size counts, whether it went well, or
+    """What a returned value says: a count, a collection whose size counts, whether it succeeded, or
     nothing."""
     if value is None:
         return Outcome("success")
@@ -87,7 +87,7 @@ def of_return(value: object) -> Outcome:
     try:
         items = _items(value)
     except Exception as error:  # noqa: BLE001  a user's __len__ may raise anything
-        return Outcome("error", f"returned a {_type(value)} that has no size: {_words(error)}")
+        return Outcome("error", f"returned a {_type(value)} that has no size: {_text_of(error)}")
     if items is None or not 0 <= items <= _ITEMS_MAX:
         what = repr(value) if isinstance(value, bool | int | float | str) else _type(value)
         if len(what) > _VALUE_CHARS:
@@ -114,19 +114,19 @@ def of_exception(error: BaseException) -> Outcome:
     """What an exception says: no data, stale data, or an error that may pass or may not."""
     tail = trace(error)
     if isinstance(error, NoData):
-        return Outcome("no_data", _words(error), retryable=True, tail=tail)
+        return Outcome("no_data", _text_of(error), retryable=True, tail=tail)
     if isinstance(error, StaleData):
-        return Outcome("stale_data", _words(error), retryable=True, tail=tail)
+        return Outcome("stale_data", _text_of(error), retryable=True, tail=tail)
     if isinstance(error, SystemExit):
         return _of_exit(error.code)
     retryable = isinstance(error, Exception) and not isinstance(error, _PROGRAMMING)
     # A source knows better than its exception's class whether asking again may help.
-    says = getattr(error, "retryable", None)
+    hint = getattr(error, "retryable", None)
     after = getattr(error, "retry_after", None)
     return Outcome(
         "error",
-        _words(error),
-        retryable=says if isinstance(says, bool) else retryable,
+        _text_of(error),
+        retryable=hint if isinstance(hint, bool) else retryable,
         retry_after_seconds=float(after) if isinstance(after, int | float) else None,
         tail=tail,
     )
@@ -164,11 +164,11 @@ def _type(value: object) -> str:
     return type(value).__qualname__
 
 
-def _words(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
     try:
         text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001  a user's __str__ may raise anything
         text = "(its text cannot be shown)"
     name = _type(error)
-    said = text if isinstance(error, NoData | StaleData) and text else f"{name}: {text}"
-    return mask_window(said if text else name, ERROR_CHARS)
+    full = text if isinstance(error, NoData | StaleData) and text else f"{name}: {text}"
+    return mask_window(full if text else name, ERROR_CHARS)

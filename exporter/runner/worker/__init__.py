@@ -1,5 +1,5 @@
-"""Attempts in processes of their own: a small forkserver, its children, and the loop's side.
+"""Attempts in processes of their own: a small forkserver, guardians, children, and the loop's side.
 
-The forkserver (``zygote``) and its children (``child``) import nothing but light modules of ours;
-``pool`` and ``attempt`` are the side of the daemon.
+``forkserver``, ``guardian`` and ``child`` run outside the exporter and import light modules only;
+``forkserver_client`` and ``supervisor`` are the exporter's side.
 """

@@ -1,6 +1,6 @@
-"""One attempt, in its own process: set up, call the user's function or become the command, tell.
+"""One attempt, in its own process: set up, call the user's function or become the command, report.
 
-The daemon sends the job as one line of JSON on the control socket; until then nothing of the
+The exporter sends the job as one line of JSON on the control socket; until then nothing of the
 user's has run. Back go lines of JSON: ``{"t": "log", …}``, ``{"t": "call", …}`` (answered by one
 line), and once ``{"t": "end", …}``, an outcome as in :mod:`exporter.tasks.outcome`.
 """
@@ -94,12 +94,12 @@ def main(control: int, output: int) -> None:
     else:
         outcome = _call(job, line)
     if not line.is_ours:
-        os._exit(0)  # a fork in the user's function came back here: it has no say
+        os._exit(0)  # a fork in the user's function came back here: it reports nothing
     line.send({"t": "end", **outcome.to_json()})
 
 
 def _become(command: list[str]) -> None:
-    # Python ignores SIGPIPE; a program that was not told so would loop on a closed pipe.
+    # Python ignores SIGPIPE; a program that inherits that would loop on a closed pipe.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     os.execvp(command[0], command)  # noqa: S606  no shell is what we want
@@ -140,7 +140,7 @@ def _call(job: dict[str, Any], line: _Line) -> Outcome:
         outcome = Outcome("error", "stopped before it returned")
     except BaseException as error:  # noqa: BLE001  the run's edge: whatever it is, it is the outcome
         outcome = of_exception(error)
-    handler.tell_lost()
+    handler.report_dropped()
     with contextlib.suppress(OSError, ValueError, AttributeError):  # the user may have closed it
         sys.stdout.flush()
     return outcome

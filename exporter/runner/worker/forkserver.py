@@ -70,9 +70,9 @@ class _Server:
         try:
             pid = os.fork()
         except OSError as error:
-            said = {"error": f"cannot start a process: {error.strerror}"}
+            error_message = {"error": f"cannot start a process: {error.strerror}"}
             with socket.socket(fileno=fds[3]) as guard:
-                guard.send(json.dumps(said).encode())
+                guard.send(json.dumps(error_message).encode())
             fds, pid = fds[:3], -1
         if pid == 0:
             return True

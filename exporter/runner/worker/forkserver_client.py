@@ -1,4 +1,4 @@
-"""The exporter's side of forkserver and guardians: starts processes and hears how they end.
+"""The exporter's side of forkserver and guardians: starts processes and learns how they end.
 
 A forkserver only starts processes. One that died, or that does not answer, is replaced; the
 attempts that it started go on, since each has a guardian of its own (:mod:`.guardian`). Nothing of
@@ -60,7 +60,7 @@ class Process:
         self.when_gone: list[Callable[[], None]] = []
         self._sock = sock
         sock.setblocking(False)
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._hear)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_readable)
 
     def end(self, grace: float) -> None:
         """SIGTERM to each process, and SIGKILL to what is left after `grace` seconds."""
@@ -81,7 +81,7 @@ class Process:
         for call in self.when_gone:
             call()
 
-    def _hear(self) -> None:
+    def _on_readable(self) -> None:
         while not self.gone.is_set():
             try:
                 packet = self._sock.recv(65536)
@@ -94,10 +94,10 @@ class Process:
                     self.started.set_exception(WorkerError("the helper that starts processes died"))
                 self.close()
                 return
-            self._heard(json.loads(packet))
+            self._on_message(json.loads(packet))
 
-    def _heard(self, said: Mapping[str, object]) -> None:
-        match said:
+    def _on_message(self, message: Mapping[str, object]) -> None:
+        match message:
             case {"pid": int(pid)} if not self.started.done():
                 self.started.set_result(pid)
             case {"error": str(error)} if not self.started.done():
@@ -145,7 +145,7 @@ class _Forkserver:
         address = os.environ.get(SOCKET_VARIABLE)
         self.popen: subprocess.Popen[bytes] | None = None
         self.pid: int | None = None
-        """Known once it has said so, when somebody else started it."""
+        """Known once it has reported it, when somebody else started it."""
         self.environment = environment
         if address:
             self.sock = _connect(address)
@@ -153,9 +153,9 @@ class _Forkserver:
             self.sock, self.popen = _start(environment)
             self.pid = self.popen.pid
         self.is_alive = True
-        asyncio.get_running_loop().add_reader(self.sock.fileno(), self._hear)
+        asyncio.get_running_loop().add_reader(self.sock.fileno(), self._on_readable)
 
-    def _hear(self) -> None:
+    def _on_readable(self) -> None:
         try:
             packet = self.sock.recv(4096)
         except BlockingIOError:
@@ -205,7 +205,7 @@ class Workers:
 
     def start(self) -> None:
         """Have the forkserver ready; also done by the first :meth:`spawn`. One that cannot be had
-        is said in the log, and tried again by the next :meth:`spawn`."""
+        is logged, and tried again by the next :meth:`spawn`."""
         self._old = [old for old in self._old if old.popen and old.popen.poll() is None]
         current = self._forkserver
         if current and current.is_alive and current.environment == self.environment:

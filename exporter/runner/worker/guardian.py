@@ -4,7 +4,7 @@ It is the parent of the attempt's process and adopts whatever that leaves behind
 processes belong to the attempt. It depends neither on the forkserver, which may die, nor on other
 attempts, and it ends the attempt when the exporter is gone.
 
-It speaks with the exporter on a SOCK_SEQPACKET socket, one JSON object a packet. To the exporter:
+It talks to the exporter over a SOCK_SEQPACKET socket, one JSON object a packet. To the exporter:
 
 - ``{"pid": p}`` or ``{"error": text}``, once;
 - ``{"main": s}`` when the attempt's own process has ended, with the status of
@@ -70,7 +70,7 @@ class Guardian:
         try:
             self._main = os.fork()
         except OSError as error:
-            self._say({"error": f"cannot start a process: {error.strerror}"})
+            self._send({"error": f"cannot start a process: {error.strerror}"})
             os._exit(0)
         if self._main == 0:
             signal.set_wakeup_fd(-1)
@@ -85,7 +85,7 @@ class Guardian:
             return True
         os.close(control)
         os.close(output)
-        self._say({"pid": self._main})
+        self._send({"pid": self._main})
         self._watch(wake_read)
         os._exit(0)
 
@@ -99,7 +99,7 @@ class Guardian:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 4096)
             if self._sock.fileno() in ready:
-                self._hear()
+                self._read_request()
             if not self._reap():
                 self._over([])
                 return
@@ -111,7 +111,7 @@ class Guardian:
             return None
         return 1000.0 if self._stage in ("kept", "stuck") else 20.0
 
-    def _hear(self) -> None:
+    def _read_request(self) -> None:
         try:
             packet = self._sock.recv(4096)
         except OSError:
@@ -135,7 +135,7 @@ class Guardian:
                 return True
             if pid == self._main:
                 self._status = os.waitstatus_to_exitcode(status)
-                self._say({"main": self._status})
+                self._send({"main": self._status})
                 if self._stage == "runs":
                     self._enter("settles", SETTLE_SECONDS)
 
@@ -155,7 +155,7 @@ class Guardian:
         match self._stage:
             case "settles":
                 self._left = self._described()
-                if not self._left:  # all have ended, and somebody has yet to notice
+                if not self._left:  # all have ended, but are not reaped yet
                     return
                 if self._may_leave:
                     self._stage, self._deadline = "kept", None
@@ -180,16 +180,16 @@ class Guardian:
     def _over(self, alive: list[str]) -> None:
         if not self._is_over:
             self._is_over = True
-            self._say({"over": self._status, "left": self._left, "alive": alive})
+            self._send({"over": self._status, "left": self._left, "alive": alive})
             self._recount()
 
     def _recount(self) -> None:
         count = len(descendants(os.getpid()))
         if count != self._count:
             self._count = count
-            self._say({"count": count})
+            self._send({"count": count})
 
-    def _say(self, what: dict[str, object]) -> None:
+    def _send(self, what: dict[str, object]) -> None:
         try:
             self._sock.sendall(json.dumps(what).encode())
         except OSError:

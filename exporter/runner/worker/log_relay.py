@@ -1,4 +1,4 @@
-"""A log record's way from the worker process to the daemon's log: both ends of it."""
+"""A log record's way from the worker process to the exporter's log: both ends of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from exporter.redaction.truncate import LONGEST_STACK, LONGEST_TEXT, TruncatedSt
 
 _RECORDS_AT_ONCE = 2000
 _RECORDS_PER_SECOND = 200.0
-_TELL_LOST_SECONDS = 1.0
+_REPORT_DROPPED_SECONDS = 1.0
 _LONGEST_LINE = 1 << 19
 _LARGEST = 1 << 63
 _DEEPEST = 20
@@ -28,7 +28,7 @@ class _Bucket:
         self._left = float(_RECORDS_AT_ONCE)
         self._at = time.monotonic()
 
-    def take(self, now: float) -> bool:
+    def allows(self, now: float) -> bool:
         """Whether there is room for one more."""
         grown = self._left + (now - self._at) * _RECORDS_PER_SECOND
         self._left, self._at = min(grown, float(_RECORDS_AT_ONCE)), now
@@ -39,7 +39,7 @@ class _Bucket:
 
 
 class RecordSender(logging.Handler):
-    """Sends records, waiting while the daemon is busy; floods are cut and counted.
+    """Sends records, waiting while the exporter is busy; floods are dropped and counted.
 
     Errors have room of their own, so that a flood of other lines costs none.
     """
@@ -48,41 +48,41 @@ class RecordSender(logging.Handler):
         super().__init__()
         self._send = send
         self._errors, self._others = _Bucket(), _Bucket()
-        self._lost, self._told_at = 0, time.monotonic()
+        self._dropped, self._reported_at = 0, time.monotonic()
         self._plain = set(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send it, or count it as lost."""
+        """Send it, or count it as dropped."""
         now = time.monotonic()
         bucket = self._errors if record.levelno >= logging.ERROR else self._others
-        if bucket.take(now):
+        if bucket.allows(now):
             try:
-                self._send(self._said(record))
-            except Exception:  # noqa: BLE001  logging never ends what it tells of
-                self._lost += 1
+                self._send(self._serialised(record))
+            except Exception:  # noqa: BLE001  logging never ends what it reports
+                self._dropped += 1
         else:
-            self._lost += 1
-        if now - self._told_at >= _TELL_LOST_SECONDS:  # the run may be ended before it tells
-            self._told_at = now
-            self.tell_lost()
+            self._dropped += 1
+        if now - self._reported_at >= _REPORT_DROPPED_SECONDS:
+            self._reported_at = now
+            self.report_dropped()
 
-    def tell_lost(self) -> None:
-        """Say how many were lost since this was said last."""
-        if self._lost:
-            self._send(json.dumps({"t": "lost", "count": self._lost}))
-            self._lost = 0
+    def report_dropped(self) -> None:
+        """Report how many were dropped since the last report."""
+        if self._dropped:
+            self._send(json.dumps({"t": "lost", "count": self._dropped}))
+            self._dropped = 0
 
-    def _said(self, record: logging.LogRecord) -> str:
+    def _serialised(self, record: logging.LogRecord) -> str:
         extra = {
             k: _value(v)
             for k, v in record.__dict__.items()
             if k not in self._plain and v is not None
         }
         fields = {"message": _message(record), **_error(record), **extra}
-        said = _line(record, fields)
-        if len(said) > _LONGEST_LINE:
-            said = _line(record, {k: fields[k] for k in _KEPT if k in fields} | {"cut": True})
-        return said
+        text = _line(record, fields)
+        if len(text) > _LONGEST_LINE:
+            text = _line(record, {k: fields[k] for k in _KEPT if k in fields} | {"cut": True})
+        return text
 
 
 def _line(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
@@ -90,7 +90,7 @@ def _line(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
     for name, value in fields.items():
         sent[name] = value
         if isinstance(value, str):
-            # The daemon masks it and cuts it then: here half a secret would be left.
+            # The exporter masks it and cuts it then: here half a secret would be left.
             sent[name] = mask_window(value, LONGEST_STACK if name == "stack" else LONGEST_TEXT)
             if more := len(value) - len(sent[name]):
                 missing[name] = more
@@ -110,7 +110,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception as error:  # noqa: BLE001  a wrong format string must not end the run
-        return f"{_words(record.msg)} (cannot be formatted: {error})"
+        return f"{_text_of(record.msg)} (cannot be formatted: {error})"
 
 
 def _error(record: logging.LogRecord) -> dict[str, str]:
@@ -119,7 +119,7 @@ def _error(record: logging.LogRecord) -> dict[str, str]:
     if record.exc_info and error is not None:
         return {
             "error_type": type(error).__qualname__,
-            "error_message": _words(error),
+            "error_message": _text_of(error),
             "stack": _FORMAT.formatException(record.exc_info),
         }
     stack = record.exc_text or record.stack_info
@@ -131,15 +131,15 @@ def _value(value: Any) -> Any:
     if isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
-        return value if abs(value) < _LARGEST else _words(value)
+        return value if abs(value) < _LARGEST else _text_of(value)
     if not isinstance(value, dict | list | tuple):
-        return _words(value)
+        return _text_of(value)
     try:
-        text = json.dumps(value, default=_words)
+        text = json.dumps(value, default=_text_of)
         made = json.loads(text) if len(text) <= LONGEST_TEXT else None
     except (TypeError, ValueError, RecursionError):  # odd keys, a circle, nesting without end
         made = None
-    return _words(value) if made is None or not _is_flat(made, _DEEPEST) else made
+    return _text_of(value) if made is None or not _is_flat(made, _DEEPEST) else made
 
 
 def _is_flat(value: Any, levels: int) -> bool:
@@ -147,26 +147,26 @@ def _is_flat(value: Any, levels: int) -> bool:
     return levels > 0 and all(_is_flat(each, levels - 1) for each in inner)
 
 
-def _words(value: object) -> str:
+def _text_of(value: object) -> str:
     try:
         return str(value)
     except Exception:  # noqa: BLE001  a user's __str__ may raise anything
         return f"({type(value).__name__} without a text)"
 
 
-def replay(said: dict[str, Any]) -> None:
-    """Log in the daemon what was logged in the worker process."""
-    logger = logging.getLogger(str(said["name"]))
-    level = int(said["level"])
+def replay(sent: dict[str, Any]) -> None:
+    """Log in the exporter what was logged in the worker process."""
+    logger = logging.getLogger(str(sent["name"]))
+    level = int(sent["level"])
     if not logger.isEnabledFor(level):
         return
-    missing = said["missing"]
+    missing = sent["missing"]
     fields = {
-        k: TruncatedStr(v, missing[k]) if k in missing else v for k, v in said["fields"].items()
+        k: TruncatedStr(v, missing[k]) if k in missing else v for k, v in sent["fields"].items()
     }
     message = fields.pop("message")
     record = logger.makeRecord(logger.name, level, "(worker)", 0, message, (), None)
-    record.created = float(said["at"])
+    record.created = float(sent["at"])
     for name, value in fields.items():
         record.__dict__.setdefault(name, value)
     logger.handle(record)

@@ -27,7 +27,7 @@ LINGER_SECONDS = 10.0
 _LINE_BYTES = 2 << 20
 _DRAIN_SECONDS = 1.0
 _GUARDIAN_SECONDS = SETTLE_SECONDS + KILL_SECONDS + 10.0
-"""Beyond the grace: how long a guardian may take to say that its attempt is over."""
+"""Beyond the grace: how long a guardian may take to report that its attempt is over."""
 _LINES_AT_ONCE = 20
 _OUTPUT_BYTES_PER_SECOND = 64 << 20
 
@@ -36,7 +36,7 @@ Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """How the process ended, and what it said before."""
+    """How the process ended, and what it reported before."""
 
     how: Literal["itself", "timeout", "stopped"]
     status: int | None
@@ -112,36 +112,36 @@ class _Conversation:
         self.reported = asyncio.Event()
 
     async def listen(self) -> None:
-        """Until the other side is closed, or talks nonsense."""
-        heard = 0
+        """Until the other side is closed, or sends nonsense."""
+        handled = 0
         try:
             while line := await self._reader.readline():
-                await self._take(json.loads(line))
-                heard += 1
-                if heard % _LINES_AT_ONCE == 0:
+                await self._handle(json.loads(line))
+                handled += 1
+                if handled % _LINES_AT_ONCE == 0:
                     await asyncio.sleep(0)  # buffered lines come back at once: let others run
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning(
-                "the worker process said something that cannot be read: %s",
+                "a message of the worker process cannot be read: %s",
                 error,
                 extra={"event": "worker_nonsense"},
             )
 
-    async def _take(self, said: dict[str, Any]) -> None:
-        match said["t"]:
+    async def _handle(self, message: dict[str, Any]) -> None:
+        match message["t"]:
             case "log":
-                replay(said)
+                replay(message)
             case "lost":
-                self.lost += int(said["count"])
-                self._on_lost(int(said["count"]))
+                self.lost += int(message["count"])
+                self._on_lost(int(message["count"]))
             case "call":
-                answer = await self._answer(said["method"], said["arguments"])
+                answer = await self._answer(message["method"], message["arguments"])
                 # A long history takes a while to write: not on the loop.
                 data = await asyncio.to_thread(json.dumps, answer)
                 self._writer.write(data.encode() + b"\n")
                 await self._writer.drain()
             case "end":
-                self.report = from_json(said)
+                self.report = from_json(message)
                 self.reported.set()
 
 
@@ -156,8 +156,9 @@ async def run_process(
 ) -> ProcessEnd:
     """Run one job in a process and wait until it is over.
 
-    `on_lost` hears how many log records it dropped because it logged too much too fast; `on_left`
-    is given the process when something of it lives on: because it may, or since it cannot be ended.
+    `on_lost` is called with the number of log records that were dropped because it logged too much
+    too fast; `on_left` with the process when something of it lives on, because it may or because it
+    cannot be ended.
     Raises :class:`~.forkserver_client.WorkerError` when no process could be started.
     """
     ours, theirs = socket.socketpair()

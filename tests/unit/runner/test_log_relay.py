@@ -33,7 +33,7 @@ class Child:
         return sum(1 for said in self.said if said["t"] == "log" and said["level"] == level)
 
     def lost(self) -> int:
-        self.sender.tell_lost()
+        self.sender.report_dropped()
         return sum(said["count"] for said in self.said if said["t"] == "lost")
 
 
@@ -100,7 +100,7 @@ def test_what_was_lost_is_told_before_the_end(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that is killed tells nothing at its end."""
-    monkeypatch.setattr("exporter.runner.worker.log_relay._TELL_LOST_SECONDS", 0.0)
+    monkeypatch.setattr("exporter.runner.worker.log_relay._REPORT_DROPPED_SECONDS", 0.0)
     monkeypatch.setattr("exporter.runner.worker.log_relay._RECORDS_PER_SECOND", 0.0)
     for n in range(5_000):
         child.log.info("line %d", n)

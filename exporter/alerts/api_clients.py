@@ -6,6 +6,7 @@ of a proxy, `null`, or JSON of another shape is as good as no answer.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import aiohttp
 import re2
+import yaml
 
 from exporter.redaction.mask import Mask
 from exporter.redaction.secret_shape import MASKED
@@ -112,6 +114,9 @@ class ActiveAlert:
         }
 
 
+_MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError, yaml.YAMLError)
+
+
 def _checked(call: Callable[_P, Awaitable[_T]]) -> Callable[_P, Awaitable[_T]]:
     """An answer of another shape than its caller expects is a :class:`ServerError`."""
 
@@ -119,7 +124,7 @@ def _checked(call: Callable[_P, Awaitable[_T]]) -> Callable[_P, Awaitable[_T]]:
     async def asked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
             return await call(*args, **kwargs)
-        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        except _MISSHAPEN as error:
             client = args[0]
             raise ServerError(
                 f"{client} gave an answer that it should not give to {call.__name__}: {error!r}"
@@ -294,15 +299,33 @@ class AlertmanagerClient(_Client):
         await self._ask("POST", "/api/v2/alerts", json=body)
 
     @_checked
-    async def failed_requests(self) -> dict[str, float]:
-        """By integration, Alertmanager's own count of delivery attempts that failed."""
-        page = await self._ask("GET", "/metrics")
-        counts: dict[str, float] = {}
-        metric = "alertmanager_notification_requests_failed_total"
-        pattern = metric + r'\{[^}]*integration="(\w+)"[^}]*\} (\S+)'
-        for name, value in re.findall(pattern, str(page)):
-            counts[name] = counts.get(name, 0.0) + float(value)
-        return counts
+    async def delivery_attempts(self) -> dict[str, tuple[float, float]]:
+        """By integration, Alertmanager's own count of delivery attempts: that succeeded, and that
+        failed."""
+        page = str(await self._ask("GET", "/metrics"))
+        total, failed = (_by_integration(page, f"requests{one}_total") for one in ("", "_failed"))
+        return {n: (total[n] - failed.get(n, 0.0), failed.get(n, 0.0)) for n in total}
+
+    @_checked
+    async def receivers(self) -> dict[str, list[str]]:
+        """By integration other than webhooks, the receivers that use it, as configured now."""
+        answer = await self._ask("GET", "/api/v2/status")
+        config = await asyncio.to_thread(yaml.safe_load, answer["config"]["original"])
+        found: dict[str, list[str]] = {}
+        for receiver in _list(config["receivers"]):
+            for key in receiver:
+                integration = str(key).removesuffix("_configs")
+                if integration not in (key, "webhook"):
+                    found.setdefault(integration, []).append(str(receiver["name"]))
+        return found
+
+
+def _by_integration(page: str, metric: str) -> dict[str, float]:
+    counts: dict[str, float] = {}
+    pattern = rf'^alertmanager_notification_{metric}\{{[^}}]*integration="(\w+)"[^}}]*\}} (\S+)'
+    for name, value in re.findall(pattern, page, re.MULTILINE):
+        counts[name] = counts.get(name, 0.0) + float(value)
+    return counts
 
 
 def _list(found: Any) -> list[Any]:

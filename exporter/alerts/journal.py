@@ -19,6 +19,7 @@ from exporter.util.clock import Clock
 logger = logging.getLogger(__name__)
 
 RECEIVERS = ("slack", "pagerduty", "email", "journal")
+INTEGRATIONS = ("slack", "pagerduty", "email")
 UNRESOLVED = "alert_told"
 """Kept under this kind: a channel was notified that it fires, and not yet that it is resolved."""
 
@@ -32,6 +33,10 @@ class Journal:
         self._state, self._clock, self._mask = state, clock, mask or Mask()
         self._notifications = metrics.counter("quant_alert_notifications_total")
         self._by_rule = metrics.counter("quant_alert_rule_notifications_total")
+        self._deliveries = metrics.counter("quant_alert_deliveries_total")
+        for integration in INTEGRATIONS:
+            for outcome in ("delivered", "failed"):
+                self._deliveries.labels(integration, outcome)
         for receiver in RECEIVERS:
             for severity in SEVERITIES:
                 for status in ("firing", "resolved"):
@@ -70,6 +75,13 @@ class Journal:
         else:
             await self._state.forget(UNRESOLVED, key)
         await self.write("notification", {"receiver": receiver, **alert})
+
+    async def delivery(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Delivery attempts of an integration that succeeded (`delivered`) or `failed`."""
+        if fields["receivers"]:  # other posts are the journal's own, or nobody's channel
+            count = self._deliveries.labels(fields["integration"], kind)
+            count.inc(fields["attempts"])
+        await self.write(kind, fields)
 
     async def write(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Anything else that belongs to an incident: silences, acknowledgements, failures."""

@@ -11,11 +11,13 @@ from typing import Any
 from exporter.alerts.api_clients import matches, parse_time
 from exporter.state import JournalRow, State
 
-KINDS = ("notification", "fired", "over", "acknowledged", "silenced", "failed")
+KINDS = ("notification", "fired", "over", "acknowledged", "silenced", "delivered", "failed")
 """What the journal has about alerts; what tasks did is in it too."""
 PAGE_ROWS = 2_000
 LIMIT = 1_000
 """Incidents in one answer."""
+JUST_BEFORE_SECONDS = 2.0
+"""A channel's delivery may be seen so much earlier than its post to the journal."""
 SECOND_CHANNEL = "email"
 ESCALATES_AFTER_SECONDS = 5.0
 """The second channel was notified so much later than the first one: an escalation. The alert that a
@@ -32,6 +34,8 @@ class Incident:
     started_at: float
     notified: list[tuple[float, str]] = field(default_factory=list)
     """When and by which receiver that it fires; repeats included."""
+    arrived: dict[int, bool] = field(default_factory=dict)
+    """Of `notified`, by index: whether the channel accepted it; what is not known is missing."""
     resolved_sent: list[tuple[float, str]] = field(default_factory=list)
     """The same for resolved notifications."""
     acknowledged: list[tuple[float, str, str]] = field(default_factory=list)
@@ -61,7 +65,10 @@ class Incident:
             "description": self.description,
             "started_at": self.started_at,
             "muted": self.muted or None,
-            "told": [{"at": at, "receiver": receiver} for at, receiver in self.notified],
+            "told": [
+                {"at": at, "receiver": receiver, "delivered": self.arrived.get(n)}
+                for n, (at, receiver) in enumerate(self.notified)
+            ],
             "acknowledged": [
                 {"at": at, "by": by, "comment": comment} for at, by, comment in self.acknowledged
             ],
@@ -120,12 +127,16 @@ class TimelineBuilder:
         """By fingerprint and start in milliseconds."""
         self._open: dict[tuple[str, int], Incident] = {}
         self._failed: dict[str, float] = {}
+        self._pending: dict[str, list[tuple[Incident, int]]] = {}
+        """By receiver, notifications that are not known to have arrived."""
+        self._arrived_at: dict[str, float] = {}
         self._steps: dict[str, Callable[[JournalRow], None]] = {
             "notification": self._notification,
             "fired": self._fired,
             "over": self._over,
             "acknowledged": self._acknowledgement,
             "silenced": self._acknowledgement,
+            "delivered": self._delivered,
             "failed": self._failure,
         }
 
@@ -183,6 +194,11 @@ class TimelineBuilder:
         key, incident = self._incident(alert)
         if ended is None:
             incident.notified.append((row.at, receiver))
+            number = len(incident.notified) - 1
+            if row.at - self._arrived_at.get(receiver, -math.inf) <= JUST_BEFORE_SECONDS:
+                incident.arrived[number] = True
+            else:
+                self._pending.setdefault(receiver, []).append((incident, number))
             return
         incident.resolved_sent.append((row.at, receiver))
         known = None if incident.seen_over else incident.resolved_at
@@ -200,7 +216,16 @@ class TimelineBuilder:
             if covered:
                 incident.acknowledged.append(by)
 
+    def _delivered(self, row: JournalRow) -> None:
+        for receiver in row.fields["receivers"]:
+            self._arrived_at[receiver] = row.at
+            for incident, number in self._pending.pop(receiver, ()):
+                incident.arrived[number] = True
+
     def _failure(self, row: JournalRow) -> None:
+        for receiver in row.fields.get("receivers", ()):
+            for incident, number in self._pending.get(receiver, ()):
+                incident.arrived[number] = False
         name, attempts = str(row.fields["integration"]), float(row.fields["attempts"])
         self._failed[name] = self._failed.get(name, 0.0) + attempts
 

@@ -100,10 +100,16 @@ def as_text(incident: Incident, zone: ZoneInfo) -> str:
         f"  {incident.description}",
     ]
     first: dict[str, float] = {}
-    for at, receiver in incident.notified:
-        first.setdefault(receiver, at)
+    failed: dict[str, None] = {}
+    for number, (at, receiver) in enumerate(incident.notified):
+        if incident.arrived.get(number) is False:
+            failed[receiver] = None
+        else:
+            first.setdefault(receiver, at)
     told = ", ".join(f"{receiver} {when(at)}" for receiver, at in first.items())
     lines.append(f"  told: {told or 'nobody' + (f', {incident.muted}' if incident.muted else '')}")
+    if undelivered := [receiver for receiver in failed if receiver not in first]:
+        lines.append(f"  not delivered: {', '.join(undelivered)}")
     for at, by, comment in incident.acknowledged:
         lines.append(f"  acknowledged: {when(at)} by {by}" + (f": {comment}" if comment else ""))
     if incident.escalated_at:

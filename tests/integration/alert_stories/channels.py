@@ -1,11 +1,18 @@
 """A channel that refuses."""
 
 import asyncio
+from typing import Any
 
 from tests.integration.servers import TITLE, AlertStack, until
 
 TASKS = {"signals": "critical", "other": "critical"}
 NEWS = "Notifications are not delivered"
+
+
+def delivered(story: dict[str, Any]) -> dict[str, bool | None]:
+    """By channel, as the journal knows it; the mail of an escalation apart."""
+    told = {one["receiver"]: one["delivered"] for one in story["told"]}
+    return {name: known for name, known in told.items() if name != "email"}
 
 
 async def a_channel_that_refuses_gets_it_later(alert_stack: AlertStack) -> None:
@@ -31,6 +38,11 @@ async def a_channel_that_refuses_gets_it_later(alert_stack: AlertStack) -> None:
     await until(lambda: alert_stack.got("email", f"slack: {NEWS}"), "the same by mail")
     assert not alert_stack.got("slack", "CRITICAL other")
     assert not alert_stack.got("slack", NEWS)
+    await alert_stack.story(
+        "other", lambda s: delivered(s) | {"email": None} == {
+            "slack": False, "pagerduty": True, "email": None
+        }
+    )  # fmt: skip
     alert_stack.sinks.refuse("slack", 200, 0)
     await until(
         lambda: alert_stack.got("slack", f"CRITICAL other: {TITLE}"), "Slack to get it later"
@@ -39,3 +51,4 @@ async def a_channel_that_refuses_gets_it_later(alert_stack: AlertStack) -> None:
     assert len(alert_stack.got("slack", "CRITICAL other")) == 1
     assert len(alert_stack.got("slack", "CRITICAL signals")) == 1
     assert len(alert_stack.got("pagerduty", "CRITICAL other")) == 1
+    await alert_stack.story("other", lambda s: delivered(s) == {"slack": True, "pagerduty": True})

@@ -43,6 +43,18 @@ ALERT = {
 }
 
 
+RECEIVERS = """
+receivers:
+- name: slack
+  slack_configs: [{channel: x}]
+  webhook_configs: [{url: x}]
+- name: email
+  email_configs: [{to: x}]
+- name: deadman
+  webhook_configs: [{url: x}]
+"""
+
+
 class FakeAlertmanager(AlertmanagerClient):
     """The real client, over a server in memory."""
 
@@ -53,7 +65,8 @@ class FakeAlertmanager(AlertmanagerClient):
         self.active: dict[str, dict[str, Any]] = {}
         self.resolved: list[list[dict[str, str]]] = []
         self.ended_at = ""
-        self.failures = {"slack": 0.0}
+        self.attempts = {"slack": (0.0, 0.0)}
+        """By integration: all, and failed ones."""
         self.reachable = True
         self.odd: dict[tuple[str, str], Any] = {}
 
@@ -81,9 +94,12 @@ class FakeAlertmanager(AlertmanagerClient):
                 del self.active[silence.removeprefix("/silence/")]
             case "GET", "/metrics":
                 return "\n".join(
-                    f'alertmanager_notification_requests_failed_total{{integration="{n}"}} {v:g}'
-                    for n, v in self.failures.items()
+                    f'alertmanager_notification_requests{kind}_total{{integration="{n}"}} {v:g}'
+                    for n, counts in self.attempts.items()
+                    for kind, v in zip(("", "_failed"), counts, strict=True)
                 )
+            case "GET", "/status":
+                return {"config": {"original": RECEIVERS}}
         return ""
 
     def _alert(self, labels: dict[str, str]) -> dict[str, Any]:
@@ -273,13 +289,37 @@ async def test_nothing_to_acknowledge_is_said(scene: Scene) -> None:
         await scene.acks.acknowledge({"alertname": "QuantDrawdown"}, 1e10, "me", "")
 
 
-async def test_failed_deliveries_are_journalled(scene: Scene) -> None:
-    """From Alertmanager's own counters."""
+async def test_what_arrived_and_what_did_not_is_told_apart(scene: Scene) -> None:
+    """A receiver's post says that the channel was tried; Alertmanager's counters, how it went."""
     await scene.pass_time(15)
-    scene.alertmanager.failures["slack"] = 3.0
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    await scene.journal.record("email", {"alerts": [ALERT]})
+
+    async def arrived() -> list[tuple[str, bool | None]]:
+        (incident,) = build_timeline(await scene.state.journal_rows(0))
+        return [(t["receiver"], t["delivered"]) for t in incident.as_json()["told"]]
+
+    assert await arrived() == [("slack", None), ("email", None)]
+    scene.alertmanager.attempts = {"slack": (3.0, 3.0), "email": (0.0, 0.0)}
     await scene.pass_time(30)
+    assert await arrived() == [("slack", False), ("email", None)]
     (row,) = await scene.state.journal_rows(0, "failed")
-    assert row.fields == {"integration": "slack", "attempts": 3.0}
+    assert row.fields == {"integration": "slack", "attempts": 3.0, "receivers": ["slack"]}
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    text = as_text(incident, ZoneInfo("UTC"))
+    assert "not delivered: slack" in text
+    assert "told: email" in text
+    scene.alertmanager.attempts = {"slack": (4.0, 3.0), "email": (1.0, 0.0)}
+    await scene.pass_time(15)
+    assert await arrived() == [("slack", True), ("email", True)]
+    value = scene.metrics.registry.get_sample_value
+    labels = {"integration": "slack", "outcome": "failed"}
+    assert value("quant_alert_deliveries_total", labels) == 3.0
+    # Alertmanager starts again, and tells at once.
+    scene.alertmanager.attempts = {"slack": (1.0, 0.0), "email": (0.0, 0.0)}
+    await scene.pass_time(15)
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    assert (await arrived())[-1] == ("slack", True)
 
 
 async def test_a_story_says_who_was_told_and_how_long_it_took(scene: Scene) -> None:

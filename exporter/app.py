@@ -169,7 +169,7 @@ class App:
         logs.mask.add_all(known_secrets(self.config, os.environ))
         logs.start()
         stack.callback(logs.stop)
-        stack.callback(self._totals.say)
+        stack.callback(self._totals.log_totals)
 
     async def _open_state(self, stack: contextlib.AsyncExitStack) -> State:
         try:

@@ -1,4 +1,4 @@
-"""``quant-exporter logs``: the lines that somebody asks for, readable, newest last."""
+"""``quant-exporter logs``: prints log lines, newest last."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from exporter.util.units import parse_duration
 
 FOLLOW_SECONDS = 0.25
 FARTHEST_SECONDS = 3650 * 86400.0
-"""Farther back there are no log files."""
+"""There are no older log files."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which lines: those that fulfil all that is given."""
+    """Which lines: those that match everything that is given."""
 
     task: str | None = None
     run: str | None = None
@@ -122,7 +122,7 @@ def main(
 
     tail = Tail(lambda: _open_file(config.logs.directory)) if follow else None
     if tail is not None:
-        tail.skip_to_end()  # before the rest is read: a line may be seen twice, none is missed
+        tail.skip_to_end()  # before the rest is read: a line may be seen twice, but none is missed
     end = now if tail is None else now + 60.0
     start, directory = now - back, config.logs.directory
     missing = gone(directory, start, end, zone)
@@ -138,7 +138,7 @@ def main(
             show(record)
             if follow:
                 last.append(_line(record).encode())
-    # All there is of a run may well begin after what is gone.
+    # All lines of a run may be newer than what was deleted.
     if missing and (since or not run or from_error_log or not found):
         print(_gone(missing, end, zone, from_error_log), file=sys.stderr)
     if tail is not None:
@@ -158,7 +158,7 @@ def main(
 
 
 def _how_far_back(since: str | None, run: str | None) -> float:
-    """Seconds; a day when nothing is said, all there is for a run. Raises :class:`ValueError`."""
+    """Seconds; a day by default, everything for a run. Raises :class:`ValueError`."""
     if since is None:
         return FARTHEST_SECONDS if run else 86400.0
     return min(parse_duration(since), FARTHEST_SECONDS)
@@ -169,22 +169,22 @@ def _check(config: Config, *, task: str | None, run: str | None, level: str | No
     if level is not None and level not in LOG_LEVELS:
         raise ValueError(f"invalid level {level!r}: write one of {', '.join(LOG_LEVELS)}")
     if run is not None and not run.strip():
-        raise ValueError("--run needs a run's id, or its beginning; `quant-exporter logs` has them")
+        raise ValueError("--run needs a run id or its beginning; `quant-exporter logs` shows them")
     if task is not None and not task.strip():
         raise ValueError(f"--task needs a name: {', '.join(config.tasks) or 'none is configured'}")
 
 
 def _gone(missing: Gone, end: float, zone: ZoneInfo, from_error_log: int) -> str:
-    """Which lines are not there to be shown."""
+    """Which lines cannot be shown."""
     at = datetime.fromtimestamp(missing.before, zone).strftime("%Y-%m-%d %H:%M:%S")
-    what = "the lines of that time" if missing.before >= end else f"lines before {at}"
+    what = "the lines from that time" if missing.before >= end else f"lines before {at}"
     lines = "line comes" if from_error_log == 1 else "lines come"
     errors = f"; {from_error_log:,} {lines} from the error log" if from_error_log else ""
-    return f"({what} are gone{errors})"
+    return f"({what} have been deleted{errors})"
 
 
 def _nothing(config: Config, wanted: Wanted, since: str | None) -> str:
-    """Why there may be nothing to show, and where was looked."""
+    """Why there may be nothing to show, and where it was looked for."""
     what = [f"of run {wanted.run}"] if wanted.run else []
     what += [f"of task {wanted.task}"] if wanted.task else []
     what += [f"of level {wanted.level} or above"] if wanted.level else []

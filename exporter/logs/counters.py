@@ -1,4 +1,4 @@
-"""What is written is counted: by level, by logger, by event; and what is lost."""
+"""Counts written lines by level, logger and event; and those that were dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from exporter.logs.queue_writer import Line
 from exporter.metrics import LOG_LEVELS, Metrics
 
 MOST_NAMES = 200
-"""Different loggers or events that become series of their own; those beyond count as "other"."""
+"""Different loggers or events that become series of their own; more count as "other"."""
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +22,9 @@ class Counts:
         self._records = metrics.counter("quant_log_records_total")
         self._errors = metrics.counter("quant_log_errors_total")
         self._events = metrics.counter("quant_log_events_total")
-        self._lost = metrics.counter("quant_log_dropped_total")
+        self._dropped = metrics.counter("quant_log_dropped_total")
         self._names: dict[str, set[str]] = {"logger": set(), "event": set()}
-        self._lost_since_last_said = 0
+        self._dropped_unreported = 0
         for level in LOG_LEVELS:
             self._records.labels(level)
 
@@ -37,18 +37,18 @@ class Counts:
             self._errors.labels(self._known("logger", logger)).inc(count)
         for event, count in Counter(line.event for line in lines if line.event).items():
             self._events.labels(self._known("event", event)).inc(count)
-        if self._lost_since_last_said and lines:
-            said, self._lost_since_last_said = self._lost_since_last_said, 0
+        if self._dropped_unreported and lines:
+            dropped, self._dropped_unreported = self._dropped_unreported, 0
             log.error(
-                "%d log lines could not be written and are lost",
-                said,
-                extra={"event": "log_lines_lost", "lost": said},
+                "%d log lines could not be written and were dropped",
+                dropped,
+                extra={"event": "log_lines_lost", "lost": dropped},
             )
 
     def lost(self, count: int) -> None:
-        """Count lines that nobody will read."""
-        self._lost.inc(count)
-        self._lost_since_last_said += count
+        """Count lines that were dropped."""
+        self._dropped.inc(count)
+        self._dropped_unreported += count
 
     def _known(self, label: str, name: str) -> str:
         names = self._names[label]

@@ -1,5 +1,5 @@
-"""How many requests were sent, said in the log: only what fails has a line of its own there, and a
-digest needs both for a share. What the patterns of followed files found is said the same way."""
+"""Logs how many requests were sent: only failures have a line of their own, and a digest needs both
+to compute a share. What the patterns of followed files matched is logged the same way."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from exporter.metrics import Metrics
 from exporter.util.clock import Clock
 
 PERIOD_SECONDS = 900.0
-"""Every zone's midnight is at a multiple of this, so no line tells of two days."""
+"""Every zone's midnight is at a multiple of this, so no line covers two days."""
 FAILING_SECONDS = 60.0
-"""Failures are said sooner: what was not yet said goes with a process that is killed."""
+"""Failures are logged sooner: what is not logged yet is lost when the process is killed."""
 AHEAD_SECONDS = 1.0
-"""Said just before the period ends: the line belongs to its day."""
+"""Logged just before the period ends: the line belongs to its day."""
 
 log = logging.getLogger(__name__)
 
 
 class FetchTotals:
-    """Says every quarter of an hour what was asked of each source since the last time; of one that
+    """Logs every quarter of an hour what each source was asked since the last time; for one that
     failed, every minute."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
@@ -32,25 +32,25 @@ class FetchTotals:
         self._failures = metrics.counter("quant_fetch_failures_total")
         self._matches = metrics.counter("quant_log_matches_total")
         self._clock = clock
-        self._said: dict[tuple[str, str], tuple[int, int]] = {}
+        self._logged: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def run(self) -> None:
-        """Until cancelled; what is not yet said then, :meth:`say` says."""
+        """Until cancelled; :meth:`log_totals` logs what is left then."""
         while True:
             seconds, everything = until_next(self._clock.now())
             await asyncio.sleep(seconds)
-            self.say(only_failing=not everything)
+            self.log_totals(only_failing=not everything)
 
-    def say(self, *, only_failing: bool = False) -> None:
-        """One line for each endpoint that was asked since its last one, or that failed since."""
+    def log_totals(self, *, only_failing: bool = False) -> None:
+        """One line for each endpoint that was asked, or that failed, since its last one."""
         for (source, endpoint), counts in sorted(self._counts().items()):
-            before = self._said.get((source, endpoint), (0, 0))
+            before = self._logged.get((source, endpoint), (0, 0))
             # A source that a reload removed and brought back counts from zero.
             before = before if counts[0] >= before[0] else (0, 0)
             requests, failed = counts[0] - before[0], counts[1] - before[1]
             if only_failing and not failed:
                 continue
-            self._said[source, endpoint] = counts
+            self._logged[source, endpoint] = counts
             if requests:
                 log.info(
                     "%s %s: %d requests, %d failed", source, endpoint, requests, failed,
@@ -76,7 +76,7 @@ class FetchTotals:
 
 
 def until_next(now: float) -> tuple[float, bool]:
-    """Seconds from `now` until something is said, and whether it is then the turn of all."""
+    """Seconds from `now` until the next lines, and whether all sources are due then."""
     minute = (now + AHEAD_SECONDS) // FAILING_SECONDS + 1
     everything = minute % (PERIOD_SECONDS / FAILING_SECONDS) == 0
     return minute * FAILING_SECONDS - AHEAD_SECONDS - now, everything

@@ -3,8 +3,8 @@
 A part is closed when it reaches its size or its day ends, and becomes
 ``exporter-2026-11-24.001.jsonl``, later ``….jsonl.gz``: :mod:`exporter.logs.retention` compresses
 and deletes. A day is one of the configured zone. Only the writer's thread touches the open file;
-before each batch it looks whether the path is still the file it has open, so that a file or folder
-that somebody moved or deleted is made anew.
+before each batch it checks that the path is still the file that it has open, so that a file or
+folder that was moved or deleted is created again.
 """
 
 from __future__ import annotations
@@ -84,18 +84,18 @@ class DayFiles:
         self.name, self.limits = name, limits
         self.trouble: str | None = None
         self.closed_parts = 0
-        """Parts closed since the start; who compresses them looks here for work."""
+        """Parts closed since the start: retention compresses them."""
         self._open_with = limits
         self._fd = -1
         self._path = limits.directory
         self._start = self._end = 0.0
         self._size = 0
         self._rest = b""
-        """What a short write left of the first line that is not done with."""
+        """What a short write left of the first line that is not complete."""
         self._recent: list[Line] = []
-        """Written to the open file since somebody last saw it in its place."""
+        """Written to the open file since it was last seen in its place."""
         self._again: list[Line] = []
-        """Went with a file that was deleted: written once more."""
+        """Lost with a file that was deleted: written once more."""
 
     @property
     def held(self) -> Path | None:
@@ -115,7 +115,7 @@ class DayFiles:
             where = f" ({error.filename})" if error.filename else f" ({self._path})"
             self.trouble = f"{error.strerror or error}{where}"
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                self.close()  # nothing more comes of this file; perhaps of one that is opened anew
+                self.close()  # this file is of no more use; perhaps one that is opened again
             return done
         self.trouble = None
         return done
@@ -177,11 +177,11 @@ class DayFiles:
         if self._fd < 0:
             return
         here = os.fstat(self._fd)
-        self._size = here.st_size  # somebody may have cut it (logrotate's copytruncate)
+        self._size = here.st_size  # it may have been truncated (logrotate's copytruncate)
         try:
             there = self._path.stat()
         except FileNotFoundError:
-            if not here.st_nlink:  # deleted, not moved: nobody will read what went there last
+            if not here.st_nlink:  # deleted, not moved: what was written there last is lost
                 self._again += self._recent
             self.close()
             return
@@ -202,7 +202,7 @@ class DayFiles:
         self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         self._size = os.fstat(self._fd).st_size
         if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
-            try:  # the process was killed within a line; the next one starts clean
+            try:  # the process was killed within a line; the next line starts clean
                 self._append(b"\n")
             except OSError:
                 self.close()  # or a full disk would glue the next line to it

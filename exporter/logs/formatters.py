@@ -1,8 +1,7 @@
 """One log record to one line: JSON for files, text for people.
 
-The stable fields of a JSON line are those of :data:`STABLE` (timestamp in UTC), left out when there
-is nothing to say; after them comes whatever ``extra`` brought. Long values are cut, so that no line
-is endless.
+The stable fields of a JSON line are those of :data:`STABLE` (timestamp in UTC), omitted when
+empty; the fields of ``extra`` follow. Long values are truncated, so that no line is endless.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _LEVELS = {
 
 
 def level_name(levelno: int) -> str:
-    """One of metrics.LOG_LEVELS; levels between take the one below."""
+    """One of metrics.LOG_LEVELS; levels in between become the one below."""
     known = _LEVELS.get(levelno)
     return known or next((_LEVELS[n] for n in (50, 40, 30, 20) if levelno >= n), "debug")
 
@@ -102,7 +101,7 @@ class JsonLines(OrjsonFormatter):
             data.setdefault("stack", self._cut(str(record.stack_info), LONGEST_STACK))
         for name, value in own.items():
             if name not in _NOT_EXTRA and value is not None:
-                # A stable field that the record brings itself (a worker's) stands as it is.
+                # A stable field that the record itself has (from a worker) stays as it is.
                 if name in ("error_type", "error_message", "stack"):
                     longest = LONGEST_STACK if name == "stack" else LONGEST_TEXT
                     data[name] = self._cut(str(value), longest)
@@ -111,7 +110,7 @@ class JsonLines(OrjsonFormatter):
         return data, at
 
     def _cut(self, text: str, longest: int = LONGEST_TEXT) -> str:
-        """`text`, or its masked beginning and how much more there was."""
+        """`text`, or its masked beginning and the number of characters that are missing."""
         more = len(text) + chars_missing(text) - longest
         if more <= 0:
             return text
@@ -134,14 +133,14 @@ class JsonLines(OrjsonFormatter):
 
 
 def _is_odd(value: Any) -> bool:
-    """Whether it is a number that JSON does not have: it would say null."""
+    """Whether it is a number that JSON does not have: it would become null."""
     return isinstance(value, float) and not isfinite(value)
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception as error:  # noqa: BLE001 - a bad format string must not cost the line
+    except Exception as error:  # noqa: BLE001 - a bad format string must not lose the line
         return f"{_words(record.msg)} {_text(record.args)} (cannot be formatted: {error})"
 
 
@@ -149,7 +148,7 @@ def _words(value: object) -> str:
     try:
         return str(value)
     except Exception:  # noqa: BLE001 - an exception whose text raises is still an exception
-        return "(its text cannot be made)"
+        return "(its text could not be made)"
 
 
 def _text(value: Any) -> str:
@@ -207,8 +206,8 @@ class Readable:
     def text(self, data: Mapping[str, Any]) -> str:
         """One line, and the stack below it, each ending with a line feed."""
         level = str(data.get("level", "info"))
-        told = "stack" in data or str(data.get("error_message")) in str(data.get("message"))
-        known = _IN_HEAD_AND_ERROR if told else _IN_HEAD
+        shown = "stack" in data or str(data.get("error_message")) in str(data.get("message"))
+        known = _IN_HEAD_AND_ERROR if shown else _IN_HEAD
         rest = " ".join([f"{k}={_word(v)}" for k, v in data.items() if k not in known])
         logger = str(data.get("logger", "")).removeprefix("exporter.")
         task = f" [{data['task']}]" if data.get("task") else ""
@@ -237,7 +236,7 @@ class Readable:
 
 
 def clean(text: str) -> str:
-    """What a terminal would obey, as text: log lines tell what others sent."""
+    """Control characters as text: log lines contain what others sent, and a terminal would obey."""
     if text.isprintable():  # and so without any of them: quicker than the pattern
         return text
     return _CONTROL.sub(lambda c: ascii(c[0])[1:-1], text)
@@ -248,5 +247,5 @@ def _word(value: Any) -> str:
         return value if value and not _QUOTED.search(value) else repr(value)
     if isinstance(value, float):
         return f"{value:.6g}"
-    # As in the JSON line, which was looked through for secrets: an object's str may tell more.
+    # As in the JSON line, which was looked through for secrets: an object's str may reveal more.
     return _dump({"": value}).decode()[len('{"":') : -len("}\n")]

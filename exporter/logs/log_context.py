@@ -1,4 +1,4 @@
-"""The fields that every line of a run carries, wherever in the code it is logged.
+"""The fields of every line of a run, wherever in the code it is logged.
 
 The runner sets :data:`run_fields` around a run; a context variable follows coroutines and the
 threads that :func:`asyncio.to_thread` starts, so a library's own lines carry the fields too.
@@ -28,7 +28,7 @@ def fields(**more: str) -> Iterator[None]:
 
 
 class ContextFilter(logging.Filter):
-    """Puts the fields of the current run on each record; what ``extra`` says wins."""
+    """Adds the fields of the current run to each record; those of ``extra`` win."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in run_fields.get().items():

@@ -1,7 +1,7 @@
 """Lines on their way out: the caller puts a line into a queue and goes on, a thread writes it.
 
-What the queue cannot take is lost, and every lost line is counted. When the place that is written
-to fails, lines wait in the queue, and the writer tries again every second.
+What does not fit into the queue is dropped, and every dropped line is counted. When writing fails,
+lines wait in the queue, and the writer tries again every second.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 QUEUE_BYTES = 16_000_000
-"""What waits at the most, for each place. The last fifth is kept for errors."""
+"""Queued at most, for each place. The last fifth is reserved for errors."""
 LINGER_SECONDS = 0.02
-"""How long a line waits for company: many lines are written as one."""
+"""How long a line waits for others: many lines are written as one."""
 RETRY_SECONDS = 1.0
 
 
@@ -38,7 +38,7 @@ class Place(Protocol):
     """Why the last write failed, or None."""
 
     def write(self, lines: Sequence[Line]) -> int:
-        """Write; returns how many lines are done with, fewer when it fails. Never raises."""
+        """Write; returns how many lines are done, fewer if it fails. Never raises."""
 
     def close(self) -> None:
         """No more lines will come."""
@@ -73,39 +73,39 @@ class QueueWriter:
         self._thread.start()
 
     def put(self, line: Line) -> bool:
-        """Take a line without waiting; False when it was lost because the queue is full."""
+        """Queue a line without waiting; False if it was dropped because the queue is full."""
         size = len(line.content)
         limit = self._limit if line.level in ("error", "critical") else self._limit * 4 // 5
         with self._lock:
-            taken = self._bytes + size <= limit
-            if taken:
+            fits = self._bytes + size <= limit
+            if fits:
                 self._lines.append(line)
                 self._bytes += size
                 if len(self._lines) == 1:
                     self._idle.clear()
                     self._work.set()
-        if not taken:
+        if not fits:
             self._on_lost(1)
-        return taken
+        return fits
 
     @property
     def waiting_bytes(self) -> int:
-        """What has been taken and is not yet written."""
+        """Queued and not yet written."""
         return self._bytes
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything is written; False when `timeout` seconds did not suffice."""
+        """Wait until everything is written; False if `timeout` seconds are not enough."""
         return self._idle.wait(timeout)
 
     def close(self, timeout: float) -> None:
-        """Write what waits, within `timeout` seconds, and stop. What stays is counted as lost."""
+        """Write what is queued, within `timeout` seconds, and stop; count the rest as dropped."""
         self._idle.wait(timeout)
         self._closing.set()
         self._work.set()
         if self._thread.is_alive():
             self._thread.join(timeout=max(timeout, 1.0))
         if self._thread.is_alive():
-            return  # it hangs in a write; the daemon thread ends with the process
+            return  # it is blocked in a write; the daemon thread ends with the process
         self.place.close()
         if left := len(self._lines):
             self._lines.clear()

@@ -1,7 +1,7 @@
 """Log files read back: which files hold a stretch of time, and their lines one by one.
 
 A line that is broken (the process was killed within it, a disk lost a block) is skipped and
-counted; nothing that stands in a file raises.
+counted; no content of a file raises.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from exporter.util.local_time import midnight
 
 CHUNK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20
-"""Bytes; what is longer is no line of ours, and would fill the memory."""
+"""Bytes; a longer line is not ours, and would fill the memory."""
 NO_RECORD = b"\0"
 FIRST_LINES = 100
 """Of so many the earliest is a file's first: threads write theirs nearly in order."""
@@ -37,7 +37,7 @@ def stamp(at: float) -> str:
 
 
 def moment(text: object) -> float:
-    """A stamp as Unix seconds; NaN when it is none."""
+    """A stamp as Unix seconds; NaN if it is not one."""
     try:
         return datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
@@ -55,17 +55,17 @@ def files_between(
 
 @dataclass(frozen=True)
 class Gone:
-    """What the exporter's files no longer have of a stretch of time."""
+    """What the exporter's files no longer have of a period."""
 
     before: float
-    """Unix seconds: lines from here on are there."""
+    """Unix seconds: lines from here on exist."""
     errors: list[LogFile]
     """Files of the error log that have lines from before."""
 
 
 def gone(directory: Path, start: float, end: float, zone: tzinfo) -> Gone | None:
-    """What was deleted of [start, end), by age or for room; None when nothing tells of it. The
-    error log keeps other lines than the exporter's files, which go oldest first."""
+    """What was deleted of [start, end), by age or for space; None if there is no sign of it. The
+    error log keeps other lines than the exporter's files, which are deleted oldest first."""
     before, parts_went = end, False
     for file in files_of(directory, "exporter"):
         if (first := _first(file)) is not None:
@@ -91,7 +91,7 @@ def _first(file: LogFile) -> float | None:
 
 def raw_lines(path: Path) -> Iterator[bytes]:
     """The lines of a plain or gzip file, without line feeds, as far as it can be read. A line over
-    the limit is handed out as its beginning, and a damaged archive ends with a piece more, which
+    the limit yields its beginning, and a damaged archive ends with one more piece, which
     no reader takes for a record."""
     rest, dropping, damaged = b"", False, False
     try:

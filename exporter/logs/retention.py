@@ -19,7 +19,7 @@ from exporter.util.local_time import day_bounds
 LOOK_SECONDS = 5.0
 TIDY_SECONDS = 600.0
 ERRORS_SHARE = 0.25
-"""Of all bytes: a flood of other lines costs no error, and a flood of errors not all the others."""
+"""Of all bytes: a flood of other lines deletes no errors, and a flood of errors not the rest."""
 GZIP_LEVEL = 4
 """On log lines: nine tenths of what level 9 saves, in a quarter of its time."""
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """What stays."""
+    """What is kept."""
 
     directory: Path
     ages: Mapping[str, float]
@@ -40,8 +40,8 @@ class RetentionPolicy:
 def tidy(
     policy: RetentionPolicy, now: float, zone: tzinfo, held: Collection[Path | None] = ()
 ) -> None:
-    """Delete what is too old, compress every closed part, then delete, oldest first, what is too
-    much: of the errors what is over their share, of the others what is over the rest.
+    """Delete what is too old, compress every closed part, then delete the oldest parts beyond the
+    limit: of the errors beyond their share, of the others beyond the rest.
 
     A day's open file is not touched, but for one that is too old and that nobody holds: after it
     nothing was written. A disk without room for the compressed part does not keep
@@ -111,7 +111,7 @@ def _compress(file: LogFile) -> LogFile:
 
 
 class Retention:
-    """The thread that tidies: at the start, when a part was closed, and every ten minutes."""
+    """The thread that does it: at the start, when a part was closed, and every ten minutes."""
 
     def __init__(
         self, policy: RetentionPolicy, writers: Sequence[DayFiles], clock: Clock, zone: tzinfo
@@ -119,14 +119,14 @@ class Retention:
         self.policy, self.zone = policy, zone
         self._writers, self._clock = writers, clock
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="log-retention", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
     def stop(self) -> None:
-        """A file that is being compressed is begun anew at the next start."""
+        """A file that is being compressed is compressed again at the next start."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -140,7 +140,7 @@ class Retention:
                     tidy(self.policy, self._clock.now(), self.zone, held)
                 except OSError as error:
                     log.warning(
-                        "old log files cannot be tidied: %s",
+                        "old log files cannot be compressed or deleted: %s",
                         error,
                         extra={"event": "log_tidy_failed"},
                     )

@@ -1,4 +1,4 @@
-"""Logging as a whole: installed on the root logger, applied anew on reload, stopped at the end."""
+"""Sets logging up: on the root logger, again at a reload, and stops it at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from exporter.util.clock import Clock
 
 TERMINAL_QUEUE_BYTES = 1_000_000
 QUIET_LIBRARIES = ("apscheduler", "asyncio", "aiohttp.access", "urllib3")
-"""Their info lines say what ours say better."""
+"""Their info lines repeat what ours say."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Logging:
             QueueWriter(
                 self._files, "files", on_written=self.counts.written, on_lost=self.counts.lost
             ),
-            # Every error stands in the first file too, so these count nowhere.
+            # Every error is in the first file too, so these are not counted.
             QueueWriter(self._errors, "errors"),
         ]
         if self._terminal is not None:
@@ -66,7 +66,7 @@ class Logging:
                 QueueWriter(
                     self._terminal,
                     "terminal",
-                    on_lost=self._unseen,
+                    on_lost=self._not_shown,
                     queue_bytes=TERMINAL_QUEUE_BYTES,
                 )
             )
@@ -78,7 +78,7 @@ class Logging:
         metrics.add_reader(self._read)
 
     def start(self) -> None:
-        """Take over the root logger, warnings and uncaught exceptions."""
+        """Handle the root logger, warnings and uncaught exceptions."""
         for writer in self._writers:
             writer.start()
         self._retention.start()
@@ -92,7 +92,7 @@ class Logging:
         threading.excepthook = _log_uncaught_in_thread
 
     def apply(self, config: Logs, zone: str) -> None:
-        """Take over what a reload changed."""
+        """Apply what a reload changed."""
         self._config, self._zone = config, zone
         self._files.limits = _limits(config, zone, config.rotate_at)
         self._errors.limits = _limits(config, zone, config.errors_rotate_at)
@@ -100,12 +100,12 @@ class Logging:
         logging.getLogger().setLevel(config.level.upper())
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Wait until all that was logged is written; False when it takes longer."""
+        """Wait until everything logged so far is written; False if that takes longer."""
         done = [writer.flush(timeout) for writer in self._writers]
         return all(done)
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Give the root logger back, write what waits, stop the threads."""
+        """Release the root logger, write what is queued, stop the threads."""
         sys.excepthook, threading.excepthook = self._hooks
         logging.captureWarnings(False)
         logging.getLogger().removeHandler(self._handler)
@@ -122,13 +122,13 @@ class Logging:
         yield "quant_log_healthy", (), float(self.trouble is None)
         yield "quant_log_queue_bytes", (), float(sum(w.waiting_bytes for w in self._writers[:2]))
 
-    def _unseen(self, count: int) -> None:
+    def _not_shown(self, count: int) -> None:
         if self._terminal is not None:
             self._terminal.unseen += count
 
 
 class _Handler(logging.Handler):
-    """Makes the line where it is logged, so that it says what was true then, and queues it."""
+    """Makes the line where it is logged, with the values of that moment, and queues it."""
 
     def __init__(
         self, lines: JsonLines, writers: Sequence[QueueWriter], on_lost: Callable[[int], None]
@@ -143,7 +143,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._put(record)
-        except Exception:  # noqa: BLE001 - logging never ends what it tells of; the loss is counted
+        except Exception:  # noqa: BLE001 - logging never breaks the code that logs; the loss is counted
             self._on_lost(1)
 
     def _put(self, record: logging.LogRecord) -> None:

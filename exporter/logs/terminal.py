@@ -12,9 +12,9 @@ from exporter.logs.formatters import Readable
 from exporter.logs.queue_writer import Line
 
 AT_ONCE, PAUSE_SECONDS = 10, 0.002
-"""Lines between pauses: 5000 a second are more than anybody reads and than systemd's journal takes,
-and making them readable must not hold up who logs. What waits too long is not shown, but in the
-file."""
+"""Lines between pauses: 5000 a second are more than people read and systemd's journal accepts, and
+formatting them must not hold up the code that logs. Lines that wait too long are not shown;
+they are in the file."""
 
 
 def style_of(fd: int, environment: Mapping[str, str]) -> str:
@@ -36,8 +36,8 @@ def style_of(fd: int, environment: Mapping[str, str]) -> str:
 
 class Terminal:
     """A :class:`exporter.logs.queue_writer.Place` that writes to a file descriptor, in its own
-    thread: a terminal that was halted with Ctrl-S stops nothing but itself. Lines are made readable
-    here, too, so that who logs does not wait for it."""
+    thread: a terminal paused with Ctrl-S blocks only itself. Lines are formatted
+    here, too, so that the code that logs does not wait for it."""
 
     def __init__(self, fd: int, readable: Readable) -> None:
         self._fd, self._readable = fd, readable
@@ -46,7 +46,7 @@ class Terminal:
         """Lines that were not shown since the last that was; they are in the file."""
 
     def write(self, lines: Sequence[Line]) -> int:
-        """See :meth:`exporter.logs.queue_writer.Place.write`. What fails is not tried again."""
+        """See :meth:`exporter.logs.queue_writer.Place.write`. What fails is not retried."""
         for first in range(0, len(lines), AT_ONCE):
             if first:
                 time.sleep(PAUSE_SECONDS)
@@ -69,4 +69,4 @@ class Terminal:
             self.trouble = None
 
     def close(self) -> None:
-        """The descriptor belongs to the process."""
+        """The descriptor belongs to the process: nothing to do."""

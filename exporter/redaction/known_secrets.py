@@ -1,5 +1,5 @@
-"""The secrets that this process knows, for the mask: what the config names, what systemd handed
-over, and the environment's variables whose names say so."""
+"""The secrets that this process knows, for the mask: what the config names, systemd's credentials,
+and environment variables whose names say that they are secret."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from urllib.parse import unquote, urlsplit
 from exporter.config import Config
 
 MOST_BYTES = 64_000
-"""A larger file is no secret of ours."""
+"""A larger file is not a secret of ours."""
 SHORTEST_LINE = 16
-"""Of a secret with several lines (a private key), lines from this length on count alone, too."""
+"""Lines of a secret (a private key) from this length on are secret on their own, too."""
 SHORTEST_PATH = 12
-_TELLING = frozenset(
+_SECRET_WORDS = frozenset(
     (
         "KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASS", "PASSPHRASE", "PWD",
         "WEBHOOK", "CREDENTIAL", "CREDS", "CRED", "DSN", "MNEMONIC", "JWT",
     )
 )  # fmt: skip
-_TELLING_ENDS = ("APIKEY", "SECRET", "TOKEN", "PASSWORD", "PASSPHRASE")
+_SECRET_ENDINGS = ("APIKEY", "SECRET", "TOKEN", "PASSWORD", "PASSPHRASE")
 _PLACES = frozenset(("FILE", "PATH", "DIR", "DIRECTORY", "SOCK", "ENV", "NAME", "ID"))
-"""A variable that ends so says where a secret is, not what it is."""
+"""A variable with such an ending says where a secret is, not what it is."""
 
 
 def known_secrets(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
-    """Every writing of every secret that can be found now; what cannot be read is passed over,
-    because whoever needs it says so."""
+    """Every secret that can be found now, and its parts; what cannot be read is skipped: the part
+    that needs it reports that."""
     for text in _texts(config, environ):
         yield from _parts(text.strip())
 
@@ -48,7 +48,7 @@ def _texts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
         files += [email.password_file] if email.password_file else []
     folder = environ.get("CREDENTIALS_DIRECTORY")
     for name, value in environ.items():
-        if name in named or _tells(name):
+        if name in named or _is_secret_name(name):
             yield value
         elif "://" in value and "@" in value:
             yield from _passwords(value)
@@ -57,17 +57,19 @@ def _texts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
         yield from _read(_listed(Path(folder)))
 
 
-def _tells(name: str) -> bool:
+def _is_secret_name(name: str) -> bool:
     words = re.split(r"[^A-Z0-9]+", name.upper())
     if name in ("PWD", "OLDPWD") or (words[-1] in _PLACES and words[-2:] != ["KEY", "ID"]):
         return False
-    # With what tells several apart: API_KEYS, TOKEN2.
+    # With a plural or a number: API_KEYS, TOKEN2.
     roots = {root for word in words for root in (word, word.rstrip("S0123456789"))}
-    return not _TELLING.isdisjoint(roots) or any(root.endswith(_TELLING_ENDS) for root in roots)
+    return not _SECRET_WORDS.isdisjoint(roots) or any(
+        root.endswith(_SECRET_ENDINGS) for root in roots
+    )
 
 
 def _passwords(address: str) -> Iterator[str]:
-    """Of an address like ``DATABASE_URL``."""
+    """Of an address such as ``DATABASE_URL``."""
     try:
         password = urlsplit(address).password or ""
     except ValueError:

@@ -21,7 +21,7 @@ _STRING = re.compile(
     r"(?P<open>[:\[,({]\s{0,3}\\*[\"'])(?P<value>[^\"'\\\s]{6,4000}+)(?=\\*[\"'](?!\s*:))"
 )
 _BEFORE, _AFTER = 1000, 4000
-"""Characters of a frame around what tells that it is a login."""
+"""Characters of a frame before and after the word that makes it a login."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ].*|\d{1,14}")
 
 

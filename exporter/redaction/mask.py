@@ -32,9 +32,9 @@ LONGEST_SPELLED = 500
 """Characters. A longer value is known in its common writings, but not in every mixture of them."""
 
 _BACK = r"\\{1,32}"
-"""Backslashes before an escape: bounded, for a text of nothing else is no reason to stand still."""
+"""Backslashes before an escape: bounded, so that a text of nothing else takes no longer."""
 
-# Something is written otherwise than it is: %2F, \u002f, \x2f, \/, &#x2F;. Only then are the
+# Something is escaped: %2F, \u002f, \x2f, \/, &#x2F;. Only then are the
 # patterns of all writings tried.
 _ODD = re.compile(r"%[0-9a-f]{2}|\\[^nrt\"]|&(?:#|amp;|lt;|gt;|quot;)", re.IGNORECASE)
 _ODD_IN_BYTES = re.compile(_ODD.pattern.encode(), re.IGNORECASE)
@@ -115,8 +115,8 @@ class Mask:
                 return self._row(value)
             case int() | float() if not isinstance(value, bool) and self._known:
                 text = str(value)
-                told = any(form in text for known in self._known for form in known.forms)
-                return MASKED if told else value
+                known = any(form in text for k in self._known for form in k.forms)
+                return MASKED if known else value
             case _:
                 return value
 

@@ -17,7 +17,7 @@ from exporter.redaction.secret_shape import Span
 LONGEST_UNSURE = 512
 """Characters of a value by which is decided whether it is a secret."""
 _LONGEST_LEAD = 64
-"""Characters before a name that may belong to it, or say what it is."""
+"""Characters before a name that may belong to it, or show what it is."""
 
 _WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _Judged = dict[Announces | Literal["list"], int]
@@ -27,7 +27,7 @@ _SURE = (Announces.ALWAYS, Announces.USUALLY)
 
 
 def named_values(text: str, lowered: str) -> Iterator[Span]:
-    """Where the values of telling names are in `text`; `lowered` is the same in lower case."""
+    """Where the values of secret names are in `text`; `lowered` is the same in lower case."""
     at = 0
     judged: _Judged = {}
     while name := NAME.search(lowered, at):
@@ -43,7 +43,7 @@ def _value(text: str, name: re.Match[str], kind: Announces, judged: _Judged) -> 
     start, end = name.span()
     before = text[max(0, start - _LONGEST_LEAD) : start]
     rest = before.rstrip(_WORD)
-    first = before[len(rest) :]  # what belongs to the name and stands before its telling end
+    first = before[len(rest) :]  # the part of the name before what was found
     if sign := _SIGN.match(text, end):
         if kind is not Announces.ALWAYS and name[0] != "code" and _in_query(rest, first):
             kind = Announces.USUALLY
@@ -87,12 +87,12 @@ def _in_prose(text: str, name: str, kind: Announces, at: int) -> Span | None:
         return code.span("value") if code else None
     if kind not in _SURE:
         return None
-    if (said := _IN_PROSE.match(text, at)) and _is_no_word(said["value"], "key" in name):
-        return said.span("value") if kind.is_secret(said["value"]) else None
+    if (prose := _IN_PROSE.match(text, at)) and _is_no_word(prose["value"], "key" in name):
+        return prose.span("value") if kind.is_secret(prose["value"]) else None
     if (owned := _OWNED.match(text, at)) and not is_plural(name):
         value = owned["value"]
-        telling = owned["quote"] or not (value.isalpha() and value == value.lower())
-        return owned.span("value") if telling and kind.is_secret(value) else None
+        likely = owned["quote"] or not (value.isalpha() and value == value.lower())
+        return owned.span("value") if likely and kind.is_secret(value) else None
     return None
 
 

@@ -1,6 +1,6 @@
 """Secrets in files that are about to be handed on: only those that nobody would have made up.
 
-A mask rather hides too much; who is stopped by a false alarm turns the alarm off. Nothing but the
+A mask may hide too much; a check with false alarms is turned off. Nothing but the
 standard library is needed here: this also runs where the exporter is not installed.
 """
 
@@ -16,7 +16,7 @@ from exporter.redaction.secret_addresses import ADDRESSES
 from exporter.redaction.value_checks import looks_random
 
 LONGEST_LINE = 20_000
-"""Characters; a longer one is no line that somebody wrote."""
+"""Characters; nobody writes longer lines."""
 _PREFIXES = re.compile("|".join(map(re.escape, sorted(ISSUED, key=len, reverse=True))))
 _BEGINS_KEY = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY")
 _WRITTEN = re.compile(r"[{}<>$*…%]|\.\.\.|\Aexample")

@@ -1,4 +1,4 @@
-"""Names that announce a secret, and how much such a name says about its value."""
+"""Names that announce a secret, and which of their values are secrets."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ NAME = re.compile(
     rf"|(?P<LOGIN>auth{_WHICH})"
 )
 """Looked for in text in lower case, by a name's end: what stands before one of these belongs to it
-too (smtp_password, X-API-Key), but trying every beginning takes the square of the text's length."""
+too (smtp_password, X-API-Key), but trying every beginning would take quadratic time."""
 
 _PUBLIC = frozenset(
     [
@@ -80,7 +80,7 @@ _PUBLIC = frozenset(
 
 
 def announced_by(name: str) -> Announces | None:
-    """What a whole name (of a field, an option, a header) announces; None when it tells nothing."""
+    """What a complete name (of a field, an option, a header) announces; None if nothing."""
     lowered = name.lower()
     for found in NAME.finditer(lowered):
         if found.end() == len(lowered):

@@ -36,8 +36,8 @@ _WORDS = frozenset(
 _SIGNS = tuple(
     dict.fromkeys([*_WORDS, *(sign for shape in _SHAPES for sign in shape.signs), *ISSUED])
 )
-# re.IGNORECASE takes these for letters that lower() does not make of them: long s, the Kelvin sign,
-# i without and with its dot.
+# re.IGNORECASE treats these as letters that lower() does not make of them: the long s, the Kelvin
+# sign, i without and with its dot.
 _ALSO = {"\u017f": "s", "\u212a": "k", "\u0131": "i", "\u0130": "i"}
 _AS_PLAIN = str.maketrans(_ALSO)
 _COLOURS = re.compile(r"(?:\x1b|\\+(?:x1b|u001b|033|e))\[[\d;]*m", re.IGNORECASE)

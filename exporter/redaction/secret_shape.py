@@ -1,4 +1,4 @@
-"""One shape of a secret: what tells that a text may have it, and where it is there."""
+"""One shape of secrets: the signs that a text may have one, and where it is."""
 
 from __future__ import annotations
 

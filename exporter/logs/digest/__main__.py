@@ -1,6 +1,6 @@
 """The process of its own in which a digest is made: a request as JSON in, the digest as JSON out.
 
-It imports no more than it needs: it is started anew for each digest.
+It imports no more than it needs, because it starts for each digest.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ MOST_GROUPS = 25
 
 
 def build(request: Request) -> LogDigest:
-    """Sum up. Raises nothing for whatever stands in the files."""
+    """Sum up. No content of the files makes it raise."""
     files = files_between(
         request.directory, "exporter", request.start, request.end, request.zone_info
     )
@@ -75,8 +75,8 @@ def build(request: Request) -> LogDigest:
 
 
 def _lost(connection: duckdb.DuckDBPyConnection) -> int:
-    told = lines("log_lines_lost", "lost")
-    return int(rows(connection, f"SELECT sum(number_of(lost)) FROM {told}")[0][0] or 0)
+    dropped = lines("log_lines_lost", "lost")
+    return int(rows(connection, f"SELECT sum(number_of(lost)) FROM {dropped}")[0][0] or 0)
 
 
 _PRINT = "fingerprint(level, logger, error_type, message)"
@@ -158,7 +158,7 @@ def _fetches(connection: duckdb.DuckDBPyConnection) -> list[FetchDay]:
     for key in sorted({*failed, *totals}):
         reasons = failed.get(key, {})
         requests, counted = totals.get(key, (None, 0))
-        # Each failure of ours has a line; of a followed file there is only the count.
+        # Each of our own failures has a line; for a followed file there is only the count.
         days.append(FetchDay(*key, sum(reasons.values()) or counted, reasons, requests))
     return days
 
@@ -176,7 +176,7 @@ def _alerts(connection: duckdb.DuckDBPyConnection) -> tuple[list[AlertDay], int]
                count(*) FILTER (firing)
         FROM (
           SELECT *, status IS DISTINCT FROM 'resolved' AS firing,
-                 -- Told by two channels, or told again: still one alert.
+                 -- Sent to two channels, or repeated: still one alert.
                  coalesce(fingerprint || starts_at, uuid()::VARCHAR) AS alert
           FROM {lines("alert_notification", NOTIFIED)}
         )
@@ -194,7 +194,7 @@ def _strategies(request: Request) -> dict[str, dict[str, Any]]:
     for path in sorted(request.reports.glob(f"end_of_day*-{day}.json")):
         try:
             reported = json.loads(path.read_text(encoding="utf-8"))["strategies"]
-            known |= {name: dict(said) for name, said in reported.items()}
+            known |= {name: dict(day) for name, day in reported.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-    return known | {name: dict(said) for name, said in request.strategies.items()}
+    return known | {name: dict(day) for name, day in request.strategies.items()}

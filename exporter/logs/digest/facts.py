@@ -1,4 +1,4 @@
-"""What a digest says, as plain data: made from log files, kept as JSON, rendered for people."""
+"""The content of a digest as plain data: from log files, kept as JSON, rendered for people."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 ALERT_BUDGET = 10
-"""Non-critical notifications a day at the most."""
+"""Non-critical notifications a day, at most."""
 
 
 @dataclass(frozen=True)
 class DueSlots:
-    """Slots of one task that lie ahead. Times are Unix seconds."""
+    """Future slots of one task. Times are Unix seconds."""
 
     task: str
     slots: int
@@ -24,7 +24,7 @@ class DueSlots:
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be summed up."""
+    """What to sum up."""
 
     directory: Path
     """Where the log files are."""
@@ -33,16 +33,15 @@ class Request:
     end: float
     """The stretch of time [start, end), Unix seconds."""
     title: str
-    """``2026-11-24``, or what was asked."""
+    """``2026-11-24``, or what was asked for."""
     reports: Path
     """Where digests of earlier days and the end-of-day report are."""
     due: tuple[DueSlots, ...] = ()
     budget: int = ALERT_BUDGET
     now: float = 0.0
-    """When this is asked, Unix seconds."""
+    """Now, Unix seconds."""
     strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The strategies' day as the state has it; what is not there is taken from the end-of-day
-    report."""
+    """The strategies' day according to the state; the end-of-day report has the others."""
 
     def to_json(self) -> dict[str, Any]:
         """For another process."""
@@ -77,7 +76,7 @@ class TaskDay:
     """Of successful runs."""
     last_error: str | None
     retry_reasons: dict[str, int] = field(default_factory=dict)
-    """How the attempts ended that were followed by another one, outcome to count."""
+    """Outcomes of attempts that were retried, with counts."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class SlowRun:
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Lines whose first lines say the same but for numbers, names in quotes and symbols."""
+    """Lines whose first lines are the same except for numbers, quoted names and symbols."""
 
     fingerprint: str
     level: str
@@ -108,7 +107,7 @@ class ErrorGroup:
     new: bool
     """No line of the 30 days before had this fingerprint."""
     tasks: list[str] = field(default_factory=list)
-    """Whose runs logged it."""
+    """Tasks whose runs logged it."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +119,12 @@ class FetchDay:
     failed: int
     reasons: dict[str, int]
     requests: int | None
-    """All requests, where the lines tell (event ``fetch_totals``)."""
+    """All requests, if the lines say so (event ``fetch_totals``)."""
 
 
 @dataclass(frozen=True)
 class AlertDay:
-    """One alert: how often it fired and ended, and how many messages said that it fires."""
+    """One alert: how often it fired and ended, and how many firing notifications were sent."""
 
     alert: str
     severity: str
@@ -162,10 +161,10 @@ class LogDigest:
     strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
     due: list[DueSlots] = field(default_factory=list)
     made_at: float = 0.0
-    """Before ``end``, the digest tells of the time up to here."""
+    """If this is before ``end``, the digest covers the time until then."""
     gone_before: float | None = None
-    """Lines before this moment were deleted before they were summed up; errors are in
-    the error log for longer."""
+    """Lines before this moment were deleted before they were summed up; the error log keeps errors
+    longer."""
     from_error_log: int = 0
     """How many of ``records`` come from there."""
 
@@ -181,7 +180,7 @@ class LogDigest:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing happened that a person should read. Without a line nobody knows."""
+        """Whether nothing happened that a person should read. Without any line that is unknown."""
         return not (
             not self.records
             or self.failures

@@ -1,4 +1,4 @@
-"""A digest made in a process of its own, so that DuckDB's memory is gone when it is done."""
+"""Makes a digest in a process of its own, so that DuckDB's memory is freed afterwards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from exporter.logs.digest.facts import LogDigest, Request
 
 
 class DigestError(Exception):
-    """The process ended without a digest; the message has the end of what it said."""
+    """No digest was made; the message has the last line of the process' output."""
 
 
 async def build_apart(request: Request, timeout: float) -> LogDigest:
@@ -34,5 +34,5 @@ async def build_apart(request: Request, timeout: float) -> LogDigest:
         raise
     if process.returncode:
         tail = err.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise DigestError(f"the digest's process ended with {process.returncode}: {tail}")
+        raise DigestError(f"the digest process exited with {process.returncode}: {tail}")
     return LogDigest.from_json(json.loads(out))

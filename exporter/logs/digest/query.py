@@ -1,9 +1,9 @@
 """DuckDB over the JSON files. Never imported in the daemon: the library alone is 40 MB.
 
-One pass reads every line once: it counts by level, and puts aside the lines that matter
-(warnings, errors, and the events that digests tell of); what asks for them names the fields that
-it wants (:func:`lines`). Files that DuckDB refuses are cleaned line by line first, so no content
-of a file can stop a digest.
+One pass reads every line once: it counts by level, and sets aside the lines that matter
+(warnings, errors, and the events that digests use); queries name the fields that they want
+(:func:`lines`). Files that DuckDB refuses are cleaned line by line first, so that no content of a
+file can stop a digest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEFT_SECONDS = 6 * 3600.0
 _PREFIX = "quant-digest-"
 EVENTS = ("run_ended", "run_retry", "slots_missed", "fetch_failed", "fetch_totals",
           "alert_notification", "log_lines_lost")  # fmt: skip
-"""Events whose lines a digest reads, beside warnings and errors."""
+"""Events whose lines a digest reads, besides warnings and errors."""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _WARNING = _LEVELS.index("warning")
 ERRORS = f"within AND level >= {_LEVELS.index('error')}"
@@ -53,7 +53,7 @@ CREATE MACRO fingerprint(level, logger, kind, t) AS
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over files found, beside the lines that matter (:func:`lines`)."""
+    """What one pass over files found, besides the lines that matter (:func:`lines`)."""
 
     levels: Mapping[str, int]
     """How many records of each level."""
@@ -61,10 +61,10 @@ class Scan:
 
 
 @contextmanager
-def connect(beside: Path, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of its own, which goes to disk rather than over its memory limit: into the folder
-    `beside`, where there is one, because /tmp is often small or memory itself."""
-    with _folder(beside) as folder:
+def connect(near: Path, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database of its own, which spills to disk rather than exceed its memory limit: into the
+    folder `near`, if it exists, because /tmp is often small or in memory itself."""
+    with _folder(near) as folder:
         connection = duckdb.connect(str(Path(folder) / "digest.db"))
         try:
             for setting in (
@@ -88,10 +88,10 @@ def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, .
 
 
 @contextmanager
-def _folder(beside: Path) -> Iterator[str]:
-    place = beside if beside.is_dir() and os.access(beside, os.W_OK) else None
+def _folder(near: Path) -> Iterator[str]:
+    place = near if near.is_dir() and os.access(near, os.W_OK) else None
     if place is not None:
-        for left in place.glob(f"{_PREFIX}*"):  # by a process that was killed
+        for left in place.glob(f"{_PREFIX}*"):  # left by a process that was killed
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place) as folder:
@@ -105,7 +105,7 @@ def scan(
     *,
     table: str = "scanned",
 ) -> Scan:
-    """Read the lines of [start, end), Unix seconds, and put aside in `table` those that matter:
+    """Read the lines of [start, end), Unix seconds, and set aside in `table` those that matter:
     warnings, errors and :data:`EVENTS`."""
     files = list(files)
     paths = [str(file.path) for file in files if _size(file.path)]
@@ -133,16 +133,16 @@ def scan(
 
 
 def join(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Put what was put aside in `table` to the rest."""
+    """Add what was set aside in `table` to the rest."""
     connection.execute(f"INSERT INTO scanned FROM {table}")
     connection.execute(f"DROP TABLE {table}")
 
 
 def lines(of: str, fields: str, table: str = "scanned") -> str:
-    """For a FROM: the lines that were put aside, `of` one of :data:`EVENTS` or of :data:`ERRORS`,
+    """For a FROM: the lines that were set aside, `of` one of :data:`EVENTS` or of :data:`ERRORS`,
     with these `fields`, space between them, as text; NULL where there is none.
 
-    A WHERE on them would take every line apart once more: leave out afterwards."""
+    A WHERE on them would parse every line once more: filter afterwards."""
     names = fields.split()
     paths = ", ".join(f"'$.{name}'" for name in names)
     columns = ", ".join(f"found[{number}] AS {name}" for number, name in enumerate(names, 1))
@@ -156,7 +156,7 @@ def lines(of: str, fields: str, table: str = "scanned") -> str:
 def _made_readable(
     connection: duckdb.DuckDBPyConnection, paths: Sequence[str], folder: Path
 ) -> tuple[list[str], int]:
-    """The same files, those that DuckDB refuses as cleaned copies, and how many lines that cost."""
+    """The same files, with cleaned copies of those that DuckDB refuses, and the lines dropped."""
     readable, broken = [], 0
     for number, path in enumerate(paths):
         try:
@@ -200,7 +200,7 @@ _OBJECTS = (
 
 
 def _number(of: str, names: Sequence[str]) -> str:
-    """Of one of these `names` its place, NULL for others: a million numbers are looked through in a
+    """The position of a name in `names`, NULL for others: a million numbers are searched in a
     thousandth of a second."""
     cases = " ".join(f"WHEN '{name}' THEN {number}" for number, name in enumerate(names))
     return f"CASE {of} {cases} END::TINYINT"

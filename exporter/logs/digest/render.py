@@ -15,8 +15,8 @@ from exporter.logs.formatters import clean
 from exporter.logs.reader import moment, stamp
 from exporter.util.units import format_duration
 
-MOST_WELL = MOST_DUE = 20
-"""Rows of tasks of which there is nothing to tell, and of what is due; JSON has them all."""
+MOST_OK = MOST_DUE = 20
+"""Rows of tasks that went well, and of what is due; JSON has them all."""
 MOST_EARNED = 8
 """Strategies in the sentence of a quiet day."""
 LONGEST_CHAT = 12_000
@@ -32,7 +32,7 @@ class Section:
     rows: Sequence[Sequence[str]]
     note: str = ""
     runs: Sequence[str | None] = ()
-    """For each row the run that it tells of, by its id in the last cell."""
+    """For each row the id of its run, which is in the last cell."""
 
 
 def headline(digest: LogDigest) -> str:
@@ -42,7 +42,7 @@ def headline(digest: LogDigest) -> str:
 
 def _headline(digest: LogDigest) -> str:
     if not digest.records:
-        return f"{digest.title}: there are no log lines of that time.{_tomorrow(digest)}"
+        return f"{digest.title}: no log lines from that time.{_tomorrow(digest)}"
     if digest.quiet:
         return (
             f"{digest.title}: quiet. {_count(digest.runs, 'run')} of "
@@ -65,8 +65,8 @@ def _headline(digest: LogDigest) -> str:
 
 
 def sections(digest: LogDigest) -> list[Section]:
-    """What there is to say, the worst first; empty on a quiet day. Texts come from log lines: each
-    cell is one line that no terminal obeys."""
+    """What happened, the worst first; empty on a quiet day. Texts come from log lines: each
+    cell is one line without control characters."""
     if digest.quiet or not (digest.records or digest.broken_lines or digest.gone_before):
         return []
     found = [
@@ -110,7 +110,7 @@ def chat(digest: LogDigest) -> str:
 
 
 def page(digest: LogDigest) -> str:
-    """A whole HTML page without anything from elsewhere, for mail and for a browser."""
+    """A self-contained HTML page, for mail and for a browser."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>Digest {html.escape(digest.title)}</title>"
@@ -122,7 +122,7 @@ def page(digest: LogDigest) -> str:
 
 
 def body(digest: LogDigest) -> str:
-    """The same without the page around it, for the status page."""
+    """The content of that page, for the status page."""
     parts = [f"<p>{html.escape(headline(digest))}</p>"]
     for section in sections(digest):
         parts.append(f"<h2>{html.escape(section.title)}</h2>")
@@ -150,23 +150,21 @@ def _errors(digest: LogDigest) -> Section:
         )
         for group in groups
     ]
-    note = (
-        f"{digest.more_errors} more kinds of errors are not listed." if digest.more_errors else ""
-    )
+    note = f"{digest.more_errors} more kinds of error are not listed." if digest.more_errors else ""
     head = ("", "Count", "Example", "Type", "When", "Where")
     return Section("Errors", head, rows, note, [group.run_id for group in groups])
 
 
 def _where(group: ErrorGroup) -> str:
-    """The tasks that it befell, or who logged it; and a run to ask for."""
+    """The tasks that had it, or the logger; and a run to look at."""
     more = f" and {_count(len(group.tasks) - 1, 'other task')}" if len(group.tasks) > 1 else ""
     where = f"{group.tasks[0]}{more}" if group.tasks else group.logger
     return f"{where}, run {group.run_id}" if group.run_id else where
 
 
 def _tasks(digest: LogDigest) -> Section:
-    well = [task for task in digest.tasks if not (task.failures or task.retried or task.missed)]
-    left_out = well[max(0, MOST_WELL - (len(digest.tasks) - len(well))) :]
+    ok = [task for task in digest.tasks if not (task.failures or task.retried or task.missed)]
+    left_out = ok[max(0, MOST_OK - (len(digest.tasks) - len(ok))) :]
     rows = [
         (
             task.task,
@@ -207,7 +205,7 @@ def _fetches(digest: LogDigest) -> Section:
             fetch.endpoint,
             f"{fetch.requests:,}" if fetch.requests else "–",
             f"{fetch.failed}",
-            # The newest requests are said a quarter of an hour late, failures at once.
+            # The newest requests are logged up to a quarter of an hour late, failures at once.
             f"{min(1.0, fetch.failed / fetch.requests):.1%}" if fetch.requests else "–",
             ", ".join(f"{count} {reason}" for reason, count in fetch.reasons.items()) or "–",
         )
@@ -268,13 +266,15 @@ def _reading(digest: LogDigest) -> Section:
 
 def _gone(digest: LogDigest, before: float) -> str:
     all_gone = before >= digest.end
-    what = "The lines of that time" if all_gone else f"Lines before {_clock(stamp(before), digest)}"
-    errors = (
-        f"errors of that time come from the error log: {digest.from_error_log:,}"
-        if digest.from_error_log
-        else "the error log has none of that time"
+    what = (
+        "The lines from that time" if all_gone else f"Lines before {_clock(stamp(before), digest)}"
     )
-    return f"{what} are gone; {errors}."
+    errors = (
+        f"errors from that time come from the error log: {digest.from_error_log:,}"
+        if digest.from_error_log
+        else "the error log has none from that time"
+    )
+    return f"{what} have been deleted; {errors}."
 
 
 def _earned(digest: LogDigest) -> str:
@@ -302,7 +302,7 @@ def _count(number: int, word: str) -> str:
 
 
 def _clock(text: str, digest: LogDigest) -> str:
-    """Time of day; with the date where the digest tells of more than one day."""
+    """Time of day; with the date if the digest covers more than one day."""
     at = moment(text)
     if at != at:  # noqa: PLR0124 - NaN: no time at all
         return text
@@ -332,7 +332,7 @@ def _one_line(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Nothing of Markdown's own: no cell's end, no markup, no link, no picture."""
+    """Escaped for a Markdown table: no end of a cell, no markup, no link, no picture."""
     return re.sub(r"[\\|\[\]`]", r"\\\g<0>", text).replace("<", "&lt;")
 
 

@@ -1,4 +1,4 @@
-"""What somebody asks of a digest, in words, as a :class:`Request`."""
+"""The words of a command line as a :class:`Request`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from exporter.util.local_time import day_bounds
 from exporter.util.units import parse_duration
 
 FARTHEST_SECONDS = 3650 * 86400.0
-"""Farther back there are no log files."""
+"""There are no older log files."""
 
 StrategiesOn = Callable[[float], Mapping[str, Mapping[str, Any]]]
 """The strategies' day as the state knows it, of the day in which a moment lies."""
 
 
 class WrongUse(ValueError):  # noqa: N818 - the sentence is for the user
-    """What was asked cannot be understood; the message says what to write."""
+    """The words make no sense; the message says what to write."""
 
 
 def asked(
@@ -33,12 +33,12 @@ def asked(
     strategies: StrategiesOn = lambda at: {},
     now: float,
 ) -> Request:
-    """What the words mean; raises :class:`WrongUse`."""
+    """Raises :class:`WrongUse`."""
     zone = ZoneInfo(config.timezone)
     today = datetime.fromtimestamp(now, zone).date()
     if since is not None:
         if day is not None:
-            raise WrongUse("say either --day or --since")
+            raise WrongUse("use --day or --since, not both")
         try:
             back = min(parse_duration(since), FARTHEST_SECONDS)
             start, end, title = now - back, now, f"last {since}"
@@ -57,7 +57,7 @@ def asked(
         end=end,
         title=title,
         reports=reports_folder(config),
-        due=due(*tomorrow) if tomorrow[1] > now else (),  # of a day long ago nothing is due
+        due=due(*tomorrow) if tomorrow[1] > now else (),  # nothing is due after a day long ago
         budget=ALERT_BUDGET,
         now=now,
         strategies=strategies(min(now, end - 1.0)),
@@ -72,4 +72,4 @@ def _day(text: str | None, today: date) -> date:
     try:
         return date.fromisoformat(str(text))
     except ValueError as error:
-        raise WrongUse(f"{text!r} is no day; write 2026-11-24, today or yesterday") from error
+        raise WrongUse(f"invalid day {text!r}: write 2026-11-24, today or yesterday") from error

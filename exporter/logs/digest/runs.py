@@ -1,4 +1,4 @@
-"""What a digest says of runs: outcomes by task, and those that were slow for their task."""
+"""Runs in a digest: outcomes by task, and those that were slow for their task."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class RunGroup:
     last_error: str | None
     last: str
     slowest: Sequence[Mapping[str, Any]]
-    """``run_id``, ``at`` and ``seconds`` of as many as a digest may tell of."""
+    """``run_id``, ``at`` and ``seconds`` of as many as a digest may list."""
 
 
 def run_groups(connection: duckdb.DuckDBPyConnection, table: str = "scanned") -> list[RunGroup]:
-    """What the lines say of runs that ended, by task and outcome."""
-    told = "timestamp task run_id duration_seconds outcome attempts message error_message"
+    """The runs that ended, by task and outcome."""
+    fields = "timestamp task run_id duration_seconds outcome attempts message error_message"
     found = rows(
         connection,
         f"""
@@ -56,7 +56,7 @@ def run_groups(connection: duckdb.DuckDBPyConnection, table: str = "scanned") ->
                         seconds, {MOST_SLOW}) FILTER (seconds > {SLOW_SECONDS}), [])
         FROM (
           SELECT *, seconds_of(duration_seconds) AS seconds
-          FROM {lines("run_ended", told, table)}
+          FROM {lines("run_ended", fields, table)}
         )
         GROUP BY 1, 2 ORDER BY 1, 2
         """,

@@ -4,7 +4,7 @@
 A file that is new in the config is read from its present end; after a restart reading goes on where
 it stopped, also in a file rotated since.
 
-What was read is counted once its position is kept: after a kill nothing is counted a second time.
+What was read is counted once its position is stored: after a kill nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from exporter.config import Followed
-from exporter.logs.tail import rotation as places
+from exporter.logs.tail import rotation
 from exporter.logs.tail.json_lines import json_as_text
 from exporter.logs.tail.line_patterns import matching_lines, searchable
 from exporter.logs.tail.position import TailPosition
@@ -29,15 +29,15 @@ from exporter.util.linear_regex import compile_linear
 POLL_SECONDS = 1.0
 KEEP_SECONDS = 5.0
 STEP_BYTES = 32_000_000
-"""Read from one file before the others have their turn."""
+"""Read from one file before the others are read."""
 KIND = "follower"
 """Under which the positions are kept."""
 
 log = logging.getLogger(__name__)
 
 
-class Keeps(Protocol):
-    """What is needed of :class:`exporter.state.State`."""
+class PositionStore(Protocol):
+    """The part of :class:`exporter.state.State` that is needed."""
 
     def kept(self, kind: str) -> Mapping[str, object]: ...
     async def keep_many(self, values: Iterable[tuple[str, str, dict[str, object]]]) -> None: ...
@@ -66,14 +66,13 @@ class File:
 
     def __init__(self, followed: Followed, position: TailPosition | None) -> None:
         path = self.path = followed.path
-        self.tail = Tail(lambda: places.current(path), position, path)
-        self.said: str | None = None
-        """The problem that was logged last."""
+        self.tail = Tail(lambda: rotation.current(path), position, path)
+        self.logged_problem: str | None = None
         self._new = position is None
-        self.take(followed)
+        self.apply(followed)
 
-    def take(self, followed: Followed) -> None:
-        """Look for other patterns from now on."""
+    def apply(self, followed: Followed) -> None:
+        """Search for other patterns from now on."""
         self.followed = followed
         self._patterns = {
             name: compile_linear(pattern) for name, pattern in followed.patterns.items()
@@ -97,9 +96,9 @@ class File:
         return counted
 
     def _skip_what_was_there(self) -> bool:
-        """False while nobody knows whether there is a file, or what is in it."""
+        """False while it is unknown whether there is a file, or what is in it."""
         try:
-            file = places.current(self.followed.path)
+            file = rotation.current(self.followed.path)
             there = file is not None and bool(file.stat())
         except FileNotFoundError:
             there = False
@@ -118,7 +117,7 @@ class File:
 class Follower:
     """All followed files; polls in a thread, keeps the positions, counts."""
 
-    def __init__(self, state: Keeps, metrics: Metrics) -> None:
+    def __init__(self, state: PositionStore, metrics: Metrics) -> None:
         self._state, self._metrics = state, metrics
         self._lines = metrics.counter("quant_log_followed_lines_total")
         self._matches = metrics.counter("quant_log_matches_total")
@@ -131,7 +130,7 @@ class Follower:
         metrics.add_reader(self._read)
 
     def apply(self, follow: Mapping[str, Followed]) -> None:
-        """Take over what the config names, with the next step; files that stay are read on."""
+        """Apply what the config names, with the next step; files that stay are read on."""
         for name, before in self._wanted.items():
             for pattern in before.patterns.keys() - follow.get(name, before).patterns.keys():
                 self._matches.remove(name, pattern)
@@ -162,11 +161,11 @@ class Follower:
         await self._publish()
 
     async def _read_new(self) -> None:
-        self._take_over()
+        self._open_wanted()
         for name, file in self._files.items():
             counted = await asyncio.to_thread(file.step)
             self._pending.setdefault(name, Counted()).add(counted)
-            self._say_problem(name, file)
+            self._log_problem(name, file)
 
     async def _publish(self) -> None:
         """Keep the positions, all at once, then count what lies before them."""
@@ -190,7 +189,7 @@ class Follower:
                 if pattern in self._wanted[name].patterns:
                     self._matches.labels(name, pattern).inc(count)
 
-    def _take_over(self) -> None:
+    def _open_wanted(self) -> None:
         for name in set(self._files) - set(self._wanted):
             self._files.pop(name).tail.close()
         for name, followed in self._wanted.items():
@@ -198,7 +197,7 @@ class Follower:
             if old is not None and old.followed == followed:
                 continue
             if old is not None and old.path == followed.path:
-                old.take(followed)
+                old.apply(followed)
                 continue
             position = None
             if old is None:
@@ -206,7 +205,7 @@ class Follower:
             else:
                 old.tail.close()
                 if name in self._pending:
-                    self._pending[name].position = None  # it is of the other file
+                    self._pending[name].position = None  # it belongs to the other file
             self._files[name] = File(followed, position)
 
     def _kept_position(self, name: str, followed: Followed) -> TailPosition | None:
@@ -215,13 +214,13 @@ class Follower:
             return None
         return TailPosition.from_json(kept)
 
-    def _say_problem(self, name: str, file: File) -> None:
+    def _log_problem(self, name: str, file: File) -> None:
         problem, path = file.tail.problem, file.followed.path
-        if problem == file.said:
+        if problem == file.logged_problem:
             return
-        file.said = problem
+        file.logged_problem = problem
         if problem is None:
-            log.info("%s: %s is read", name, path, extra={"event": "follow_ok", "file": name})
+            log.info("%s: reading %s", name, path, extra={"event": "follow_ok", "file": name})
         else:
             log.warning(
                 "%s: %s cannot be read: %s", name, path, problem,
@@ -238,16 +237,16 @@ class Follower:
                     publish_at = loop.time() + KEEP_SECONDS
                     await self._publish()
             except Exception:
-                # Whatever one file does to us, reading goes on; a bug is said with its stack.
+                # Whatever happens with one file, reading goes on; a bug is logged with its stack.
                 log.exception("following log files failed", extra={"event": "follow_failed"})
-            behind = any(file.tail.behind_bytes for file in self._files.values())
+            lagging = any(file.tail.lag_bytes for file in self._files.values())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.001 if behind else POLL_SECONDS):
+                async with asyncio.timeout(0.001 if lagging else POLL_SECONDS):
                     await self._stopping.wait()
 
     def _read(self) -> Iterable[Sample]:
         for name, file in list(self._files.items()):
-            yield "quant_log_lag_bytes", (name,), float(file.tail.behind_bytes)
+            yield "quant_log_lag_bytes", (name,), float(file.tail.lag_bytes)
             yield "quant_log_followed_readable", (name,), float(file.tail.problem is None)
         for name, followed in list(self._wanted.items()):
             for severity, limit in followed.max_failure_ratio.items():

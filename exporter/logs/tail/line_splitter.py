@@ -5,12 +5,12 @@ from __future__ import annotations
 from exporter.logs.tail.position import FIRST_BYTES
 
 LONGEST_LINE = 1 << 20
-"""Bytes; what is longer is handed out cut, once."""
+"""Bytes; a longer line is returned truncated, once."""
 
 
 class Splitter:
-    """Hands out lines that are whole and keeps what is not. `before` stands before the place where
-    it begins; within a line, the rest of that line is left out."""
+    """Returns complete lines and keeps the rest. `before` precedes the place where it begins;
+    within a line, the rest of that line is skipped."""
 
     def __init__(self, before: bytes = b"") -> None:
         self.rest = b""
@@ -25,7 +25,7 @@ class Splitter:
         """The lines that `chunk` completes, each with its line feed."""
         self.seen = (self.seen + chunk[-FIRST_BYTES:])[-FIRST_BYTES:]
         if not self.rest and chunk.startswith(b"\0"):
-            # Whoever goes on writing at its old place in a file that was cut leaves a hole.
+            # A program that goes on writing at its old offset in a truncated file leaves a hole.
             chunk = chunk.lstrip(b"\0")
         start, end = 0, chunk.rfind(b"\n") + 1
         if self.dropping:
@@ -45,6 +45,6 @@ class Splitter:
         return block
 
     def end(self) -> bytes:
-        """What is left, as a line: nobody will write on."""
+        """What is left, as a line: the file is complete."""
         line, self.rest = self.rest, b""
         return line + b"\n" if line and not self.dropping else b""

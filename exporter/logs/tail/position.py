@@ -1,5 +1,5 @@
-"""How far a file was read, told so that the file is known again under another name, and another
-file in its place is not taken for it."""
+"""How far a file was read, described so that the file is recognised under another name, and another
+file in its place is not mistaken for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 FIRST_BYTES = 64
-"""How much of a file's beginning, and of what stands before the place that was reached, tells it
-from another that got its inode, or from what was written after it was cut."""
+"""How much of a file's beginning, and of what precedes the position, distinguishes it from another
+file with the same inode, and from what was written after it was truncated."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class TailPosition:
         return position if position.offset >= 0 else None
 
     def is_of(self, status: os.stat_result) -> bool:
-        """Whether it is the same file, or one that got its inode."""
+        """Whether it is the same file, or one with the same inode."""
         return (status.st_dev, status.st_ino) == (self.device, self.inode)
 
     def fits(self, fd: int) -> bool:
-        """Whether all that was read stands in this file; true of a copy, too."""
+        """Whether everything that was read is in this file; true of a copy, too."""
         beginning = os.pread(fd, len(self.beginning) // 2, 0)
         return (
             os.fstat(fd).st_size >= self.offset

@@ -1,4 +1,4 @@
-"""Files that were read before the one that is read now, so that none is read twice."""
+"""Files that were read before the current one, so that none is read twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from zlib import crc32
 
-from exporter.logs.tail import rotation as places
+from exporter.logs.tail import rotation
 from exporter.logs.tail.position import FIRST_BYTES, TailPosition, bytes_before
 
 KNOWN_FILES = 32
@@ -31,14 +31,14 @@ class Visited:
         return tuple((inode, *left) for inode, left in self._left.items())
 
     def remember(self, inode: int, offset: int, before: bytes) -> None:
-        """A file's turn is over; `before` stands before `offset`."""
+        """A file is done; `before` is what precedes `offset`."""
         self._left.pop(inode, None)
         self._left[inode] = offset, crc32(before)
         while len(self._left) > KNOWN_FILES:
             del self._left[next(iter(self._left))]
 
     def leave_out(self, file: Path) -> None:
-        """What stands in this file already is not read, whenever its turn comes."""
+        """Never read what is in this file already."""
 
         def remember(fd: int) -> bool:
             status = os.fstat(fd)
@@ -83,9 +83,8 @@ def begins(file: Path, beginning: bytes) -> bool:
 
 
 def read_before(fd: int, position: TailPosition) -> int:
-    """How far the lines of another file were read when `position` was reached: where the bytes
-    stand that came last. 0 when they are not there, or more than once: lines that are written again
-    and again do not tell."""
+    """How far another file's lines were read when `position` was reached: to where the bytes are
+    that came last. 0 if they are not there, or more than once: lines that repeat say nothing."""
     if position.fits(fd) and position.offset:
         return position.offset
     sought = bytes.fromhex(position.before)
@@ -107,7 +106,7 @@ def read_before(fd: int, position: TailPosition) -> int:
 def holds(file: Path, what: Callable[[int], bool]) -> bool:
     """Ask something of a file; False when it cannot be read."""
     try:
-        fd = places.opened(file)
+        fd = rotation.opened(file)
         try:
             return what(fd)
         finally:

@@ -1,4 +1,4 @@
-"""The lines that are added to a file, whoever writes, rotates or cuts it."""
+"""The lines that are added to a file, whatever writes, rotates or truncates it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from exporter.logs.tail import rotation as places
+from exporter.logs.tail import rotation
 from exporter.logs.tail.line_splitter import Splitter
 from exporter.logs.tail.position import FIRST_BYTES, NOWHERE, TailPosition, bytes_before
 from exporter.logs.tail.seen_files import KNOWN_FILES, Visited, begins, fits, read_before
@@ -16,12 +16,12 @@ from exporter.logs.tail.utf16 import WideSplitter, after_last_line, utf16_of
 CHUNK_BYTES = 1 << 18
 """Small enough that looking through one holds the other threads for a few milliseconds only."""
 MOST_TRIES = 100
-"""To find a turned file under the name that it has just now."""
+"""To find a rotated file under the name that it has at the moment."""
 GONE_LOOKS = 60
 """Looks at a file that was deleted, with nothing in its place and nothing new in it, until it is
-given back: it takes room on the disk as long."""
-NOT_THERE = "there is no such file"
-DELETED = "it was deleted, and there is no new one"
+closed: until then it occupies the disk."""
+NOT_THERE = "no such file"
+DELETED = "it was deleted, and there is no new file"
 
 
 def _splitter(beginning: bytes, offset: int, before: bytes) -> Splitter:
@@ -31,8 +31,8 @@ def _splitter(beginning: bytes, offset: int, before: bytes) -> Splitter:
 
 class Tail:
     """Follows one path. A file that was renamed away is read to its end before those that came
-    after it; one that was cut is read from its start, and the rest of what it was from the copy
-    that was made of it. Works in steps, so that a burst does not hold anybody.
+    after it; one that was truncated is read from its start, and the rest of what it was from the
+    copy that was made of it. Works in steps, so that a burst does not hold up anything else.
 
     `wanted`: the path as it was asked for, where it has wildcards.
     """
@@ -46,7 +46,7 @@ class Tail:
         self._path, self._wanted = path, wanted
         self._resume = position
         self._left: TailPosition | None = None
-        """Where a file was left whose place no other could take yet."""
+        """The position in a file that is done, until another one is open."""
         self._copied: TailPosition | None = None
         """What was read of a file that is gone or was cut: a copy is read from there."""
         self._fd, self._id = -1, (0, 0)
@@ -58,8 +58,8 @@ class Tail:
         """To be read before the path."""
         self._floor_ns = position.written_ns if position else 0
         """What was written last before this was read, or is not ours."""
-        self.behind_bytes = 0
-        """What is in the file and not yet read."""
+        self.lag_bytes = 0
+        """Bytes in the file that have not been read yet."""
         self.problem: str | None = None
         """Why the file cannot be read, or None."""
 
@@ -91,7 +91,7 @@ class Tail:
             end = after_last_line(back, start, encoding) if encoding else back.rfind(b"\n") + 1
             self._go_on_at(start + end)
         except OSError as error:
-            self._stumble(error)
+            self._set_problem(error)
             return
         with contextlib.suppress(OSError):
             if (path := self._path()) is not None:
@@ -99,7 +99,7 @@ class Tail:
                     self._visited.leave_out(other)
 
     def read_what_comes(self) -> None:
-        """There is no file: the one that comes is new from its start, after a restart too."""
+        """There is no file yet: the one that comes is read from its start, after a restart too."""
         self._resume = NOWHERE
 
     def lines(self, most_bytes: int = 1 << 62) -> Iterator[bytes]:
@@ -117,12 +117,12 @@ class Tail:
             try:
                 chunk = self._chunk()
             except OSError as error:
-                self._stumble(error)
+                self._set_problem(error)
                 return
             if self._fd < 0:
                 continue
             if not chunk:
-                self.behind_bytes = 0
+                self.lag_bytes = 0
                 if not self._moved_away():
                     self._see_whether_it_is_gone()
                     return
@@ -140,14 +140,14 @@ class Tail:
                 yield block
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
         self._from_start()
 
-    def _stumble(self, error: OSError) -> None:
-        """The disk or the network gave an error; go on here when it has passed."""
+    def _set_problem(self, error: OSError) -> None:
+        """The disk or the network failed; go on here when it works again."""
         self.problem, self._resume = error.strerror, self.position
         self.close()
 
@@ -164,7 +164,7 @@ class Tail:
         self._written_ns = status.st_mtime_ns
         chunk = os.pread(self._fd, CHUNK_BYTES, self._offset)
         self._offset += len(chunk)
-        self.behind_bytes = max(0, status.st_size - self._offset)
+        self.lag_bytes = max(0, status.st_size - self._offset)
         return chunk
 
     def _open(self) -> bool:
@@ -183,14 +183,14 @@ class Tail:
                 break
             if self._enter(self._next[0], by_its_name=False):
                 return True
-            # Its name is another file's by now, or it is gone: rotation goes on while we look.
+            # Its name is another file's by now, or it is gone: rotation goes on meanwhile.
             self._next = self._unread(path)
         self._next = []
         return self._enter(path, by_its_name=True)
 
     def _enter(self, path: Path, *, by_its_name: bool) -> bool:
         try:
-            self._fd = places.opened(path)
+            self._fd = rotation.opened(path)
             status = os.fstat(self._fd)
             self._id = status.st_dev, status.st_ino
             self._written_ns = status.st_mtime_ns
@@ -222,7 +222,7 @@ class Tail:
         if not by_its_name and copied is not None and copied.fits(self._fd):
             offset = max(offset, copied.offset)
         if by_its_name and not offset and (before := resume or self._left) is not None:
-            # Another file with the same lines: written anew by rsync, or by who made it shorter.
+            # Another file with the same lines: replaced by rsync, or by a program that shortens it.
             offset = read_before(self._fd, before)
         return offset
 
@@ -235,7 +235,7 @@ class Tail:
         if fits(resume, path) and (here or resume.offset):
             return []
         if not here and resume.offset:
-            for file in places.with_inode(path, resume.device, resume.inode):
+            for file in rotation.with_inode(path, resume.device, resume.inode):
                 if fits(resume, file):
                     return [file]  # what came after it follows when it is done
         self._copied = resume
@@ -244,12 +244,12 @@ class Tail:
     def _unread(self, path: Path) -> list[Path]:
         """What rotation put between the file that was read before and the path. What was there for
         longer was read then: a folder that is being turned does not show all of it at once."""
-        files = places.relatives(self._wanted or path, path)
+        files = rotation.relatives(self._wanted or path, path)
         return [file for file in files if self._visited.has_more(file, self._floor_ns)]
 
     def _others(self, path: Path) -> list[Path]:
         """The newest of the other files that the path, with wildcards, means."""
-        return [] if self._wanted is None else places.others(self._wanted, path)[-KNOWN_FILES:]
+        return [] if self._wanted is None else rotation.others(self._wanted, path)[-KNOWN_FILES:]
 
     def _finish(self) -> None:
         """This file is done; what rotation put between it and the path comes next."""
@@ -324,8 +324,8 @@ class Tail:
                 return False
             if path.exists() and not self._is_named(path):
                 return True
-            # Gone, and nothing new yet: its writer may still be writing, or have begun another that
-            # is gone as well.
+            # Gone, and nothing new yet: its writer may still be writing, or have started another
+            # file that is gone as well.
             others = self._others(path) if path.exists() else self._unread(path)
         except OSError:
             return False

@@ -141,7 +141,7 @@ def test_broken_lines_are_left_out_and_counted(
         ({"level": "loud"}, "invalid level 'loud': write one of debug, info, warning, error"),
         ({"since": "8"}, "invalid duration '8'"),
         ({"since": ""}, "invalid duration ''"),
-        ({"run": ""}, "--run needs a run's id"),
+        ({"run": ""}, "--run needs a run id"),
         ({"task": " "}, "--task needs a name: none is configured"),
     ],
 )
@@ -202,7 +202,7 @@ def test_errors_of_lines_that_are_gone_come_from_the_error_log(
     program.error_log("three", task="scan")
     program.log("four")
     program.clock.advance(9)
-    gone = "(lines before 2026-09-21 09:14:20 are gone"
+    gone = "(lines before 2026-09-21 09:14:20 have been deleted"
     early = ["a [scan]: one  run_id=r1", "a [scan]: two  run_id=r1"]
     shown = [*early, "a [scan]: three"]
     assert program.ask() == (0, [*shown, "a: four"])
@@ -245,5 +245,5 @@ def test_of_lines_that_are_all_gone_the_errors_are_shown(
     program.clock.advance(60)
     assert program.ask() == (0, ["a: one"])
     assert capsys.readouterr().err == (
-        "(the lines of that time are gone; 1 line comes from the error log)\n"
+        "(the lines from that time have been deleted; 1 line comes from the error log)\n"
     )

@@ -360,7 +360,7 @@ class TestRendering:
         config = Config(state=tmp_path / "state.db", logs=Logs(directory=tmp_path / "log"))
         clock = ManualClock(FIRST.timestamp())
         assert command.main(config, day="2026-03-01", clock=clock) == 0
-        assert capsys.readouterr().out == "2026-03-01: there are no log lines of that time.\n"
+        assert capsys.readouterr().out == "2026-03-01: no log lines from that time.\n"
         request = asked(config, day="2026-03-01", now=clock.now())
         kept = replace(build(request), records=7, tasks=[TaskDay("scan", 7, {}, 0, 0, 1.0, None)])
         save(kept, request.reports)
@@ -503,7 +503,8 @@ class TestGoneLines:
             ("no answer", 4), ("it failed", 1), ("over", 1),
         ]  # fmt: skip
         assert digest.tasks[0].failures == {"error": 1}
-        said = "Lines before 14:00:00 are gone; errors of that time come from the error log: 4."
+        deleted = "Lines before 14:00:00 have been deleted"
+        said = f"{deleted}; errors from that time come from the error log: 4."
         for text in (markdown(digest), page(digest), chat(digest)):
             assert said in text
         assert digest.to_json()["gone_before"] == FIRST.timestamp() + 14 * 3600 + 0.123
@@ -516,7 +517,10 @@ class TestGoneLines:
         for _ in range(2):
             digest = build(self._request(tmp_path))
             assert headline(digest) == ("2026-03-04: no run ended; 2,000 errors of 1 kind, 1 new.")
-            assert "The lines of that time are gone; errors of that time come" in markdown(digest)
+            assert (
+                "The lines from that time have been deleted; errors from that time come"
+                in markdown(digest)
+            )
             (tmp_path / "exporter-2026-03-06.jsonl").write_bytes(self._line(50, "info", "m"))
 
     def test_parts_that_went_without_errors_are_said_too(self, tmp_path: Path) -> None:
@@ -524,7 +528,7 @@ class TestGoneLines:
         (tmp_path / "exporter-2026-03-04.002.jsonl").write_bytes(self._line(9, "info", "m"))
         digest = build(self._request(tmp_path))
         assert not digest.quiet
-        said = "Lines before 09:00:00 are gone; the error log has none of that time."
+        said = "Lines before 09:00:00 have been deleted; the error log has none from that time."
         assert said in markdown(digest)
 
     def test_while_nothing_is_gone_the_error_log_is_not_read(self, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_each_line_tells_of_the_time_since_the_last_one(caplog: pytest.LogCaptur
 
     def said(*, only_failing: bool = False) -> list[tuple[str, int, int]]:
         caplog.clear()
-        totals.say(only_failing=only_failing)
+        totals.log_totals(only_failing=only_failing)
         return [(r.endpoint, r.requests, r.failed) for r in caplog.records]
 
     caplog.set_level("INFO")

@@ -279,7 +279,9 @@ async def test_a_pipe_is_not_opened(path: Path, caplog: pytest.LogCaptureFixture
     """Whoever writes into it would notice."""
     os.mkfifo(path)
     await new(path)
-    assert f"bot: {path} cannot be read: it is a pipe or a device, not a file" in caplog.messages
+    assert (
+        f"bot: {path} cannot be read: not a regular file but a pipe or a device" in caplog.messages
+    )
 
 
 async def test_a_link_is_followed_to_where_it_leads(tmp_path: Path) -> None:

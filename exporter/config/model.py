@@ -85,7 +85,8 @@ class Config(Model):
 
     @property
     def exchanges_in_use(self) -> list[str]:
-        """Every exchange that a feed or a task names, sorted."""
+        """Every exchange that a feed, a task or a strategy names, sorted."""
         named = [f.exchange for f in self.feeds.values()]
         named += [t.exchange for t in self.tasks.values() if t.exchange]
+        named += [s.exchange for s in self.strategies.values() if s.exchange]
         return sorted(set(named))

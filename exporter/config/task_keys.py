@@ -124,4 +124,7 @@ class Strategy(Model):
     currency: str = Field("USD", pattern=r"^[A-Z]{3,5}$")
     severity: Severity = "warning"
     max_age: Duration | None = None
+    exchange: Exchange | None = None
     max_drawdown: Limits[Ratio] = Field(default_factory=dict)
+    columns: Mapping[Literal["timestamp", "equity", "flow"], str] = Field(default_factory=dict)
+    decimal: Literal[".", ","] | None = None

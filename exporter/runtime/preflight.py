@@ -23,6 +23,7 @@ from exporter.config.secret_values import SecretMissingError
 from exporter.logs.tail import rotation as places
 from exporter.scheduling.slots import next_slot
 from exporter.sources.api_key import read_key
+from exporter.strategies.file import first_problem
 from exporter.util.clock import Clock, iso
 
 _NEAR_END_SECONDS = 60 * 86400.0
@@ -54,6 +55,7 @@ def notes(
         *_keys(config, environ),
         *_programs(config, folder, environ),
         *_followed(config),
+        *_equity_files(config),
         *_schedules(config, calendars, now),
         *_unused_overrides(config, calendars),
         *_ends(config, calendars, now),
@@ -84,6 +86,9 @@ def _places_of(config: Config, exchange: str) -> Iterator[str]:
     for name, task in config.tasks.items():
         if task.exchange == exchange:
             yield f"tasks.{name}.exchange"
+    for name, strategy in config.strategies.items():
+        if strategy.exchange == exchange:
+            yield f"strategies.{name}.exchange"
 
 
 def _keys(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:
@@ -125,6 +130,15 @@ def _followed(config: Config) -> Iterator[Mistake]:
         except OSError as error:
             text = f"{path} cannot be read: {error.strerror}; name a file that may be read"
             yield Mistake(place, text)
+
+
+def _equity_files(config: Config) -> Iterator[Mistake]:
+    for name, strategy in config.strategies.items():
+        if strategy.equity_file is None:
+            continue
+        problem = first_problem(strategy.equity_file, strategy, ZoneInfo(config.timezone))
+        if problem:
+            yield Mistake(f"strategies.{name}.equity_file", problem)
 
 
 def _schedules(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:

@@ -59,7 +59,7 @@ class ExporterServices(Foundation):
 def build(base: Foundation, state: State, token: str) -> ExporterServices:
     """Make all parts; nothing is started. Call it on the running loop."""
     clock, metrics, supply = base.clock, base.metrics, base.supply
-    strategies = Strategies(state, clock, metrics)
+    strategies = Strategies(state, clock, metrics, supply.calendars.get)
     feeds = Feeds(state, clock, metrics, supply.sources.__getitem__, supply.calendars.get)
 
     def parts() -> Parts:

@@ -37,11 +37,42 @@ class EquityCurve:
     day: str = ""
     day_base: float = NAN
     day_flows: float = 0.0
+    before: EquityCurve | None = None
+    """The curve without the points of the newest moment, which may be written again."""
+    doubted: EquityPoint | None = None
+    """A single 0 after a good balance, until a second look; see :meth:`observe`."""
+
+    def observe(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
+        """As :meth:`add`; but one 0 among good balances is no loss of everything.
+
+        Brokers answer 0 while they are down. It counts once a second one follows, or when nothing
+        contradicts it for a while (:meth:`confirm`); a good balance after it discards it.
+        """
+        if self.doubted is not None and point.at > self.doubted.at:
+            waiting = replace(self, doubted=None)
+            return (self.confirm(zone) if point.equity == 0 else waiting).add(point, zone)
+        if point.equity == 0 and not point.flow and self.equity > 0 and point.at > self.at:
+            return replace(self, doubted=point)
+        if self.doubted is not None and point.at == self.doubted.at:
+            return replace(self, doubted=None).add(point, zone)
+        return self.add(point, zone)
+
+    def confirm(self, zone: ZoneInfo) -> EquityCurve:
+        """The curve with the doubted point in it, if there is one."""
+        if self.doubted is None:
+            return self
+        return replace(self, doubted=None).add(self.doubted, zone)
+
+    def rewind(self) -> EquityCurve:
+        """The curve before its newest moment, to which a file may have other values now."""
+        return self if self.before is None else replace(self.before, doubted=self.doubted)
 
     def add(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
-        """The curve with one more point. A point that is not newer changes nothing."""
-        if point.at <= self.at:
+        """The curve with one more point. A point that is older changes nothing; one of the same
+        moment is a further observation."""
+        if point.at < self.at:
             return self
+        before = self.before if point.at == self.at else replace(self, before=None, doubted=None)
         day = date_of(point.at, zone).isoformat()
         known = not math.isnan(self.equity)
         before_flow = point.equity - point.flow
@@ -59,7 +90,7 @@ class EquityCurve:
         else:
             # The first point ever starts the day: its flow made its equity.
             base, flows = point.equity, 0.0
-        return EquityCurve(point.at, point.equity, peak, day, base, flows)
+        return EquityCurve(point.at, point.equity, peak, day, base, flows, before, self.doubted)
 
     @property
     def drawdown(self) -> float:
@@ -80,11 +111,17 @@ class EquityCurve:
 
     def reset_peak(self) -> EquityCurve:
         """The curve with its peak at today's equity."""
-        return replace(self, peak=self.equity)
+        return replace(self, peak=self.equity, before=None)
 
     def to_json(self) -> dict[str, Any]:
         """For the state file; NaN becomes null."""
-        return {k: nan_to_none(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        numbers = ("at", "equity", "peak", "day_base", "day_flows")
+        return {
+            **{name: nan_to_none(getattr(self, name)) for name in numbers},
+            "day": self.day,
+            "before": self.before.to_json() if self.before else None,
+            "doubted": asdict(self.doubted) if self.doubted else None,
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EquityCurve:
@@ -93,6 +130,7 @@ class EquityCurve:
         def number(name: str) -> float:
             return none_to_nan(data.get(name))
 
+        before, doubted = data.get("before"), data.get("doubted")
         return cls(
             number("at"),
             number("equity"),
@@ -100,4 +138,6 @@ class EquityCurve:
             str(data.get("day") or ""),
             number("day_base"),
             float(data.get("day_flows") or 0.0),
+            cls.from_json(before) if before else None,
+            EquityPoint(**doubted) if doubted else None,
         )

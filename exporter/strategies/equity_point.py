@@ -32,16 +32,23 @@ class EquityPoint:
 
 
 def parse_point(
-    row: Mapping[str, Any], zone: ZoneInfo, default_at: float | None = None
+    row: Mapping[str, Any],
+    zone: ZoneInfo,
+    default_at: float | None = None,
+    *,
+    after: float = -math.inf,
 ) -> EquityPoint:
     """A row of a file, or the body of a request, as a point.
+
+    `after` is the time of the row before it: an hour that the clocks repeat is then its second
+    occurrence where the first would lie before that.
 
     Raises :class:`ValueError` (or KeyError for a missing field) saying what is wrong.
     """
     if "timestamp" not in row and default_at is not None:
         at = default_at
     else:
-        at = parse_timestamp(row["timestamp"], zone)
+        at = parse_timestamp(row["timestamp"], zone, after)
     flow = row.get("flow")
     return EquityPoint(at, _number(row["equity"], "equity"), _number(flow or 0, "flow"))
 
@@ -55,17 +62,17 @@ def _number(value: Any, name: str) -> float:
         raise ValueError(f"{name} must be a number, not {value!r}") from error
 
 
-def parse_timestamp(value: Any, zone: ZoneInfo) -> float:
+def parse_timestamp(value: Any, zone: ZoneInfo, after: float = -math.inf) -> float:
     """ISO 8601, or Unix seconds to nanoseconds, to Unix seconds. Raises :class:`ValueError`."""
     if isinstance(value, bool) or value is None:
         raise ValueError(f"timestamp must be a time, not {value!r}")
     if isinstance(value, str) and re.fullmatch(r"(19|20)\d{6}", value):
-        number = _iso(value, zone)  # a date, and not a day in 1970
+        number = _iso(value, zone, after)  # a date, and not a day in 1970
     else:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            number = _iso(str(value), zone)
+            number = _iso(str(value).strip(), zone, after)
     for _ in range(3):  # milli-, micro- and nanoseconds
         if number > _LATEST:
             number /= 1000
@@ -74,10 +81,18 @@ def parse_timestamp(value: Any, zone: ZoneInfo) -> float:
     return number
 
 
-def _iso(text: str, zone: ZoneInfo) -> float:
+def _iso(text: str, zone: ZoneInfo, after: float) -> float:
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+        # 24.11.2026 has its day first wherever dates are written with dots.
+        iso = re.sub(r"^(\d{2})\.(\d{2})\.(\d{4})", r"\3-\2-\1", text)
+        if not re.fullmatch(r"[0-9W-]+([T ].*)?", iso, re.IGNORECASE):
+            raise ValueError(text)
+        moment = datetime.fromisoformat(iso)
+        if moment.tzinfo:
+            return moment.timestamp()
+        first = moment.replace(tzinfo=zone).timestamp()
+        second = moment.replace(tzinfo=zone, fold=1).timestamp()
+        return second if first < after <= second else first
     except (ValueError, OverflowError) as error:
         raise ValueError(
             f"timestamp {text!r} is not a time: write 2026-11-24T16:00:00-05:00 or Unix seconds"

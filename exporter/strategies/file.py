@@ -1,8 +1,9 @@
 """Equity files, read as they grow.
 
-CSV with a header (``timestamp,equity`` and optionally ``flow``; without one, in this order), or
-JSON lines with the same keys. Timestamps are ISO 8601 (without an offset: in the configured zone),
-or Unix seconds, milli-, micro- or nanoseconds.
+CSV with a header, or without one (``timestamp,equity`` and perhaps ``flow``, in this order), or
+JSON lines with the same keys; :mod:`.table_layout` knows other delimiters, names and decimal signs.
+Timestamps are ISO 8601 (without an offset: in the configured zone), or Unix seconds, milli-, micro-
+or nanoseconds.
 
 Only finished lines are read: a CSV line ends with a newline, since `1000` may be the first half of
 `100012.5`. A file that was replaced, truncated or rewritten is read from its start again; the curve
@@ -19,36 +20,68 @@ import hashlib
 import json
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from exporter.config import Strategy
 from exporter.strategies.equity_point import EquityPoint, parse_point
+from exporter.strategies.table_layout import (
+    COLUMNS,
+    DELIMITERS,
+    Layout,
+    assume_columns,
+    column_of,
+    find_header,
+    missing_columns,
+    split,
+    used_cells,
+)
 
 _FINGERPRINT = 256
 _CHUNK = 4 * 1024 * 1024
-_COLUMNS = ("timestamp", "equity", "flow")
+_FIRST_LINES = 50
 
 
 @dataclass
 class EquityFilePosition:
-    """How far a file was read; kept in state."""
+    """How far a file was read, and how it is laid out; kept in state."""
 
     inode: int = 0
     offset: int = 0
     tail: str = ""
-    header: list[str] = field(default_factory=list)
     line: int = 0
+    last: float = -1.0
+    """The time of the last row, Unix seconds; -1 before the first."""
+    layout: Layout = field(default_factory=Layout)
+    settings: str = ""
+    """What the config says of the layout; another one reads the file again."""
+
+    def start_over(self, inode: int) -> None:
+        """Read from the start: the file is another one."""
+        self.inode, self.offset, self.tail, self.line, self.last = inode, 0, "", 0, -1.0
+        self.layout = Layout()
 
     def to_json(self) -> dict[str, Any]:
         """For the state file."""
-        return dict(self.__dict__)
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EquityFilePosition:
-        """The reverse of :meth:`to_json`."""
-        return cls(**{k: data[k] for k in cls.__dataclass_fields__ if k in data})
+        """The reverse of :meth:`to_json`, and of what older versions wrote."""
+        known = {
+            k: data[k] for k in ("inode", "offset", "tail", "line", "last", "settings") if k in data
+        }
+        layout = Layout(**(data.get("layout") or {}))
+        if old := data.get("header"):
+            layout.header = layout.columns = [name if name in COLUMNS else "" for name in old]
+        return cls(**known, layout=layout)
+
+
+@dataclass(frozen=True)
+class Restart:
+    """What follows was read from the start of a file."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +91,16 @@ class BadLine:
     line: int
     text: str
     problem: str
+    above_header: bool = False
+    """No header came before it: a title, which is no problem once a header follows."""
+
+
+Found = EquityPoint | BadLine | Restart
 
 
 def read_new(
-    path: Path, position: EquityFilePosition, zone: ZoneInfo
-) -> Iterator[EquityPoint | BadLine]:
+    path: Path, position: EquityFilePosition, strategy: Strategy, zone: ZoneInfo
+) -> Iterator[Found]:
     """Points that were not read before; moves `position` as it goes.
 
     A chunk at a time, so that a first look at a large file stays small. Raises :class:`OSError`
@@ -70,32 +108,70 @@ def read_new(
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")  # a pipe would hold us for ever
+        raise OSError(errno.EINVAL, "not a regular file")  # a pipe would block for ever
     with path.open("rb") as file:
+        _check_encoding(file)
+        settings = _settings(strategy)
         if found.st_ino != position.inode or not _continues(file, position):
-            yield from _rotated(path, position, zone)
-            position.inode, position.offset, position.tail = found.st_ino, 0, ""
-            position.header, position.line = [], 0
-        yield from _rest(file, position, zone)
+            yield from _rotated(path, position, strategy, zone)
+            position.start_over(found.st_ino)
+        elif settings != position.settings:
+            position.start_over(found.st_ino)
+        position.settings = settings
+        if not position.offset:
+            yield Restart()
+        yield from _rest(file, position, strategy, zone)
+
+
+def first_problem(path: Path, strategy: Strategy, zone: ZoneInfo) -> str | None:
+    """Why the file gives no equity, as far as its first lines tell; None when they do."""
+    bad: BadLine | None = None
+    try:
+        for found in read_new(path, EquityFilePosition(), strategy, zone):
+            if isinstance(found, EquityPoint):
+                return None
+            if isinstance(found, BadLine):
+                bad = bad or found
+                if found.line >= _FIRST_LINES:
+                    break
+    except OSError as error:
+        return f"cannot read {path}: {error.strerror or error}"
+    if bad is None:
+        return f"{path} has no row yet"
+    return f"line {bad.line} of {path}: {bad.problem}"
+
+
+def _settings(strategy: Strategy) -> str:
+    columns = [f"{name}={strategy.columns[name]}" for name in sorted(strategy.columns)]
+    return ";".join([*columns, strategy.decimal or ""]) if columns or strategy.decimal else ""
+
+
+def _check_encoding(file: Any) -> None:
+    file.seek(0)
+    start = file.read(64)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(start) > 8 and start[1::2].count(0) > 4):
+        raise OSError(errno.EILSEQ, "it is UTF-16; write it as UTF-8")
+    if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
+        raise OSError(errno.EILSEQ, "it is a JSON array; write one JSON object per line")
 
 
 def _rotated(
-    path: Path, position: EquityFilePosition, zone: ZoneInfo
-) -> Iterator[EquityPoint | BadLine]:
+    path: Path, position: EquityFilePosition, strategy: Strategy, zone: ZoneInfo
+) -> Iterator[Found]:
     """The unread rest of the previous file, if it now lies next to its successor."""
     for sibling in path.parent.glob(f"{glob.escape(path.name)}?*") if position.offset else ():
         try:
             same = sibling.is_file() and sibling.stat().st_ino == position.inode
             with sibling.open("rb") as file:
                 if same and _continues(file, position):
-                    yield from _rest(file, position, zone)
+                    yield from _rest(file, position, strategy, zone)
                     return
         except OSError:
             continue  # compressed or deleted meanwhile
 
 
 def _rest(
-    file: Any, position: EquityFilePosition, zone: ZoneInfo
+    file: Any, position: EquityFilePosition, strategy: Strategy, zone: ZoneInfo
 ) -> Iterator[EquityPoint | BadLine]:
     while True:
         file.seek(position.offset)
@@ -109,7 +185,9 @@ def _rest(
             position.line += 1
             if raw.strip():
                 text = raw.decode("utf-8", "replace").strip("\r\ufeff ")
-                found = _parse(text, position, zone)
+                found = _parse(text, position, strategy, zone)
+                if isinstance(found, EquityPoint):
+                    position.last = found.at
                 if found is not None:
                     yield found
         position.offset += end
@@ -131,40 +209,49 @@ def _continues(file: Any, position: EquityFilePosition) -> bool:
     return len(data) == size and _fingerprint(data) == position.tail
 
 
-def _parse(text: str, position: EquityFilePosition, zone: ZoneInfo) -> EquityPoint | BadLine | None:
+def _parse(
+    text: str, position: EquityFilePosition, strategy: Strategy, zone: ZoneInfo
+) -> EquityPoint | BadLine | None:
+    layout = position.layout
     try:
         if text.startswith("{"):
-            return parse_point(json.loads(text), zone)
-        cells = [cell.strip() for cell in next(csv.reader([text]))]
-        if not position.header:
-            position.header = _header(cells, zone)
-            _check_header(position.header)
-        if [cell.lower() for cell in cells] == position.header:
+            row = {column_of(k, strategy.columns) or k: v for k, v in json.loads(text).items()}
+            return parse_point(row, zone, after=position.last)
+        if not layout.columns:
+            return _first_line(text, position, strategy, zone)
+        cells = split(text, layout.delimiter)
+        if [cell.lower() for cell in cells] == layout.header:
             return None  # programs write the header again when they restart
-        if len(cells) != len(position.header):
-            raise ValueError(f"{len(cells)} cells where the header has {len(position.header)}")
-        return parse_point(dict(zip(position.header, cells, strict=True)), zone)
+        if len(cells) != len(layout.columns):
+            raise ValueError(f"{len(cells)} cells where the header has {len(layout.columns)}")
+        return parse_point(used_cells(cells, layout), zone, after=position.last)
     except KeyError as error:
         problem = f"{error.args[0]} is missing"
-    except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
-        problem = str(error)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as e:
+        problem = str(e)
+    layout.titled = layout.titled or not layout.columns
     return BadLine(position.line, text[:200], problem)
 
 
-def _header(cells: list[str], zone: ZoneInfo) -> list[str]:
-    """The columns that a file's first line names, or has without naming them."""
-    try:
-        parse_point(dict(zip(_COLUMNS, cells, strict=False)), zone)
-    except (ValueError, KeyError):
-        pass
-    else:
-        return list(_COLUMNS[: len(cells)])
-    return [cell.lower() for cell in cells]
-
-
-def _check_header(header: list[str]) -> None:
-    missing = {"timestamp", "equity"} - set(header)
-    if missing:
-        raise ValueError(
-            f"the header has no {' and no '.join(sorted(missing))}; write timestamp,equity[,flow]"
-        )
+def _first_line(
+    text: str, position: EquityFilePosition, strategy: Strategy, zone: ZoneInfo
+) -> EquityPoint | BadLine | None:
+    """A header, the first row of a file without one, or what may stand above a header."""
+    layout = position.layout
+    layout.decimal = strategy.decimal or ""
+    comment = text.startswith("#") or text.lower().startswith("sep=")
+    if comment or find_header(text, layout, strategy.columns):
+        return None
+    for delimiter in reversed(DELIMITERS):  # a comma may be the decimal sign
+        if layout.titled or not 2 <= len(split(text, delimiter)) <= len(COLUMNS):
+            continue
+        layout.decimal = strategy.decimal or ""
+        assume_columns(text, layout, delimiter)
+        try:
+            return parse_point(used_cells(split(text, delimiter), layout), zone)
+        except (ValueError, KeyError, TypeError, OverflowError):
+            layout.clear()
+    layout.clear()
+    layout.titled = True
+    problem = missing_columns(text, strategy.columns)
+    return BadLine(position.line, text[:200], problem, above_header=True)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import math
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from exporter.calendars.loader import Calendar
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics, Sample
 from exporter.state import State
+from exporter.strategies.age import trading_age
 from exporter.strategies.equity import EquityCurve, Fill
 from exporter.strategies.equity_point import EquityPoint
-from exporter.strategies.file import BadLine, EquityFilePosition, read_new
+from exporter.strategies.file import BadLine, EquityFilePosition, Restart, read_new
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 logger = logging.getLogger(__name__)
@@ -23,29 +30,50 @@ logger = logging.getLogger(__name__)
 """Seconds that a point may lie ahead of our clock."""
 
 
+PATIENCE_SECONDS = 5.0
+DOUBT_SECONDS = 900.0
+"""A single 0 among good balances counts after so long without another value."""
+
+
 @dataclass
 class _Read:
     """What a look at a file brought. ``late`` counts points that are older than one before them."""
 
     curve: EquityCurve
+    good: int = 0
     bad: list[BadLine] = field(default_factory=list)
     late: int = 0
     first_late: int = 0
 
 
 class Strategies:
-    """All configured strategies; remembers their curves in state under the kind ``strategy``."""
+    """All configured strategies; remembers their curves in state under the kind ``strategy``.
 
-    def __init__(self, state: State, clock: Clock, metrics: Metrics) -> None:
-        self._state, self._clock = state, clock
+    `calendar` gives the calendar of an exchange that the config names.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        clock: Clock,
+        metrics: Metrics,
+        calendar: Callable[[str], Calendar] | None = None,
+    ) -> None:
+        self._state, self._clock, self._calendar = state, clock, calendar
         self._configured: dict[str, Strategy] = {}
         self._zone = ZoneInfo("UTC")
         self.curves: dict[str, EquityCurve] = {}
         self.fills: dict[str, dict[tuple[str, str], Fill]] = {}
         self._positions: dict[str, EquityFilePosition] = {}
+        self._since: dict[str, float] = {}
+        """When each strategy was first configured: equity that never came is as old as that."""
+        self._kept: set[str] = set()
         self.problems: dict[str, str] = {}
         self._unread: set[str] = set()
-        self._lock = asyncio.Lock()
+        """Strategies whose file gave no equity at the last look: missing, or not understood."""
+        self._doubted_at: dict[str, float] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._reading: dict[str, asyncio.Task[None]] = {}
         metrics.add_reader(self.read)
 
     def apply(self, config: Config) -> None:
@@ -59,6 +87,11 @@ class Strategies:
                 saved = kept.get(name) or {}
                 self.curves[name] = EquityCurve.from_json(saved.get("curve") or {})
                 self._positions[name] = EquityFilePosition.from_json(saved.get("position") or {})
+                self._since[name] = float(saved.get("since") or self._clock.now())
+                if saved.get("since"):
+                    self._kept.add(name)
+                if self._positions[name].line and math.isnan(self.curves[name].at):
+                    self._unread.add(name)  # all that was read was not understood
             self.fills.setdefault(name, {})
         for key, value in fills.items():
             name, symbol, side = key.split("|", 2)
@@ -66,25 +99,124 @@ class Strategies:
                 fill = Fill(symbol, side, float(value["at"]), float(value["price"]))
                 self.fills[name].setdefault((symbol, side), fill)
 
-    async def refresh(self) -> None:
-        """Read what is new in every equity file."""
-        async with self._lock:
-            for name, strategy in self._configured.items():
-                if strategy.equity_file:
-                    await self._refresh(name, strategy.equity_file)
+    async def refresh(self, patience: float = PATIENCE_SECONDS) -> None:
+        """Read what is new in every equity file; one large file does not delay the others.
 
-    async def _refresh(self, name: str, path: Path) -> None:
-        position = self._positions[name]
+        What takes longer than `patience` seconds goes on in the background.
+        """
+        for name in self._configured:
+            if name not in self._reading:
+                task = asyncio.create_task(self._refresh(name), name=f"equity of {name}")
+                self._reading[name] = task
+                task.add_done_callback(partial(self._done_reading, name))
+        if self._reading:
+            await asyncio.wait(self._reading.values(), timeout=patience)
+
+    def _done_reading(self, name: str, task: asyncio.Task[None]) -> None:
+        self._reading.pop(name, None)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error(
+                "reading the equity of %s failed: %s", name, type(error).__name__, exc_info=error,
+                extra={"event": "equity_refresh_failed", "strategy": name},
+            )  # fmt: skip
+
+    async def _refresh(self, name: str) -> None:
+        async with self._locks[name]:  # a post meanwhile must not be overwritten
+            strategy = self._configured.get(name)
+            if strategy is None:
+                return
+            if strategy.equity_file:
+                await self._read_file(name, strategy, strategy.equity_file)
+            await self._confirm_doubted(name)
+            if name not in self._kept:
+                await self._keep(name)
+
+    async def _confirm_doubted(self, name: str) -> None:
+        curve, now = self.curves[name], self._clock.monotonic()
+        if curve.doubted is None:
+            self._doubted_at.pop(name, None)
+        elif now - self._doubted_at.setdefault(name, now) >= DOUBT_SECONDS:
+            self.curves[name] = curve.confirm(self._zone)
+            await self._keep(name)
+
+    async def _read_file(self, name: str, strategy: Strategy, path: Path) -> None:
+        position = replace(self._positions[name])
+        position.layout = replace(position.layout)
         before = position.to_json()
         try:
-            read = await asyncio.to_thread(self._read, name, path, position)
+            read = await asyncio.to_thread(self._read, name, strategy, path, position)
         except OSError as error:
-            self._unreadable(name, f"{path} cannot be read: {error.strerror or error}")
+            self._unreadable(name, f"cannot read {path}: {error.strerror or error}")
             return
-        if position.to_json() == before and name not in self._unread:
+        self._positions[name] = position
+        if position.to_json() == before:
+            if name in self._unread and self.problems.get(name, "").startswith("cannot read"):
+                self._readable(name)
             return
-        self._unread.discard(name)
-        self.problems.pop(name, None)
+        self._readable(name)
+        self._report(name, path, read)
+        self.curves[name] = read.curve
+        await self._keep(name)
+
+    def _read(
+        self, name: str, strategy: Strategy, path: Path, position: EquityFilePosition
+    ) -> _Read:
+        read, rows = _Read(self.curves[name]), _Rows()
+        from_start, first_look = False, position.inode == 0
+        latest = self._clock.now() + FUTURE_TOLERANCE_SECONDS
+        for found in read_new(path, position, strategy, self._zone):
+            if isinstance(found, Restart):
+                from_start = True
+            elif isinstance(found, BadLine):
+                read.bad.append(found)
+            elif found.at > latest:
+                problem = f"timestamp {iso(found.at)} lies in the future"
+                read.bad.append(BadLine(position.line, str(found.equity), problem))
+            elif from_start:
+                rows.append(found)
+            else:
+                read.good += 1
+                if found.at < read.curve.at:
+                    read.first_late = read.first_late or position.line
+                    read.late += 1
+                read.curve = read.curve.observe(found, self._zone)
+        if from_start:
+            read.good += len(rows)
+            replay = self._first_replay if first_look else self._replay
+            read.curve = replay(read.curve, rows)
+        if read.good or any(not line.above_header for line in read.bad) or position.layout.columns:
+            read.bad = [line for line in read.bad if not line.above_header]
+        return read
+
+    def _first_replay(self, curve: EquityCurve, rows: _Rows) -> EquityCurve:
+        """The curve after the first look at a file; points that were posted before stay in it."""
+        if math.isnan(curve.at):
+            return self._replay(curve, rows)
+        history = EquityCurve()
+        for point in rows.in_order():
+            if point.at < curve.at:
+                history = history.observe(point, self._zone)
+        peak = max(curve.peak, history.peak) if history.peak > 0 else curve.peak
+        return self._replay(replace(curve, peak=peak), rows)
+
+    def _replay(self, curve: EquityCurve, rows: _Rows) -> EquityCurve:
+        """The curve after a file that was read from its start, in the order of its times.
+
+        Older rows were seen before. Those of the curve's newest moment replace what it has: a
+        program may keep today's row up to date in place.
+        """
+        newest, rewound = curve.at, False
+        for point in rows.in_order():
+            if point.at < newest:
+                continue
+            if point.at == newest and not rewound:
+                if curve.before is None:
+                    continue
+                curve, rewound = curve.rewind(), True
+            curve = curve.observe(point, self._zone)
+        return curve
+
+    def _report(self, name: str, path: Path, read: _Read) -> None:
         if read.late:
             self.problems[name] = f"{read.late} points of {path.name} were too late and left out"
             logger.warning(
@@ -92,6 +224,14 @@ class Strategies:
                 "line %d", read.late, path, read.first_late,
                 extra={"event": "equity_out_of_order", "strategy": name},
             )  # fmt: skip
+        if read.curve.doubted is not None:
+            self.problems[name] = (
+                f"equity 0 at {iso(read.curve.doubted.at)} after {read.curve.equity:g}: it counts "
+                f"once a second value confirms it, or after {DOUBT_SECONDS / 60:.0f} minutes"
+            )
+            logger.warning(
+                "%s", self.problems[name], extra={"event": "equity_doubted", "strategy": name}
+            )
         if read.bad:
             first = read.bad[0]
             logger.error(
@@ -100,25 +240,12 @@ class Strategies:
                 extra={"event": "equity_malformed", "strategy": name, "example": first.text},
             )  # fmt: skip
             self.problems[name] = f"line {first.line} of {path.name}: {first.problem}"
-        self.curves[name] = read.curve
-        await self._keep(name)
+            if not read.good:
+                self._unread.add(name)
 
-    def _read(self, name: str, path: Path, position: EquityFilePosition) -> _Read:
-        read, line_before = _Read(self.curves[name]), position.line
-        latest = self._clock.now() + FUTURE_TOLERANCE_SECONDS
-        for found in read_new(path, position, self._zone):
-            if isinstance(found, BadLine):
-                read.bad.append(found)
-            elif found.at > latest:
-                problem = f"timestamp {iso(found.at)} lies in the future"
-                read.bad.append(BadLine(position.line, str(found.equity), problem))
-            else:
-                # A file that is read again from its start holds old points: not a fault.
-                if found.at < read.curve.at and position.line > line_before > 0:
-                    read.first_late = read.first_late or position.line
-                    read.late += 1
-                read.curve = read.curve.add(found, self._zone)
-        return read
+    def _readable(self, name: str) -> None:
+        self._unread.discard(name)
+        self.problems.pop(name, None)
 
     def _unreadable(self, name: str, text: str) -> None:
         self._unread.add(name)
@@ -132,17 +259,22 @@ class Strategies:
         """Add one point that came over HTTP; with `reset_peak` it is the new peak.
 
         Raises :class:`KeyError` for an unknown name, :class:`ValueError` for a point from the
-        future or one that is not newer than the newest.
+        future or one that is not newer than the newest. Whether it is kept is for the caller to ask
+        the state; the same point may come again.
         """
-        async with self._lock:  # a file that is being read must not overwrite it
+        async with self._locks[name]:  # a file that is being read must not overwrite it
             curve = self.curves[name]
             if point.at > self._clock.now() + FUTURE_TOLERANCE_SECONDS:
                 raise ValueError(f"timestamp {iso(point.at)} lies in the future")
-            if point.at <= curve.at:
+            # Sent again, because it was not known to be kept: it counts once.
+            again = point.at == curve.at and point.equity == curve.equity
+            if point.at <= curve.at and not again:
                 raise ValueError(
                     f"timestamp {iso(point.at)} is not newer than {iso(curve.at)}, the newest"
                 )
-            curve = curve.add(point, self._zone)
+            if not again:
+                add = curve.add if reset_peak else curve.observe
+                curve = add(point, self._zone)
             self.curves[name] = curve.reset_peak() if reset_peak else curve
             await self._keep(name)
             return self.curves[name]
@@ -160,8 +292,21 @@ class Strategies:
         value = {
             "curve": self.curves[name].to_json(),
             "position": self._positions[name].to_json(),
+            "since": self._since[name],
         }
         await self._state.keep("strategy", name, value)
+        self._kept.add(name)
+
+    def age(self, name: str, now: float) -> float:
+        """How old the newest equity is, or how long none has come: seconds, by the wall clock or by
+        the strategy's exchange."""
+        curve, strategy = self.curves[name], self._configured[name]
+        since = self._since[name] if math.isnan(curve.at) else curve.at
+        if strategy.exchange is None or self._calendar is None:
+            return max(0.0, now - since)
+        in_sessions = strategy.max_age is not None and strategy.max_age >= 86400.0
+        calendar = self._calendar(strategy.exchange)
+        return trading_age(calendar, since, now, in_sessions=in_sessions)
 
     def summary(self, name: str) -> dict[str, Any]:
         """The numbers of one strategy, for reports and pages."""
@@ -193,6 +338,9 @@ class Strategies:
             yield "quant_strategy_drawdown_ratio", label, curve.drawdown
             yield "quant_strategy_pnl_today", label, curve.pnl_on(now, self._zone)
             yield "quant_strategy_last_update_timestamp_seconds", label, curve.at
+            yield "quant_strategy_age_seconds", label, self.age(name, now)
+            if strategy.equity_file:
+                yield "quant_strategy_equity_unreadable", label, float(name in self._unread)
             for severity, limit in strategy.max_drawdown.items():
                 yield "quant_strategy_drawdown_limit_ratio", (name, severity), limit
             if strategy.max_age:
@@ -201,3 +349,27 @@ class Strategies:
                 labels = (name, fill.symbol, fill.side)
                 yield "quant_strategy_last_fill_timestamp_seconds", labels, fill.at
                 yield "quant_strategy_last_fill_price", labels, fill.price
+
+
+class _Rows:
+    """Points of a file as plain numbers: a million of them take 24 MB."""
+
+    def __init__(self) -> None:
+        self._columns = array("d"), array("d"), array("d")
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def append(self, point: EquityPoint) -> None:
+        for column, value in zip(self._columns, (point.at, point.equity, point.flow), strict=True):
+            column.append(value)
+
+    def in_order(self) -> Iterator[EquityPoint]:
+        """Oldest first; those of one moment in the order of the file's direction."""
+        times = self._columns[0]
+        order: Sequence[int] = range(len(times))
+        if any(b < a for a, b in pairwise(times)):
+            newest_first = times[0] > times[-1]
+            order = sorted(reversed(order) if newest_first else order, key=times.__getitem__)
+        for n in order:
+            yield EquityPoint(*(column[n] for column in self._columns))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from exporter.config import Strategy
 from exporter.strategies.equity_point import EquityPoint, parse_timestamp
-from exporter.strategies.file import BadLine, EquityFilePosition, read_new
+from exporter.strategies.file import BadLine, EquityFilePosition, Restart, first_problem, read_new
 
 UTC = ZoneInfo("UTC")
 
 
-def take(path: Path, position: EquityFilePosition) -> list[EquityPoint | BadLine]:
-    """What is new."""
-    return list(read_new(path, position, UTC))
+def take(path: Path, position: EquityFilePosition, **settings: Any) -> list[EquityPoint | BadLine]:
+    found = read_new(path, position, Strategy(**settings), UTC)
+    return [one for one in found if not isinstance(one, Restart)]
 
 
 def test_only_what_was_appended_is_read(tmp_path: Path) -> None:
@@ -112,13 +115,109 @@ def test_bytes_that_are_no_text_do_not_stop_it(tmp_path: Path) -> None:
 def test_a_header_that_lacks_a_column_says_which(tmp_path: Path) -> None:
     """And what to write."""
     file = tmp_path / "e.csv"
-    file.write_text("date,equity\n")
+    file.write_text("day,equity\n")
     (bad,) = take(file, EquityFilePosition())
     assert isinstance(bad, BadLine)
-    assert bad.problem == "the header has no timestamp; write timestamp,equity[,flow]"
+    assert bad.problem == (
+        "the header has no timestamp; write timestamp,equity[,flow], or name the file's columns "
+        "under `columns`"
+    )
 
 
 def test_milliseconds_are_told_from_seconds() -> None:
     """As exchanges write them."""
     assert parse_timestamp(1790000000123, UTC) == 1790000000.123
     assert parse_timestamp("1790000000", UTC) == 1790000000
+
+
+JULY = 1_751_328_000.0
+"""2025-07-01 in UTC."""
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("timestamp;equity\n2025-07-01;100.000,50\n2025-07-02;61.000\n", {}),
+        ("date;balance\n2025-07-01;100000,5\n2025-07-02;61000\n", {}),
+        ("Date\tNAV\n2025-07-01\t100000.5\n2025-07-02\t61000\n", {}),
+        ("date|equity|note\n2025-07-01|100000.5|x\n2025-07-02|61000|\n", {}),
+        ("sep=;\nDate;Equity\n01.07.2025;$100,000.50\n02.07.2025;61,000.00\n", {}),
+        (
+            "# made by a tool\nAccount: 7\n\ntime,equity\n2025-07-01,100000.5\n2025-07-02,61000\n",
+            {},
+        ),
+        ("2025-07-01;100000,5\n2025-07-02;61000\n", {}),
+        ('date,equity\n2025-07-01,"100,000.50"\n2025-07-02,"61,000"\n', {}),
+        (
+            "d;e\n2025-07-01;100.000,5\n2025-07-02;61.000\n",
+            {"columns": {"timestamp": "D", "equity": "e"}},
+        ),
+        ("date;equity\n2025-07-01;100'000.5\n2025-07-02;61.000\n", {"decimal": ","}),
+        ('{"Date": "2025-07-01", "NAV": 100000.5}\n{"Date": "2025-07-02", "NAV": 61000}\n', {}),
+    ],
+)
+def test_files_of_other_layouts_are_read_rightly(
+    tmp_path: Path, text: str, settings: dict[str, Any]
+) -> None:
+    """Delimiters, names, decimal signs, and titles above the header."""
+    file = tmp_path / "e.csv"
+    file.write_text(text)
+    found = take(file, EquityFilePosition(), **settings)
+    good = [one for one in found if isinstance(one, EquityPoint)]
+    if "100'000.5" in text:  # a decimal point where a comma is configured is said, not guessed
+        assert [type(one) for one in found] == [BadLine, EquityPoint]
+        assert good == [EquityPoint(JULY + 86400, 61_000)]
+        return
+    assert good == [EquityPoint(JULY, 100_000.5), EquityPoint(JULY + 86400, 61_000)]
+    assert all(one.above_header for one in found if isinstance(one, BadLine))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("date;equity\n2025-07-01;61.000\n", "'61.000' may mean thousands or decimals: set `dec"),
+        ("date;equity\n2025-07-01;61,000\n", "'61,000' may mean thousands or decimals: set `dec"),
+        ("date,equity,nav\n2025-07-01,1,2\n", "two columns may be the equity: name it under"),
+        ("day,equity\n2025-07-01,1\n", "the header has no timestamp; write timestamp,equity"),
+        ("Account 7\nnothing else\n", "the header has no timestamp and no equity"),
+        ("date,equity\n07/01/2025,1\n", "timestamp '07/01/2025' is not a time"),
+        ('[{"timestamp": 1, "equity": 2}]\n', "it is a JSON array; write one JSON object per line"),
+        ("", "has no row yet"),
+    ],
+)
+def test_what_is_not_understood_is_said(tmp_path: Path, text: str, problem: str) -> None:
+    """By `check`, before anything runs; nothing is guessed."""
+    file = tmp_path / "e.csv"
+    file.write_text(text)
+    assert problem in str(first_problem(file, Strategy(), UTC))
+
+
+def test_utf_16_and_missing_files_are_said(tmp_path: Path) -> None:
+    """With what to do."""
+    file = tmp_path / "e.csv"
+    assert first_problem(file, Strategy(), UTC) == f"cannot read {file}: No such file or directory"
+    for encoding in ("utf-16", "utf-16-le"):
+        file.write_bytes("timestamp,equity\n2025-07-01,1\n".encode(encoding))
+        said = first_problem(file, Strategy(), UTC)
+        assert said == f"cannot read {file}: it is UTF-16; write it as UTF-8"
+
+
+def test_the_hour_that_clocks_repeat_is_read_in_order(tmp_path: Path) -> None:
+    """Local times without an offset, every half hour, over the end of summer time."""
+    file = tmp_path / "e.csv"
+    stamps = ["00:30", "01:00", "01:30", "01:00", "01:30", "02:00"]
+    rows = "".join(f"2026-11-01 {stamp},{n}\n" for n, stamp in enumerate(stamps))
+    file.write_text(f"timestamp,equity\n{rows}")
+    found = list(read_new(file, EquityFilePosition(), Strategy(), ZoneInfo("America/New_York")))
+    times = [one.at for one in found if isinstance(one, EquityPoint)]
+    assert [b - a for a, b in itertools.pairwise(times)] == [1800.0] * 5
+
+
+def test_another_layout_in_the_config_reads_the_file_again(tmp_path: Path) -> None:
+    """What was not understood before is there then."""
+    file, position = tmp_path / "e.csv", EquityFilePosition()
+    file.write_text("day,equity\n2025-07-01,1\n")
+    take(file, position)
+    position = EquityFilePosition.from_json(position.to_json())
+    assert take(file, position) == []
+    assert take(file, position, columns={"timestamp": "day"}) == [EquityPoint(JULY, 1)]

@@ -9,6 +9,8 @@ import logging
 import math
 import os
 import random
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from exporter.calendars.loader import Calendar
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
 from exporter.strategies.equity import Fill
@@ -23,6 +26,7 @@ from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.tracker import Strategies
 from tests.unit.clocks import ManualClock
 from tests.unit.feeds.test_poller import FakeState
+from tests.unit.tables import calendar
 
 START = 1_760_000_000.0
 DAY = 86400.0
@@ -45,13 +49,18 @@ class Desk:
         self.config = Config(timezone="UTC", strategies={"s": Strategy(**more)})
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, calendar: Callable[[str], Calendar] | None = None) -> None:
         self.registry = CollectorRegistry()
-        self.strategies = Strategies(self.state, self.clock, Metrics(self.registry))  # type: ignore[arg-type]
+        self.strategies = Strategies(
+            self.state,  # type: ignore[arg-type]
+            self.clock,
+            Metrics(self.registry),
+            calendar,
+        )
         self.strategies.apply(self.config)
 
     async def read(self) -> None:
-        await self.strategies.refresh()
+        await self.strategies.refresh(patience=60.0)
 
     def append(self, text: str) -> None:
         with self.file.open("a") as file:
@@ -164,7 +173,7 @@ async def test_the_peak_survives_a_file_that_was_emptied_or_is_gone(tmp_path: Pa
     await desk.read()
     desk.file.unlink()
     await desk.read()
-    assert desk.problem == f"{desk.file} cannot be read: No such file or directory"
+    assert desk.problem == f"cannot read {desk.file}: No such file or directory"
     desk.restart()
     desk.append("timestamp,equity\n")
     await desk.read()
@@ -219,7 +228,7 @@ async def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     os.mkfifo(desk.file)
     await desk.read()
-    assert desk.problem == f"{desk.file} cannot be read: not a regular file"
+    assert desk.problem == f"cannot read {desk.file}: not a regular file"
 
 
 async def test_points_that_come_too_late_are_said(
@@ -275,7 +284,7 @@ async def test_json_lines_and_posts_make_one_curve(tmp_path: Path) -> None:
     await desk.read()
     assert desk.value("drawdown_ratio") == pytest.approx(0.99)
     with pytest.raises(ValueError, match="is not newer than"):
-        await post("s", EquityPoint(START + 90, 90), reset_peak=True)
+        await post("s", EquityPoint(START + 90, 91), reset_peak=True)
     await post("s", EquityPoint(START + 91, 90), reset_peak=True)
     assert desk.value("drawdown_ratio") == 0
     await desk.strategies.post_fill("s", Fill("NVDA.US", "buy", START + 91, 187.5))
@@ -314,3 +323,184 @@ async def test_times_in_the_forms_that_libraries_write(
     desk.append(f"timestamp,equity\n{text},100\n")
     await desk.read()
     assert desk.value("last_update_timestamp_seconds") == expected
+
+
+ROWS = [
+    ("2024-11-20", 100_000),
+    ("2024-11-21", 120_000),
+    ("2024-11-22", 96_000),
+    ("2024-11-25", 97_000),
+]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [2, 1, 3, 0]])
+async def test_the_order_of_a_file_s_rows_does_not_matter(tmp_path: Path, order: list[int]) -> None:
+    """Exchanges and wallets export the newest row first; also when a row was added on top."""
+    desk = Desk(tmp_path)
+    lines = [f"{day},{equity}\n" for day, equity in ROWS]
+    desk.append("timestamp,equity\n" + "".join(lines[n] for n in order))
+    await desk.read()
+    assert desk.value("equity_peak") == 120_000
+    assert desk.value("drawdown_ratio") == pytest.approx(1 - 97 / 120)
+    desk.file.write_text("timestamp,equity\n2024-11-26,90000\n" + "".join(lines[::-1]))
+    await desk.read()
+    assert desk.value("drawdown_ratio") == pytest.approx(1 - 90 / 120)
+    assert desk.problem is None
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+async def test_the_newest_row_may_be_rewritten_in_place(tmp_path: Path, form: str) -> None:
+    """Today's row with the present equity: each writing replaces the one before, over restarts."""
+    desk = Desk(tmp_path)
+
+    def write(*equities: float) -> None:
+        days = ["2024-11-21", "2024-11-22", "2024-11-25"]
+        if form == "csv":
+            rows = [f"{day},{equity}" for day, equity in zip(days, equities, strict=False)]
+            desk.file.write_text("\n".join(["timestamp,equity", *rows, ""]))
+        else:
+            rows = [
+                f'{{"timestamp": "{day}", "equity": {equity}}}'
+                for day, equity in zip(days, equities, strict=False)
+            ]
+            desk.file.write_text("\n".join([*rows, ""]))
+
+    write(100_000, 101_000)
+    await desk.read()
+    write(100_000, 130_000)
+    await desk.read()
+    write(100_000, 90_000)
+    desk.restart()
+    await desk.read()
+    assert desk.value("equity") == 90_000
+    assert desk.value("equity_peak") == 100_000
+    assert desk.value("drawdown_ratio") == pytest.approx(0.1)
+    write(100_000, 99_000, 98_000)  # corrected after the fact, and the next day
+    await desk.read()
+    assert desk.value("drawdown_ratio") == pytest.approx(0.02)
+
+
+async def test_a_row_that_is_read_again_does_not_count_its_flow_twice(tmp_path: Path) -> None:
+    """The file was replaced; its newest row has a deposit."""
+    desk = Desk(tmp_path)
+    text = "timestamp,equity,flow\n2024-11-21,100,0\n2024-11-22,150,50\n"
+    desk.append(text)
+    await desk.read()
+    (tmp_path / "new").write_text(text)
+    (tmp_path / "new").replace(desk.file)
+    await desk.read()
+    assert (desk.value("equity_peak"), desk.value("drawdown_ratio")) == (150, 0)
+
+
+async def test_one_zero_among_good_balances_is_no_loss_of_everything(tmp_path: Path) -> None:
+    """A broker that is down answers 0; a second zero, or a quarter of an hour, is believed."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 60},0\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.value("drawdown_ratio")) == (100, 0)
+    assert "equity 0 at" in str(desk.problem)
+    desk.append(f"{START + 120},101\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.problem) == (101, None)
+    desk.append(f"{START + 180},0\n{START + 240},0\n")
+    await desk.read()
+    assert desk.value("drawdown_ratio") == 1
+    desk.append(f"{START + 300},102\n{START + 360},0\n")
+    await desk.read()
+    desk.restart()
+    await desk.read()
+    assert desk.value("equity") == 102
+    desk.clock.advance(901)
+    await desk.read()
+    assert desk.value("drawdown_ratio") == 1
+
+
+async def test_equity_that_never_came_gets_old(tmp_path: Path) -> None:
+    """Its age counts from when the strategy was configured, over restarts; the file is said."""
+    desk = Desk(tmp_path, max_age=3600.0)
+    await desk.read()
+    assert desk.value("age_seconds") == 0
+    assert desk.value("equity_unreadable") == 1
+    desk.clock.advance(4000)
+    desk.restart()
+    assert desk.value("age_seconds") == 4000 > desk.value("age_limit_seconds")
+    desk.append(f"timestamp,equity\n{desk.clock.now() - 5},100\n")
+    await desk.read()
+    assert desk.value("age_seconds") == pytest.approx(5)
+    assert desk.value("equity_unreadable") == 0
+
+
+async def test_a_file_that_is_not_understood_is_unreadable_until_it_is(tmp_path: Path) -> None:
+    """Over a restart, too; a bad line among good ones is a problem, but no reason to alert."""
+    desk = Desk(tmp_path)
+    desk.append("when,how much\nyesterday,a lot\n")
+    await desk.read()
+    desk.restart()
+    await desk.read()
+    assert desk.value("equity_unreadable") == 1
+    desk.file.write_text(f"when,how much\ntimestamp,equity\n{START},100\nTotal,\n")
+    await desk.read()
+    assert desk.value("equity_unreadable") == 0
+    assert str(desk.problem).startswith("line 4 of equity.csv: timestamp 'Total' is not a time")
+
+
+async def test_age_counts_the_exchange_s_trading_time(tmp_path: Path) -> None:
+    """Friday's close is not old on Sunday; a day is one session, so Monday's close is due."""
+    desk = Desk(tmp_path, exchange="XNYS", max_age=86400.0, equity_file=None)
+
+    def age(text: str) -> float:
+        desk.clock.set(datetime.fromisoformat(text).timestamp())
+        return desk.value("age_seconds") / DAY
+
+    desk.restart(calendar)
+    friday = datetime.fromisoformat("2026-11-20T16:00-05:00").timestamp()
+    desk.clock.set(friday)
+    await desk.strategies.post_equity("s", EquityPoint(friday, 100))
+    assert age("2026-11-22T12:00-05:00") == 0
+    assert age("2026-11-23T12:45-05:00") == pytest.approx(0.5)
+    assert age("2026-11-23T20:00-05:00") == 1
+    assert age("2026-11-24T09:35-05:00") > 1
+    desk.config = Config(strategies={"s": Strategy(exchange="XNYS", max_age=7200.0)})
+    desk.restart(calendar)
+    assert age("2026-11-23T10:30-05:00") * DAY == 3600
+
+
+async def test_a_point_that_is_sent_again_counts_once(tmp_path: Path) -> None:
+    """Its sender was told 503, or heard nothing; another value of that moment is refused."""
+    desk = Desk(tmp_path)
+    deposit = EquityPoint(START + 60, 150, 50)
+    await desk.strategies.post_equity("s", EquityPoint(START, 100))
+    for _ in range(2):
+        await desk.strategies.post_equity("s", deposit)
+    assert (desk.value("equity_peak"), desk.value("drawdown_ratio")) == (150, 0)
+    with pytest.raises(ValueError, match="is not newer than"):
+        await desk.strategies.post_equity("s", EquityPoint(START + 60, 149))
+
+
+async def test_a_large_file_holds_up_nobody_else(tmp_path: Path) -> None:
+    """Another strategy's file and posts go on while it is read."""
+    desk, gate = Desk(tmp_path), threading.Event()
+    other = tmp_path / "other.csv"
+    desk.append(f"timestamp,equity\n{START},100\n")
+    other.write_text(f"timestamp,equity\n{START},7\n")
+    strategies = {**desk.config.strategies, "o": Strategy(equity_file=other), "p": Strategy()}
+    desk.config = desk.config.model_copy(update={"strategies": strategies})
+    desk.restart()
+    read = desk.strategies._read
+
+    def slow(name: str, *rest: Any) -> Any:
+        assert name != "s" or gate.wait(30)
+        return read(name, *rest)
+
+    desk.strategies._read = slow  # type: ignore[method-assign]
+    await desk.strategies.refresh(patience=0.05)
+    await desk.strategies.post_equity("p", EquityPoint(START, 5))
+    for _ in range(100):
+        await desk.strategies.refresh(patience=0.05)
+        if not math.isnan(desk.strategies.curves["o"].equity):
+            break
+    assert desk.strategies.curves["o"].equity == 7
+    assert math.isnan(desk.strategies.curves["s"].equity)
+    gate.set()
+    await desk.read()
+    assert desk.strategies.curves["s"].equity == 100

@@ -21,6 +21,7 @@ FAILURE_REASONS = ("error", "timeout", "no_data", "stale_data", "crashed")
 SKIP_REASONS = ("overlap", "exchange_closed", "early_close", "paused")
 FETCH_REASONS = (
     "timeout", "connect", "http", "rate_limit", "quota", "auth", "api", "malformed",
+    "wrong_time",
 )  # fmt: skip
 SEVERITIES = ("critical", "warning", "info")
 LOWER = {"critical": "warning", "warning": "info", "info": "info"}
@@ -107,6 +108,7 @@ TABLE: tuple[Spec, ...] = (
     _counter("quant_fetch_requests_total", "source endpoint", "Requests sent, retries included."),
     _counter("quant_fetch_retries_total", "source endpoint", "Requests that repeated a failed one."),
     _counter("quant_fetch_failures_total", "source endpoint reason", "Requests that failed, by reason."),
+    _counter("quant_fetch_bad_symbols_total", "source endpoint reason", "Symbols whose part of an answer could not be used."),
     _histogram("quant_fetch_duration_seconds", "source endpoint", FETCH_BUCKETS,
                "How long one attempt took, from sending to the last byte."),
     _counter("quant_fetch_wait_seconds_total", "source", "Time spent waiting for the request budget."),

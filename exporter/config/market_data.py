@@ -34,6 +34,8 @@ class SourceSettings(Model):
     connect_timeout: Duration = 3.05
     read_timeout: Duration = 15.0
     retries: int = Field(3, ge=0, le=10)
+    proxy: Url | None = None
+    negative_prices: tuple[str, ...] = ()
     seed: int = 1
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from exporter.logs.digest.render import chat, headline, markdown, page
 from exporter.messages import smtp as mail
 from exporter.redaction.truncate import truncate_at_word
 from exporter.util.backoff import backoff_pause, retry_after_seconds
+from exporter.util.proxy import proxy_for
 
 TIMEOUT_SECONDS = 30.0
 PAUSES_SECONDS = (2.0, 10.0, 40.0)
@@ -93,11 +94,20 @@ async def _to_slack(
     url = read_secret("digest.slack.url", slack.url_env, slack.url_file, environ)
     body = {"text": chat(digest), "unfurl_links": False, "unfurl_media": False}
     retry_after = None
+    proxy = proxy_for(url, None, environ)
     try:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(url, json=body, allow_redirects=False) as answer,
+            session.post(
+                url,
+                json=body,
+                allow_redirects=False,
+                proxy=proxy.url if proxy else None,
+                proxy_auth=aiohttp.BasicAuth(proxy.user, proxy.password)
+                if proxy and proxy.user
+                else None,
+            ) as answer,
         ):
             if answer.status < 300:
                 return

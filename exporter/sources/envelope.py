@@ -6,11 +6,12 @@ words with the number in the message (``[1001] Invalid or expired token``).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 from exporter.sources.base import SourceError
 from exporter.util.backoff import retry_after_seconds, server_time
@@ -52,14 +53,10 @@ def read_envelope(
 
 def _json(body: bytes) -> Any:
     try:
-        # NaN and Infinity are not JSON; Python would let them through.
-        return json.loads(body, parse_constant=_refuse)
+        # Ten times as quick as the standard library, which also lets NaN and Infinity through.
+        return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
         return None
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
 
 
 def _code(envelope: Mapping[str, Any]) -> int | None:

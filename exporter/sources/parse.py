@@ -15,6 +15,7 @@ from typing import Any
 
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.envelope import Redact, timestamp_seconds
+from exporter.util.units import format_duration
 
 _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _EARLIEST_MS = 315_532_800_000
@@ -31,23 +32,35 @@ def malformed(text: str) -> SourceError:
 
 
 def read_latest(
-    data: Any, symbols: Collection[str], interval: str, now: float
+    data: Any,
+    symbols: Collection[str],
+    interval: str,
+    now: float,
+    negative: Collection[str] = (),
 ) -> Answer[list[Bar]]:
-    """A batch of series. Series that nobody asked for are left out."""
+    """A batch of series. Series that nobody asked for are left out.
+
+    `negative` are symbols whose price may be 0 or negative, as spreads and some futures.
+    """
     answer: Answer[list[Bar]] = Answer()
     for symbol, entry, twice in _by_symbol(data, symbols):
         try:
             if twice:
                 raise malformed(f"{symbol} is in the answer twice")
-            answer.good[symbol] = read_series(entry, symbol, interval, now)
+            answer.good[symbol] = read_series(entry, symbol, interval, now, negative)
         except SourceError as error:
             answer.bad[symbol] = error
     _note_absent(answer, symbols)
     return answer
 
 
-def read_series(entry: Any, symbol: str, interval: str, now: float) -> list[Bar]:
-    """``{symbol, interval, klines: […]}`` of one symbol to bars, oldest first."""
+def read_series(
+    entry: Any, symbol: str, interval: str, now: float, negative: Collection[str] = ()
+) -> list[Bar]:
+    """``{symbol, interval, klines: […]}`` of one symbol to bars, oldest first.
+
+    A bar that is there twice counts once; with other values, the later writing of it does.
+    """
     if isinstance(entry, list) and len(entry) == 1:
         entry = entry[0]
     if not isinstance(entry, dict) or not isinstance(entry.get("klines"), list):
@@ -56,34 +69,45 @@ def read_series(entry: Any, symbol: str, interval: str, now: float) -> list[Bar]
         raise malformed(f"{symbol}: the answer is for another symbol")
     if entry.get("interval", interval) != interval:
         raise malformed(f"{symbol}: the answer has another interval than {interval}")
-    bars = [_bar(row, symbol, place, now) for place, row in enumerate(entry["klines"])]
+    may_be_negative = symbol in negative
+    rows = enumerate(entry["klines"])
+    bars = [_bar(row, symbol, place, now, may_be_negative) for place, row in rows]
+    bars = _each_once(bars)
     steps = [b.start - a.start for a, b in pairwise(bars)]
     if all(step < 0 for step in steps):
         bars.reverse()
-    elif 0 in steps:
-        raise malformed(f"{symbol}: two bars have the same time")
     elif not all(step > 0 for step in steps):
         raise malformed(f"{symbol}: the bars are out of order")
     return bars
 
 
-def _bar(row: Any, symbol: str, place: int, now: float) -> Bar:
+def _each_once(bars: list[Bar]) -> list[Bar]:
+    newest = {bar.start: bar for bar in bars}
+    return list(newest.values())
+
+
+def _bar(row: Any, symbol: str, place: int, now: float, may_be_negative: bool) -> Bar:
     where = f"{symbol}: bar {place}"
     if not isinstance(row, dict):
         raise malformed(f"{where} is not an object")
     start = _moment(row, "time", where, now)
-    low, high = _price(row, "low", where), _price(row, "high", where)
-    opened, closed = _price(row, "open", where), _price(row, "close", where)
-    slack = high * _ROUNDING
+    opened, high, low, closed = (
+        _price(row, name, where, may_be_negative) for name in ("open", "high", "low", "close")
+    )
+    slack = abs(high) * _ROUNDING
     if high + slack < low:
         raise malformed(f"{where}: high lies below low")
     if min(opened, closed) < low - slack or max(opened, closed) > high + slack:
         raise malformed(f"{where}: open or close lies outside low and high")
-    volume = _number(row, "volume", where)
-    return Bar(symbol, start, float(opened), float(high), float(low), float(closed), float(volume))
+    # Indices and currencies have none.
+    empty = row.get("volume") in (None, "")
+    volume = math.nan if empty else float(_number(row, "volume", where))
+    return Bar(symbol, start, float(opened), float(high), float(low), float(closed), volume)
 
 
-def read_tickers(data: Any, symbols: Collection[str], now: float) -> Answer[Ticker]:
+def read_tickers(
+    data: Any, symbols: Collection[str], now: float, negative: Collection[str] = ()
+) -> Answer[Ticker]:
     """A batch of tickers, as :func:`read_latest`."""
     answer: Answer[Ticker] = Answer()
     for symbol, entry, twice in _by_symbol(data, symbols):
@@ -91,7 +115,7 @@ def read_tickers(data: Any, symbols: Collection[str], now: float) -> Answer[Tick
             if twice:
                 raise malformed(f"{symbol} is in the answer twice")
             at = _moment(entry, "timestamp", symbol, now)
-            last = float(_price(entry, "last_price", symbol))
+            last = float(_price(entry, "last_price", symbol, symbol in negative))
             answer.good[symbol] = Ticker(
                 symbol, last, _quote(entry, "bid_price"), _quote(entry, "ask_price"), at
             )
@@ -177,28 +201,42 @@ def _moment(row: dict[str, Any], key: str, where: str, now: float) -> float:
         raise malformed(f"{where}: `{key}` is {_said(row, key)}, not UTC milliseconds")
     if value < _EARLIEST_MS:
         raise malformed(f"{where}: `{key}` lies before 1980")
-    if value / 1000 > now + _AHEAD_SECONDS:
-        raise malformed(f"{where}: `{key}` lies in the future; is this machine's clock right?")
+    ahead = value / 1000 - now
+    if ahead > _AHEAD_SECONDS:
+        raise SourceError("wrong_time", f"{where}: {_why_ahead(ahead)}", retryable=True)
     return value / 1000
 
 
-def _number(row: dict[str, Any], key: str, where: str) -> Decimal:
+def _why_ahead(seconds: float) -> str:
+    text = f"it is stamped {format_duration(seconds)} in the future"
+    if 0.5 * 3600 <= seconds <= 14.5 * 3600:
+        return f"{text}: are the source's times local ones instead of UTC?"
+    return f"{text}: is this machine's clock right?"
+
+
+def _number(row: dict[str, Any], key: str, where: str, *, signed: bool = False) -> Decimal:
     value = row.get(key)
     text = str(value) if isinstance(value, float) else value
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**30:
         text = str(value)
-    if not isinstance(text, str) or not _NUMBER.fullmatch(text):
-        raise malformed(f"{where}: `{key}` is {_said(row, key)}, not a number of 0 or more")
-    number = Decimal(text)
+    unsigned = text.removeprefix("-") if signed and isinstance(text, str) else text
+    if not isinstance(unsigned, str) or not _NUMBER.fullmatch(unsigned):
+        wanted = "a number" if signed else "a number of 0 or more"
+        raise malformed(f"{where}: `{key}` is {_said(row, key)}, not {wanted}")
+    number = Decimal(str(text))
     if not math.isfinite(float(number)):
         raise malformed(f"{where}: `{key}` is too large")
     return number
 
 
-def _price(row: dict[str, Any], key: str, where: str) -> Decimal:
-    number = _number(row, key, where)
-    if float(number) <= 0:
-        raise malformed(f"{where}: `{key}` is 0: a price must be above 0")
+def _price(row: dict[str, Any], key: str, where: str, may_be_negative: bool) -> Decimal:
+    number = _number(row, key, where, signed=True)
+    if float(number) <= 0 and not may_be_negative:
+        kind = "0" if float(number) == 0 else "negative"
+        raise malformed(
+            f"{where}: `{key}` is {kind}; if its price may be, name the symbol under the source's "
+            "`negative_prices`"
+        )
     return number
 
 

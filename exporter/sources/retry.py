@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +24,13 @@ from exporter.sources.rate_limiter import Budget
 from exporter.sources.transport import Transport
 from exporter.util.backoff import backoff_cap, backoff_pause
 from exporter.util.clock import Clock, iso
+from exporter.util.proxy import proxy_for
 
 _BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 30.0
+_LARGE_BYTES = 100_000
+"""From this size on an answer is read in a thread."""
+_NAMED = 5
+"""Symbols of one answer that are named in the log, each on its own line."""
 _log = logging.getLogger(__name__)
 
 
@@ -48,10 +54,14 @@ class Fetcher:
         self._retries = settings.retries
         self._key, self._clock = key, clock
         self._sleep, self._rng = sleep, rng or random.Random()
-        self._transport = Transport(url, key, settings.connect_timeout, settings.read_timeout)
+        self._transport = Transport(
+            url, key, settings.connect_timeout, settings.read_timeout,
+            proxy_for(url, settings.proxy, os.environ),
+        )  # fmt: skip
         self._requests = metrics.counter("quant_fetch_requests_total")
         self._repeated = metrics.counter("quant_fetch_retries_total")
         self._failures = metrics.counter("quant_fetch_failures_total")
+        self._bad_symbols = metrics.counter("quant_fetch_bad_symbols_total")
         self._duration = metrics.histogram("quant_fetch_duration_seconds")
         waited = metrics.counter("quant_fetch_wait_seconds_total").labels(name)
         for endpoint in endpoints:
@@ -60,9 +70,11 @@ class Fetcher:
             self._duration.labels(name, endpoint)
             for reason in FETCH_REASONS:
                 self._failures.labels(name, endpoint, reason)
+                self._bad_symbols.labels(name, endpoint, reason)
         self._budget = Budget(
             settings.requests_per_minute, clock.monotonic, sleep=sleep, waited=waited.inc
         )
+        self._large = asyncio.Lock()
         self._stopped_until = -math.inf
         self._refused_at = math.inf
         """When the newest rate limit was hit that no good answer followed."""
@@ -104,9 +116,12 @@ class Fetcher:
         started = self._clock.monotonic()
         try:
             raw = await self._transport.get(endpoint, parameters)
-            data = read_envelope(
-                raw.status, raw.headers, raw.body, self._clock.now(), self._key.redact
-            )
+            arguments = raw.status, raw.headers, raw.body, self._clock.now(), self._key.redact
+            if len(raw.body) > _LARGE_BYTES:  # off the loop, one at a time: it is ten times as
+                async with self._large:  # large in memory
+                    data = await asyncio.to_thread(read_envelope, *arguments)
+            else:
+                data = read_envelope(*arguments)
         except SourceError as error:
             self.count(endpoint, error)
             self._apply_server_limits(error, started)
@@ -148,13 +163,28 @@ class Fetcher:
         asked = None if error.reason == "rate_limit" else error.retry_after
         return backoff_pause(cap, self._rng, asked)
 
-    def count(
-        self, endpoint: str, error: SourceError, symbol: str | None = None, *, unnamed: bool = False
-    ) -> None:
-        """Count an answer that cannot be used, and name it in the log."""
+    def count(self, endpoint: str, error: SourceError, symbol: str | None = None) -> None:
+        """Count a request that failed, and name it in the log."""
         self._failures.labels(self.name, endpoint, error.reason).inc()
-        if unnamed:
-            return
+        self._log(endpoint, error, symbol)
+
+    def count_bad(self, endpoint: str, bad: Mapping[str, SourceError], *, failed: bool) -> None:
+        """Count the symbols of one answer that cannot be used. A request has one outcome: it
+        `failed` when none of its symbols can be used."""
+        for place, (symbol, error) in enumerate(bad.items()):
+            self._bad_symbols.labels(self.name, endpoint, error.reason).inc()
+            if failed and not place:
+                self._failures.labels(self.name, endpoint, error.reason).inc()
+            if place < _NAMED:
+                self._log(endpoint, error, symbol)
+        if len(bad) > _NAMED:
+            _log.warning(
+                "%s %s: %d more symbols of this answer cannot be used",
+                self.name, endpoint, len(bad) - _NAMED,
+                extra={"event": "fetch_failed", "source": self.name, "endpoint": endpoint},
+            )  # fmt: skip
+
+    def _log(self, endpoint: str, error: SourceError, symbol: str | None) -> None:
         about = {"symbol": symbol} if symbol else {}
         _log.warning(
             "%s %s: %s", self.name, endpoint, error,

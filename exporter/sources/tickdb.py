@@ -27,8 +27,6 @@ KLINE, LATEST = "/market/kline", "/market/kline/latest"
 TICKER, SUBSCRIPTIONS = "/market/ticker", "/apikeys/subscriptions"
 ENDPOINTS = (KLINE, LATEST, TICKER, SUBSCRIPTIONS)
 BATCH_SYMBOLS = 50
-_NAMED = 5
-"""Symbols of one answer that are named in the log, each on its own line."""
 _MANY_BARS = 2000
 """Reading more takes long enough (30 ms) to go to a thread."""
 _UNKNOWN_FOR_SECONDS = 900.0
@@ -59,6 +57,7 @@ class TickDB:
         self.simulated = settings.type == "simulated"
         self.key_expiry = math.nan
         self._key, self._clock = key, clock
+        self._negative = frozenset(settings.negative_prices)
         self._fetcher = Fetcher(
             name, settings, key, metrics, clock, url=url, endpoints=ENDPOINTS, sleep=sleep, rng=rng
         )
@@ -71,7 +70,7 @@ class TickDB:
         """The newest bars of each symbol, oldest first; errors are in ``bad``, by symbol."""
 
         def read(data: Any, batch: Sequence[str]) -> Answer[list[Bar]]:
-            return parse.read_latest(data, batch, interval, self._clock.now())
+            return parse.read_latest(data, batch, interval, self._clock.now(), self._negative)
 
         problem = _interval_problem(interval)
         if problem:
@@ -82,7 +81,7 @@ class TickDB:
         """The newest ticker of each symbol; errors are in ``bad``, by symbol."""
 
         def read(data: Any, batch: Sequence[str]) -> Answer[Ticker]:
-            return parse.read_tickers(data, batch, self._clock.now())
+            return parse.read_tickers(data, batch, self._clock.now(), self._negative)
 
         return await self._in_batches(TICKER, symbols, {}, read)
 
@@ -137,7 +136,7 @@ class TickDB:
             KLINE, {"symbol": symbol, "interval": interval, **more}, urgent=urgent
         )
         with self._fetcher.counted(KLINE, symbol):
-            return parse.read_series(data, symbol, interval, self._clock.now())
+            return parse.read_series(data, symbol, interval, self._clock.now(), self._negative)
 
     async def _in_batches(
         self,
@@ -184,14 +183,9 @@ class TickDB:
                     answer = read(data, batch)
         except SourceError as error:
             return Answer(bad=dict.fromkeys(batch, error))
-        for place, (symbol, problem) in enumerate(answer.bad.items()):
-            self._fetcher.count(endpoint, problem, symbol, unnamed=place >= _NAMED)
-        if len(answer.bad) > _NAMED:
-            _log.warning(
-                "%s %s: %d more symbols of this answer cannot be used",
-                self.name, endpoint, len(answer.bad) - _NAMED,
-                extra={"event": "fetch_failed", "source": self.name, "endpoint": endpoint},
-            )  # fmt: skip
+        # Times that are wrong are no sign of a source that is down.
+        failed = not answer.good and any(e.reason != "wrong_time" for e in answer.bad.values())
+        self._fetcher.count_bad(endpoint, answer.bad, failed=failed)
         return answer
 
     async def _without_unknown(

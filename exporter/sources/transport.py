@@ -13,9 +13,10 @@ import aiohttp
 
 from exporter.sources.api_key import Key
 from exporter.sources.base import SourceError
+from exporter.util.proxy import HttpProxy
 
-LARGEST_ANSWER_BYTES = 16_000_000
-"""Unpacked. A thousand bars are 200 kB, fifty symbols with a thousand bars each 10 MB."""
+LARGEST_ANSWER_BYTES = 4_000_000
+"""Unpacked. A thousand bars, the most that one request asks for, are 200 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,15 @@ class RawAnswer:
 class Transport:
     """Sends GET requests to one server. Its session opens with the first request."""
 
-    def __init__(self, url: str, key: Key, connect_timeout: float, read_timeout: float) -> None:
-        self._url, self._key = url.rstrip("/"), key
+    def __init__(
+        self,
+        url: str,
+        key: Key,
+        connect_timeout: float,
+        read_timeout: float,
+        proxy: HttpProxy | None = None,
+    ) -> None:
+        self._url, self._key, self._proxy = url.rstrip("/"), key, proxy
         # sock_read alone would let a server hold us for ever with a byte now and then.
         self.timeout = aiohttp.ClientTimeout(
             total=connect_timeout + 2 * read_timeout,
@@ -63,6 +71,14 @@ class Transport:
             )
         except aiohttp.ClientConnectorCertificateError:
             failure = SourceError("connect", "the server's certificate is not valid for its name")
+        except aiohttp.ClientProxyConnectionError:
+            failure = SourceError("connect", f"cannot reach {self._proxy_text()}", retryable=True)
+        except aiohttp.ClientHttpProxyError as error:
+            failure = SourceError(
+                "connect",
+                f"{self._proxy_text()} refuses the connection: HTTP {error.status}",
+                retryable=error.status >= 500,
+            )
         except aiohttp.ClientPayloadError:
             failure = SourceError(
                 "malformed", "the answer breaks off or cannot be unpacked", retryable=True
@@ -99,6 +115,8 @@ class Transport:
             headers={"X-API-Key": self._key.reveal()},
             allow_redirects=False,
             middlewares=(_once(),),
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_auth=self._proxy_auth(),
         ) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
@@ -110,6 +128,14 @@ class Transport:
                         retryable=True,
                     )
             return RawAnswer(response.status, response.headers, bytes(body))
+
+    def _proxy_auth(self) -> aiohttp.BasicAuth | None:
+        if self._proxy is None or not self._proxy.user:
+            return None
+        return aiohttp.BasicAuth(self._proxy.user, self._proxy.password)
+
+    def _proxy_text(self) -> str:
+        return f"the proxy {self._proxy.url}, from {self._proxy.named_by}" if self._proxy else "it"
 
     async def close(self) -> None:
         """Close the connections; requests after this fail."""

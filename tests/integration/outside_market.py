@@ -146,12 +146,10 @@ BAD: dict[str, tuple[str, Callable[[Asked], bytes]]] = {
     "close_list": ("malformed", lambda r: answer(envelope(r.data(3, each(close=["1"]))))),
     "time_words": ("malformed", lambda r: answer(envelope(r.data(3, each(time="10:00"))))),
     "time_in_seconds": ("malformed", lambda r: answer(envelope(r.data(3, each(time=1790000000))))),
-    "future": ("malformed", lambda r: answer(envelope(
+    "future": ("wrong_time", lambda r: answer(envelope(
         r.data(3, lambda rows: [row | {"time": row["time"] + 4320 * MINUTE} for row in rows])))),
     "disorder": ("malformed", lambda r: answer(envelope(
         r.data(3, lambda rows: [rows[1], rows[0], rows[2]])))),
-    "twice": ("malformed", lambda r: answer(envelope(
-        r.data(3, lambda rows: [*rows, rows[-1]])))),
     "other_symbol": ("api", lambda r: answer(json.dumps(
         {"code": 0, "data": [{"symbol": "DOGEUSDT", "klines": bars(2)}]}).encode())),
     "left_out": ("api", lambda r: answer(envelope([]))),

@@ -103,13 +103,19 @@ class Bench:
         """A sample's value; 0 for none."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    def failures(self, endpoint: str = "/market/kline/latest") -> dict[str, float]:
+    def bad_symbols(self, endpoint: str = "/market/kline/latest") -> dict[str, float]:
+        """Symbols that could not be used, by reason, those above 0."""
+        return self.failures(endpoint, "quant_fetch_bad_symbols_total")
+
+    def failures(
+        self, endpoint: str = "/market/kline/latest", name: str = "quant_fetch_failures_total"
+    ) -> dict[str, float]:
         """Failures of one endpoint by reason, those above 0."""
         samples = {
             sample.labels["reason"]: sample.value
             for metric in self.metrics.registry.collect()
             for sample in metric.samples
-            if sample.name == "quant_fetch_failures_total" and sample.labels["endpoint"] == endpoint
+            if sample.name == name and sample.labels["endpoint"] == endpoint
         }
         return {reason: value for reason, value in samples.items() if value}
 

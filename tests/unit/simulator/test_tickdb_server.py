@@ -175,8 +175,7 @@ async def control(w: World, method: str = "GET", path: str = "/faults", **body: 
 
 
 SPOILS_A_SERIES = [
-    "wrong_types", "missing_fields", "not_numbers", "high_below_low", "disorder", "duplicates",
-    "future",
+    "wrong_types", "missing_fields", "not_numbers", "high_below_low", "disorder",
 ]  # fmt: skip
 EXPECTED = {
     **dict.fromkeys([*SPOILS_A_SERIES, "html", "truncate"], "malformed"),
@@ -184,7 +183,7 @@ EXPECTED = {
     "auth": "auth", "server_error": "api", "missing_symbol": "api", "disconnect": "connect",
     "hang": "timeout", "drip": "timeout",
     "latency": None, "descending": None, "frozen": None, "outlier": None, "no_history": None,
-    "forming_only": None,
+    "forming_only": None, "duplicates": None, "future": "wrong_time",
 }  # fmt: skip
 
 

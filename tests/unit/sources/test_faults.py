@@ -6,7 +6,9 @@ import asyncio
 import gzip
 import json
 import logging
+import math
 import socket
+import threading
 import traceback
 from email.utils import formatdate
 from typing import Any
@@ -17,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.metrics import FETCH_REASONS
-from exporter.sources import SourceError, parse
+from exporter.sources import SourceError, parse, retry
 from exporter.sources.api_key import Key
 from exporter.sources.envelope import read_envelope
 from exporter.sources.tickdb import ENDPOINTS
@@ -164,8 +166,6 @@ SERIES: dict[str, Any] = {
     "volume negative": series(SYMBOL, [row(NOW - 60, volume="-1")]),
     "high below low": series(SYMBOL, [row(NOW - 60, high="98", low="102")]),
     "close above high": series(SYMBOL, [row(NOW - 60, close="150")]),
-    "future": series(SYMBOL, [row(NOW + 61)]),
-    "twice": series(SYMBOL, [row(NOW - 60), row(NOW - 60)]),
     "disorder": series(SYMBOL, [row(NOW - 180), row(NOW - 60), row(NOW - 120)]),
     "other interval": series(SYMBOL, [row(NOW - 60)], "5m"),
 }
@@ -183,9 +183,118 @@ async def test_a_broken_series_is_rejected_whole(
             answer = await source.latest([SYMBOL, "TSLA.US"], "1m")
     assert answer.bad[SYMBOL].reason == "malformed"
     assert [bar.close for bar in answer.good["TSLA.US"]] == [100.5]
-    assert bench.failures() == {"malformed": 1}
+    assert bench.failures() == {}  # the request itself succeeded
+    assert bench.bad_symbols() == {"malformed": 1}
     assert [r.symbol for r in caplog.records if r.event == "fetch_failed"] == [SYMBOL]
     assert len(bench.server.requests) == 1
+
+
+async def test_times_that_are_wrong_are_named_and_are_no_dead_source() -> None:
+    """A day ahead; an hour or more, as local times are; a little, as with a wrong clock."""
+    for ahead, says in (
+        (90.0, "it is stamped 1m 30s in the future: is this machine's clock right?"),
+        (5 * 3600.0, "5h in the future: are the source's times local ones instead of UTC?"),
+        (86400.0, "it is stamped 1d in the future"),
+    ):
+        bench = Bench()
+        bench.server.script = [lambda r, ahead=ahead: good([series(SYMBOL, [row(NOW + ahead)])])]
+        failure = await ask(bench)
+        assert failure is not None
+        assert failure.reason == "wrong_time"
+        assert says in str(failure)
+        assert bench.failures() == {}
+        assert bench.bad_symbols() == {"wrong_time": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "closes"),
+    [
+        ([row(NOW - 120), row(NOW - 120), row(NOW - 60)], [100.5, 100.5]),
+        ([row(NOW - 120), row(NOW - 60), row(NOW - 60, close="100.7")], [100.5, 100.7]),
+        ([row(NOW - 60), row(NOW - 60), row(NOW - 120)], [100.5, 100.5]),
+        ([row(NOW - 60, volume=None)], [100.5]),
+        ([row(NOW - 60, volume="")], [100.5]),
+        ([{k: v for k, v in row(NOW - 60).items() if k != "volume"}], [100.5]),
+    ],
+)
+async def test_bars_that_are_odd_but_clear_are_read(rows: Any, closes: list[float]) -> None:
+    """The same bar twice, a newer writing of the forming one, and none of the volume."""
+    bench = Bench()
+    bench.server.script = [lambda r: good([series(SYMBOL, rows)])]
+    async with bench.client() as source:
+        bars = (await source.latest([SYMBOL], "1m")).good[SYMBOL]
+    assert [bar.close for bar in bars] == closes
+    assert math.isnan(bars[-1].volume) == (len(rows) == 1)
+
+
+async def test_prices_may_be_negative_where_the_config_says_so() -> None:
+    """For the others the error says what to set."""
+    bench = Bench(negative_prices=["CLX6"])
+    rows = [row(NOW - 60, open="-12.1", high="-11.9", low="-12.4", close="-12")]
+    bench.server.script = [lambda r: good([series("CLX6", rows), series("GCX6", rows)])]
+    async with bench.client() as source:
+        answer = await source.latest(["CLX6", "GCX6"], "1m")
+    assert [bar.close for bar in answer.good["CLX6"]] == [-12.0]
+    assert "is negative; if its price may be, name the symbol under" in str(answer.bad["GCX6"])
+
+
+async def test_a_large_answer_is_read_off_the_loop() -> None:
+    """3 MB of JSON; what is larger than any answer to our requests is refused."""
+    bench = Bench(retries=0)
+    noise = {"note": "x" * 1000}
+    many = [row(NOW - 60 * n, **noise) for n in range(2500, 0, -1)]
+    bench.server.script = [lambda r: good([series(SYMBOL, many)])]
+    before, reads = threading.current_thread(), []
+    real = retry.read_envelope
+
+    def read(*args: Any) -> Any:
+        reads.append(threading.current_thread())
+        return real(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retry, "read_envelope", read)
+        async with bench.client() as source:
+            assert len((await source.latest([SYMBOL], "1m")).good[SYMBOL]) == 2500
+            many += many
+            failure = (await source.latest([SYMBOL], "1m")).bad[SYMBOL]
+    assert reads
+    assert before not in reads
+    assert str(failure) == "the answer is larger than 4 MB"
+
+
+async def test_requests_go_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A real proxy on loopback answers for an unknown host; NO_PROXY leaves it out."""
+    asked: list[str] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.decode())
+        body = json.dumps({"code": 0, "data": [series(SYMBOL, [row(NOW - 60)])]}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with server:
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:pa%20ss@127.0.0.1:{port}")
+        bench = Bench(retries=0)
+        async with bench.client("http://tickdb.invalid/v1") as source:
+            assert (await source.latest([SYMBOL], "1m")).good
+        assert asked[0].startswith("GET http://tickdb.invalid/v1/market/kline/latest?")
+        assert "Proxy-Authorization: Basic " in asked[0]
+        monkeypatch.setenv("NO_PROXY", ".invalid")
+        async with bench.client("http://tickdb.invalid/v1") as source:
+            assert (await source.latest([SYMBOL], "1m")).bad[SYMBOL].reason == "connect"
+        assert len(asked) == 1
+    bench = Bench(retries=0, proxy=f"http://127.0.0.1:{port}")
+    async with bench.client("http://tickdb.invalid/v1") as source:
+        failure = (await source.latest([SYMBOL], "1m")).bad[SYMBOL]
+    assert str(failure) == f"cannot reach the proxy http://127.0.0.1:{port}, from `proxy`"
 
 
 async def test_hundreds_of_bad_symbols_are_counted_and_few_lines_are_logged(
@@ -196,7 +305,8 @@ async def test_hundreds_of_bad_symbols_are_counted_and_few_lines_are_logged(
     bench.server.script = [lambda r: good([])]
     async with bench.client() as source:
         await source.latest([f"S{n}.US" for n in range(50)], "1m")
-    assert bench.failures() == {"api": 50}
+    assert bench.failures() == {"api": 1}
+    assert bench.bad_symbols() == {"api": 50}
     lines = [r.getMessage() for r in caplog.records if r.event == "fetch_failed"]
     assert len(lines) == 6
     assert lines[-1].endswith(": 45 more symbols of this answer cannot be used")
@@ -580,7 +690,7 @@ def test_no_payload_raises_anything_else(payload: Any) -> None:
         try:
             reader()
         except SourceError as failure:
-            assert failure.reason == "malformed"
+            assert failure.reason in ("malformed", "wrong_time")
 
 
 @settings(max_examples=150, deadline=None)

@@ -259,7 +259,7 @@ async def test_tickers_with_and_without_quotes() -> None:
         ("F.US", "malformed"),
     }
     assert answer.good["A.US"].at == NOW
-    assert bench.failures("/market/ticker") == {"malformed": 2}
+    assert bench.bad_symbols("/market/ticker") == {"malformed": 2}
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ class Seen:
         """The failures of its newest bars, by reason, those that happened."""
         place = f'{{endpoint="/market/kline/latest",reason="(.*)",source="{way}"}}'
         before, _, after = place.partition("(.*)")
-        name = "quant_fetch_failures_total"
+        apart = EXPECTED[way] == "wrong_time"  # a request that brings wrong times has succeeded
+        name = f"quant_fetch_{'bad_symbols' if apart else 'failures'}_total"
         return {
             key.removeprefix(name + before).removesuffix(after): value
             for key, value in self.metrics.items()

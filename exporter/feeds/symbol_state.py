@@ -33,7 +33,7 @@ class SymbolState:
         return tuple(nan_to_none(number) for number in numbers)
 
     def __eq__(self, other: object) -> bool:
-        """NaN equals NaN here: unknown on both sides is no difference."""
+        """NaN equals NaN here: unknown on both sides is the same."""
         return isinstance(other, SymbolState) and self._key() == other._key()
 
     def __hash__(self) -> int:

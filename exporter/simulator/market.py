@@ -99,7 +99,7 @@ class SimulatedMarket:
     def bar(
         self, symbol: str, stamp: float, opened: float, closed: float, *, now: float
     ) -> SimulatedBar:
-        """The bar stamped `stamp` that trades from `opened` to `closed`, as it stands at `now`."""
+        """The bar stamped `stamp` that trades from `opened` to `closed`, as it is at `now`."""
         until = min(closed, now)
         first, last = self.price(symbol, opened), self.price(symbol, until)
         count = 4 if until - opened <= 3600 else 12

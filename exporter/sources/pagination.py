@@ -43,6 +43,6 @@ async def all_pages(page: Page, start: float, end: float, interval_seconds: floa
 async def _unless_short(
     page: Page, low: float, high: float, interval_seconds: float
 ) -> tuple[list[Bar], bool]:
-    # The end of a session may shorten a bar, to half an interval at the least on all exchanges;
+    # The end of a session may shorten a bar, to at least half an interval on all exchanges;
     # a range shorter than that holds no further bar.
     return await page(low, high) if high - low >= interval_seconds / 2 else ([], False)

@@ -183,7 +183,7 @@ class TickDB:
                     answer = read(data, batch)
         except SourceError as error:
             return Answer(bad=dict.fromkeys(batch, error))
-        # Times that are wrong are no sign of a source that is down.
+        # Wrong times do not mean that the source is down.
         failed = not answer.good and any(e.reason != "wrong_time" for e in answer.bad.values())
         self._fetcher.count_bad(endpoint, answer.bad, failed=failed)
         return answer

@@ -43,7 +43,7 @@ class EquityCurve:
     """A single 0 after a good balance, until a second look; see :meth:`observe`."""
 
     def observe(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
-        """As :meth:`add`; but one 0 among good balances is no loss of everything.
+        """As :meth:`add`; but one 0 among good balances is not a total loss.
 
         Brokers answer 0 while they are down. It counts once a second one follows, or when nothing
         contradicts it for a while (:meth:`confirm`); a good balance after it discards it.

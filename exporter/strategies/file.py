@@ -92,7 +92,7 @@ class BadLine:
     text: str
     problem: str
     above_header: bool = False
-    """No header came before it: a title, which is no problem once a header follows."""
+    """No header came before it: a title, which is fine once a header follows."""
 
 
 Found = EquityPoint | BadLine | Restart

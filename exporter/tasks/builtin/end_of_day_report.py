@@ -55,8 +55,8 @@ async def end_of_day_report(context: Context) -> int:
 
 
 def _day(context: Context, exchange: str | None) -> tuple[date, float]:
-    """The day of the report, and until when it knows it: the session that has begun on the day of
-    the slot (or, by hand, of now), else the one before."""
+    """The day of the report and the moment up to which it counts: the session that has begun on
+    the day of the slot (or, by hand, of now), else the one before."""
     parts = parts_of(context)
     moment = context.slot if context.slot is not None else context.clock.now()
     if exchange is None:

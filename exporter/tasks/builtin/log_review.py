@@ -52,7 +52,7 @@ async def log_review(context: Context) -> int:
     local = datetime.fromtimestamp(moment, parts.zone)
     day = local.date()
     if context.slot is not None and local.hour < NOON:
-        day -= timedelta(days=1)  # "00:05", or before breakfast: the night's few hours are no day
+        day -= timedelta(days=1)  # "00:05", or early: a night's few hours are not a day
     end = midnight(day + timedelta(days=1), parts.zone)
     await parts.strategies.refresh()
     curves = strategies_on(config, parts.state.kept("strategy"), min(moment, end - 1.0))

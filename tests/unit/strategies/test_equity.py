@@ -80,6 +80,13 @@ def test_the_day_begins_at_local_midnight() -> None:
     assert built.pnl_on(NOON + 2 * DAY, NEW_YORK) == 0
 
 
+def test_each_day_counts_from_the_equity_of_the_day_before() -> None:
+    """Not from that of the first day, and its flows are its own."""
+    built = curve((0, 100, 0), (1, 154, 50), (2, 150, 0), (2.1, 160, 0), (3, 163, 0))
+    assert built.pnl_on(NOON + 3 * DAY, NEW_YORK) == pytest.approx(3)
+    assert built.rewind().pnl_on(NOON + 2 * DAY, NEW_YORK) == pytest.approx(6)
+
+
 @given(st.lists(st.floats(1, 1e9), min_size=1, max_size=50))
 def test_without_flows_it_is_the_textbook_drawdown(equities: list[float]) -> None:
     """Against the definition, computed from the whole list."""

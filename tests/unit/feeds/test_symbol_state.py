@@ -41,6 +41,12 @@ def test_a_forming_bar_alone_shows_that_its_predecessors_are_there() -> None:
     assert (later.end, later.close, later.priced) == (day("10:05"), 111, day("10:03"))
 
 
+def test_a_bar_is_closed_from_the_moment_at_which_it_ends() -> None:
+    """Not a poll later."""
+    assert (learn(NEW, "10:04:00", bar("10:03", 117))).close == 117
+    assert math.isnan(learn(NEW, "10:03:59", bar("10:03", 117)).close)
+
+
 def test_a_minute_without_trades_is_not_missing_once_a_later_bar_is_there() -> None:
     """The newest closed bar is old and says so; but nothing more will come before 10:07."""
     known = learn(NEW, "10:07:10", bar("10:02", 101), bar("10:07", 102))

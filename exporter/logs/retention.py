@@ -13,6 +13,7 @@ from datetime import tzinfo
 from pathlib import Path
 
 from exporter.logs.files import DayFiles, LogFile, files_of
+from exporter.util import atomic
 from exporter.util.clock import Clock
 from exporter.util.local_time import day_bounds
 
@@ -47,7 +48,7 @@ def tidy(
     nothing was written. A disk without room for the compressed part does not keep
     anything from being deleted. Raises the last :class:`OSError`.
     """
-    for leftover in policy.directory.glob("*.jsonl.gz.tmp"):
+    for leftover in policy.directory.glob(".*.jsonl.gz.*.part"):
         leftover.unlink(missing_ok=True)
     problem: OSError | None = None
     room = policy.most_bytes
@@ -91,21 +92,14 @@ def _delete_beyond(most: float, files: list[LogFile]) -> int:
 
 def _compress(file: LogFile) -> LogFile:
     target = file.path.with_name(file.path.name + ".gz")
-    half = target.with_name(target.name + ".tmp")
     status = file.path.stat()
-    half.touch(0o600)
-    try:
-        with file.path.open("rb") as plain, half.open("wb") as raw:
-            with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
-                shutil.copyfileobj(plain, packed, 1 << 18)
-            raw.flush()
-            os.fsync(raw.fileno())
-    except OSError:
-        half.unlink(missing_ok=True)
-        raise
-    half.chmod(status.st_mode & 0o777)
-    os.utime(half, ns=(status.st_atime_ns, status.st_mtime_ns))
-    half.rename(target)
+    with (
+        file.path.open("rb") as plain,
+        atomic.replacing(target, mode=status.st_mode & 0o777) as raw,
+        gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed,
+    ):
+        shutil.copyfileobj(plain, packed, 1 << 18)
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     file.path.unlink(missing_ok=True)
     return file._replace(path=target, compressed=True)
 

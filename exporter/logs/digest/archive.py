@@ -7,11 +7,12 @@ from pathlib import Path
 
 from exporter.logs.digest.facts import LogDigest
 from exporter.logs.digest.render import markdown, page
+from exporter.util import atomic
 
 
 def save(digest: LogDigest, reports: Path) -> Path:
     """Write all three, each whole or not at all; returns the Markdown's path. Raises OSError."""
-    reports.mkdir(parents=True, exist_ok=True)
+    reports.mkdir(mode=0o700, parents=True, exist_ok=True)
     texts = {
         "json": json.dumps(digest.to_json(), indent=1, ensure_ascii=False) + "\n",
         "html": page(digest),
@@ -19,9 +20,7 @@ def save(digest: LogDigest, reports: Path) -> Path:
     }
     for suffix, text in texts.items():
         path = reports / f"digest-{digest.title.replace(' ', '-')}.{suffix}"
-        half = path.with_name(f".{path.name}.part")
-        half.write_text(text, encoding="utf-8")
-        half.replace(path)
+        atomic.write(path, text)
     return path
 
 

@@ -347,14 +347,14 @@ class TestTidy:
         self._day(tmp_path, clock, 2)
         part = tmp_path / "exporter-2026-09-21.001.jsonl"
         plain = part.read_bytes()
-        (tmp_path / "exporter-2026-09-21.001.jsonl.gz.tmp").write_bytes(b"half")
+        (tmp_path / ".exporter-2026-09-21.001.jsonl.gz.4711.part").write_bytes(b"half")
         tidy(RetentionPolicy(tmp_path, AGES, 10**9), clock.now(), ZONE)
         part.write_bytes(plain)
         listed = files_of(tmp_path, "exporter")
         assert [f.compressed for f in listed] == [True, False]
         tidy(RetentionPolicy(tmp_path, AGES, 10**9), clock.now(), ZONE)
         assert not part.exists()
-        assert not list(tmp_path.glob("*.tmp"))
+        assert not list(tmp_path.glob(".*.part"))
 
 
 def test_what_is_kept_without_being_asked() -> None:

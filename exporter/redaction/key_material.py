@@ -62,6 +62,13 @@ KEY_MATERIAL = (
         r"(?P<keep>\b(?:mnemonic|wallet|seed|(?:seed|recovery)[_\- ]?(?:phrase|words))\W{1,6})"
         r"(?:[a-z]{2,10}[\s,]{1,3}){11,23}[a-z]{2,10}",
     ),
+    # A seed of one-time codes, as phones show it.
+    shape(
+        "a seed of one-time codes",
+        "seed secret authenticator totp 2fa",
+        r"(?P<keep>\b(?:seed|secret|authenticator|totp|2fa)\W{1,4})"
+        r"(?-i:(?:[A-Z2-7]{4}[ \-]){3,15}[A-Z2-7]{4})",
+    ),
     # Made from the key: Account.from_key("0x…"), importprivkey …
     shape(
         "a private key",

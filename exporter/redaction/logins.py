@@ -15,7 +15,8 @@ _LOGIN = (
 LOGIN_FIELD = re.compile(rf"(?:{_FIELDS})\Z", re.IGNORECASE)
 LOGIN_WORD = re.compile(rf"{_LOGIN}\Z", re.IGNORECASE)
 _FRAME = re.compile(
-    rf"[\"'](?:{_FIELDS})\\*[\"']\s{{0,3}}:\s{{0,3}}\\*[\"'](?:{_LOGIN})\\*[\"']", re.IGNORECASE
+    rf"(?:[\"'](?:{_FIELDS})\\*[\"']\s{{0,3}}:|\[)\s{{0,3}}\\*[\"'](?:{_LOGIN})\\*[\"']",
+    re.IGNORECASE,
 )
 _STRING = re.compile(
     r"(?P<open>[:\[,({]\s{0,3}\\*[\"'])(?P<value>[^\"'\\\s]{6,4000}+)(?=\\*[\"'](?!\s*:))"
@@ -112,9 +113,9 @@ LOGINS = (
     ),
     shape(
         "a password",
-        ("sshpass", "mongo", "redis-cli", "ldap", "zip ", "openssl"),
+        ("sshpass", "mongo", "redis-cli", "ldap", "zip ", "openssl", "docker login"),
         r"(?P<keep>\b(?:sshpass\s+-p|mongo\w{0,10}\b[^\r\n]{0,300}?\s-p|redis-cli\b[^\r\n]{0,300}?\s-a"
         r"|ldap\w{1,10}\b[^\r\n]{0,300}?\s-w|(?-i:(?:un)?zip\b[^\r\n]{0,100}?\s-P)"
-        r"|openssl\b[^\r\n]{0,300}?\spass:)\s*[\"']?)[^\s\"'<>\\]+",
+        r"|docker\s+login\b[^\r\n]{0,300}?\s-p|openssl\b[^\r\n]{0,300}?\spass:)\s*[\"']?)[^\s\"'<>\\]+",
     ),
 )

@@ -19,6 +19,9 @@ LONGEST_UNSURE = 512
 _LONGEST_LEAD = 64
 """Characters before a name that may belong to it, or show what it is."""
 
+LONGEST_ID = 18
+"""Digits of a number that is no order's and no account's."""
+
 _WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _Judged = dict[Announces | Literal["list"], int]
 """Up to where no secret of a kind stands, as a value before has shown: in ``key=key=key=…`` each
@@ -83,21 +86,35 @@ def _in_brackets(text: str, kind: Announces, at: int, judged: _Judged) -> Span |
 def _in_prose(text: str, name: str, kind: Announces, at: int) -> Span | None:
     """``password is x1…``, ``token x1… expired``, ``token for kraken = x1…``, ``PIN 1234``."""
     if kind is Announces.DIGITS:
-        code = _CODE_IN_PROSE.match(text, at)
-        return code.span("value") if code else None
-    if kind not in _SURE:
+        found = _CODE_IN_PROSE.match(text, at)
+    elif kind is Announces.RANDOM:
+        found = _HEX_KEY.match(text, at)
+    else:
+        found = _in_sentence(text, name, kind, at) if kind in _SURE else None
+    if found is not None:
+        return found.span("value")
+    if kind not in (*_SURE, Announces.RANDOM) or is_plural(name):
         return None
-    if (prose := _IN_PROSE.match(text, at)) and _is_no_word(prose["value"], "key" in name):
-        return prose.span("value") if kind.is_secret(prose["value"]) else None
-    if (owned := _OWNED.match(text, at)) and not is_plural(name):
-        value = owned["value"]
-        likely = owned["quote"] or not (value.isalpha() and value == value.lower())
-        return owned.span("value") if likely and kind.is_secret(value) else None
-    return None
+    owned = _OWNED.match(text, at)
+    if owned is None or not kind.is_secret(owned["value"]):
+        return None
+    plain_word = owned["value"].isalpha() and owned["value"].islower()
+    return owned.span("value") if owned["quote"] or not plain_word else None
+
+
+def _in_sentence(text: str, name: str, kind: Announces, at: int) -> re.Match[str] | None:
+    if name.startswith(("pass", "mnemonic")) and (quoted := _QUOTED_IN_PROSE.match(text, at)):
+        return quoted if kind.is_secret(quoted["value"]) else None
+    word = _IN_PROSE.match(text, at)
+    if word is None or not _is_no_word(word["value"], "key" in name):
+        return None
+    return word if kind.is_secret(word["value"]) else None
 
 
 def _is_no_word(value: str, even_a_number: bool) -> bool:
-    return any(map(str.isdigit, value)) and (even_a_number or any(map(str.isalpha, value)))
+    if value.isdigit():
+        return even_a_number or len(value) >= LONGEST_ID
+    return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
 def _accepted(
@@ -152,6 +169,8 @@ _OPTION = re.compile(r"\s+[\"']?(?![-\s])(?P<value>[^\s\"'<>\\]+)")
 _OPENS_TAG = re.compile(r"<(?:\w+:)?[\w-]*\Z")
 _ELEMENT = re.compile(r">(?P<value>[^<]+)")
 _IN_PROSE = re.compile(r"(?: is| was)?\W{1,4}(?P<value>[\w\-]{12,512})(?![\w\-=])")
+_HEX_KEY = re.compile(r"\W{1,4}(?P<value>(?:0x)?[0-9a-fA-F]{64})(?![0-9a-fA-F])")
+_QUOTED_IN_PROSE = re.compile(r"\s+(?P<quote>[\"'])(?P<value>[^\"'\r\n]{4,200})(?P=quote)")
 _CODE_IN_PROSE = re.compile(r"(?: is| was|:)?\W{1,3}(?P<value>\d{4,10})(?![\w.\-])")
 _OWNED = re.compile(
     r"\s+(?:for|of|to|from|at|on)(?:\s+[\"']?[\w@.:/\-]{1,60}[\"']?){1,3}?\s*(?::|=>?|->|\sis\s)\s*"

@@ -62,7 +62,7 @@ def _keys_as_path(text: str) -> Iterator[Span]:
 
 
 _FIRST_PIECE = re.compile(
-    r"(?:https?|wss?):(?://|\\+/\\+/)[\w.\-]{1,200}(?::\d{1,5})?\\*/"
+    r"(?:https?|wss?):(?://|\\+/\\+/)[\w.\-]{1,200}(?::\d{1,5})?\\*/(?:(?:rpc|wss?|eth|bsc|evm|v\d|mainnet)\\*/){0,3}"
     r"(?P<value>[\w\-]{32,200})(?=[/?#\"'\s\\,)]|\Z)",
     re.IGNORECASE,
 )

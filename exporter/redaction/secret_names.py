@@ -46,7 +46,7 @@ _KEYS = (
 )
 _WORDS = (
     r"(?:password|passwort|passwd|passphrase|passcode|pwd|secret|credential|jwt"
-    r"|webhook(?:[_-]?url)?|session[_-]?id|mnemonic|seed[_\- ]?phrase)s?"
+    r"|webhook(?:[_-]?url)?|session[_-]?id|(?:api|access)[_-]sign|mnemonic|seed[_\- ]?phrase)s?"
     r"|(?:[th]?otp|2fa|mfa)[_-]?(?:seed|key|ur[il])"
 )
 _HEADERS = r"(?:proxy-|x-)?authorization|x-auth[\w-]*|(?:set-)?cookies?"
@@ -59,7 +59,7 @@ _WHICH = (
 NAME = re.compile(
     rf"(?P<ALWAYS>(?:{_KEYS}|{_WORDS}){_WHICH}|(?:{_HEADERS})(?![a-z0-9]))"
     rf"|(?P<USUALLY>tokens?{_WHICH})"
-    rf"|(?P<RANDOM>(?:key|code|session|ses?sid|sid|seed|sig|signature|[ps]k|priv|wif){_WHICH})"
+    rf"|(?P<RANDOM>(?:key|code|session|(?:php)?ses?sid|sid|seed|sig|signature|[ps]k|priv|wif){_WHICH})"
     rf"|(?P<MIXED>(?:pass|pw){_WHICH})"
     r"|(?P<DIGITS>(?:(?:verification|security|login|sms|auth|authenticator|2fa|mfa)[_\- ]code"
     rf"|one[_\- ]time[_\- ](?:code|password|pin)|pin(?:[_\- ]?code)?|[th]?otp|2fa|mfa){_WHICH})"
@@ -98,7 +98,10 @@ def kind_of(text: str, found: re.Match[str]) -> Announces | None:
     if not (_WORD_STARTS.search(before) or (text[start].isupper() and before[-1:].islower())):
         return None
     if found[0].startswith("key") and (words := _LAST_WORD.search(before.lower())):
-        return None if words[1] in _PUBLIC else kind
+        if words[1] in _PUBLIC:
+            return None
+        # KRAKEN_KEY, as a variable of the environment.
+        return Announces.USUALLY if _CONSTANT.search(before) and text[start].isupper() else kind
     return kind
 
 
@@ -110,4 +113,5 @@ def is_plural(name: str) -> bool:
 _WORD_STARTS = re.compile(
     r"(?:\A|[?&]\w{1,20}|[^A-Za-z0-9]|\\[nrt]|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|%[0-9a-fA-F]{2})\Z"
 )
+_CONSTANT = re.compile(r"(?:\A|[^A-Za-z0-9_])[A-Z0-9_]+_\Z")
 _LAST_WORD = re.compile(r"([a-z]+)[_\- ]?\Z")

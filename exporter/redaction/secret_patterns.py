@@ -22,7 +22,8 @@ _WORDS = frozenset(
     [
         "key", "token", "secret", "passw", "passphrase", "passcode", "pwd", "auth", "credential",
         "webhook", "cookie", "session", "mnemonic", "seed", "jwt", "signature", "priv", "wif",
-        "otp", "2fa", "mfa", "pin ", "pin is", "pincode", "pin code", "code=", "code%3d",
+        "otp", "api-sign", "api_sign", "access-sign", "2fa", "mfa", "pin ", "pin is", "pincode",
+        "pin code", "code=", "code%3d",
         *(name + sign for name in ("pass", "pw", "pin", "sid", "sess", "sig")
           for sign in ("=", ":", '"', "'", "\\", "%3d", "%3a", "%22", " =", " :")),
         *(before + name + sign for name in ("pk", "sk") for before in " \"'{(,"
@@ -40,8 +41,9 @@ _SIGNS = tuple(
 # sign, i without and with its dot.
 _ALSO = {"\u017f": "s", "\u212a": "k", "\u0131": "i", "\u0130": "i"}
 _AS_PLAIN = str.maketrans(_ALSO)
-_COLOURS = re.compile(r"(?:\x1b|\\+(?:x1b|u001b|033|e))\[[\d;]*m", re.IGNORECASE)
-_COLOUR_SIGNS = ("1b[", "033[", "\\e[")
+# Also where something has taken the escape character out.
+_COLOURS = re.compile(r"(?:\x1b|\\+(?:x1b|u001b|033|e))\[[\d;]*m|\[\d[\d;]{0,10}m", re.IGNORECASE)
+_COLOUR_SIGNS = ("1b[", "033[", "\\e[", "[0m")
 # All of them are looked for in one go: every line comes here.
 _SIGNS_IN_TEXT = AhoCorasick([sign.lower() for sign in _SIGNS])
 _SIGNS_IN_LINE = tuple(sign.encode() for sign in (*_SIGNS, *WIF_SIGNS, *_ALSO, *_COLOUR_SIGNS))

@@ -87,6 +87,16 @@ SECRETS = [
     "totp: {base32}",
     "otpauth://totp/Kraken:me?secret={base32}&issuer=Kraken",
     "pass: {word}99",
+    "BYBIT_KEY={word}",
+    "key for kraken = {key}",
+    "flex token {number}",
+    "PHPSESSID={hex32}; path=/",
+    'passphrase "{word} and more"',
+    "API-Sign: {hex64}==",
+    "docker login -u me -p {word}",
+    '["auth", "{key}", "{hex32}"]',
+    "https://arbitrum.example/rpc/{hex40}",
+    "signing with key 0x{hex64}",
     # Codes.
     "PIN={code}",
     "pin: {code}",
@@ -125,6 +135,7 @@ SECRETS = [
     "\x1b[1mPASSWORD\x1b[0m: {word}",
     "\\x1b[36mtoken\\x1b[0m=\\x1b[35m{word}\\x1b[0m",
     "\x1b[31mghp_{key}\x1b[0m",
+    "[36mapi_key[0m=[35m{word}[0m",
 ]
 ISSUED = [
     "gsk_{key}", "xai-{key}", "hvs.{key}", "tskey-auth-{key}", "sk-ant-{key}", "sk-proj-{key}",
@@ -155,6 +166,8 @@ HARMLESS = [
     "session=2026-11-24T14:30:00Z", "random_seed=42", "seed=1234567", "spin=12345", "pin=13",
     "opinion: 123456", "passed=12 failed=3 pass=15", "keys: ['open', 'high']",
     "error code=3001", "error_code=INSUFFICIENT_FUNDS_2024", "monkey_0123456789abcdefgh",
+    "SORT_KEY=volume", 'secret "my-config" not found', "the password must have 12 characters",
+    "rate(x[5m]) of key levels", "order key 17",
     # Addresses.
     "http://localhost:10077/runs/4f1d2c3b4a5968778695a4b3c2d1e0f9",
     "https://medium.com/@user/some-post-1", "https://h/x?email=a@b.com",

@@ -19,9 +19,10 @@ ifneq ($(MOVED),)
 endif
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(MOVED) $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing into $(VENV), which takes about a minute"
+	@$(PYTHON) -m venv $(MOVED) $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock

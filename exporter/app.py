@@ -33,7 +33,7 @@ from exporter.util.clock import Clock, SystemClock
 from exporter.web.alert_pages import routes as alert_routes
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
-from exporter.web.server import Server
+from exporter.web.server import Server, cannot_listen
 from exporter.web.status import routes as status_routes
 from exporter.web.status.build_view import ViewOf
 from exporter.web.status.detail_pages import Records
@@ -205,10 +205,7 @@ class App:
         try:
             address = await server.start(host, port)
         except OSError as error:
-            raise StartError(
-                f"cannot listen on {self.config.listen}: {error.strerror or error}; "
-                "is another exporter running? Change `listen` or stop it"
-            ) from error
+            raise StartError(cannot_listen(self.config.listen, error)) from error
         stack.push_async_callback(server.stop)
         return address
 

@@ -15,7 +15,7 @@ from exporter.state import State
 OBSERVED = "alert_held"
 """Kept under this kind: what was seen to fire, until it is seen to be over."""
 WATCHDOG = "QuantWatchdog"
-"""It fires always, and is no incident."""
+"""It always fires and is not an incident."""
 
 
 class ObservedAlerts:

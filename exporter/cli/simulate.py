@@ -14,6 +14,7 @@ from exporter.cli.with_config import complain
 from exporter.simulator.clocks import MovedClock
 from exporter.simulator.tickdb_server import serve
 from exporter.util.clock import Clock, SystemClock
+from exporter.web.server import cannot_listen
 
 
 def simulate(
@@ -48,6 +49,6 @@ def simulate(
     try:
         asyncio.run(run())
     except OSError as error:
-        complain(f"cannot listen on {listen}: {error.strerror or error}")
+        complain(cannot_listen(listen, error))
         return 1
     return 0

@@ -7,6 +7,7 @@ import asyncio
 from exporter.cli.with_config import complain
 from exporter.demo.sinks import serve
 from exporter.util.clock import SystemClock
+from exporter.web.server import cannot_listen
 
 
 def sinks(listen: str, smtp_port: int) -> int:
@@ -18,6 +19,6 @@ def sinks(listen: str, smtp_port: int) -> int:
     try:
         asyncio.run(serve(host, int(port), smtp_port, SystemClock()))
     except OSError as error:
-        complain(f"cannot listen on {listen}: {error.strerror or error}")
+        complain(cannot_listen(listen, error))
         return 1
     return 0

@@ -34,7 +34,7 @@ def _logins(text: str) -> Iterator[Span]:
         at = text.find("@", start, end)
         if at < 0:
             continue
-        # A path, unless a password has begun before it: after a colon that is no port's.
+        # A path, unless a password has begun before it: after a colon that does not start a port.
         path = _PATH_BEGINS.search(text, start, at)
         if path and (text.find(":", start, path.start()) < 0 or _PORT.match(text, start, at)):
             continue

@@ -92,6 +92,6 @@ def _lowered(text: str) -> str:
     lowered = text.translate(_AS_PLAIN).lower()
     try:
         lowered.encode()
-    except UnicodeEncodeError:  # a file's name that is no UTF-8 brings lone surrogates
+    except UnicodeEncodeError:  # a file name that is not UTF-8 has lone surrogates
         return lowered.encode("utf-8", "replace").decode()
     return lowered

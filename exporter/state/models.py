@@ -63,7 +63,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it stands in the file: open as long as it has no outcome."""
+    """A run as the file has it: open as long as it has no outcome."""
 
     run_id: str
     task: str

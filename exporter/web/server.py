@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -25,6 +26,23 @@ logger = logging.getLogger(__name__)
 
 Reload = Callable[[], Awaitable[list[str]]]
 """Applies the config file; returns why it was rejected, empty on success."""
+
+
+def cannot_listen(listen: str, error: OSError) -> str:
+    """Why we cannot listen on that address, and what to do."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            what = (
+                "another exporter or program listens there; stop it, or write another port under "
+                "`listen:`"
+            )
+        case errno.EACCES:
+            what = "ports below 1024 are for root; write a higher one under `listen:`"
+        case errno.EADDRNOTAVAIL:
+            what = "this machine does not have that address; write one of its own under `listen:`"
+        case _:
+            what = error.strerror or str(error)
+    return f"cannot listen on {listen}: {what}"
 
 
 class Server:

@@ -71,7 +71,7 @@ class LimitsAt:
 
 
 def parse(text: str) -> LimitChange:
-    """``section.name.limit[.tier]=value``, as it stands in the config.
+    """``section.name.limit[.tier]=value``, as it is in the config.
 
     Raises :class:`ValueError` with what would be right.
     """

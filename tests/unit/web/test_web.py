@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,7 +25,7 @@ from exporter.strategies.tracker import Strategies
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard
-from exporter.web.server import Server
+from exporter.web.server import Server, cannot_listen
 from exporter.web.token import TokenFile
 from tests.unit.clocks import ManualClock
 
@@ -86,7 +88,7 @@ class HttpApi:
 
         self.server = Server(
             Exposition(self.registry), guard, lambda: self.missing, reload,
-            routes=handlers.routes(), state=state,
+            routes=handlers.routes(), state=state, instance="0123456789ab",
         )  # fmt: skip
         self.url = ""
         self.http: aiohttp.ClientSession
@@ -466,3 +468,25 @@ async def test_every_answer_carries_the_security_headers(api: HttpApi) -> None:
         async with api.http.get(api.url + path) as answer:
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/-/ready", "/api/v1/tasks", "/nothing"])
+async def test_every_answer_says_which_exporter_it_is_from(api: HttpApi, path: str) -> None:
+    """So that a command notices another folder's."""
+    async with api.http.get(api.url + path) as answer:
+        assert answer.headers["X-Quant-Instance"] == "0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EADDRINUSE, "another exporter or program listens there; stop it, or write another"),
+        (errno.EACCES, "ports below 1024 are for root; write a higher one"),
+        (errno.EADDRNOTAVAIL, "this machine does not have that address"),
+        (errno.EMFILE, "Too many open files"),
+    ],
+)
+def test_an_address_that_cannot_be_used_says_what_to_do(number: int, says: str) -> None:
+    """asyncio's own words name the call that failed."""
+    error = OSError(number, os.strerror(number))
+    assert cannot_listen("127.0.0.1:80", error).startswith(f"cannot listen on 127.0.0.1:80: {says}")

@@ -75,6 +75,7 @@ lint: setup-dev  ## ruff, mypy, which room may import which, and a check of each
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell exporter docs README.md prometheus alerting grafana/boards sample
+	tools/check-words
 	tools/check-alerting
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check-containers
 

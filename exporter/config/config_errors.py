@@ -50,7 +50,7 @@ _STAND_INS: Mapping[str, Any] = {
 def validate(
     model: type[Model], body: Any, place: str, exchanges: Collection[str] = ()
 ) -> tuple[Model | None, list[Mistake]]:
-    """The model of one section's entry, or what is wrong with it. `exchanges` are known beside
+    """The model of one section's entry, or what is wrong with it. `exchanges` are known besides
     those that have a calendar."""
     context = {**FROM_FILE, OWN_EXCHANGES: exchanges}
     if not isinstance(body, dict):

@@ -127,7 +127,7 @@ class Attempts:
             if running.cancelled():  # not by us
                 return Outcome("error", "the coroutine cancelled itself", retryable=True)
             if running.done():
-                # One that never let go of the loop could not be cancelled at its limit.
+                # One that blocked the loop could not be cancelled at its limit.
                 late = loop.time() - ends > HELD_SECONDS
                 outcome = running.result()
                 return timeout_outcome(limit) if late and outcome.kind != "timeout" else outcome

@@ -109,7 +109,7 @@ def generation(db: sqlite3.Connection) -> int | None:
 
 
 def put_generation(number: int) -> Row:
-    """A moment that is no time: the table is the one place for single numbers."""
+    """A moment that is not a time: the table is the one place for single numbers."""
     return put_moment(_GENERATION, float(number))
 
 

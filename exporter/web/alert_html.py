@@ -34,7 +34,7 @@ def refused(why: str, status: int) -> web.Response:
 
 
 def runbook(text: str) -> web.Response:
-    """The Markdown as it stands, with an anchor at each alert."""
+    """The Markdown as it is, with an anchor at each alert."""
     return _page("runbook.html", "Runbook", lines=text.splitlines())
 
 

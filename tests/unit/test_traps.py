@@ -31,7 +31,7 @@ from exporter.tasks.builtin.closes import closed
 from exporter.util.backoff import retry_after_seconds
 from exporter.util.clock import Clock
 from tests.unit.clocks import ManualClock
-from tests.unit.feeds.test_poller import House as FeedHouse
+from tests.unit.feeds.test_poller import PollerBench
 from tests.unit.simulation import world
 from tests.unit.tables import calendar
 from tests.unit.tickdb_server import NOW, Bench, error, good, row, series
@@ -194,7 +194,7 @@ async def test_an_error_page_is_a_counted_failure() -> None:
 @pytest.mark.parametrize("moment", ["2026-11-25T03:00", "2026-11-26T15:00", "2026-11-29T15:00"])
 async def test_nothing_is_stale_while_the_exchange_is_closed(moment: str) -> None:
     """At night, on Thanksgiving, on a Sunday: the newest bar is hours old, and all is well."""
-    house = FeedHouse(moment)
+    house = PollerBench(moment)
     house.feeds = house.restart()
     await house.feeds.poll(house.feed)
     labels = {"feed": "f", "symbol": "A.US"}

@@ -48,7 +48,7 @@ def json_as_text(block: bytes, message_key: str | None = None) -> tuple[bytes, i
 
 
 def _parse_leniently(line: bytes) -> Record | None:
-    """What programs write for JSON though it is none: NaN for a price, bytes that are no UTF-8, a
+    """What programs write for JSON though it is none: NaN for a price, bytes that are not UTF-8, a
     byte order mark, raw control characters."""
     if b"{" not in line:
         return None

@@ -77,7 +77,7 @@ class FakeSource:
         return Answer({s: Ticker(s, 100, 99.9, 100.1, now) for s in symbols}, {})
 
 
-class House:
+class PollerBench:
     """One feed on a moved clock."""
 
     def __init__(self, now: str, interval: str = "1m", **more: Any) -> None:
@@ -131,7 +131,7 @@ class House:
 
 async def test_the_newest_closed_bar_counts_and_the_forming_one_does_not() -> None:
     """At 10:00:30 the bar of 09:59 is closed, that of 10:00 is forming."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     await house.poll()
     last = house.value("quant_data_last_bar_timestamp_seconds", symbol="A.US")
     assert last == at("2026-11-24T10:00:00")
@@ -143,7 +143,7 @@ async def test_the_newest_closed_bar_counts_and_the_forming_one_does_not() -> No
 
 async def test_a_poll_that_brings_no_bar_writes_nothing() -> None:
     """Also while a symbol has never had one."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     house.source.error = SourceError("connect", "refused", retryable=True)
     await house.poll()
     assert house.state.written == 2
@@ -160,7 +160,7 @@ async def test_a_poll_that_brings_no_bar_writes_nothing() -> None:
 
 async def test_a_source_that_shows_the_forming_bar_alone_is_asked_for_its_predecessor() -> None:
     """Otherwise no bar would ever be closed."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     house.source.only_forming = True
     house.clock.advance(120)
     await house.poll()
@@ -171,7 +171,7 @@ async def test_a_source_that_shows_the_forming_bar_alone_is_asked_for_its_predec
 
 async def test_overdue_grows_from_the_moment_the_first_missing_bar_is_late() -> None:
     """The newest bar ended at 10:00; the next ends at 10:01 and is due at 10:02:30."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     await house.poll()
     house.clock.set(at("2026-11-24T10:02:30"))
     assert house.overdue() == 0
@@ -182,7 +182,7 @@ async def test_overdue_grows_from_the_moment_the_first_missing_bar_is_late() -> 
 
 async def test_nothing_is_overdue_at_night_on_a_holiday_and_after_an_early_close() -> None:
     """The day before Thanksgiving to the half day after it and over the weekend."""
-    house = House("2026-11-25T15:59:30")
+    house = PollerBench("2026-11-25T15:59:30")
     for moment in (
         "2026-11-25T16:00:30", "2026-11-25T23:00:00", "2026-11-26T12:00:00", "2026-11-27T09:00:00",
     ):  # fmt: skip
@@ -200,7 +200,7 @@ async def test_nothing_is_overdue_at_night_on_a_holiday_and_after_an_early_close
 
 async def test_a_feed_that_dies_in_the_last_hour_stays_overdue_through_the_night() -> None:
     """It keeps growing until the bar is there, and is 0 again at once when it comes."""
-    house = House("2026-11-24T15:10:05")
+    house = PollerBench("2026-11-24T15:10:05")
     await house.poll()
     house.source.dead_since = house.clock.now()
     house.clock.set(at("2026-11-24T15:20:00"))
@@ -218,7 +218,7 @@ async def test_a_feed_that_dies_in_the_last_hour_stays_overdue_through_the_night
 
 async def test_a_daily_bar_is_due_after_the_close_and_grows_over_the_weekend() -> None:
     """Its session ends at 16:00 on Friday; with 90 s of delay it is late from 16:01:30."""
-    house = House("2026-11-19T12:00:00", "1d")
+    house = PollerBench("2026-11-19T12:00:00", "1d")
     known = house.feed.known
     house.feed.known = {
         s: type(k)(k.since, at("2026-11-19T16:00:00"), 100) for s, k in known.items()
@@ -232,7 +232,7 @@ async def test_a_daily_bar_is_due_after_the_close_and_grows_over_the_weekend() -
 
 async def test_before_the_first_bar_nothing_older_than_our_start_is_missed() -> None:
     """A first start on a dead source at noon: what ends afterwards is due."""
-    house = House("2026-11-24T12:00:10")
+    house = PollerBench("2026-11-24T12:00:10")
     house.source.error = SourceError("connect", "refused", retryable=True)
     await house.poll()
     assert math.isnan(house.value("quant_data_last_bar_timestamp_seconds", symbol="A.US"))
@@ -242,7 +242,7 @@ async def test_before_the_first_bar_nothing_older_than_our_start_is_missed() -> 
 
 async def test_what_is_known_survives_a_restart() -> None:
     """Also of a symbol that never had a bar: when we began to wait for it."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     await house.poll()
     house.clock.advance(600)
     house.restart()
@@ -252,7 +252,7 @@ async def test_what_is_known_survives_a_restart() -> None:
 
 async def test_another_interval_is_another_series() -> None:
     """After a reload from 1m to 5m the old newest bar says nothing."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     await house.poll()
     feed = house.config.feeds["f"].model_copy(update={"interval": "5m"})
     house.config = house.config.model_copy(update={"feeds": {"f": feed}})
@@ -262,7 +262,7 @@ async def test_another_interval_is_another_series() -> None:
 
 async def test_a_spread_that_nobody_renews_is_no_spread() -> None:
     """NaN once it is old, or the exchange is closed."""
-    house = House("2026-11-24T15:58:00")
+    house = PollerBench("2026-11-24T15:58:00")
     await house.poll()
     house.clock.advance(181)
     assert math.isnan(house.value("quant_data_spread_ratio", symbol="A.US"))
@@ -270,20 +270,20 @@ async def test_a_spread_that_nobody_renews_is_no_spread() -> None:
 
 async def test_a_spread_that_is_watched_is_asked_for_all_day() -> None:
     """Also by a feed of daily bars: the wide one at the open does not stand until the close."""
-    house = House("2026-11-24T09:30:02", "1d", max_spread={"warning": "0.5%"})
+    house = PollerBench("2026-11-24T09:30:02", "1d", max_spread={"warning": "0.5%"})
     await house.poll()
     assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T09:35:02")
     house.clock.set(at("2026-11-24T09:35:02"))
     await house.poll()
     assert house.feed.last_full == house.clock.now()
-    unwatched = House("2026-11-24T09:30:02", "1d")
+    unwatched = PollerBench("2026-11-24T09:30:02", "1d")
     await unwatched.poll()
     assert unwatched.feed.next_poll(unwatched.clock.now()) == at("2026-11-24T16:00:02")
 
 
 async def test_a_feed_is_polled_when_it_matters() -> None:
     """At each bar's end while open; not at night; at the open; often while a bar is missing."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     assert house.feed.next_poll(house.clock.now()) == house.clock.now()
     await house.poll()
     assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:01:00") + SETTLE
@@ -301,7 +301,7 @@ async def test_a_feed_is_polled_when_it_matters() -> None:
 
 async def test_a_longer_poll_than_the_interval_saves_requests() -> None:
     """Every five minutes, at a bar's end; sooner only while the newest of those is not there."""
-    house = House("2026-11-24T10:00:02", poll="5m")
+    house = PollerBench("2026-11-24T10:00:02", poll="5m")
     await house.poll()
     assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:05:00") + SETTLE
     house.clock.set(at("2026-11-24T10:05:02"))
@@ -316,7 +316,7 @@ async def test_a_longer_poll_than_the_interval_saves_requests() -> None:
 
 async def test_a_symbol_that_a_reload_adds_is_expected_from_then_on() -> None:
     """The others keep what is known of them."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     await house.poll()
     house.clock.set(at("2026-11-24T12:00:30"))
     feed = house.config.feeds["f"].model_copy(update={"symbols": ("A.US", "C.US")})
@@ -331,7 +331,7 @@ async def test_a_symbol_that_a_reload_adds_is_expected_from_then_on() -> None:
 
 async def test_an_hourly_feed_is_asked_right_after_its_bars_end() -> None:
     """Bars are aligned to the open: 10:30, not 11:00."""
-    house = House("2026-11-24T10:05:00", "1h")
+    house = PollerBench("2026-11-24T10:05:00", "1h")
     await house.poll()
     assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:30:00") + SETTLE
     house.feed.last_poll = house.feed.last_full = at("2026-11-24T10:30:02")
@@ -345,7 +345,7 @@ async def test_an_hourly_feed_is_asked_right_after_its_bars_end() -> None:
 
 async def test_missing_symbols_alone_are_asked_for_between_polls() -> None:
     """A slow symbol must not cost the budget of all."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     await house.poll()
     known = dict(house.feed.known)
     house.clock.set(at("2026-11-24T10:01:03"))
@@ -358,7 +358,7 @@ async def test_missing_symbols_alone_are_asked_for_between_polls() -> None:
 
 async def test_the_wall_clock_set_back_asks_at_once() -> None:
     """Rather than waiting for a moment that lies hours ahead."""
-    house = House("2026-11-24T10:00:30")
+    house = PollerBench("2026-11-24T10:00:30")
     await house.poll()
     house.clock.jump(-8 * 3600)
     assert house.feed.next_poll(house.clock.now()) == house.clock.now()
@@ -366,7 +366,7 @@ async def test_the_wall_clock_set_back_asks_at_once() -> None:
 
 async def test_limits_are_metrics_and_no_limit_is_no_series() -> None:
     """So the rules never change."""
-    house = House("2026-11-24T10:00:30", max_overdue={"critical": "2h"})
+    house = PollerBench("2026-11-24T10:00:30", max_overdue={"critical": "2h"})
     assert house.value("quant_feed_overdue_limit_seconds", severity="critical") == 7200
     labels = {"feed": "f", "severity": "warning"}
     assert house.registry.get_sample_value("quant_feed_overdue_limit_seconds", labels) is None

@@ -89,7 +89,7 @@ class FakeCalendars(Calendars):
         return calendar(name)
 
 
-class House:
+class SchedulerBench:
     """A scheduler with its clock, state, runner and metrics."""
 
     def __init__(self, clock: ManualClock | SystemClock, state: FakeState | None = None) -> None:
@@ -120,9 +120,9 @@ def task(schedule: str, **more: object) -> Task:
     return Task.model_validate({"run": "m:f", "schedule": schedule, **more})
 
 
-async def house(start: str, **tasks: Task) -> tuple[House, ManualClock]:
+async def house(start: str, **tasks: Task) -> tuple[SchedulerBench, ManualClock]:
     clock = ManualClock(at(start))
-    made = House(clock)
+    made = SchedulerBench(clock)
     await made.apply(**tasks)
     return made, clock
 
@@ -159,7 +159,7 @@ async def test_beyond_grace_all_are_missed_and_the_cursor_moves() -> None:
     clock.set(at("2026-11-24T07:06"))
     await h.scheduler.sweep()
     assert (h.runner.submitted, h.missed()) == ([], 1)
-    again = House(clock, h.state)
+    again = SchedulerBench(clock, h.state)
     await again.apply(t=task("07:00", grace="5m"))
     await again.scheduler.sweep()
     assert again.missed() == 0
@@ -202,7 +202,7 @@ async def test_a_clock_set_back_keeps_time_from_there() -> None:
     assert h.missed() == 0
 
 
-async def succeed(h: House, clock: ManualClock, slot: str, seconds: float = 5.0) -> None:
+async def succeed(h: SchedulerBench, clock: ManualClock, slot: str, seconds: float = 5.0) -> None:
     """The slot's run starts on time and succeeds."""
     clock.set(at(slot))
     await h.scheduler.sweep()
@@ -299,7 +299,7 @@ async def test_only_a_success_is_early_and_only_of_an_external_task() -> None:
 async def test_next_slot_and_deadline_follow_the_exchange_and_the_zone() -> None:
     """Over Thanksgiving to the day after; by London's clock where the config says so."""
     clock = ManualClock(at("2026-11-25T12:00"))
-    h = House(clock)
+    h = SchedulerBench(clock)
     plan = task("10:00", exchange="XNYS", grace=0, timeout="1m")
     await h.scheduler.apply(Config(timezone="Europe/London", tasks={"t": plan}))
     slot = at("2026-11-27T10:00", "Europe/London")
@@ -393,7 +393,7 @@ async def test_markets_are_told_at_the_scrape() -> None:
 
 async def test_apscheduler_wakes_us_at_the_slots() -> None:
     """On the machine's clock, `every 1s` starts each slot once, in order, without gaps."""
-    h = House(SystemClock())
+    h = SchedulerBench(SystemClock())
     await h.apply(t=task("every 1s"))
     await h.scheduler.start()
     for _ in range(100):

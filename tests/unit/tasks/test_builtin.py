@@ -44,7 +44,7 @@ def new_york(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("America/New_York")).timestamp()
 
 
-class House:
+class TaskBench:
     """What the tasks ask for, on a world of simulated prices."""
 
     def __init__(self, folder: Path, w: World, symbols: tuple[str, ...] = SYMBOLS) -> None:
@@ -106,15 +106,15 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[TaskBench]:
     """At 7:00 in New York on Wednesday, the day before Thanksgiving."""
     async with world(new_york("2026-11-25T07:00:00")) as w:
-        built = House(tmp_path, w)
+        built = TaskBench(tmp_path, w)
         yield built
         await built.state.close()
 
 
-async def daily(house: House, symbol: str, day: str) -> float:
+async def daily(house: TaskBench, symbol: str, day: str) -> float:
     """The close that the history has for a day."""
     start = datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()
     (bar,) = await house.world.source.history(symbol, "1d", start, start + 1)
@@ -122,7 +122,7 @@ async def daily(house: House, symbol: str, day: str) -> float:
 
 
 async def test_the_scan_tells_each_symbol_s_close_and_move(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: TaskBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the log and as Markdown and JSON, the largest move first."""
     with caplog.at_level(logging.INFO):
@@ -142,7 +142,7 @@ async def test_the_scan_tells_each_symbol_s_close_and_move(
     assert set(logged) == set(SYMBOLS)
 
 
-async def test_the_scan_is_stale_when_the_last_session_s_bar_is_not_there(house: House) -> None:
+async def test_the_scan_is_stale_when_the_last_session_s_bar_is_not_there(house: TaskBench) -> None:
     """For one symbol; it is named with the end of its newest bar, the others are in the report."""
     house.world.simulator.faults.add({"fault": "frozen", "symbol": "TSLA.US"})
     house.clock.set(new_york("2026-11-27T07:00:00"))
@@ -156,7 +156,7 @@ async def test_the_scan_is_stale_when_the_last_session_s_bar_is_not_there(house:
     assert "- stale: TSLA.US" in text
 
 
-async def test_what_the_scan_remembers_does_not_hide_that_a_bar_went_away(house: House) -> None:
+async def test_what_the_scan_remembers_does_not_hide_that_a_bar_went_away(house: TaskBench) -> None:
     """It went well at 7:00; then the source falls back by a day."""
     await pre_market_scan(house.context("pre_market_scan"))
     house.clock.set(new_york("2026-11-24T08:00:00"))
@@ -175,7 +175,7 @@ async def test_what_the_scan_remembers_does_not_hide_that_a_bar_went_away(house:
     ],
 )
 async def test_the_scan_has_no_data_when_the_source_has_none(
-    house: House, fault: dict[str, str], says: str
+    house: TaskBench, fault: dict[str, str], says: str
 ) -> None:
     """With how many symbols, and why."""
     house.world.simulator.faults.add(fault)
@@ -183,7 +183,7 @@ async def test_the_scan_has_no_data_when_the_source_has_none(
         await pre_market_scan(house.context("pre_market_scan"))
 
 
-async def test_the_scan_goes_on_without_pre_market_prices(house: House) -> None:
+async def test_the_scan_goes_on_without_pre_market_prices(house: TaskBench) -> None:
     """The close is what matters; the move is then unknown."""
     house.world.simulator.faults.add({"fault": "server_error", "endpoint": "/market/ticker"})
     assert await pre_market_scan(house.context("pre_market_scan")) == 3
@@ -192,7 +192,7 @@ async def test_the_scan_goes_on_without_pre_market_prices(house: House) -> None:
     assert "| – | – |" in text
 
 
-async def test_two_scans_do_not_overwrite_each_other_s_reports(house: House) -> None:
+async def test_two_scans_do_not_overwrite_each_other_s_reports(house: TaskBench) -> None:
     """The first task in the config has the plain name, a second one its own in addition."""
     more = {**house.config.tasks, "asia": house.config.tasks["pre_market_scan"]}
     house.config = house.config.model_copy(update={"tasks": more})
@@ -202,7 +202,7 @@ async def test_two_scans_do_not_overwrite_each_other_s_reports(house: House) -> 
     assert len(house.report("pre_market_scan-asia-2026-11-25")[1]["symbols"]) == 1
 
 
-async def test_the_scan_takes_symbols_of_its_own(house: House) -> None:
+async def test_the_scan_takes_symbols_of_its_own(house: TaskBench) -> None:
     """From its parameters; without any, and without a feed, it says what to do."""
     assert await pre_market_scan(house.context("pre_market_scan", symbols=["AAPL.US"])) == 1
     house.config = house.config.model_copy(update={"feeds": {}})
@@ -210,7 +210,7 @@ async def test_the_scan_takes_symbols_of_its_own(house: House) -> None:
         await pre_market_scan(house.context("pre_market_scan"))
 
 
-async def test_the_report_of_a_half_day(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_report_of_a_half_day(house: TaskBench, caplog: pytest.LogCaptureFixture) -> None:
     """Half an hour after 13:00 on the day after Thanksgiving: moves since Wednesday, P&L."""
     house.clock.set(new_york("2026-11-27T13:30:00"))
     (house.folder / "equity.csv").write_text(
@@ -237,7 +237,7 @@ async def test_the_report_of_a_half_day(house: House, caplog: pytest.LogCaptureF
     )
 
 
-async def test_the_report_before_the_close_is_of_its_own_day(house: House) -> None:
+async def test_the_report_before_the_close_is_of_its_own_day(house: TaskBench) -> None:
     """The day before was a holiday: neither title nor P&L are those of two days ago."""
     house.clock.set(new_york("2026-11-27T11:00:00"))
     (house.folder / "equity.csv").write_text(
@@ -250,7 +250,7 @@ async def test_the_report_before_the_close_is_of_its_own_day(house: House) -> No
     assert "| Strategy | Currency | Equity | P&L | Drawdown |" in text
 
 
-async def test_the_report_of_a_past_session_has_no_other_days_profit(house: House) -> None:
+async def test_the_report_of_a_past_session_has_no_other_days_profit(house: TaskBench) -> None:
     """Run on Saturday it is Friday's, and a point of Saturday is not part of it."""
     (house.folder / "equity.csv").write_text(
         "timestamp,equity\n2026-11-27T10:00:00-05:00,100000\n2026-11-27T13:00:00-05:00,100500\n"
@@ -266,7 +266,7 @@ async def test_the_report_of_a_past_session_has_no_other_days_profit(house: Hous
     assert data["strategies"]["momentum"]["pnl_today"] is None
 
 
-async def test_the_report_is_written_although_a_bar_is_missing(house: House) -> None:
+async def test_the_report_is_written_although_a_bar_is_missing(house: TaskBench) -> None:
     """And then the run is stale, with the symbol in both."""
     house.world.simulator.faults.add({"fault": "frozen", "symbol": "SPY.US"})
     house.clock.set(new_york("2026-11-25T16:30:00"))
@@ -280,7 +280,7 @@ async def test_the_report_is_written_although_a_bar_is_missing(house: House) -> 
     assert "- SPY.US: no bar for 2026-11-25" in text
 
 
-async def test_a_day_s_bar_that_stopped_in_the_last_hour_is_no_close(house: House) -> None:
+async def test_a_day_s_bar_that_stopped_in_the_last_hour_is_no_close(house: TaskBench) -> None:
     """The source died at 15:20 and still shows a bar of that day; the feed knows where it ends."""
     house.clock.set(new_york("2026-11-25T15:20:00"))
     house.world.simulator.faults.add({"fault": "frozen", "symbol": "SPY.US"})
@@ -297,7 +297,7 @@ async def test_one_daily_bar_in_a_batch_is_enough_from_the_second_day_on(tmp_pat
     """500 symbols of a source that shows one: the day before is remembered, not asked for."""
     symbols = tuple(f"S{n}.US" for n in range(500))
     async with world(new_york("2026-11-24T16:30:00"), simulator={"latest_bars": 1}) as w:
-        house = House(tmp_path, w, symbols)
+        house = TaskBench(tmp_path, w, symbols)
         await end_of_day_report(house.context("end_of_day_report"))
         assert house.requests()["/market/kline"] == 100  # more would not end before the timeout
         _, data = house.report("end_of_day-2026-11-24")
@@ -315,7 +315,7 @@ async def test_one_daily_bar_in_a_batch_is_enough_from_the_second_day_on(tmp_pat
 
 
 async def test_a_healthy_house_has_no_findings(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: TaskBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One line says so; nobody is alerted."""
     await house.feeds.poll(house.feeds.feeds["us"])
@@ -329,7 +329,7 @@ async def test_a_healthy_house_has_no_findings(
 
 
 async def test_the_health_check_finds_what_is_wrong(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: TaskBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A late feed, a drawdown, equity that nobody updates, a failing task; it succeeds."""
     house.clock.set(new_york("2026-11-25T10:00:00"))
@@ -368,7 +368,7 @@ class Mute:
 
 
 async def test_the_keys_of_all_sources_are_checked(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: TaskBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One that does not tell, or ends within three days, fails the run once all were asked."""
     house.sources.clear()

@@ -29,7 +29,7 @@ SLOT = datetime(2026, 3, 4, 23, 59, tzinfo=ZONE).timestamp()
 MIDNIGHT = SLOT + 60
 
 
-class House:
+class ReviewBench:
     """What the task asks for: a real state and real files, a hand on clock and channels."""
 
     def __init__(self, folder: Path, **config: Any) -> None:
@@ -91,7 +91,7 @@ CHANNELS = {
 
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    made = House(
+    made = ReviewBench(
         tmp_path, **CHANNELS, strategies={"momentum": {"currency": "EUR"}},
         tasks={"log_review": {"run": "exporter.tasks:log_review", "schedule": "23:59",
                               "timeout": "10m"}},
@@ -103,7 +103,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def test_the_last_minute_of_the_day_is_in_its_digest(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: ReviewBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run waits for midnight; what comes behind it belongs to the next day."""
     waited = []
@@ -129,7 +129,7 @@ async def test_the_last_minute_of_the_day_is_in_its_digest(
 
 
 @pytest.mark.parametrize("after", [300, 7 * 3600])
-async def test_a_slot_before_noon_is_about_the_day_before(house: House, after: float) -> None:
+async def test_a_slot_before_noon_is_about_the_day_before(house: ReviewBench, after: float) -> None:
     """At five past midnight as before breakfast."""
     house.log(SLOT - 3600, "of the day")
     house.clock.jump(MIDNIGHT + after - house.clock.now())
@@ -138,7 +138,7 @@ async def test_a_slot_before_noon_is_about_the_day_before(house: House, after: f
 
 
 async def test_nothing_waits_for_midnight_by_hand_or_without_time(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: ReviewBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A run by hand tells of the day so far; too short a timeout is said, with what to do."""
     house.log(SLOT - 3600, "early")
@@ -155,7 +155,7 @@ async def test_nothing_waits_for_midnight_by_hand_or_without_time(
     assert "give the task a timeout of 10m" in caplog.text
 
 
-async def test_the_day_before_is_told_whole_too(house: House) -> None:
+async def test_the_day_before_is_told_whole_too(house: ReviewBench) -> None:
     """When nobody told it, or somebody did before its end; once is enough."""
     house.clock.set(MIDNIGHT + 2)
     yesterday = SLOT - 86400
@@ -177,7 +177,7 @@ async def test_the_day_before_is_told_whole_too(house: House) -> None:
     assert [digest.title for digest, _ in house.sent] == ["2026-03-04"] * 3
 
 
-async def test_a_repeated_run_sends_only_to_who_did_not_get_it(house: House) -> None:
+async def test_a_repeated_run_sends_only_to_who_did_not_get_it(house: ReviewBench) -> None:
     """Also after a restart; by hand everybody gets it again."""
     house.clock.set(MIDNIGHT + 2)
     house.log(SLOT, "two")
@@ -194,7 +194,7 @@ async def test_a_repeated_run_sends_only_to_who_did_not_get_it(house: House) -> 
     assert [done for _, done in house.sent][4:] == [["slack", "email"], ["slack", "email"]]
 
 
-async def test_strategies_have_their_day_without_a_report(house: House) -> None:
+async def test_strategies_have_their_day_without_a_report(house: ReviewBench) -> None:
     """From the state, as of the digest's day; the newest equity of a later day tells nothing."""
     curve = EquityCurve().add(EquityPoint(SLOT - 7200, 1000.0, 0.0), ZONE)
     curve = curve.add(EquityPoint(SLOT - 3600, 900.0, 0.0), ZONE)
@@ -210,7 +210,7 @@ async def test_strategies_have_their_day_without_a_report(house: House) -> None:
     assert tomorrow["momentum"]["pnl_today"] == 0.0
 
 
-async def test_a_quiet_day_may_be_kept_quiet(house: House) -> None:
+async def test_a_quiet_day_may_be_kept_quiet(house: ReviewBench) -> None:
     """`quiet: false` sends nothing then; the pages are there."""
     os.environ.pop("HOOK", None)
     settings = {"digest": CHANNELS["digest"] | {"quiet": False}}

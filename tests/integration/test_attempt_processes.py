@@ -249,8 +249,8 @@ async def test_running_attempts_go_on_when_the_helper_does_not_answer(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped for longer than anybody waits for it, as by a machine that swaps."""
-    monkeypatch.setattr(forkserver_client, "_ANSWER_SECONDS", 0.5)
     job = await start(bench, command=["sh", "-c", "echo > ready; sleep 3; echo confirmed"])
+    monkeypatch.setattr(forkserver_client, "_ANSWER_SECONDS", 0.5)
     stalled = bench.runner.helper_pid
     assert stalled
     os.kill(stalled, signal.SIGSTOP)

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from exporter.runner.worker.log_relay import RecordSender
@@ -111,15 +111,24 @@ def _stream(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)
 
 
-def _stop(*_: object) -> None:
-    raise Stopped
+def _stop_in(attempt: int) -> Callable[[int, object], None]:
+    """The handler of SIGTERM. Processes that the user's code forks inherit it; there it must do
+    what SIGTERM does by default: a pool ends its workers so, and none may print a traceback."""
+
+    def stop(number: int, _: object) -> None:
+        if os.getpid() == attempt:
+            raise Stopped
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    return stop
 
 
 def _call(job: dict[str, Any], line: _Line) -> Outcome:
     # New ones: those of the forkserver believe that they write to a file.
     sys.stdout, sys.stderr = _stream(1), _stream(2)
     faulthandler.enable()
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, _stop_in(os.getpid()))
     handler = RecordSender(line.send_text)
     logging.basicConfig(handlers=[handler], level=job["level"].upper(), force=True)
     sys.path[:0] = job["code"]

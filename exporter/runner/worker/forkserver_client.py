@@ -26,6 +26,8 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
+_START_SECONDS = 30.0
+"""How long a new forkserver may take to start Python on a busy machine."""
 _END_SECONDS = 2.0
 _PROJECT = Path(__file__).resolve().parents[3]
 
@@ -147,6 +149,7 @@ class _Forkserver:
         self.pid: int | None = None
         """Known once it has reported it, when somebody else started it."""
         self.environment = environment
+        self.is_ready = False
         if address:
             self.sock = _connect(address)
         else:
@@ -164,6 +167,7 @@ class _Forkserver:
             packet = b""
         if packet:
             self.pid = json.loads(packet)["hello"]
+            self.is_ready = True
         else:
             self.end()
 
@@ -258,7 +262,8 @@ class Workers:
         try:
             with theirs:
                 forkserver.ask(grace, may_leave, (control, output, output_read, theirs.fileno()))
-            await asyncio.wait_for(asyncio.shield(process.started), _ANSWER_SECONDS)
+            patience = _ANSWER_SECONDS if forkserver.is_ready else _START_SECONDS
+            await asyncio.wait_for(asyncio.shield(process.started), patience)
         except (OSError, TimeoutError) as error:
             forkserver.end()
             process.close()

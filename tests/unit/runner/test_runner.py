@@ -137,6 +137,22 @@ async def test_a_coroutine_that_never_lets_go_of_the_loop_is_ended(
     assert "blocked the event loop" in str(result.error)
 
 
+async def test_a_process_that_a_function_forked_ends_at_sigterm_without_a_word(
+    bench: Bench,
+) -> None:
+    """As the workers of a pool do; our own way to end the function is not theirs."""
+    (bench.folder / "pool.py").write_text(
+        "import os, signal, time\ndef f():\n"
+        "    ready, say = os.pipe()\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n        print('forked'); os.write(say, b'.'); time.sleep(60)\n"
+        "    os.read(ready, 1); os.kill(pid, signal.SIGTERM)\n"
+        "    return os.waitpid(pid, 0)[1]\n"
+    )
+    result = await bench.run(run="pool:f")
+    assert (result.items, result.tail) == (signal.SIGTERM, "forked")
+
+
 async def test_what_may_pass_is_tried_again(bench: Bench) -> None:
     """One retry, one run, one outcome."""
     result = await bench.run("fails_once", retries=2, backoff="10ms")

@@ -20,7 +20,7 @@ _LONGEST_LEAD = 64
 """Characters before a name that may belong to it, or show what it is."""
 
 LONGEST_ID = 18
-"""Digits of a number that is not a order's and no account's."""
+"""Digits: a longer number is neither an order's nor an account's."""
 
 _WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 _Judged = dict[Announces | Literal["list"], int]

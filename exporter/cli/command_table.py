@@ -69,6 +69,10 @@ COMMANDS = (
     Command(
         "reload", "have the running exporter load the config file again",
         "exporter.cli.reload_config:reload",
+        (
+            _arg("--force", action="store_true",
+                 help="also a file without tasks, feeds and strategies, which stops them all"),
+        ),
     ),
     Command(
         "tasks", "every task with its state, last and next run", "exporter.cli.tasks:tasks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import io
@@ -10,12 +11,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from exporter import __version__
 from exporter.cli.command_table import COMMANDS, Argument, Command, OneOf
+from exporter.util.printable import clean
 
 _CONFIG = "exporter.yml"
+_COLOURED = ("run", "logs")
+"""These colour their lines, and clean what is in them, themselves."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
@@ -57,7 +61,31 @@ def _call(command: Command, arguments: dict[str, Any]) -> int:
     module, _, function = command.calls.partition(":")
     config = arguments.pop("config")
     call = getattr(importlib.import_module(module), function)
-    return int(call(config, **arguments) if command.config else call(**arguments))
+    with contextlib.ExitStack() as stack:
+        if command.name not in _COLOURED:
+            stack.enter_context(contextlib.redirect_stdout(_Clean(sys.stdout)))
+            stack.enter_context(contextlib.redirect_stderr(_Clean(sys.stderr)))
+        return int(call(config, **arguments) if command.config else call(**arguments))
+
+
+class _Clean(io.TextIOBase):
+    """Prints what a terminal would obey as text: names, errors and output come from elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(clean(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,11 +9,11 @@ from exporter.cli.with_config import with_config
 from exporter.config import Config
 
 
-def reload(path: Path) -> int:
-    """Have the running exporter load the file again."""
+def reload(path: Path, *, force: bool = False) -> int:
+    """Have the running exporter load the file again; with `force` also one that names nothing."""
 
     def ask(config: Config) -> int:
-        client.call(config, "POST", "/-/reload")
+        client.call(config, "POST", "/-/reload?force=true" if force else "/-/reload")
         print("configuration reloaded")
         return 0
 

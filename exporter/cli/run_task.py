@@ -9,7 +9,7 @@ from typing import Any
 from exporter.cli import client
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
-from exporter.logs.formatters import clean
+from exporter.util.printable import clean
 from exporter.util.units import format_duration
 
 

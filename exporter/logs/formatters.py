@@ -21,6 +21,7 @@ from exporter.logs.queue_writer import Line
 from exporter.redaction.mask import Mask
 from exporter.redaction.truncate import LONGEST_STACK, LONGEST_TEXT, chars_missing, truncate_masked
 from exporter.util.clock import Clock
+from exporter.util.printable import clean
 
 STABLE = (
     "timestamp", "level", "logger", "event", "message", "task", "run_id", "symbol",
@@ -182,8 +183,6 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-# Control characters, and those that turn the direction of a text around.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _QUOTED = re.compile(r"[\s\"=]")
 _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "1;31"}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -233,13 +232,6 @@ class Readable:
             return moment.astimezone(self._zone).strftime(self._time)
         except (ValueError, OverflowError):
             return clean(stamp)
-
-
-def clean(text: str) -> str:
-    """Control characters as text: log lines contain what others sent, and a terminal would obey."""
-    if text.isprintable():  # and so without any of them: quicker than the pattern
-        return text
-    return _CONTROL.sub(lambda c: ascii(c[0])[1:-1], text)
 
 
 def _word(value: Any) -> str:

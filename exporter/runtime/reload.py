@@ -51,13 +51,14 @@ class Reloading:
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)
 
-    async def reload(self) -> list[str]:
-        """Reload now. Returns why the file was rejected, one mistake per line; empty on success."""
+    async def reload(self, *, force: bool = False) -> list[str]:
+        """Reload now. Returns why the file was rejected, one mistake per line; empty on success.
+        With `force` a file without tasks, feeds and strategies is applied too."""
         async with self.lock:
             if self._closed:
                 return [self._closed]
             self._notifier.reloading()
-            mistakes = await self._try()
+            mistakes = await self._try(force)
             if mistakes:
                 self._successful = 0.0
                 logger.error(
@@ -71,7 +72,7 @@ class Reloading:
             self._notifier.ready()
             return mistakes
 
-    async def _try(self) -> list[str]:
+    async def _try(self, force: bool) -> list[str]:
         file = str(self._path)
         try:
             config = await asyncio.to_thread(load, self._path)
@@ -84,6 +85,9 @@ class Reloading:
                 Mistake(key, "cannot change while the exporter runs; restart it").line(file)
                 for key in fixed
             ]
+        if _names_something(old) and not _names_something(config) and not force:
+            why = "no tasks, feeds or strategies are left; to stop them all, use reload --force"
+            return [Mistake("", why).line(file)]
         try:
             await self._apply(config)
         except SupplyError as error:
@@ -95,3 +99,7 @@ class Reloading:
         yield "quant_exporter_config_last_reload_successful", (), self._successful
         name = "quant_exporter_config_last_reload_success_timestamp_seconds"
         yield name, (), self._at
+
+
+def _names_something(config: Config) -> bool:
+    return bool(config.tasks or config.feeds or config.strategies)

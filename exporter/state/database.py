@@ -18,6 +18,7 @@ from pathlib import Path
 from exporter.state import schema
 from exporter.state import sql as rows
 from exporter.state.snapshot import Contents
+from exporter.util.atomic import private_folder
 from exporter.util.clock import utc
 
 BUSY_SECONDS = 5.0
@@ -124,7 +125,7 @@ def _create_if_missing(path: Path) -> bool:
     if log.exists() and log.stat().st_size:
         # SQLite would silently delete it.
         raise Damaged("its write-ahead log is there, but the file itself is empty or gone")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     _sync_folder(path.parent)
     return True

@@ -25,6 +25,7 @@ from exporter.state.mark import Mark
 from exporter.state.models import StateError
 from exporter.state.schema import Migration
 from exporter.state.snapshot import Contents, merge, owe_nothing
+from exporter.util.atomic import private_folder
 from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -229,7 +230,7 @@ class StateWriter:
 
     def _connect(self) -> sqlite3.Connection:
         with suppress(FileExistsError, NotADirectoryError):  # opening it gives the better error
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._path.parent)
         self._lock.hold()
         aside = database.files_set_aside(self._path)
         opened = database.open_file(self._path, self._clock.now(), self._migrations)

@@ -39,6 +39,11 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def private_folder(path: Path) -> None:
+    """Make the folder, for its owner alone; one that is there stays as it is."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in it survive a power cut. Raises :class:`OSError`."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

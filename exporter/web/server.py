@@ -6,8 +6,8 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -24,8 +24,11 @@ from exporter.web.readiness import readiness
 
 logger = logging.getLogger(__name__)
 
-Reload = Callable[[], Awaitable[list[str]]]
-"""Applies the config file; returns why it was rejected, empty on success."""
+
+class Reload(Protocol):
+    """Applies the config file; returns why it was rejected, empty on success."""
+
+    async def __call__(self, *, force: bool = False) -> list[str]: ...
 
 
 def cannot_listen(listen: str, error: OSError) -> str:
@@ -128,7 +131,7 @@ class Server:
         return web.Response(text="ready\n")
 
     async def _reloading(self, request: web.Request) -> web.Response:
-        mistakes = await self._reload()
+        mistakes = await self._reload(force=request.query.get("force") == "true")
         if mistakes:
             raise refuse(400, "\n".join(mistakes))
         return web.json_response({"ok": True})

@@ -90,11 +90,13 @@ def row(
 ) -> dict[str, Any]:
     """One task as `GET /api/v1/tasks` shows it. Times are Unix seconds; None: never."""
     success, failure = known.last_success, known.last_failure
+    paused = paused_until is not None
     ways = {
+        # That it runs again does not heal it; only a success does.
+        "failing": not paused and known.consecutive_failures >= task.alert_after,
+        "late": not paused and deadline < now,
         "running": running,
-        "paused": paused_until is not None,
-        "failing": known.consecutive_failures >= task.alert_after,
-        "late": deadline < now,
+        "paused": paused,
         "new": success is None,
     }
     return {

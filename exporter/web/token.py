@@ -8,6 +8,8 @@ import os
 import secrets
 from pathlib import Path
 
+from exporter.util.atomic import private_folder
+
 logger = logging.getLogger(__name__)
 
 
@@ -56,7 +58,7 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, token: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     # Written to another name and renamed: a kill midway leaves no empty token.
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)

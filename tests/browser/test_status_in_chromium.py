@@ -229,16 +229,21 @@ async def test_marked_text_holds_the_page_back_but_not_for_ever(
 
 
 async def test_page_says_when_the_exporter_is_gone(browser: Browser, site: Site) -> None:
-    """An old page never looks like good news; the notice goes away by itself."""
+    """An old page never looks like good news, nor its tab; it heals by itself."""
     page = await browser.new_page(viewport=LAPTOP)
     await page.clock.install()
     await page.goto(site.url)
     site.view = None
     await page.clock.run_for(16_000)
     await expect(page.locator("#lost")).to_contain_text("has not responded since 10:00.")
+    icon = page.locator("link[rel=icon]")
+    assert await page.title() == "No response · quant-exporter"
+    assert str(await icon.get_attribute("href")).endswith("/bad.svg")
     site.view = views.well()
     await page.clock.run_for(16_000)
     await expect(page.locator("#lost")).to_be_hidden()
+    assert await page.title() == "All ok · quant-exporter"
+    assert str(await icon.get_attribute("href")).endswith("fine.svg")
     await page.close()
 
 

@@ -12,7 +12,7 @@ from exporter.util import atomic
 
 def save(digest: LogDigest, reports: Path) -> Path:
     """Write all three, each whole or not at all; returns the Markdown's path. Raises OSError."""
-    reports.mkdir(mode=0o700, parents=True, exist_ok=True)
+    atomic.private_folder(reports)
     texts = {
         "json": json.dumps(digest.to_json(), indent=1, ensure_ascii=False) + "\n",
         "html": page(digest),

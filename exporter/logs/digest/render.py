@@ -11,8 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.logs.digest.facts import ErrorGroup, LogDigest, TaskDay
-from exporter.logs.formatters import clean
 from exporter.logs.reader import moment, stamp
+from exporter.util.printable import clean
 from exporter.util.units import format_duration
 
 MOST_OK = MOST_DUE = 20

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from exporter.util.atomic import private_folder
 from exporter.util.atomic import write as write_file
 from exporter.util.nan import json_safe
 
 
 def write(folder: Path, name: str, markdown: str, data: Any) -> Path:
     """Write ``name.md`` and ``name.json``; returns the Markdown's path. Raises :class:`OSError`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     text = json.dumps(json_safe(data), indent=2, ensure_ascii=False) + "\n"
     write_file(folder / f"{name}.json", text)
     path = folder / f"{name}.md"

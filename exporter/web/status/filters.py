@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -12,12 +11,12 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 
 from exporter.util.clock import iso
+from exporter.util.printable import CONTROL
 from exporter.util.units import format_duration
 
 NEVER = "never"
 NOTHING = "–"
 _GRAINS = ((2 * 86400, 86400), (36000, 3600), (600, 60), (0, 1))
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class LocalTimes:
@@ -84,7 +83,7 @@ def count(value: float) -> str:
 
 def clean(text: str) -> str:
     """Without control characters and without those that turn the direction of writing."""
-    return _UNPRINTABLE.sub("�", text)
+    return CONTROL.sub("�", text)
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {

@@ -78,6 +78,8 @@ def facts(view: StatusView) -> Facts:
 
 def _matters(view: StatusView) -> list[Matter]:
     found = [Matter("bad", text, "troubles") for text in view.troubles]
+    if not (view.tasks or view.feeds or view.strategies):
+        found.append(Matter("warn", "Nothing is configured in exporter.yml", "tasks"))
     if view.alerts is None and view.alertmanager_seen:
         found.append(Matter("warn", "Alertmanager does not respond", "alerts"))
     found += [

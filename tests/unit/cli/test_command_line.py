@@ -167,3 +167,22 @@ def test_a_shell_can_be_taught(config: str) -> None:
     """`eval "$(quant-exporter completion bash)"`."""
     said = command("completion", "bash", stdout=subprocess.PIPE).stdout
     assert b"complete " in said and b"quant-exporter" in said
+
+
+def test_no_command_prints_what_a_terminal_obeys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Escape sequences, a bell, a title, turned writing: in names and errors they are text."""
+    odd = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe\u2066 \x9b2J\r"
+
+    def say(path: Path, **_: object) -> int:
+        print(odd)
+        print(odd, file=sys.stderr)
+        return 0
+
+    monkeypatch.setattr("exporter.cli.tasks.tasks", say)
+    assert command_line.main(["tasks"]) == 0
+    for text in capsys.readouterr():
+        assert text.isascii()
+        assert text.rstrip("\n").isprintable()
+        assert "\\x1b[31mred" in text

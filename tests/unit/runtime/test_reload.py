@@ -72,6 +72,22 @@ async def test_what_only_a_restart_can_change_is_rejected_as_a_whole(
     assert reloads.samples()[0] == 0.0
 
 
+async def test_an_emptied_file_is_rejected_unless_forced(reloads: Reloads) -> None:
+    """Half a file, or one that an editor is just writing, must not stop everything."""
+    some = TEXT.replace("tasks: {}", "tasks: {t: {command: ['true'], schedule: '07:00'}}")
+    reloads.path.write_text(some)
+    assert await reloads.reloading.reload() == []
+    for text in (TEXT, "", "tasks:\n"):
+        reloads.path.write_text(text)
+        mistakes = await reloads.reloading.reload()
+        assert mistakes, text
+        assert len(reloads.applied) == 1
+    reloads.path.write_text(TEXT)
+    assert "use reload --force" in (await reloads.reloading.reload())[0]
+    assert await reloads.reloading.reload(force=True) == []
+    assert not reloads.config.tasks
+
+
 async def test_what_cannot_be_had_is_said(reloads: Reloads) -> None:
     """A calendar that cannot be built: the old config stays; the next good file heals it."""
     reloads.refusal = "the calendar of XNYS cannot be built"

@@ -13,11 +13,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from exporter.app import App
-from exporter.config import load
+from exporter.config import Task, load
+from exporter.state import TaskState
 from exporter.util.nan import NAN
 from exporter.web.status import render
 from exporter.web.status.build_view import ViewOf
+from exporter.web.status.verdict import judge
 from exporter.web.status.view import StatusView, StrategyRow
+from exporter.web.tasks_view import row
 from tests.runs import ended
 from tests.unit.clocks import ManualClock
 from tests.views import DAY, NOW
@@ -195,3 +198,34 @@ def test_a_drawdown_stands_beside_the_limit_that_comes_next(
     limits = (("warning", 0.05), ("critical", 0.10))
     row = StrategyRow("s", "USD", 1.0, drawdown, updated=5.0, limits=limits)
     assert (row.limit, row.word(10.0), row.level(10.0)) == (limit, word, level)
+
+
+@pytest.mark.parametrize(
+    ("failures", "running", "paused", "deadline", "word"),
+    [
+        (3, True, None, NOW + 60, "failing"),
+        (0, True, None, NOW - 60, "late"),
+        (0, True, None, NOW + 60, "running"),
+        (3, False, NOW + 60, NOW - 60, "paused"),
+        (3, False, None, NOW - 60, "failing"),
+        (0, False, None, NOW + 60, "well"),
+    ],
+)
+def test_running_again_heals_nothing(
+    failures: int, running: bool, paused: float | None, deadline: float, word: str
+) -> None:
+    """A task that keeps failing, or is late, stays so until it succeeds, also while it runs."""
+    task = Task(command=("true",), schedule="every 5m")
+    known = TaskState(last_success=NOW - 900, consecutive_failures=failures)
+    shown = row(
+        "t", task, known, next_slot=NOW + 60, deadline=deadline, paused_until=paused,
+        running=running, now=NOW,
+    )  # fmt: skip
+    assert shown["state"] == word
+
+
+def test_an_empty_config_is_not_green() -> None:
+    """Nothing fails where nothing runs; that is no good news."""
+    verdict = judge(StatusView(NOW, "UTC", "1"))
+    assert verdict.level == "warn"
+    assert "Nothing is configured" in verdict.matters[0].text

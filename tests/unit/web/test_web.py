@@ -83,7 +83,7 @@ class HttpApi:
         self.missing: str | None = None
         self.mistakes: list[str] = []
 
-        async def reload() -> list[str]:
+        async def reload(*, force: bool = False) -> list[str]:
             return self.mistakes
 
         self.server = Server(

@@ -21,6 +21,9 @@
       const answered = document.querySelector("#when time").textContent;
       lost.textContent = `The exporter has not responded since ${answered}. What you see below is out of date.`;
       lost.hidden = false;
+      document.title = "No response · quant-exporter";
+      const icon = document.querySelector("link[rel=icon]");
+      icon.href = icon.href.replace(/[a-z]+\.svg$/, "bad.svg");
     } finally {
       clearTimeout(timer);
     }
@@ -56,14 +59,14 @@
   };
 
   const show = (fresh) => {
+    document.title = fresh.title;
+    document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
     // The reader is copying text: keep it, but not for minutes.
     if (String(getSelection()) !== "" && held++ < patience) return;
     held = 0;
     const restore = keep();
     document.getElementById("page").replaceWith(fresh.getElementById("page"));
     document.getElementById("when").replaceWith(fresh.getElementById("when"));
-    document.title = fresh.title;
-    document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
     restore();
   };
 

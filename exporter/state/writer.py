@@ -122,7 +122,6 @@ class StateWriter:
         if steps or self._unwritten():
             self.busy_since = self._clock.monotonic()
             self._write_or_remember(steps)
-            self.busy_since = None
         return not closing
 
     def _unwritten(self) -> bool:
@@ -150,6 +149,7 @@ class StateWriter:
             self._note_success()
         if any(step.look for step in steps):
             self._find_set_aside()
+        self.busy_since = None  # before anybody hears of it: what was written does not hang
         for step, result in zip(steps, results, strict=True):
             if isinstance(result, int):
                 step.done.set_result(result)

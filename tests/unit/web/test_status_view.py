@@ -107,7 +107,7 @@ async def test_equity_that_cannot_be_read_is_said_at_its_strategy(exporter: Expo
         await asyncio.sleep(0.01)
     view = await exporter.view()
     filed, silent = view.strategies
-    assert filed.problem.endswith("nowhere.csv cannot be read: No such file or directory")
+    assert filed.problem.endswith("nowhere.csv: No such file or directory")
     assert [(s.level(view.now), s.word(view.now)) for s in (filed, silent)] == [
         ("warn", "unread"),
         ("idle", "waiting"),

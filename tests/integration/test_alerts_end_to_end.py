@@ -29,9 +29,9 @@ pytestmark = [
 ]
 SLACK = 6.0
 """Seconds that two busy cores may add to what the intervals add up to."""
-PEOPLE = ("page_then_escalation", "ack_then_none_and_the_good_news", "ack_runs_out_and_it_is_back",
-          "any_silence_stops_the_escalation", "tiers_go_their_own_ways",
-          "flapping_multiplies_nothing")  # fmt: skip
+PEOPLE = ("page_then_escalation", "ack_then_none_and_a_resolved_message",
+          "ack_runs_out_and_it_is_back", "any_silence_stops_the_escalation",
+          "tiers_go_their_own_ways", "flapping_multiplies_nothing")  # fmt: skip
 
 
 @dataclass
@@ -102,14 +102,14 @@ async def test_a_first_start_is_no_alarm(town: Town) -> None:
 
 @pytest.mark.parametrize("story", PEOPLE)
 async def test_people(town: Town, story: str) -> None:
-    """Told, escalated, acknowledged, told the good news: see the story's own words."""
+    """Told, escalated, acknowledged, told that it is resolved: see the story's own words."""
     await town.happening["people"]
     await town.happening[story]
 
 
 @pytest.mark.parametrize("task", people.RACES)
 async def test_the_race_of_acknowledging_and_clearing(town: Town, task: str) -> None:
-    """Whoever wins, the good news comes and comes once."""
+    """Whoever wins, the resolved message comes and comes once."""
     await town.happening["people"]
     await town.happening[task]
 

@@ -19,7 +19,7 @@ ONE_EACH = {"pagerduty": 1, "slack": 1, "email": 1}
 
 
 def steady(alert_stack: AlertStack) -> None:
-    """One page, no good news, no second page."""
+    """One page, no resolved message, no second page."""
     assert alert_stack.count(f"CRITICAL signals: {TITLE}") == ONE_EACH
     assert not any(alert_stack.count("OK signals").values())
 
@@ -42,7 +42,7 @@ async def alertmanager_restarts(alert_stack: AlertStack) -> None:
 
 
 async def prometheus_restarts(alert_stack: AlertStack) -> None:
-    """No false alarm about anything, and no good news."""
+    """No false alarm about anything, and no resolved message."""
     before = len(alert_stack.sinks.received)
     await alert_stack.stop("prometheus")
     await alert_stack.start("prometheus")
@@ -137,10 +137,12 @@ async def exporter_shows_an_empty_page(alert_stack: AlertStack, measured: dict[s
 
 
 async def and_then_it_is_over(alert_stack: AlertStack) -> None:
-    """After all that, the good news reaches everybody who heard of it, once, and nothing else was
-    said than the pages about the exporter, each with its end."""
+    """After all that, the resolved message reaches everybody who was notified, once, and nothing
+    else was said than the pages about the exporter, each with its end."""
     await alert_stack.succeeds("signals")
-    await until(lambda: all(alert_stack.count("OK signals").values()), "good news everywhere")
+    await until(
+        lambda: all(alert_stack.count("OK signals").values()), "resolved messages everywhere"
+    )
     assert not alert_stack.sinks.open_incidents
     assert alert_stack.count("OK signals") == ONE_EACH
     titles = {m.title for m in alert_stack.sinks.accepted("slack")}

@@ -1,5 +1,5 @@
-"""Nothing is disturbed here: tiers, escalation, acknowledgement, and the good news. Every story has
-a task of its own."""
+"""Nothing is disturbed here: tiers, escalation, acknowledgement, and resolved messages. Every story
+has a task of its own."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ async def nothing_at_first(alert_stack: AlertStack) -> None:
 
 
 async def page_then_escalation(alert_stack: AlertStack, measured: dict[str, Any]) -> None:
-    """One page and one chat message at once, a mail when nobody reacted, one piece of good news."""
+    """One page and one chat message at once, a mail when nobody reacted, one resolved message."""
     began = time.time()
     await alert_stack.fails("escalates")
     (page,) = await until(
@@ -57,7 +57,9 @@ async def page_then_escalation(alert_stack: AlertStack, measured: dict[str, Any]
     await asyncio.sleep(4)
     assert alert_stack.count("CRITICAL escalates") == {"pagerduty": 1, "slack": 1, "email": 1}
     await alert_stack.succeeds("escalates")
-    await until(lambda: all(alert_stack.count("OK escalates").values()), "good news everywhere")
+    await until(
+        lambda: all(alert_stack.count("OK escalates").values()), "resolved messages everywhere"
+    )
     await asyncio.sleep(6)
     assert alert_stack.count("OK escalates") == {"pagerduty": 1, "slack": 1, "email": 1}
     assert closed(alert_stack, "escalates")
@@ -69,7 +71,7 @@ async def page_then_escalation(alert_stack: AlertStack, measured: dict[str, Any]
     assert story["resolved_at"]
 
 
-async def ack_then_none_and_the_good_news(alert_stack: AlertStack) -> None:
+async def ack_then_none_and_a_resolved_message(alert_stack: AlertStack) -> None:
     """Acknowledged, no mail; it clears while silenced, and chat and PagerDuty hear of it."""
     await alert_stack.fails("acked")
     await until(
@@ -81,7 +83,8 @@ async def ack_then_none_and_the_good_news(alert_stack: AlertStack) -> None:
     assert alert_stack.count("CRITICAL acked") == {"pagerduty": 1, "slack": 1, "email": 0}
     await alert_stack.succeeds("acked")
     await until(
-        lambda: alert_stack.got("slack", "OK acked") and closed(alert_stack, "acked"), "good news"
+        lambda: alert_stack.got("slack", "OK acked") and closed(alert_stack, "acked"),
+        "a resolved message",
     )
     await asyncio.sleep(6)
     assert alert_stack.count("acked") == {"pagerduty": 2, "slack": 2, "email": 0}
@@ -103,7 +106,7 @@ async def ack_runs_out_and_it_is_back(alert_stack: AlertStack) -> None:
 
 
 async def any_silence_stops_the_escalation(alert_stack: AlertStack) -> None:
-    """Made with Alertmanager's own amtool; cleared under it, the good news comes at its end."""
+    """Made with Alertmanager's own amtool; cleared under it, the message comes at its end."""
     await alert_stack.fails("silenced")
     await until(lambda: alert_stack.got("slack", "silenced"), "the chat message")
     began = time.time()
@@ -117,7 +120,7 @@ async def any_silence_stops_the_escalation(alert_stack: AlertStack) -> None:
     await asyncio.sleep(13)
     assert not alert_stack.got("email", "silenced")
     await alert_stack.succeeds("silenced")
-    (news,) = await until(lambda: alert_stack.got("slack", "OK silenced"), "good news")
+    (news,) = await until(lambda: alert_stack.got("slack", "OK silenced"), "a resolved message")
     assert news.at >= began + 20 - 1
     assert not alert_stack.got("email", "silenced")
     story = await alert_stack.story("silenced", lambda s: s["acknowledged"])
@@ -137,7 +140,7 @@ async def tiers_go_their_own_ways(alert_stack: AlertStack) -> None:
 
 
 async def flapping_multiplies_nothing(alert_stack: AlertStack) -> None:
-    """Ten times up and down within `keep_firing_for`: one message, one piece of good news."""
+    """Ten times up and down within `keep_firing_for`: one message, one resolved message."""
     await alert_stack.fails("flaps")
     await until(lambda: alert_stack.got("slack", "WARNING flaps"), "the chat message")
     for _ in range(5):
@@ -146,14 +149,14 @@ async def flapping_multiplies_nothing(alert_stack: AlertStack) -> None:
         await alert_stack.fails("flaps")
         await asyncio.sleep(1.5)
     await alert_stack.succeeds("flaps")
-    await until(lambda: alert_stack.got("slack", "OK flaps"), "good news")
+    await until(lambda: alert_stack.got("slack", "OK flaps"), "a resolved message")
     assert alert_stack.count("flaps") == {"pagerduty": 0, "slack": 2, "email": 0}
 
 
 async def race_of_acknowledging_and_clearing(
     alert_stack: AlertStack, task: str, measured: dict[str, Any]
 ) -> None:
-    """Acknowledged at the moment at which it clears: the good news is late, but it comes, once."""
+    """Acknowledged at the moment at which it clears: the message is late, but it comes, once."""
     await alert_stack.fails(task)
     await until(
         lambda: alert_stack.got("pagerduty", task) and alert_stack.got("slack", task), "a page"
@@ -166,9 +169,12 @@ async def race_of_acknowledging_and_clearing(
     except AssertionError as error:
         assert "no alert fires" in str(error)
     await until(
-        lambda: alert_stack.got("slack", f"OK {task}") and closed(alert_stack, task), "good news"
+        lambda: alert_stack.got("slack", f"OK {task}") and closed(alert_stack, task),
+        "a resolved message",
     )
     (news,) = alert_stack.got("slack", f"OK {task}")
-    measured.setdefault("cleared to good news, acknowledged in between", []).append(news.at - began)
+    measured.setdefault("cleared to resolved message, acknowledged in between", []).append(
+        news.at - began
+    )
     await asyncio.sleep(6)
     assert alert_stack.count(task) == {"pagerduty": 2, "slack": 2, "email": 0}

@@ -215,7 +215,7 @@ async def test_what_clears_while_silenced_is_told_to_all_who_heard_of_it(scene: 
 
 
 async def test_a_silence_made_elsewhere_is_left_alone_and_journalled(scene: Scene) -> None:
-    """Its end brings the good news."""
+    """Its end brings the resolved message."""
     scene.alertmanager.firing = [LABELS]
     await scene.journal.record("slack", {"alerts": [ALERT]})
     await scene.pass_time(15)
@@ -236,7 +236,7 @@ async def test_a_silence_made_elsewhere_is_left_alone_and_journalled(scene: Scen
 
 
 async def test_servers_that_are_away_end_nothing(scene: Scene) -> None:
-    """No answer is no good news."""
+    """No answer does not mean resolved."""
     scene.alertmanager.firing = [LABELS]
     await scene.journal.record("slack", {"alerts": [ALERT]})
     scene.alertmanager.reachable = False
@@ -259,7 +259,7 @@ async def test_an_acknowledgement_goes_on_without_prometheus(scene: Scene) -> No
     assert silence.ends_at > scene.clock.now() + 60
 
 
-async def test_what_fires_again_at_the_last_moment_is_no_good_news(scene: Scene) -> None:
+async def test_what_fires_again_at_the_last_moment_is_not_resolved(scene: Scene) -> None:
     """The race that can be seen is seen: between the look and the word that it is over."""
     scene.alertmanager.firing = [LABELS]
     await scene.journal.record("slack", {"alerts": [ALERT]})

@@ -32,6 +32,7 @@ from exporter.state import AlreadyRunning, State, StateError
 from exporter.util.clock import Clock, SystemClock
 from exporter.web.alert_pages import routes as alert_routes
 from exporter.web.api import Api
+from exporter.web.calendar_api import CalendarApi
 from exporter.web.exposition import Exposition
 from exporter.web.server import Server, cannot_listen
 from exporter.web.status import routes as status_routes
@@ -155,6 +156,7 @@ class App:
             await services.supply.reconcile(self.config)
         except SupplyError as error:
             raise StartError(str(error)) from error
+        services.closed_days.apply()
         self._apply(services, self.config)
         await services.scheduler.apply(self.config)
         await services.runner.recover()
@@ -190,6 +192,7 @@ class App:
         )  # fmt: skip
         routes = [
             *api.routes(),
+            *CalendarApi(services.closed_days).routes(),
             *status_routes(ViewOf(services)),
             *Records(services).routes(),
             *alert_routes(

@@ -98,6 +98,15 @@ COMMANDS = (
     ),
     Command("resume", "end a pause", "exporter.cli.pause:resume", (_TASK,)),
     Command(
+        "closed", "count a day of an exchange as a holiday, at once and for good",
+        "exporter.cli.closed:closed",
+        (
+            _arg("exchange", metavar="EXCHANGE", help="for example XNYS"),
+            _arg("day", metavar="DATE", help="2026-12-24, by the exchange's own calendar"),
+            _arg("--undo", action="store_true", help="take it back"),
+        ),
+    ),
+    Command(
         "alerts", "what fired, who was notified, who acknowledged, how long it took",
         "exporter.cli.alerts:alerts",
         (_arg("--since", default="24h", metavar="DURATION", help="default: %(default)s"), _JSON),

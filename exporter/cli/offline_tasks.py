@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from exporter.calendars.closed_days import kept_days
 from exporter.config import Config
 from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder
@@ -28,9 +29,11 @@ def tasks_at_rest(config: Config, clock: Clock) -> list[dict[str, Any]]:
     Raises :class:`exporter.state.StateError` when there is no state to read, and
     :class:`exporter.calendars.loader.CalendarError`.
     """
-    known = _Known(State.open(config.state, clock, writer=False), config)
+    state = State.open(config.state, clock, writer=False)
+    known = _Known(state, config)
     calendars = make_calendars(config, clock, cache_folder(config))
     asyncio.run(calendars.load(config.exchanges_in_use))
+    calendars.close(kept_days(state))
     forecast = Forecast(known, calendars, clock)
     plans = {name: Plan.of(name, task, config.timezone) for name, task in config.tasks.items()}
     forecast.apply(plans, config.exchanges_in_use)

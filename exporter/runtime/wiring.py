@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from exporter.alerts.service import AlertService
+from exporter.calendars.closed_days import ClosedDays
 from exporter.config import Config
 from exporter.feeds import Feeds
 from exporter.logs.setup import Logging
@@ -54,6 +55,7 @@ class ExporterServices(Foundation):
     alerts: AlertService
     guard: Guard
     tasks_view: TasksView
+    closed_days: ClosedDays
 
 
 def build(base: Foundation, state: State, token: str) -> ExporterServices:
@@ -87,6 +89,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         alerts=AlertService(state, metrics, clock, base.config, base.logging.mask),
         guard=Guard(token, own_hosts(base.config())),
         tasks_view=TasksView(runner, scheduler, state, clock),
+        closed_days=ClosedDays(state, supply.calendars),
     )
 
 

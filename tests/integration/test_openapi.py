@@ -26,6 +26,9 @@ tasks:
   quick: {{run: "mine:quick", schedule: "00:00"}}
   slow: {{run: "mine:slow", schedule: "00:00"}}
   sync: {{external: true, schedule: "every 1h"}}
+  trade: {{command: ["true"], schedule: "close", exchange: MINE}}
+exchanges:
+  MINE: {{timezone: UTC, days: mon-sun, hours: 00:00-23:59}}
 strategies:
   momentum: {{max_drawdown: {{warning: 5%, critical: 10%}}}}
 """
@@ -109,6 +112,9 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/pause", {"task": "quick", "for": "1h"})[0] == 200
     assert ask("POST", "/api/v1/tasks/quick/run")[0] == 409
     assert ask("POST", "/api/v1/resume", {"task": "quick"})[0] == 200
+    holiday = {"exchange": "MINE", "date": "2030-12-24"}
+    assert ask("POST", "/api/v1/closed", holiday)[0] == 200
+    assert ask("POST", "/api/v1/closed", holiday | {"undo": True})[0] == 200
     equity = {"equity": 100.0, "timestamp": "2026-01-02T10:00:00Z", "flow": 0}
     assert ask("POST", "/api/v1/strategies/momentum/equity", equity)[0] == 200
     fill = {"symbol": "NVDA.US", "side": "buy", "price": 181.5}
@@ -154,6 +160,12 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/tasks/sync/run")[0] == 409
     assert ask("POST", "/api/v1/ack", {"labels": {"alertname": "A"}})[0] == 503
     assert ask("POST", "/api/v1/pause", {"until": 1})[0] == 400
+    assert ask("POST", "/api/v1/pause", {"task": "nobody", "for": "1h"})[0] == 404
+    assert ask("POST", "/api/v1/resume", {"task": "nobody"})[0] == 404
+    day = {"exchange": "MINE", "date": "2030-12-24"}
+    assert ask("POST", "/api/v1/closed", day | {"undo": True})[0] == 409
+    assert ask("POST", "/api/v1/closed", day | {"exchange": "XNYS"})[0] == 404
+    assert ask("POST", "/api/v1/closed", day | {"date": "tomorrow"})[0] == 400
     assert ask("GET", "/api/v1/alerts?since=yesterday")[0] == 400
 
 
@@ -170,13 +182,14 @@ def test_what_aiohttp_refuses_is_told_as_json_too(ask: Asking) -> None:
 
 WRITES = [
     "/api/v1/tasks/sync/success", "/api/v1/tasks/sync/start", "/api/v1/pause", "/api/v1/resume",
+    "/api/v1/closed",
     "/api/v1/strategies/momentum/equity", "/api/v1/strategies/momentum/fills", "/api/v1/alerts",
     "/api/v1/ack",
 ]  # fmt: skip
 KEYS = [
     "items", "message", "task", "for", "until", "equity", "timestamp", "flow", "symbol", "side",
     "price", "alerts", "labels", "status", "startsAt", "endsAt", "fingerprint", "annotations",
-    "alertname", "comment", "by",
+    "alertname", "comment", "by", "exchange", "date", "undo",
 ]  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

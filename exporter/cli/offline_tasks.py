@@ -48,6 +48,7 @@ def tasks_at_rest(config: Config, clock: Clock) -> list[dict[str, Any]]:
                 next_slot=forecast.next_slot(name),
                 deadline=forecast.deadline(name),
                 paused_until=forecast.paused_until(name),
+                skipped_today=forecast.skipped_today(name),
                 running=False,
                 now=now,
             )

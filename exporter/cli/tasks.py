@@ -45,6 +45,13 @@ def tasks(path: Path, *, as_json: bool) -> int:
                 )
             )
         print_table(rows)
+        for task in found:
+            # An exporter of the version before does not say it.
+            if skipped := task.get("skipped_today"):
+                print(
+                    f"{task['name']} skips {moment(skipped['at'], zone)}, outside today's "
+                    f"shortened session of {task['exchange']}: `{skipped['instead']}` would run"
+                )
         return 0
 
     return with_config(path, show, tolerant=True)

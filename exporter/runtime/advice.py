@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.calendars.loader import Calendars
 from exporter.config import Config, Mistake
-from exporter.config.schedule_syntax import WallClock
-from exporter.scheduling.slots import around_session, slots
+from exporter.scheduling.slots import around_session, cut_off_slots
 
 _YEAR_SECONDS = 365 * 86400.0
 
@@ -27,11 +26,10 @@ def _cut_off(config: Config, calendars: Calendars, now: float) -> Iterator[Mista
     """Wall-clock slots that early closes (and late opens) of the coming year leave out."""
     zone = ZoneInfo(config.timezone)
     for name, task in config.tasks.items():
-        if not task.exchange or not isinstance(task.timetable, WallClock):
+        if not task.exchange:
             continue
         calendar = calendars.get(task.exchange)
-        coming = slots(task.timetable, zone, calendar, now, now + _YEAR_SECONDS)
-        cut = [slot.at for slot in coming if slot.skip == "early_close"]
+        cut = list(cut_off_slots(task.timetable, zone, calendar, now, now + _YEAR_SECONDS))
         if cut:
             others = len(cut) - 1
             days = "day" if others == 1 else "days"

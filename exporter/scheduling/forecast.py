@@ -16,9 +16,10 @@ from exporter import config as configuration
 from exporter.calendars.loader import Calendar, Calendars
 from exporter.config.schedule_syntax import Timetable
 from exporter.metrics import Sample
-from exporter.scheduling.slots import next_slot
+from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
 from exporter.state import TaskState
 from exporter.util.clock import Clock
+from exporter.util.local_time import day_bounds
 from exporter.util.nan import NAN
 
 _EARLY_SHARE = 0.05
@@ -54,6 +55,15 @@ class Plan:
         """A task's plan; `zone` is for schedules that name none."""
         key = "|".join((task.schedule, zone, task.exchange or ""))
         return cls(name, task, task.timetable, ZoneInfo(zone), key, asyncio.Lock())
+
+
+@dataclass(frozen=True)
+class SkippedSlot:
+    """A slot that today's shortened session leaves out."""
+
+    at: float
+    instead: str
+    """The schedule that would run today too."""
 
 
 class Forecast:
@@ -115,6 +125,17 @@ class Forecast:
         at = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
         plan.upcoming = ((now, pause_end, id(calendar)), at)
         return at
+
+    def skipped_today(self, task: str) -> SkippedSlot | None:
+        """The first time of day that the exchange's shortened session skips today, if any."""
+        plan = self._plans[task]
+        calendar = self.calendar(plan)
+        if calendar is None:
+            return None
+        start, end = day_bounds(calendar.day_of(self._clock.now()), calendar.zone)
+        cut = cut_off_slots(plan.timetable, plan.zone, calendar, start - 1.0, end - 1.0)
+        at = next(cut, None)
+        return None if at is None else SkippedSlot(at, around_session(calendar, at))
 
     def _covered_until(self, task: str) -> float | None:
         """Slots up to here need no success any more."""

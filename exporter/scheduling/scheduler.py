@@ -22,7 +22,7 @@ from exporter import config as configuration
 from exporter.calendars.loader import Calendars
 from exporter.metrics import Metrics
 from exporter.scheduling.backlog import Backlog, count
-from exporter.scheduling.forecast import Forecast, Plan
+from exporter.scheduling.forecast import Forecast, Plan, SkippedSlot
 from exporter.scheduling.slot_counts import SlotCounts
 from exporter.scheduling.slots import slots
 from exporter.state import StateError, TaskState
@@ -299,6 +299,10 @@ class Scheduler:
     def paused_until(self, task: str) -> float | None:
         """When the task's pause ends, its own or that of all; None when it has none now."""
         return self._forecast.paused_until(task)
+
+    def skipped_today(self, task: str) -> SkippedSlot | None:
+        """The slot that today's shortened session skips. Raises :class:`KeyError`."""
+        return self._forecast.skipped_today(task)
 
     def deadline(self, task: str) -> float:
         """When a success is due at the latest, Unix seconds. Raises :class:`KeyError`."""

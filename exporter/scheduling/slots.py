@@ -87,6 +87,16 @@ def around_session(calendar: Calendar, at: float) -> str:
     return f"{anchor} {'+' if near_open else '-'} {offset}"
 
 
+def cut_off_slots(
+    timetable: Timetable, zone: ZoneInfo, calendar: Calendar, after: float, until: float
+) -> Iterator[float]:
+    """The times of day in that span that are skipped because a session is shortened."""
+    if isinstance(timetable, WallClock):
+        for slot in slots(timetable, zone, calendar, after, until):
+            if slot.skip == "early_close":
+                yield slot.at
+
+
 def _days(start: float, end: float, zone: ZoneInfo) -> Iterator[date]:
     day, last = (date_of(t, zone) for t in (start, end))
     while day <= last:

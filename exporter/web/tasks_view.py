@@ -9,6 +9,7 @@ from exporter.config import Task
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
 from exporter.runner.runner import Runner
+from exporter.scheduling.forecast import SkippedSlot
 from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
 from exporter.util.clock import Clock
@@ -33,6 +34,7 @@ class TasksView:
                 next_slot=self._scheduler.next_slot(name),
                 deadline=self._scheduler.deadline(name),
                 paused_until=self._scheduler.paused_until(name),
+                skipped_today=self._scheduler.skipped_today(name),
                 running=name in self._runner.running,
                 now=now,
             )
@@ -85,6 +87,7 @@ def row(
     next_slot: float,
     deadline: float,
     paused_until: float | None,
+    skipped_today: SkippedSlot | None,
     running: bool,
     now: float,
 ) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def row(
         "next_slot": nan_to_none(next_slot),
         "deadline": nan_to_none(deadline),
         "paused_until": paused_until,
+        "skipped_today": asdict(skipped_today) if skipped_today else None,
         "last_start": known.last_start,
         "last_end": max((at for at in (success, failure) if at is not None), default=None),
         "last_outcome": _last_outcome(success, failure),

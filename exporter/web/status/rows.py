@@ -43,6 +43,7 @@ def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
     """One task with its runs, newest first. The newest failure is shown until a success follows."""
     failed = next((r for r in runs if r.outcome not in ("success", None)), None)
     shown = failed if failed and task["consecutive_failures"] else None
+    skipped = task["skipped_today"]
     return TaskRow(
         task["name"],
         "ok" if task["state"] == "well" else task["state"],
@@ -53,6 +54,8 @@ def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
         last_failure=none_to_nan(task["last_failure"]),
         deadline=none_to_nan(task["deadline"]),
         paused_until=none_to_nan(task["paused_until"]),
+        skipped=skipped["at"] if skipped else NAN,
+        instead=skipped["instead"] if skipped else "",
         failures=task["consecutive_failures"],
         items=none_to_nan(task["items"]),
         runs=tuple(run_row(run) for run in reversed(runs)),

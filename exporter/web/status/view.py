@@ -75,6 +75,10 @@ class TaskRow:
     last_failure: float = NAN
     deadline: float = NAN
     paused_until: float = NAN
+    skipped: float = NAN
+    """Today's slot that the exchange's shortened session leaves out."""
+    instead: str = ""
+    """The schedule that would run today too."""
     failures: int = 0
     items: float = NAN
     runs: tuple[RunRow, ...] = ()

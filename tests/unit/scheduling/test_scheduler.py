@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from exporter.calendars.loader import Calendar, Calendars
 from exporter.config import Config, Task
 from exporter.metrics import Metrics
+from exporter.scheduling.forecast import SkippedSlot
 from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
 from exporter.util.clock import SystemClock
@@ -307,6 +308,24 @@ async def test_next_slot_and_deadline_follow_the_exchange_and_the_zone() -> None
     assert h.scheduler.deadline("t") == slot + 60
     clock.set(slot + 1)
     assert h.scheduler.next_slot("t") == at("2026-11-30T10:00", "Europe/London")
+
+
+async def test_a_slot_that_todays_early_close_skips_is_told_with_its_cure() -> None:
+    """All of that day, and on no other; not for a schedule that moves along."""
+    tasks = {
+        "t": task("15:45", exchange="XNYS"), "moves": task("close - 15m", exchange="XNYS"),
+        "other": task("15:45"),
+    }  # fmt: skip
+    h, clock = await house("2026-11-25T23:59", **tasks)
+    assert h.scheduler.skipped_today("t") is None
+    for moment in ("2026-11-27T00:00", "2026-11-27T23:59"):
+        clock.set(at(moment))
+        skipped = h.scheduler.skipped_today("t")
+        assert skipped == SkippedSlot(at("2026-11-27T15:45"), "close - 15m")
+        assert h.scheduler.skipped_today("moves") is None
+        assert h.scheduler.skipped_today("other") is None
+    clock.set(at("2026-11-30T12:00"))
+    assert h.scheduler.skipped_today("t") is None
 
 
 async def test_holidays_and_half_days_are_skipped_and_counted() -> None:

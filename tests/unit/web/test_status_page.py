@@ -202,6 +202,16 @@ def test_week_counts_by_the_users_days() -> None:
     assert [d.succeeded for d in days] == [0, 1, 0, 0, 0, 0, 0]
 
 
+def test_a_slot_that_is_skipped_today_is_said_with_its_cure() -> None:
+    """On its own line; other tasks have none."""
+    view = views.well()
+    first, *others = view.tasks
+    skipped = replace(first, skipped=views.NOW + 3600, instead="close - 15m")
+    text = outline(replace(view, tasks=(skipped, *others))).text
+    assert text.count("outside today's shortened session; close - 15m would run.") == 1
+    assert "Skips" not in outline(view).text
+
+
 def test_week_has_the_hours_that_its_days_have() -> None:
     """Days end at local midnight, also when one has 25 hours and when midnight does not exist."""
     fall = spans(1793700000.0, ZoneInfo("America/New_York"))  # 2026-11-03

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from exporter.logs.files import LogFile, files_of
-from exporter.util.local_time import midnight
+from exporter.util.local_time import date_of, midnight
 
 CHUNK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20
@@ -48,7 +48,7 @@ def files_between(
     directory: Path, name: str, start: float, end: float, zone: tzinfo
 ) -> list[LogFile]:
     """Files of the days (in `zone`) that [start, end) touches, oldest first."""
-    first = datetime.fromtimestamp(start, zone).date()
+    first = date_of(start, zone)
     last = datetime.fromtimestamp(max(start, end - 0.001), zone).date()
     return [file for file in files_of(directory, name) if first <= file.day <= last]
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -21,6 +20,7 @@ from exporter.logs.digest.facts import (
 from exporter.logs.digest.query import ERRORS, connect, join, lines, rows, scan
 from exporter.logs.digest.runs import run_groups, slow_runs, tasks
 from exporter.logs.reader import files_between, gone
+from exporter.util.local_time import date_of
 
 KNOWN_ERRORS_DAYS = 30
 MOST_GROUPS = 25
@@ -189,7 +189,7 @@ def _alerts(connection: duckdb.DuckDBPyConnection) -> tuple[list[AlertDay], int]
 
 def _strategies(request: Request) -> dict[str, dict[str, Any]]:
     """The strategies' day, from the end-of-day reports (one an exchange) and, newer, the state."""
-    day = datetime.fromtimestamp(request.start, request.zone_info).date()
+    day = date_of(request.start, request.zone_info)
     known: dict[str, dict[str, Any]] = {}
     for path in sorted(request.reports.glob(f"end_of_day*-{day}.json")):
         try:

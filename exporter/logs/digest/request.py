@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.config import Config
 from exporter.config.paths import reports_folder
 from exporter.logs.digest.facts import ALERT_BUDGET, DueSlots, Request
-from exporter.util.local_time import day_bounds
+from exporter.util.local_time import date_of, day_bounds
 from exporter.util.units import parse_duration
 
 FARTHEST_SECONDS = 3650 * 86400.0
@@ -35,7 +35,7 @@ def asked(
 ) -> Request:
     """Raises :class:`WrongUse`."""
     zone = ZoneInfo(config.timezone)
-    today = datetime.fromtimestamp(now, zone).date()
+    today = date_of(now, zone)
     if since is not None:
         if day is not None:
             raise WrongUse("use --day or --since, not both")

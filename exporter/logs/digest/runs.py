@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import groupby
 from statistics import median
 from typing import Any
@@ -16,7 +16,7 @@ import duckdb
 from exporter.logs.digest.facts import LogDigest, Request, SlowRun, TaskDay
 from exporter.logs.digest.query import lines, rows, scan
 from exporter.logs.files import files_of
-from exporter.util.local_time import day_bounds
+from exporter.util.local_time import date_of, day_bounds
 
 HISTORY_DAYS = 7
 SLOW_RATIO = 2.0
@@ -130,7 +130,7 @@ def slow_runs(
 def _history(connection: duckdb.DuckDBPyConnection, request: Request) -> dict[str, list[float]]:
     """Task to its daily medians, seconds: from kept digests, else from the days' own lines."""
     zone = request.zone_info
-    today = datetime.fromtimestamp(request.start, zone).date()
+    today = date_of(request.start, zone)
     history: dict[str, list[float]] = defaultdict(list)
     for back in range(1, HISTORY_DAYS + 1):
         day = today - timedelta(days=back)

@@ -22,7 +22,7 @@ from exporter.scheduling.slots import slots
 from exporter.strategies.equity import EquityCurve
 from exporter.tasks.builtin.parts import parts_of
 from exporter.tasks.context import Context
-from exporter.util.local_time import midnight
+from exporter.util.local_time import date_of, midnight
 
 BUILD_SECONDS = 240.0
 WAIT_SECONDS = 150.0
@@ -127,7 +127,7 @@ def strategies_on(
     """Each strategy's day, of the day of `moment`, from what the state keeps under ``strategy``;
     one whose newest equity is of a later day is left out, because the state knows one day alone."""
     zone = ZoneInfo(config.timezone)
-    day = datetime.fromtimestamp(moment, zone).date().isoformat()
+    day = date_of(moment, zone).isoformat()
     found: dict[str, dict[str, Any]] = {}
     for name, strategy in config.strategies.items():
         curve = EquityCurve.from_json((kept.get(name) or {}).get("curve") or {})

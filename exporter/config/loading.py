@@ -111,7 +111,7 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
     top, found = validate(Config, top_keys, "", named["exchanges"])
     mistakes += found
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
-    code = [folder / p for p in (top.code if isinstance(top, Config) else ())]
+    code = _code(top, data, folder)
     mistakes += _unknown_sources(named, data)
     mistakes += _cross_check(good, code)
     mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
@@ -144,9 +144,22 @@ def _unknown_sources(named: dict[str, dict[str, Any]], data: dict[str, Any]) -> 
                 yield Mistake(f"{section}.{name}.source", f"unknown source {source!r}: {cure}")
 
 
-def _cross_check(good: dict[str, dict[str, Any]], code: list[Path]) -> list[Mistake]:
+def _code(top: Model | None, data: dict[str, Any], folder: Path) -> list[Path] | None:
+    """The folders with the user's modules; None when the file does not say them rightly."""
+    if isinstance(top, Config):
+        return [folder / path for path in top.code]
+    # Another key at the top is wrong; that is no reason to find no module.
+    given = data.get("code", [])
+    if isinstance(given, list) and all(isinstance(path, str) for path in given):
+        return [folder / path for path in given]
+    return None
+
+
+def _cross_check(good: dict[str, dict[str, Any]], code: list[Path] | None) -> list[Mistake]:
     """What must exist outside the file."""
-    mistakes = []
+    mistakes: list[Mistake] = []
+    if code is None:
+        return mistakes
     for folder in code:
         if not folder.is_dir():
             mistakes.append(Mistake("code", f"no folder {folder}: create it or correct the path"))

@@ -23,6 +23,8 @@ _WRITTEN = re.compile(r"[{}<>$*…%]|\.\.\.|\Aexample")
 """In what stands for a secret: a template, a placeholder."""
 _MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z]).{6,}")
 _LONG_AND_MIXED = re.compile(r"(?=[\w\-]{16})(?=[\w\-]*\d)(?=[\w\-]*[A-Za-z])")
+_NAMED_AND_MIXED = re.compile(r"(?=\S*\d)(?=\S*[a-z])[\w+/=\-]{16,}", re.ASCII)
+"""A passphrase may be made of words: under a secret's name it is one all the same."""
 _OF_A_SERVICE = ("webhook", "bot token", "Discord token", "signed token")
 
 
@@ -41,7 +43,9 @@ def kinds_of_secrets(line: str) -> list[str]:
         if any(sign.lower() in lowered for sign in shape.signs):
             found += [shape.kind for s, e in shape.find(line) if _is_real(shape.kind, line[s:e])]
     for start, end in named_values(line, lowered):
-        if looks_random(line[start:end]):
+        value = line[start:end]
+        in_a_path = line[:start].endswith("/")
+        if looks_random(value) or (_NAMED_AND_MIXED.fullmatch(value) and not in_a_path):
             found.append("a secret's value")
     return list(dict.fromkeys(found))
 

@@ -120,7 +120,7 @@ def test_a_bad_config_is_refused_before_anything_is_touched(site: Site) -> None:
     site.laptop.write("exporter.yml", CONFIG.replace('schedule: "every 1m"', "schedul: x"))
     said = site.deploy_badly("a typo")
     assert "the new version refuses its configuration" in said
-    assert "tasks.minute.schedul: unknown key; did you mean schedule?" in said
+    assert "tasks.minute.schedul: unknown key: did you mean schedule?" in said
     assert site.main_pid() == before
 
 

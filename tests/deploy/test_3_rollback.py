@@ -87,7 +87,7 @@ def test_a_version_that_migrates_and_then_crashes_is_rolled_back(site: Site) -> 
     """The migrated state is brought back into the old schema at once."""
     site.laptop.change("exporter/state/schema.py", ")\n\n\ndef migrate(", _MIGRATION)
     site.laptop.change(
-        "exporter/app.py", "        token = self._token()\n",
+        "exporter/app.py", "        token = self._token_file.read_or_make()\n",
         '        raise RuntimeError("broken after the migration")\n',
     )  # fmt: skip
     said = site.deploy_badly("migrates and crashes")

@@ -62,6 +62,7 @@ NAMED_LIKE_SECRETS = (
     "aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYkey0",
     "X-API-Key: " + "4f3a9c81d2e64b7f",
     'password="' + 'correct4horse4battery",',
+    "api_key = " + '"s3cret-of-the-broker-4711"',
     "{routing_key: " + "0123456789abcdef0123456789abcdef}",
 )
 HARMLESS = (

@@ -128,8 +128,7 @@ def _cut(shape: Shape, key: str, text: str) -> Shape | None:
     """The session with a later open or an earlier close; None when the time is not within it."""
     opened, closed, pause, resume, *regular = shape
     moment = minutes(text)
-    within = [m for m in (moment, moment - _DAY_MINUTES, moment + _DAY_MINUTES) if
-              opened < m < closed]  # fmt: skip
+    within = [m for m in (moment, moment - _DAY_MINUTES) if opened < m < closed]
     if not within:
         return None
     if key == "late_open":

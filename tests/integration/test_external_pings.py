@@ -53,7 +53,7 @@ class Traffic:
 
     async def run(self, rate: float, seconds: float) -> None:
         headers = {"Authorization": f"Bearer {self.token}"}
-        limits = aiohttp.TCPConnector(limit=0)
+        limits = aiohttp.TCPConnector(limit=200)  # the exporter keeps 256 open
         async with aiohttp.ClientSession(headers=headers, connector=limits) as session:
             began, sent = time.monotonic(), []
             for number in itertools.count():

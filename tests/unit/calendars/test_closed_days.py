@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from exporter.calendars.bars import Calendar
 from exporter.calendars.closed_days import ClosedDays, DayError
 from tests.unit.clocks import ManualClock
-from tests.unit.tables import Changes, LibraryCalendars
+from tests.unit.tables import Changes, LibraryCalendars, table
 
 NOON = datetime(2026, 12, 22, 12, tzinfo=ZoneInfo("America/New_York")).timestamp()
 TUESDAY, THANKSGIVING = date(2026, 12, 22), date(2026, 11, 26)
@@ -48,8 +49,15 @@ async def test_a_declared_day_is_closed_at_once_after_a_restart_and_after_a_relo
     await days.close("24/7", TUESDAY)
     assert not calendars.get("XNYS").is_open(NOON)
     assert not calendars.get("24/7").is_open(NOON)
-    calendars.apply({"XNYS": Changes(early_close={date(2026, 12, 23): "13:00"})})
-    assert not calendars.get("XNYS").is_open(NOON)
+    changes = Changes(
+        closed=(date(2026, 12, 21),), open={date(2026, 12, 20): "regular"},
+        early_close={date(2026, 12, 23): "13:00"}, late_open={date(2026, 12, 28): "11:00"},
+    )  # fmt: skip
+    calendars.apply({"XNYS": changes})
+    xnys, plain = calendars.get("XNYS"), Calendar("XNYS", table("XNYS"), changes)
+    assert not xnys.is_open(NOON)
+    others = [date(2026, 12, day) for day in (18, 20, 21, 23, 28)]
+    assert [xnys.session_on(d) for d in others] == [plain.session_on(d) for d in others]
 
     restarted = await loaded()
     again = ClosedDays(store, restarted)

@@ -209,6 +209,9 @@ def test_an_exchange_of_ones_own_has_its_hours_and_its_overrides() -> None:
     assert [myx.session_on(date(2026, 11, d)) is None for d in (25, 26, 27, 28, 29)] == [
         True, False, False, True, True]  # fmt: skip
     night = OwnExchange(timezone=zone, days="sun-thu", hours="18:00-02:00")
+    around = OwnExchange(timezone=zone, hours="17:00-17:00")
+    all_day = Calendar("AROUND", table_of(around)).session_on(day)
+    assert all_day and all_day.close - all_day.open == 86400
     opened = Calendar("NIGHT", table_of(night)).session_on(date(2026, 11, 22))
     assert opened and opened.open == at("2026-11-21T18:00", zone)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exporter.calendars.loader import Calendar
 from exporter.config import schedule_syntax as timetable
-from exporter.scheduling.slots import Slot, next_slot, slots
+from exporter.scheduling.slots import Slot, around_session, next_slot, slots
 from tests.unit.tables import Changes, calendar, table
 
 NY, LONDON, HK = "America/New_York", "Europe/London", "Asia/Hong_Kong"
@@ -155,6 +155,40 @@ def test_a_late_open_skips_what_lies_before_it() -> None:
     rows = slots(timetable.parse("10:00"), ZoneInfo(NY), late,
                  at("2026-11-24T00:00"), at("2026-11-24T12:00"))  # fmt: skip
     assert [r.skip for r in rows] == ["early_close"]
+
+
+def test_a_shortened_session_runs_from_its_own_open_to_before_its_own_close() -> None:
+    """The regular open is skipped when it opens late; the late open itself runs."""
+    late = Calendar("XNYS", table("XNYS"), Changes(late_open={date(2026, 11, 24): "11:00"}))
+    for time, skip in (("09:29", None), ("09:30", "early_close"), ("11:00", None)):
+        rows = slots(timetable.parse(time), ZoneInfo(NY), late,
+                     at("2026-11-24T00:00"), at("2026-11-24T23:00"))  # fmt: skip
+        assert [r.skip for r in rows] == [skip], time
+
+
+@pytest.mark.parametrize(
+    ("time", "schedule"),
+    [
+        ("15:45", "close - 15m"), ("16:00", "close"), ("14:15", "close - 1h45m"),
+        ("09:30", "open"), ("09:45", "open + 15m"), ("12:45", "open + 3h15m"),
+        ("12:46", "close - 3h14m"),
+    ],
+)  # fmt: skip
+def test_a_time_of_day_can_be_said_by_open_or_close(time: str, schedule: str) -> None:
+    """By the nearer of the two, as of a day with regular hours; and it can be read again."""
+    half_day, regular = at(f"2026-11-27T{time}"), at(f"2026-11-24T{time}")
+    xnys = calendar("XNYS")
+    assert around_session(xnys, half_day) == schedule
+    found = list(slots(timetable.parse(schedule), ZoneInfo(NY), xnys, regular - 1, regular))
+    assert [slot.at for slot in found] == [regular]
+    with pytest.raises(ValueError, match="XNYS has no session on 2026-11-26"):
+        around_session(xnys, at("2026-11-26T12:00"))
+
+
+def test_a_day_of_23_hours_has_23_hourly_slots_and_midnight_once() -> None:
+    """The next day begins where it ends."""
+    rows = found("every 1h", "2027-03-13T23:30", "2027-03-15T00:30")
+    assert len(rows) == len({row.at for row in rows}) == 24
 
 
 def test_the_next_slot_is_one_that_runs() -> None:

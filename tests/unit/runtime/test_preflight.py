@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -230,8 +231,11 @@ async def _no_calendar(_: Calendars, names: list[str]) -> None:
     raise CalendarError(f"the calendar of {names[0]} cannot be built")
 
 
-def test_a_state_that_whoever_checks_may_not_look_at_is_no_traceback(tmp_path: Path) -> None:
+def test_a_state_that_whoever_checks_may_not_look_at_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As when a VPS' own user owns it."""
+    monkeypatch.setattr(tempfile, "tempdir", None)  # found again by the user who checks
     locked = tmp_path / "locked"
     locked.mkdir()
     config = load(written(tmp_path, f"state: {locked}/state.db\n"))

@@ -87,7 +87,7 @@ def row(
     next_slot: float,
     deadline: float,
     paused_until: float | None,
-    skipped_today: SkippedSlot | None,
+    skipped_today: SkippedSlot | None = None,
     running: bool,
     now: float,
 ) -> dict[str, Any]:

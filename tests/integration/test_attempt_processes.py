@@ -314,8 +314,8 @@ def test_what_cannot_be_ended_is_given_up_alone(
         pytest.skip("setpriv is not installed")
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        ["setpriv", "--bounding-set=-kill", sys.executable, "-c", UNKILLABLE, str(tmp_path),
-         *command],
+        ["setpriv", "--inh-caps=-kill", "--bounding-set=-kill", sys.executable, "-c", UNKILLABLE,
+         str(tmp_path), *command],
         cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
         check=False, timeout=60,
     )  # fmt: skip

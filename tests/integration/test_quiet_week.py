@@ -17,11 +17,13 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from exporter.alerts.api_clients import PrometheusClient
 from exporter.alerts.replay.engine import Fired, replay
@@ -43,8 +45,8 @@ OPEN_STEP, CLOSED_STEP = 120, 300
 """Seconds between scrapes while New York trades, and while it does not."""
 CONFIG = """
 listen: 127.0.0.1:0
-alertmanager_url: http://127.0.0.1:9
-prometheus_url: http://127.0.0.1:9
+alertmanager_url: SERVERS
+prometheus_url: SERVERS
 timezone: America/New_York
 sources:
   market: {type: simulated, requests_per_minute: 6000}
@@ -74,6 +76,27 @@ strategies:
 """
 
 
+NOTHING_FIRES: dict[str, Any] = {
+    "/api/v2/alerts": [],
+    "/api/v2/silences": [],
+    "/metrics": "",
+    "/api/v1/alerts": {"status": "success", "data": {"alerts": []}},
+}
+"""What Alertmanager and Prometheus answer in such a week."""
+
+
+def servers() -> web.Application:
+    """Alertmanager and Prometheus, as far as the exporter asks them."""
+
+    async def answer(request: web.Request) -> web.Response:
+        found = NOTHING_FIRES[request.path]
+        return web.Response(text=found) if isinstance(found, str) else web.json_response(found)
+
+    app = web.Application()
+    app.add_routes([web.get(path, answer) for path in NOTHING_FIRES])
+    return app
+
+
 def at(day: int, hour: int, minute: int = 0) -> float:
     """A moment of that November, Unix seconds; Thursday the 27th is the holiday."""
     return datetime(2025, 11, day, hour, minute, tzinfo=ZONE).timestamp()
@@ -86,15 +109,17 @@ class Week:
     """One exporter's life, from one moment to another, on the state that it finds."""
 
     def __init__(self, config: Path, out: IO[str], begin: float, end: float) -> None:
-        self.out, self.end = out, end
+        self.out, self.end, self.config = out, end, config
         self.clock = ManualClock(begin - CLOSED_STEP)
-        self.app = App(config, load(config), self.clock)
         self.began = begin
         self.equity = 100_000.0
 
     async def live(self) -> Counter[str]:
         """Until the end; how often each task ran well."""
         async with contextlib.AsyncExitStack() as stack:
+            there = await stack.enter_async_context(TestServer(servers()))
+            self.config.write_text(CONFIG.replace("SERVERS", str(there.make_url("")).rstrip("/")))
+            self.app = App(self.config, load(self.config), self.clock)
             parts = self.services = await self.app.start(stack)
             # From here on nobody but the clock says what happens next.
             await parts.scheduler.stop()
@@ -116,6 +141,7 @@ class Week:
         for state in self.services.feeds.feeds.values():
             if state.next_poll(now) <= now:
                 await self.services.feeds.poll(state)
+        await self.services.alerts.acks.reconcile()
         # Writes end before time goes on; five minutes in one go would be a disk that hangs.
         while self._busy():
             await asyncio.sleep(0.002)
@@ -144,7 +170,6 @@ class Week:
 def live(folder: Path) -> tuple[Path, Counter[str]]:
     """Both lives, between them a new version is started."""
     config, path = folder / "exporter.yml", folder / "week.om"
-    config.write_text(CONFIG)
     with path.open("w") as out:
         asyncio.run(Week(config, out, BEGIN, DEPLOY).live())
         labels = ",".join(f'{k}="{v}"' for k, v in LABELS.items())

@@ -19,7 +19,6 @@ from zoneinfo import ZoneInfo
 
 from exporter.app import App
 from exporter.config import load
-from exporter.simulator.faults import Fault
 from exporter.strategies.equity import Fill
 from exporter.strategies.equity_point import EquityPoint
 from tests.unit.clocks import ManualClock
@@ -109,9 +108,7 @@ class Day:
     async def _events(self, now: float) -> None:
         (simulator,) = self.services.supply.simulators.values()
         if now == at(11):
-            simulator.faults.add(
-                Fault(fault="rate_limit", retry_after=0, count=3).model_dump(exclude_none=True)
-            )
+            simulator.faults.add({"fault": "server_error", "count": 3})
         if now == at(12):
             (self.folder / "broken").touch()
         if now == at(13):

@@ -124,11 +124,35 @@ def _stop_in(attempt: int) -> Callable[[int, object], None]:
     return stop
 
 
+def _fork_safely(stop: Callable[[int, object], None]) -> Callable[[], int]:
+    """`os.fork` for a process whose SIGTERM has that handler. Python forgets a signal that reaches
+    a new process before its first line, and a handler may come too late for a wait that begins: who
+    ends a pool of processes would then wait for ever. So SIGTERM is kept back until it ends it."""
+    fork = os.fork
+
+    def fork_safely() -> int:
+        if signal.getsignal(signal.SIGTERM) is not stop:
+            return fork()  # the user's own handler, or already the default
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            pid = fork()
+            if pid == 0:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    return fork_safely
+
+
 def _call(job: dict[str, Any], line: _Line) -> Outcome:
     # New ones: those of the forkserver believe that they write to a file.
     sys.stdout, sys.stderr = _stream(1), _stream(2)
     faulthandler.enable()
-    signal.signal(signal.SIGTERM, _stop_in(os.getpid()))
+    stop = _stop_in(os.getpid())
+    signal.signal(signal.SIGTERM, stop)
+    os.fork = _fork_safely(stop)
     handler = RecordSender(line.send_text)
     logging.basicConfig(handlers=[handler], level=job["level"].upper(), force=True)
     sys.path[:0] = job["code"]

@@ -42,7 +42,11 @@ def test_rules(generation: Generation, file: Path) -> None:
 @each_generation
 @pytest.mark.parametrize(
     "file",
-    [f for f in FILES if f.stem in ("data_overdue", "drawdown", "source_down", "watchers")],
+    [
+        f
+        for f in FILES
+        if f.stem in ("budget", "data_overdue", "drawdown", "source_down", "watchers")
+    ],
     ids=lambda file: file.stem,
 )
 def test_rules_hold_with_a_second_exporter(

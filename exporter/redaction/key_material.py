@@ -53,7 +53,7 @@ KEY_MATERIAL = (
     shape(
         "a private key",
         "MII MIG MIH MHcCAQ MC4CAQ b3BlbnN",
-        rf"{BEGINS}{_DER}[A-Za-z0-9+/]*+={{0,2}}(?:{_BREAK}+[A-Za-z0-9+/]{{40,76}}+={{0,2}})*+"
+        rf"{BEGINS}{_DER}[A-Za-z0-9+/]*+={{0,2}}(?:{_BREAK}+[A-Za-z0-9+/]{{40,76}}+={{0,2}})*"
         rf"(?:{_BREAK}+[A-Za-z0-9+/]{{1,76}}+={{1,2}})?",
     ),
     shape(

@@ -157,10 +157,12 @@ _QUOTED = {
     )
     for quote in "\"'"
 }
-# A comma or bracket in the middle of a value without quotes belongs to it.
+# A comma or bracket in the middle of a value without quotes belongs to it. No group is repeated
+# possessively: Python before 3.11.5 does not go back when its last turn fails
+# (https://github.com/python/cpython/issues/106052).
 _BARE = re.compile(
     rf"(?P<value>{_SCHEME}"
-    r"(?:[^\s&,;\"'<>\])}\\]++|[,;\])}](?=[^\s&,;\"'<>\])}\\]))++)",
+    r"(?:[^\s&,;\"'<>\])}\\]+|[,;\])}](?=[^\s&,;\"'<>\])}\\]))+)",
     re.IGNORECASE,
 )
 _INSIDE = re.compile(r"[^\])}]+")

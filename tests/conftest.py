@@ -13,14 +13,11 @@ settings.load_profile("steady")
 
 
 class ByFile(LoadFileScheduling):
-    """A file's tests share a worker and its fixtures. Those of tests/deploy take longest, so they
-    are two groups, each with a VPS of its own."""
+    """A file's tests share a worker and its fixtures; all of tests/deploy share one VPS."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith("tests/deploy/"):
-            first = nodeid.startswith(("tests/deploy/test_1", "tests/deploy/test_2"))
-            return f"tests/deploy/{'first' if first else 'second'}"
-        return super()._split_scope(nodeid)
+        vps = "tests/deploy/"
+        return vps if nodeid.startswith(vps) else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:

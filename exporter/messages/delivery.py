@@ -20,7 +20,8 @@ import aiohttp
 from exporter import config as configuration
 from exporter.config.secret_values import SecretMissingError, read_secret
 from exporter.logs.digest.facts import LogDigest
-from exporter.logs.digest.render import chat, headline, markdown, page
+from exporter.logs.digest.render import chat, markdown, page
+from exporter.logs.digest.sections import headline
 from exporter.messages import smtp as mail
 from exporter.redaction.truncate import truncate_at_word
 from exporter.util.backoff import backoff_pause, retry_after_seconds

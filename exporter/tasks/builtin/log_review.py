@@ -14,8 +14,8 @@ from exporter.config import Config
 from exporter.logs.digest.archive import load, save
 from exporter.logs.digest.facts import DueSlots, LogDigest, Request
 from exporter.logs.digest.process import DigestError, build_apart
-from exporter.logs.digest.render import headline
 from exporter.logs.digest.request import asked
+from exporter.logs.digest.sections import headline
 from exporter.logs.files import files_of
 from exporter.messages.delivery import send
 from exporter.scheduling.slots import slots

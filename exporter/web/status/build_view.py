@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from exporter import __version__
 from exporter.config.paths import reports_folder
 from exporter.logs.digest.archive import latest
-from exporter.logs.digest.render import headline
+from exporter.logs.digest.sections import headline
 from exporter.state import Run, StateError
 from exporter.web.status.alerts_now import AlertsNow
 from exporter.web.status.page_parts import PageParts

@@ -19,7 +19,7 @@ from exporter import __version__
 from exporter.config import Config
 from exporter.config.paths import reports_folder
 from exporter.logs.digest.archive import load
-from exporter.logs.digest.render import headline, sections
+from exporter.logs.digest.sections import headline, sections
 from exporter.logs.reader import Record
 from exporter.logs.run_lines import lines_of_run, readable_lines
 from exporter.state import Run, StateError

@@ -39,8 +39,9 @@ from exporter.logs.digest.facts import (
     TaskDay,
 )
 from exporter.logs.digest.query import EVENTS
-from exporter.logs.digest.render import chat, headline, markdown, page
+from exporter.logs.digest.render import chat, markdown, page
 from exporter.logs.digest.request import asked
+from exporter.logs.digest.sections import headline
 from exporter.logs.files import files_of
 from exporter.logs.retention import RetentionPolicy, tidy
 from exporter.logs.run_lines import lines_of_run

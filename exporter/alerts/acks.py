@@ -16,13 +16,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from exporter.alerts.api_clients import (
-    AlertmanagerClient,
-    Labels,
-    PrometheusClient,
-    ServerError,
-    Silence,
-)
+from exporter.alerts.alertmanager_objects import Labels, Silence
+from exporter.alerts.api_clients import AlertmanagerClient, PrometheusClient, ServerError
 from exporter.alerts.journal import Journal
 from exporter.alerts.observed import ObservedAlerts
 from exporter.config import Alerts

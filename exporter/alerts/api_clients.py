@@ -10,14 +10,12 @@ import asyncio
 import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 import aiohttp
-import re2
 import yaml
 
+from exporter.alerts.alertmanager_objects import ActiveAlert, Labels, Silence, parse_time
 from exporter.redaction.mask import Mask
 from exporter.redaction.secret_shape import MASKED
 from exporter.redaction.truncate import truncate_at_word
@@ -28,7 +26,6 @@ HISTORY_TIMEOUT_SECONDS = 150.0
 """Prometheus itself gives up a query after 2 minutes."""
 MOST_MASKED = 1_000
 """Alerts with a secret in a label that are remembered."""
-Labels = Mapping[str, str]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -36,82 +33,6 @@ _T = TypeVar("_T")
 
 class ServerError(Exception):
     """Alertmanager or Prometheus gave no usable answer; the text says which one and why."""
-
-
-@dataclass(frozen=True)
-class Silence:
-    """An active silence."""
-
-    id: str
-    matchers: tuple[dict[str, Any], ...]
-    ends_at: float
-    by: str
-    comment: str
-
-    def covers(self, labels: Labels) -> bool:
-        """Whether it silences an alert with these labels."""
-        return all(matches(matcher, labels) for matcher in self.matchers)
-
-
-def matches(matcher: Mapping[str, Any], labels: Labels) -> bool:
-    """Whether one matcher of a silence matches, as Alertmanager decides it: its patterns are RE2's.
-    One that is invalid all the same matches none of our alerts."""
-    value, wanted = labels.get(matcher["name"], ""), matcher["value"]
-    if matcher["isRegex"]:
-        try:
-            same = bool(_pattern(wanted).fullmatch(value))
-        except re2.error:
-            return False
-    else:
-        same = value == wanted
-    return same is matcher["isEqual"]
-
-
-@functools.lru_cache(maxsize=256)
-def _pattern(text: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    return re2.compile(text, options)
-
-
-def parse_time(text: str) -> float:
-    """RFC 3339 as Alertmanager writes it, to Unix seconds. Raises :class:`ValueError`."""
-    try:
-        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
-        if moment.tzinfo is None:
-            raise ValueError(f"{text!r} has no offset")
-        return moment.timestamp()
-    except (TypeError, OverflowError) as error:
-        raise ValueError(f"invalid time {text!r}: write 2026-11-24T02:00:00Z") from error
-
-
-@dataclass(frozen=True)
-class ActiveAlert:
-    """An alert that Alertmanager holds."""
-
-    labels: dict[str, str]
-    annotations: dict[str, str]
-    starts_at: str
-    fingerprint: str
-    silenced: bool
-    inhibited: bool
-
-    @property
-    def muted(self) -> str:
-        """Why nobody is notified of it; empty when somebody is."""
-        if self.silenced:
-            return "silenced"
-        return "muted by another alert" if self.inhibited else ""
-
-    def as_json(self) -> dict[str, Any]:
-        """As the journal keeps it."""
-        return {
-            "labels": self.labels,
-            "annotations": self.annotations,
-            "starts_at": self.starts_at,
-            "fingerprint": self.fingerprint,
-            "muted": self.muted,
-        }
 
 
 _MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError, yaml.YAMLError)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from exporter.alerts.api_clients import parse_time
+from exporter.alerts.alertmanager_objects import parse_time
 from exporter.metrics import SEVERITIES, Metrics
 from exporter.redaction.mask import Mask
 from exporter.state import State

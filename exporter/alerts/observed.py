@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from exporter.alerts.api_clients import ActiveAlert, Labels
+from exporter.alerts.alertmanager_objects import ActiveAlert, Labels
 from exporter.alerts.journal import Journal
 from exporter.state import State
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exporter.alerts.api_clients import matches, parse_time
+from exporter.alerts.alertmanager_objects import matches, parse_time
 from exporter.state import JournalRow, State
 
 KINDS = ("notification", "fired", "over", "acknowledged", "silenced", "delivered", "failed")

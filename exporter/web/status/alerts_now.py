@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from exporter.alerts.api_clients import ActiveAlert, AlertmanagerClient, ServerError, parse_time
+from exporter.alerts.alertmanager_objects import ActiveAlert, parse_time
+from exporter.alerts.api_clients import AlertmanagerClient, ServerError
 from exporter.alerts.observed import WATCHDOG
 from exporter.util.clock import Clock
 from exporter.web.status.view import AlertRow

@@ -14,13 +14,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from exporter.alerts.acks import AckReconciler, NoSuchAlertError
-from exporter.alerts.api_clients import (
-    AlertmanagerClient,
-    PrometheusClient,
-    ServerError,
-    Silence,
-    parse_time,
-)
+from exporter.alerts.alertmanager_objects import Silence, parse_time
+from exporter.alerts.api_clients import AlertmanagerClient, PrometheusClient, ServerError
 from exporter.alerts.journal import Journal
 from exporter.alerts.timeline import Incident, build_timeline
 from exporter.cli.alerts import as_text

@@ -113,7 +113,7 @@ COMMANDS = (
     ),
     Command(
         "ack", "stop the escalation of a firing alert; its resolved notification still comes",
-        "exporter.cli.alerts:ack",
+        "exporter.cli.ack:ack",
         (
             _arg("alert", metavar="ALERT", help="its name, for example QuantTaskFailing"),
             _arg("pairs", nargs="*", metavar="NAME=VALUE", help="for example task=rebalance"),
@@ -123,7 +123,7 @@ COMMANDS = (
     ),
     Command(
         "replay", "a backtest for alerts: what the rules would have fired on history",
-        "exporter.cli.alerts:replay",
+        "exporter.cli.replay:replay",
         (
             _arg("--rules", dest="files", nargs="+", type=Path, metavar="FILE",
                  help="default: prometheus/rules/*.yml next to the config, or else those that "

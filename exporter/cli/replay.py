@@ -1,0 +1,93 @@
+"""`quant-exporter replay`: a backtest for alerts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import aiohttp
+
+from exporter.alerts.api_clients import PrometheusClient, ServerError
+from exporter.alerts.replay import engine, what_if
+from exporter.alerts.replay.rules import Rule, read_rules, with_limits
+from exporter.alerts.replay.summary import longest_gap, nights
+from exporter.cli.with_config import complain, with_config
+from exporter.config import Config
+from exporter.util.clock import SystemClock
+from exporter.util.shipped import shipped
+from exporter.util.units import format_duration, parse_duration
+
+
+def replay(
+    path: Path,
+    files: list[Path] | None,
+    *,
+    since: str,
+    step: str,
+    changes: list[str],
+    recorded: bool,
+    as_json: bool,
+) -> int:
+    """What the rules would have fired, with today's or other limits, next to what fired."""
+    try:
+        wanted = [what_if.parse(change) for change in changes]
+        rules = with_limits(read_rules(files or _rules_next_to(path)), wanted)
+        seconds, every = parse_duration(since), parse_duration(step)
+        if not rules or every <= 0:
+            raise ValueError(
+                "no alert rule in these files" if not rules else "--step must be longer than 0s"
+            )
+    except (ValueError, OSError) as error:
+        complain(error)
+        return 2
+
+    def ask(config: Config) -> int:
+        end = SystemClock().now()
+        span = (end - seconds, end)
+        return asyncio.run(_replay(config, rules, span, every, recorded=recorded, as_json=as_json))
+
+    try:
+        return with_config(path, ask, tolerant=True)
+    except ServerError as error:
+        complain(error)
+        return 1
+
+
+def _rules_next_to(path: Path) -> list[Path]:
+    own = sorted((path.parent / "prometheus/rules").glob("*.yml"))
+    return own or sorted(shipped("prometheus/rules").glob("*.yml"))
+
+
+async def _replay(
+    config: Config,
+    rules: list[Rule],
+    span: tuple[float, float],
+    step: float,
+    *,
+    recorded: bool,
+    as_json: bool,
+) -> int:
+    async with aiohttp.ClientSession() as session:
+        prometheus = PrometheusClient(session, lambda: config.prometheus_url)
+        if not recorded and await engine.limits_are_known(prometheus, span[1]):
+            rules = with_limits(rules, [what_if.LimitsAt(span[1])])
+        fired = await engine.replay(prometheus, rules, *span, step)
+        really = await engine.really(prometheus, [rule.name for rule in rules], *span, step)
+    zone = ZoneInfo(config.timezone)
+    if as_json:
+        print(json.dumps([asdict(one) for one in fired], indent=2))
+        return 0
+    weeks = (span[1] - span[0]) / (7 * 86400)
+    print(f"{'ALERT':28}{'TIER':10}{'A WEEK':>8}{'WOULD':>8}{'DID':>6}")
+    for name, tier in sorted({(one.name, one.severity) for one in [*fired, *really]}):
+        would = sum((one.name, one.severity) == (name, tier) for one in fired)
+        did = sum((one.name, one.severity) == (name, tier) for one in really)
+        print(f"{name:28}{tier:10}{would / weeks:>8.1f}{would:>8}{did:>6}")
+    disturbed, false = nights(fired, zone)
+    print(f"nights with a page: {disturbed}, of these over without you by 07:00: {false}")
+    print(f"longest gap: {format_duration(longest_gap(fired, *span))}")
+    print("Inhibition, silences and quiet hours come after this and are not counted.")
+    return 0

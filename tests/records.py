@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 from exporter.config import Config, Logs, Task
 from exporter.logs.digest.archive import save
@@ -30,6 +31,10 @@ class Records:
             logs=Logs(directory=folder / "log"),
             tasks={"signals": Task(command=("true",), schedule="every 5m")},
         )
+
+    @property
+    def tasks_view(self) -> SimpleNamespace:
+        return SimpleNamespace(notice=lambda name: f"warning: chat about {name}")
 
     def config(self) -> Config:
         return self._config

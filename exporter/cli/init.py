@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from exporter.cli.check import checked, print_notices
 from exporter.cli.with_config import complain
+from exporter.config import ConfigError
 from exporter.util.shipped import shipped
 
 _PLACES = {
@@ -49,6 +52,9 @@ def init(*, folder: Path) -> int:
         print(f"  {name:14}{new:15}{text}")
     if kept:
         print("Left as they are, though this version's differ: " + ", ".join(kept))
+    with contextlib.suppress(ConfigError):  # an older file: `check` says what is wrong with it
+        _, _, notices = checked(folder / "exporter.yml")
+        print_notices("", notices)
     print(_next_steps(folder))
     return 0
 

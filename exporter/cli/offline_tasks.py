@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+from exporter.alerts.first_notice import first_notice
 from exporter.calendars.closed_days import kept_days
 from exporter.config import Config
 from exporter.config.exchanges import make_calendars
@@ -23,8 +25,9 @@ class _Known:
         self.pause_all_until = state.pause_all_until
 
 
-def tasks_at_rest(config: Config, clock: Clock) -> list[dict[str, Any]]:
-    """Rows as `GET /api/v1/tasks` has them; slots are those that an exporter would keep.
+def tasks_at_rest(config: Config, folder: Path, clock: Clock) -> list[dict[str, Any]]:
+    """Rows as `GET /api/v1/tasks` has them; slots are those that an exporter would keep. `folder`
+    is that of the config.
 
     Raises :class:`exporter.state.StateError` when there is no state to read, and
     :class:`exporter.calendars.loader.CalendarError`.
@@ -49,6 +52,7 @@ def tasks_at_rest(config: Config, clock: Clock) -> list[dict[str, Any]]:
                 deadline=forecast.deadline(name),
                 paused_until=forecast.paused_until(name),
                 skipped_today=forecast.skipped_today(name),
+                notice=first_notice(config, folder, task, forecast.next_slot(name), now),
                 running=False,
                 now=now,
             )

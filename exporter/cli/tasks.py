@@ -24,7 +24,7 @@ def tasks(path: Path, *, as_json: bool) -> int:
         try:
             found = client.call(config, "GET", "/api/v1/tasks")["tasks"]
         except client.NotRunningError as error:
-            found = _at_rest(config)
+            found = _at_rest(config, path.parent)
             if found is None:
                 raise
             complain(f"{error}. Until then, what its state file knows:")
@@ -57,8 +57,8 @@ def tasks(path: Path, *, as_json: bool) -> int:
     return with_config(path, show, tolerant=True)
 
 
-def _at_rest(config: Config) -> list[dict[str, Any]] | None:
+def _at_rest(config: Config, folder: Path) -> list[dict[str, Any]] | None:
     try:
-        return tasks_at_rest(config, SystemClock())
+        return tasks_at_rest(config, folder.resolve(), SystemClock())
     except (CalendarError, StateError, OSError):
         return None

@@ -112,7 +112,7 @@ def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mista
     mistakes += found
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
     code = _code(top, data, folder)
-    mistakes += _unknown_sources(named, data)
+    mistakes += _unknown_names(named, data)
     mistakes += _cross_check(good, code)
     mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
     if mistakes or not isinstance(top, Config):
@@ -132,16 +132,23 @@ def _problem_of_name(section: str, name: Any) -> str | None:
     return None
 
 
-def _unknown_sources(named: dict[str, dict[str, Any]], data: dict[str, Any]) -> Iterator[Mistake]:
+_REFERENCES = (
+    ("feeds", "source", "sources"), ("tasks", "source", "sources"),
+    ("tasks", "strategy", "strategies"),
+)  # fmt: skip
+"""Section, key, and the section that has what the key names."""
+
+
+def _unknown_names(named: dict[str, dict[str, Any]], data: dict[str, Any]) -> Iterator[Mistake]:
     """Also in entries that have other mistakes, to report all at once."""
-    known = ", ".join(named["sources"])
-    cure = f"write one of {known}" if known else "add it to `sources:`, which is empty"
-    for section in ("feeds", "tasks"):
+    for section, key, target in _REFERENCES:
+        known = ", ".join(named[target])
+        cure = f"write one of {known}" if known else f"add it to `{target}:`, which is empty"
         for name in named[section]:
             body = data[section].get(name)
-            source = body.get("source") if isinstance(body, dict) else None
-            if isinstance(source, str) and source and source not in named["sources"]:
-                yield Mistake(f"{section}.{name}.source", f"unknown source {source!r}: {cure}")
+            given = body.get(key) if isinstance(body, dict) else None
+            if isinstance(given, str) and given and given not in named[target]:
+                yield Mistake(f"{section}.{name}.{key}", f"unknown {key} {given!r}: {cure}")
 
 
 def _code(top: Model | None, data: dict[str, Any], folder: Path) -> list[Path] | None:

@@ -24,6 +24,8 @@ class Task(Model):
     schedule: Schedule
     exchange: Exchange | None = None
     source: str | None = None
+    strategy: str | None = None
+    """The strategy that it trades: its failures page."""
     grace: DurationOrZero = 300.0
     early: DurationOrZero = 10.0
     """How long before its slot a success of an external task still covers it."""
@@ -44,9 +46,11 @@ class Task(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _severity_of_the_scan(cls, data: Any) -> Any:
-        # The contract's one exception to "warning unless configured".
-        if isinstance(data, dict) and data.get("run") == "exporter.tasks:pre_market_scan":
+    def _severity_unless_configured(cls, data: Any) -> Any:
+        # Warning, but what trades a strategy pages, and so does the scan before the session.
+        if isinstance(data, dict) and (
+            data.get("strategy") or data.get("run") == "exporter.tasks:pre_market_scan"
+        ):
             return {"severity": "critical", **data}
         return data
 

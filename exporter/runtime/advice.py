@@ -1,4 +1,5 @@
-"""What ``check`` points out in a config that works: skipped slots, and limits that are missing."""
+"""What ``check`` points out in a config that works: skipped slots, limits that are missing, and who
+hears of what."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from exporter.alerts.first_notice import first_notice
 from exporter.calendars.loader import Calendars
 from exporter.config import Config, Mistake
-from exporter.scheduling.slots import around_session, cut_off_slots
+from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
+from exporter.util.nan import none_to_nan
 
 _YEAR_SECONDS = 365 * 86400.0
 
@@ -20,6 +23,16 @@ def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> li
         *_without_limits(config),
         *_without_rules(config, folder / "prometheus/rules"),
     ]
+
+
+def first_notices(config: Config, folder: Path, calendars: Calendars, now: float) -> dict[str, str]:
+    """By task, who hears of it when its next run fails or never comes, and by when."""
+    zone, found = ZoneInfo(config.timezone), {}
+    for name, task in config.tasks.items():
+        calendar = calendars.get(task.exchange) if task.exchange else None
+        slot = none_to_nan(next_slot(task.timetable, zone, calendar, now))
+        found[name] = first_notice(config, folder, task, slot, now)
+    return found
 
 
 def _cut_off(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:

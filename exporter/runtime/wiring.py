@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from exporter.alerts.first_notice import first_notice
 from exporter.alerts.service import AlertService
 from exporter.calendars.closed_days import ClosedDays
-from exporter.config import Config
+from exporter.config import Config, Task
 from exporter.feeds import Feeds
 from exporter.logs.setup import Logging
 from exporter.logs.tail.follow import Follower
@@ -67,6 +68,9 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
     def parts() -> Parts:
         return Parts(base.config(), state, supply.calendars, supply.sources, feeds, strategies)
 
+    def notice(task: Task, next_slot: float) -> str:
+        return first_notice(base.config(), base.folder, task, next_slot, clock.now())
+
     runner = Runner(
         state, metrics, clock, TaskServices(supply.sources, supply.calendars, parts),
         mask=base.logging.mask.text, folder=base.folder,
@@ -88,7 +92,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         scheduler=scheduler,
         alerts=AlertService(state, metrics, clock, base.config, base.logging.mask),
         guard=Guard(token, own_hosts(base.config())),
-        tasks_view=TasksView(runner, scheduler, state, clock),
+        tasks_view=TasksView(runner, scheduler, state, clock, notice),
         closed_days=ClosedDays(state, supply.calendars),
     )
 

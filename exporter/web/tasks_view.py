@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -19,9 +20,16 @@ from exporter.util.nan import nan_to_none
 class TasksView:
     """Reads scheduler, runner and state; passes writes on to them."""
 
-    def __init__(self, runner: Runner, scheduler: Scheduler, state: State, clock: Clock) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        scheduler: Scheduler,
+        state: State,
+        clock: Clock,
+        notice: Callable[[Task, float], str],
+    ) -> None:
         self._runner, self._scheduler, self._state = runner, scheduler, state
-        self._clock = clock
+        self._clock, self._notice = clock, notice
 
     def list(self) -> list[dict[str, Any]]:
         """Every configured task, in the config's order."""
@@ -35,6 +43,7 @@ class TasksView:
                 deadline=self._scheduler.deadline(name),
                 paused_until=self._scheduler.paused_until(name),
                 skipped_today=self._scheduler.skipped_today(name),
+                notice=self.notice(name),
                 running=name in self._runner.running,
                 now=now,
             )
@@ -45,6 +54,10 @@ class TasksView:
         """run, command or external; None for a name that is not configured."""
         task = self._runner.tasks.get(name)
         return task.kind if task else None
+
+    def notice(self, name: str) -> str:
+        """Who hears of a failure of a configured task, and when."""
+        return self._notice(self._runner.tasks[name], self._scheduler.next_slot(name))
 
     async def run(self, name: str) -> str:
         """Start a manual run; its run_id. Raises :class:`BusyError` when it cannot start."""
@@ -88,6 +101,7 @@ def row(
     deadline: float,
     paused_until: float | None,
     skipped_today: SkippedSlot | None = None,
+    notice: str,
     running: bool,
     now: float,
 ) -> dict[str, Any]:
@@ -110,6 +124,7 @@ def row(
         "schedule": task.schedule,
         "exchange": task.exchange,
         "severity": task.severity,
+        "notice": notice,
         "next_slot": nan_to_none(next_slot),
         "deadline": nan_to_none(deadline),
         "paused_until": paused_until,

@@ -93,10 +93,12 @@ class Records:
             runs = await self._parts.state.runs(0.0, name, MOST_RUNS)
         except StateError as error:
             return self._nothing(503, str(error))
-        if name not in self._parts.config().tasks and not runs:
+        configured = name in self._parts.config().tasks
+        if not configured and not runs:
             return self._nothing(404, f"There is no task {name}.")
         rows = [run_row(run) for run in runs]
-        return answer(self._fill("task.html", name=name, runs=rows, most=MOST_RUNS))
+        notice = self._parts.tasks_view.notice(name) if configured else ""
+        return answer(self._fill("task.html", name=name, runs=rows, most=MOST_RUNS, notice=notice))
 
     async def digest(self, request: web.Request) -> web.Response:
         """One nightly digest."""

@@ -116,7 +116,11 @@ def test_check_says_the_same_to_programs(config: str) -> None:
     """With every mistake and its place."""
     done = command("check", "--json", "--config", config, stdout=subprocess.PIPE)
     assert done.returncode == 0
-    assert json.loads(done.stdout) == {
+    found = json.loads(done.stdout)
+    notices = found.pop("notices")
+    assert sorted(notices) == ["report", "scalp", "scan"]
+    assert notices["scan"].startswith("warning: chat after 1 failed run, at the latest ")
+    assert found == {
         "file": config, "ok": True, "mistakes": [], "notes": [],
         "tasks": ["report", "scalp", "scan"], "feeds": [], "strategies": [],
     }  # fmt: skip

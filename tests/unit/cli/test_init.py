@@ -24,7 +24,9 @@ def test_the_folder_is_complete_and_its_config_is_right(
         "grafana/dashboards/quant-overview.json",
     ):  # fmt: skip
         assert (folder / name).is_file(), name
-    assert f"  cd {folder}\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"  cd {folder}\n" in said
+    assert "pre_market_scan:    critical: phone and chat after 1 failed run, at the latest " in said
 
 
 def test_what_is_there_stays_and_a_newer_version_of_it_is_named(

@@ -158,3 +158,15 @@ def test_one_wrong_entry_takes_no_other_with_it(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ConfigError, match=said):
             load_what_is_right(file)
+
+
+@pytest.mark.parametrize(
+    ("keys", "severity"),
+    [("", "warning"), (", strategy: m", "critical"), (", strategy: m, severity: info", "info")],
+)
+def test_a_task_that_trades_a_strategy_pages_unless_it_says_otherwise(
+    tmp_path: Path, keys: str, severity: str
+) -> None:
+    """Its failure is a hard error of the strategy."""
+    text = 'strategies: {m: {}}\ntasks: {t: {command: [x], schedule: "09:00"' + keys + "}}\n"
+    assert read(tmp_path, text).tasks["t"].severity == severity

@@ -374,7 +374,7 @@ async def test_a_run_that_no_disk_knows_of_can_be_asked_for(bench: Bench) -> Non
     assert (under_way.outcome, under_way.trigger) == (None, "manual")
     await until(lambda: not bench.runner.running)
     await until(lambda: (run := bench.runner.recall(run_id)) and run.outcome == "success")
-    view = TasksView(bench.runner, None, NoDisk(), bench.clock)  # type: ignore[arg-type]
+    view = TasksView(bench.runner, None, NoDisk(), bench.clock, lambda task, slot: "")  # type: ignore[arg-type]
     told = await view.find_run("t", run_id)
     assert told
     assert (told["outcome"], told["items"]) == ("success", 3)

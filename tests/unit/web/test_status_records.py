@@ -125,6 +125,7 @@ async def test_unknown_run_task_and_digest_are_said(client: Client) -> None:
 async def test_task_lists_its_runs_with_a_link_to_each(client: Client) -> None:
     """The newest first."""
     page = await read(client, "/tasks/signals")
+    assert "If it fails or is late: warning: chat about signals." in page.text
     links = {a["href"] for tag, a in page.tags if tag == "a"}
     assert {"../runs/bad", "../runs/good"} <= links
     assert "3 items" in page.text

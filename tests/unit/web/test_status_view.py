@@ -219,7 +219,7 @@ def test_running_again_heals_nothing(
     known = TaskState(last_success=NOW - 900, consecutive_failures=failures)
     shown = row(
         "t", task, known, next_slot=NOW + 60, deadline=deadline, paused_until=paused,
-        running=running, now=NOW,
+        notice="", running=running, now=NOW,
     )  # fmt: skip
     assert shown["state"] == word
 

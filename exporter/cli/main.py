@@ -81,6 +81,10 @@ class _Clean(io.TextIOBase):
     def flush(self) -> None:
         self._stream.flush()
 
+    def close(self) -> None:
+        """Leave the stream open and unflushed: `main` flushes it, where an error can be reported.
+        Python closes every stream that it deletes, and since 3.13 prints what goes wrong then."""
+
     def fileno(self) -> int:
         return self._stream.fileno()
 

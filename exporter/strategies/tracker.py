@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,28 +20,15 @@ from exporter.state import State
 from exporter.strategies.age import trading_age
 from exporter.strategies.equity import EquityCurve, Fill
 from exporter.strategies.equity_point import EquityPoint
-from exporter.strategies.file import BadLine, EquityFilePosition, Restart, read_new
+from exporter.strategies.file import EquityFilePosition
+from exporter.strategies.read_curve import CurveRead, read_curve
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 logger = logging.getLogger(__name__)
 
-"""Seconds that a point may lie ahead of our clock."""
-
-
 PATIENCE_SECONDS = 5.0
 DOUBT_SECONDS = 900.0
 """A single 0 among good balances counts after so long without another value."""
-
-
-@dataclass
-class _Read:
-    """What a look at a file brought. ``late`` counts points that are older than one before them."""
-
-    curve: EquityCurve
-    good: int = 0
-    bad: list[BadLine] = field(default_factory=list)
-    late: int = 0
-    first_late: int = 0
 
 
 class Strategies:
@@ -143,8 +128,17 @@ class Strategies:
         position = replace(self._positions[name])
         position.layout = replace(position.layout)
         before = position.to_json()
+        latest = self._clock.now() + FUTURE_TOLERANCE_SECONDS
         try:
-            read = await asyncio.to_thread(self._read, name, strategy, path, position)
+            read = await asyncio.to_thread(
+                read_curve,
+                self.curves[name],
+                path,
+                position,
+                strategy,
+                zone=self._zone,
+                latest=latest,
+            )
         except OSError as error:
             self._unreadable(name, f"cannot read {path}: {error.strerror or error}")
             return
@@ -158,65 +152,7 @@ class Strategies:
         self.curves[name] = read.curve
         await self._keep(name)
 
-    def _read(
-        self, name: str, strategy: Strategy, path: Path, position: EquityFilePosition
-    ) -> _Read:
-        read, rows = _Read(self.curves[name]), _Rows()
-        from_start, first_look = False, position.inode == 0
-        latest = self._clock.now() + FUTURE_TOLERANCE_SECONDS
-        for found in read_new(path, position, strategy, self._zone):
-            if isinstance(found, Restart):
-                from_start = True
-            elif isinstance(found, BadLine):
-                read.bad.append(found)
-            elif found.at > latest:
-                problem = f"timestamp {iso(found.at)} lies in the future"
-                read.bad.append(BadLine(position.line, str(found.equity), problem))
-            elif from_start:
-                rows.append(found)
-            else:
-                read.good += 1
-                if found.at < read.curve.at:
-                    read.first_late = read.first_late or position.line
-                    read.late += 1
-                read.curve = read.curve.observe(found, self._zone)
-        if from_start:
-            read.good += len(rows)
-            replay = self._first_replay if first_look else self._replay
-            read.curve = replay(read.curve, rows)
-        if read.good or any(not line.above_header for line in read.bad) or position.layout.columns:
-            read.bad = [line for line in read.bad if not line.above_header]
-        return read
-
-    def _first_replay(self, curve: EquityCurve, rows: _Rows) -> EquityCurve:
-        """The curve after the first look at a file; points that were posted before stay in it."""
-        if math.isnan(curve.at):
-            return self._replay(curve, rows)
-        history = EquityCurve()
-        for point in rows.in_order():
-            if point.at < curve.at:
-                history = history.observe(point, self._zone)
-        peak = max(curve.peak, history.peak) if history.peak > 0 else curve.peak
-        return self._replay(replace(curve, peak=peak), rows)
-
-    def _replay(self, curve: EquityCurve, rows: _Rows) -> EquityCurve:
-        """The curve after a file that was read from its start, in the order of its times.
-
-        Older rows were seen before. Those of the curve's newest moment replace what it has: a
-        program may keep today's row up to date in place.
-        """
-        newest, rewound = curve.at, False
-        for point in rows.in_order():
-            if point.at < newest:
-                continue
-            if point.at == newest and not rewound:
-                if curve.before is None:
-                    continue
-                curve, rewound = curve.rewind(), True
-            curve = curve.observe(point, self._zone)
-        return curve
-
-    def _report(self, name: str, path: Path, read: _Read) -> None:
+    def _report(self, name: str, path: Path, read: CurveRead) -> None:
         if read.late:
             self.problems[name] = f"{read.late} points of {path.name} were too late and left out"
             logger.warning(
@@ -349,27 +285,3 @@ class Strategies:
                 labels = (name, fill.symbol, fill.side)
                 yield "quant_strategy_last_fill_timestamp_seconds", labels, fill.at
                 yield "quant_strategy_last_fill_price", labels, fill.price
-
-
-class _Rows:
-    """Points of a file as plain numbers: a million of them take 24 MB."""
-
-    def __init__(self) -> None:
-        self._columns = array("d"), array("d"), array("d")
-
-    def __len__(self) -> int:
-        return len(self._columns[0])
-
-    def append(self, point: EquityPoint) -> None:
-        for column, value in zip(self._columns, (point.at, point.equity, point.flow), strict=True):
-            column.append(value)
-
-    def in_order(self) -> Iterator[EquityPoint]:
-        """Oldest first; those of one moment in the order of the file's direction."""
-        times = self._columns[0]
-        order: Sequence[int] = range(len(times))
-        if any(b < a for a, b in pairwise(times)):
-            newest_first = times[0] > times[-1]
-            order = sorted(reversed(order) if newest_first else order, key=times.__getitem__)
-        for n in order:
-            yield EquityPoint(*(column[n] for column in self._columns))

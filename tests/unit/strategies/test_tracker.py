@@ -21,8 +21,9 @@ from prometheus_client import CollectorRegistry
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
-from exporter.strategies.equity import Fill
+from exporter.strategies.equity import EquityCurve, Fill
 from exporter.strategies.equity_point import EquityPoint
+from exporter.strategies.read_curve import read_curve
 from exporter.strategies.tracker import Strategies
 from tests.unit.clocks import ManualClock
 from tests.unit.feeds.test_poller import FakeState
@@ -477,7 +478,9 @@ async def test_a_point_that_is_sent_again_counts_once(tmp_path: Path) -> None:
         await desk.strategies.post_equity("s", EquityPoint(START + 60, 149))
 
 
-async def test_a_large_file_holds_up_nobody_else(tmp_path: Path) -> None:
+async def test_a_large_file_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another strategy's file and posts go on while it is read."""
     desk, gate = Desk(tmp_path), threading.Event()
     other = tmp_path / "other.csv"
@@ -486,13 +489,12 @@ async def test_a_large_file_holds_up_nobody_else(tmp_path: Path) -> None:
     strategies = {**desk.config.strategies, "o": Strategy(equity_file=other), "p": Strategy()}
     desk.config = desk.config.model_copy(update={"strategies": strategies})
     desk.restart()
-    read = desk.strategies._read
 
-    def slow(name: str, *rest: Any) -> Any:
-        assert name != "s" or gate.wait(30)
-        return read(name, *rest)
+    def slow(curve: EquityCurve, path: Path, *rest: Any, **more: Any) -> Any:
+        assert path == other or gate.wait(30)
+        return read_curve(curve, path, *rest, **more)
 
-    desk.strategies._read = slow  # type: ignore[method-assign]
+    monkeypatch.setattr("exporter.strategies.tracker.read_curve", slow)
     await desk.strategies.refresh(patience=0.05)
     await desk.strategies.post_equity("p", EquityPoint(START, 5))
     for _ in range(100):

@@ -1,8 +1,8 @@
 """From a failing task to a phone, over the real exporter, Prometheus and Alertmanager.
 
-Three houses stand side by side and all stories happen at once; each test waits for its own. All of
-it happens on each generation of the servers. What
-was measured is printed, and replay is held against what Prometheus says did fire.
+Three sets of servers stand side by side and all stories happen at once; each test waits for its
+own. All of it happens on each generation of the servers. What was measured is printed, and replay
+is held against what Prometheus says did fire.
 """
 
 import asyncio

@@ -194,11 +194,11 @@ async def test_an_error_page_is_a_counted_failure() -> None:
 @pytest.mark.parametrize("moment", ["2026-11-25T03:00", "2026-11-26T15:00", "2026-11-29T15:00"])
 async def test_nothing_is_stale_while_the_exchange_is_closed(moment: str) -> None:
     """At night, on Thanksgiving, on a Sunday: the newest bar is hours old, and all is well."""
-    house = PollerBench(moment)
-    house.feeds = house.restart()
-    await house.feeds.poll(house.feed)
+    bench = PollerBench(moment)
+    bench.feeds = bench.restart()
+    await bench.feeds.poll(bench.feed)
     labels = {"feed": "f", "symbol": "A.US"}
-    assert house.registry.get_sample_value("quant_data_overdue_seconds", labels) == 0
+    assert bench.registry.get_sample_value("quant_data_overdue_seconds", labels) == 0
 
 
 def test_a_healthy_check_tells_nobody() -> None:

@@ -131,151 +131,151 @@ class PollerBench:
 
 async def test_the_newest_closed_bar_counts_and_the_forming_one_does_not() -> None:
     """At 10:00:30 the bar of 09:59 is closed, that of 10:00 is forming."""
-    house = PollerBench("2026-11-24T10:00:30")
-    await house.poll()
-    last = house.value("quant_data_last_bar_timestamp_seconds", symbol="A.US")
+    bench = PollerBench("2026-11-24T10:00:30")
+    await bench.poll()
+    last = bench.value("quant_data_last_bar_timestamp_seconds", symbol="A.US")
     assert last == at("2026-11-24T10:00:00")
-    assert house.value("quant_data_age_seconds", symbol="A.US") == 30
-    assert house.value("quant_data_close_price", symbol="A.US") == 100.5
-    assert house.overdue() == 0
-    assert house.value("quant_data_spread_ratio", symbol="A.US") == pytest.approx(0.002)
+    assert bench.value("quant_data_age_seconds", symbol="A.US") == 30
+    assert bench.value("quant_data_close_price", symbol="A.US") == 100.5
+    assert bench.overdue() == 0
+    assert bench.value("quant_data_spread_ratio", symbol="A.US") == pytest.approx(0.002)
 
 
 async def test_a_poll_that_brings_no_bar_writes_nothing() -> None:
     """Also while a symbol has never had one."""
-    house = PollerBench("2026-11-24T10:00:30")
-    house.source.error = SourceError("connect", "refused", retryable=True)
-    await house.poll()
-    assert house.state.written == 2
-    await house.poll()
-    assert house.state.written == 2
+    bench = PollerBench("2026-11-24T10:00:30")
+    bench.source.error = SourceError("connect", "refused", retryable=True)
+    await bench.poll()
+    assert bench.state.written == 2
+    await bench.poll()
+    assert bench.state.written == 2
 
-    house.source.error = None
-    await house.poll()
-    assert house.state.written == 4
-    house.clock.advance(20)
-    await house.poll()
-    assert house.state.written == 4
+    bench.source.error = None
+    await bench.poll()
+    assert bench.state.written == 4
+    bench.clock.advance(20)
+    await bench.poll()
+    assert bench.state.written == 4
 
 
 async def test_a_source_that_shows_the_forming_bar_alone_is_asked_for_its_predecessor() -> None:
     """Otherwise no bar would ever be closed."""
-    house = PollerBench("2026-11-24T10:00:30")
-    house.source.only_forming = True
-    house.clock.advance(120)
-    await house.poll()
-    assert house.value("quant_data_last_bar_timestamp_seconds", symbol="B.US") == at(
+    bench = PollerBench("2026-11-24T10:00:30")
+    bench.source.only_forming = True
+    bench.clock.advance(120)
+    await bench.poll()
+    assert bench.value("quant_data_last_bar_timestamp_seconds", symbol="B.US") == at(
         "2026-11-24T10:02:00"
     )
 
 
 async def test_overdue_grows_from_the_moment_the_first_missing_bar_is_late() -> None:
     """The newest bar ended at 10:00; the next ends at 10:01 and is due at 10:02:30."""
-    house = PollerBench("2026-11-24T10:00:30")
-    await house.poll()
-    house.clock.set(at("2026-11-24T10:02:30"))
-    assert house.overdue() == 0
-    house.clock.advance(1)
-    assert house.overdue() == 1
-    assert house.value("quant_feed_missing_bars") == 2  # one bar of each symbol
+    bench = PollerBench("2026-11-24T10:00:30")
+    await bench.poll()
+    bench.clock.set(at("2026-11-24T10:02:30"))
+    assert bench.overdue() == 0
+    bench.clock.advance(1)
+    assert bench.overdue() == 1
+    assert bench.value("quant_feed_missing_bars") == 2  # one bar of each symbol
 
 
 async def test_nothing_is_overdue_at_night_on_a_holiday_and_after_an_early_close() -> None:
     """The day before Thanksgiving to the half day after it and over the weekend."""
-    house = PollerBench("2026-11-25T15:59:30")
+    bench = PollerBench("2026-11-25T15:59:30")
     for moment in (
         "2026-11-25T16:00:30", "2026-11-25T23:00:00", "2026-11-26T12:00:00", "2026-11-27T09:00:00",
     ):  # fmt: skip
-        house.clock.set(at(moment))
+        bench.clock.set(at(moment))
         if moment == "2026-11-25T16:00:30":
-            await house.poll()
-        assert house.overdue() == 0, moment
-        assert house.value("quant_feed_missing_bars") == 0
-    house.clock.set(at("2026-11-27T13:00:05"))
-    await house.poll()
+            await bench.poll()
+        assert bench.overdue() == 0, moment
+        assert bench.value("quant_feed_missing_bars") == 0
+    bench.clock.set(at("2026-11-27T13:00:05"))
+    await bench.poll()
     for moment in ("2026-11-27T15:30:00", "2026-11-28T12:00:00", "2026-11-30T09:31:00"):
-        house.clock.set(at(moment))
-        assert house.overdue() == 0, moment
+        bench.clock.set(at(moment))
+        assert bench.overdue() == 0, moment
 
 
 async def test_a_feed_that_dies_in_the_last_hour_stays_overdue_through_the_night() -> None:
     """It keeps growing until the bar is there, and is 0 again at once when it comes."""
-    house = PollerBench("2026-11-24T15:10:05")
-    await house.poll()
-    house.source.dead_since = house.clock.now()
-    house.clock.set(at("2026-11-24T15:20:00"))
-    await house.poll()
+    bench = PollerBench("2026-11-24T15:10:05")
+    await bench.poll()
+    bench.source.dead_since = bench.clock.now()
+    bench.clock.set(at("2026-11-24T15:20:00"))
+    await bench.poll()
     # The bar that was forming when it died came to its end; the next one never came.
-    assert house.overdue() == at("2026-11-24T15:20:00") - at("2026-11-24T15:13:30")
-    house.clock.set(at("2026-11-25T03:00:00"))
-    await house.poll()
-    assert house.overdue() == at("2026-11-25T03:00:00") - at("2026-11-24T15:13:30")
-    house.source.dead_since = math.inf
-    house.clock.set(at("2026-11-25T09:31:30"))
-    await house.poll()
-    assert house.overdue() == 0
+    assert bench.overdue() == at("2026-11-24T15:20:00") - at("2026-11-24T15:13:30")
+    bench.clock.set(at("2026-11-25T03:00:00"))
+    await bench.poll()
+    assert bench.overdue() == at("2026-11-25T03:00:00") - at("2026-11-24T15:13:30")
+    bench.source.dead_since = math.inf
+    bench.clock.set(at("2026-11-25T09:31:30"))
+    await bench.poll()
+    assert bench.overdue() == 0
 
 
 async def test_a_daily_bar_is_due_after_the_close_and_grows_over_the_weekend() -> None:
     """Its session ends at 16:00 on Friday; with 90 s of delay it is late from 16:01:30."""
-    house = PollerBench("2026-11-19T12:00:00", "1d")
-    known = house.feed.known
-    house.feed.known = {
+    bench = PollerBench("2026-11-19T12:00:00", "1d")
+    known = bench.feed.known
+    bench.feed.known = {
         s: type(k)(k.since, at("2026-11-19T16:00:00"), 100) for s, k in known.items()
     }
-    house.clock.set(at("2026-11-20T16:01:30"))
-    assert house.overdue() == 0
-    house.clock.set(at("2026-11-22T16:01:30"))
-    assert house.overdue() == 2 * 86400
-    assert house.value("quant_feed_missing_bars") == 2
+    bench.clock.set(at("2026-11-20T16:01:30"))
+    assert bench.overdue() == 0
+    bench.clock.set(at("2026-11-22T16:01:30"))
+    assert bench.overdue() == 2 * 86400
+    assert bench.value("quant_feed_missing_bars") == 2
 
 
 async def test_before_the_first_bar_nothing_older_than_our_start_is_missed() -> None:
     """A first start on a dead source at noon: what ends afterwards is due."""
-    house = PollerBench("2026-11-24T12:00:10")
-    house.source.error = SourceError("connect", "refused", retryable=True)
-    await house.poll()
-    assert math.isnan(house.value("quant_data_last_bar_timestamp_seconds", symbol="A.US"))
-    house.clock.set(at("2026-11-24T12:03:30"))
-    assert house.overdue() == 60
+    bench = PollerBench("2026-11-24T12:00:10")
+    bench.source.error = SourceError("connect", "refused", retryable=True)
+    await bench.poll()
+    assert math.isnan(bench.value("quant_data_last_bar_timestamp_seconds", symbol="A.US"))
+    bench.clock.set(at("2026-11-24T12:03:30"))
+    assert bench.overdue() == 60
 
 
 async def test_what_is_known_survives_a_restart() -> None:
     """Also of a symbol that never had a bar: when we began to wait for it."""
-    house = PollerBench("2026-11-24T10:00:30")
-    await house.poll()
-    house.clock.advance(600)
-    house.restart()
-    assert house.value("quant_data_close_price", symbol="A.US") == 100.5
-    assert house.overdue() == 600 + 30 - 60 - 90
+    bench = PollerBench("2026-11-24T10:00:30")
+    await bench.poll()
+    bench.clock.advance(600)
+    bench.restart()
+    assert bench.value("quant_data_close_price", symbol="A.US") == 100.5
+    assert bench.overdue() == 600 + 30 - 60 - 90
 
 
 async def test_another_interval_is_another_series() -> None:
     """After a reload from 1m to 5m the old newest bar says nothing."""
-    house = PollerBench("2026-11-24T10:00:30")
-    await house.poll()
-    feed = house.config.feeds["f"].model_copy(update={"interval": "5m"})
-    house.config = house.config.model_copy(update={"feeds": {"f": feed}})
-    house.feeds.apply(house.config)
-    assert math.isnan(house.value("quant_data_close_price", symbol="A.US"))
+    bench = PollerBench("2026-11-24T10:00:30")
+    await bench.poll()
+    feed = bench.config.feeds["f"].model_copy(update={"interval": "5m"})
+    bench.config = bench.config.model_copy(update={"feeds": {"f": feed}})
+    bench.feeds.apply(bench.config)
+    assert math.isnan(bench.value("quant_data_close_price", symbol="A.US"))
 
 
 async def test_a_spread_that_nobody_renews_is_no_spread() -> None:
     """NaN once it is old, or the exchange is closed."""
-    house = PollerBench("2026-11-24T15:58:00")
-    await house.poll()
-    house.clock.advance(181)
-    assert math.isnan(house.value("quant_data_spread_ratio", symbol="A.US"))
+    bench = PollerBench("2026-11-24T15:58:00")
+    await bench.poll()
+    bench.clock.advance(181)
+    assert math.isnan(bench.value("quant_data_spread_ratio", symbol="A.US"))
 
 
 async def test_a_spread_that_is_watched_is_asked_for_all_day() -> None:
     """Also by a feed of daily bars: the wide one at the open does not stand until the close."""
-    house = PollerBench("2026-11-24T09:30:02", "1d", max_spread={"warning": "0.5%"})
-    await house.poll()
-    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T09:35:02")
-    house.clock.set(at("2026-11-24T09:35:02"))
-    await house.poll()
-    assert house.feed.last_full == house.clock.now()
+    bench = PollerBench("2026-11-24T09:30:02", "1d", max_spread={"warning": "0.5%"})
+    await bench.poll()
+    assert bench.feed.next_poll(bench.clock.now()) == at("2026-11-24T09:35:02")
+    bench.clock.set(at("2026-11-24T09:35:02"))
+    await bench.poll()
+    assert bench.feed.last_full == bench.clock.now()
     unwatched = PollerBench("2026-11-24T09:30:02", "1d")
     await unwatched.poll()
     assert unwatched.feed.next_poll(unwatched.clock.now()) == at("2026-11-24T16:00:02")
@@ -283,94 +283,94 @@ async def test_a_spread_that_is_watched_is_asked_for_all_day() -> None:
 
 async def test_a_feed_is_polled_when_it_matters() -> None:
     """At each bar's end while open; not at night; at the open; often while a bar is missing."""
-    house = PollerBench("2026-11-24T10:00:30")
-    assert house.feed.next_poll(house.clock.now()) == house.clock.now()
-    await house.poll()
-    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:01:00") + SETTLE
-    house.clock.set(at("2026-11-24T16:00:02"))
-    await house.poll()
-    house.clock.set(house.feed.next_poll(house.clock.now()))
-    assert house.clock.now() == at("2026-11-24T16:01:30")  # the closing auction's price is in then
-    await house.poll()
-    assert house.feed.next_poll(house.clock.now()) >= at("2026-11-25T09:30:00")
-    house.clock.set(at("2026-11-25T10:00:02"))
-    house.source.dead_since = at("2026-11-25T09:50:00")
-    await house.poll()
-    assert house.feed.next_poll(house.clock.now()) == pytest.approx(house.clock.now() + 15)
+    bench = PollerBench("2026-11-24T10:00:30")
+    assert bench.feed.next_poll(bench.clock.now()) == bench.clock.now()
+    await bench.poll()
+    assert bench.feed.next_poll(bench.clock.now()) == at("2026-11-24T10:01:00") + SETTLE
+    bench.clock.set(at("2026-11-24T16:00:02"))
+    await bench.poll()
+    bench.clock.set(bench.feed.next_poll(bench.clock.now()))
+    assert bench.clock.now() == at("2026-11-24T16:01:30")  # the closing auction's price is in then
+    await bench.poll()
+    assert bench.feed.next_poll(bench.clock.now()) >= at("2026-11-25T09:30:00")
+    bench.clock.set(at("2026-11-25T10:00:02"))
+    bench.source.dead_since = at("2026-11-25T09:50:00")
+    await bench.poll()
+    assert bench.feed.next_poll(bench.clock.now()) == pytest.approx(bench.clock.now() + 15)
 
 
 async def test_a_longer_poll_than_the_interval_saves_requests() -> None:
     """Every five minutes, at a bar's end; sooner only while the newest of those is not there."""
-    house = PollerBench("2026-11-24T10:00:02", poll="5m")
-    await house.poll()
-    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:05:00") + SETTLE
-    house.clock.set(at("2026-11-24T10:05:02"))
-    await house.poll()
-    assert house.source.asked[-1] == ["A.US", "B.US"]
-    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:10:00") + SETTLE
-    house.source.dead_since = at("2026-11-24T10:08:30")
-    house.clock.set(at("2026-11-24T10:10:02"))
-    await house.poll()
-    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:10:32")
+    bench = PollerBench("2026-11-24T10:00:02", poll="5m")
+    await bench.poll()
+    assert bench.feed.next_poll(bench.clock.now()) == at("2026-11-24T10:05:00") + SETTLE
+    bench.clock.set(at("2026-11-24T10:05:02"))
+    await bench.poll()
+    assert bench.source.asked[-1] == ["A.US", "B.US"]
+    assert bench.feed.next_poll(bench.clock.now()) == at("2026-11-24T10:10:00") + SETTLE
+    bench.source.dead_since = at("2026-11-24T10:08:30")
+    bench.clock.set(at("2026-11-24T10:10:02"))
+    await bench.poll()
+    assert bench.feed.next_poll(bench.clock.now()) == at("2026-11-24T10:10:32")
 
 
 async def test_a_symbol_that_a_reload_adds_is_expected_from_then_on() -> None:
     """The others keep what is known of them."""
-    house = PollerBench("2026-11-24T10:00:30")
-    await house.poll()
-    house.clock.set(at("2026-11-24T12:00:30"))
-    feed = house.config.feeds["f"].model_copy(update={"symbols": ("A.US", "C.US")})
-    house.config = house.config.model_copy(update={"feeds": {"f": feed}})
-    house.feeds.apply(house.config)
-    assert house.overdue() == at("2026-11-24T12:00:30") - at("2026-11-24T10:02:30")
-    assert house.value("quant_data_overdue_seconds", symbol="C.US") == 0
-    assert set(house.feed.known) == {"A.US", "C.US"}
-    house.clock.set(at("2026-11-24T12:02:31"))
-    assert house.value("quant_data_overdue_seconds", symbol="C.US") == 1
+    bench = PollerBench("2026-11-24T10:00:30")
+    await bench.poll()
+    bench.clock.set(at("2026-11-24T12:00:30"))
+    feed = bench.config.feeds["f"].model_copy(update={"symbols": ("A.US", "C.US")})
+    bench.config = bench.config.model_copy(update={"feeds": {"f": feed}})
+    bench.feeds.apply(bench.config)
+    assert bench.overdue() == at("2026-11-24T12:00:30") - at("2026-11-24T10:02:30")
+    assert bench.value("quant_data_overdue_seconds", symbol="C.US") == 0
+    assert set(bench.feed.known) == {"A.US", "C.US"}
+    bench.clock.set(at("2026-11-24T12:02:31"))
+    assert bench.value("quant_data_overdue_seconds", symbol="C.US") == 1
 
 
 async def test_an_hourly_feed_is_asked_right_after_its_bars_end() -> None:
     """Bars are aligned to the open: 10:30, not 11:00."""
-    house = PollerBench("2026-11-24T10:05:00", "1h")
-    await house.poll()
-    assert house.feed.next_poll(house.clock.now()) == at("2026-11-24T10:30:00") + SETTLE
-    house.feed.last_poll = house.feed.last_full = at("2026-11-24T10:30:02")
+    bench = PollerBench("2026-11-24T10:05:00", "1h")
+    await bench.poll()
+    assert bench.feed.next_poll(bench.clock.now()) == at("2026-11-24T10:30:00") + SETTLE
+    bench.feed.last_poll = bench.feed.last_full = at("2026-11-24T10:30:02")
     end = at("2026-11-24T10:30:00")
-    house.feed.known = {s: SymbolState(0.0, end, 100.0, end) for s in house.feed.known}
+    bench.feed.known = {s: SymbolState(0.0, end, 100.0, end) for s in bench.feed.known}
     # And once more for the same bar, when all its trades are in.
-    assert house.feed.next_poll(at("2026-11-24T10:30:03")) == at("2026-11-24T10:31:30")
-    house.feed.last_poll = at("2026-11-24T10:31:30")
-    assert house.feed.next_poll(at("2026-11-24T10:31:31")) == at("2026-11-24T11:30:00") + SETTLE
+    assert bench.feed.next_poll(at("2026-11-24T10:30:03")) == at("2026-11-24T10:31:30")
+    bench.feed.last_poll = at("2026-11-24T10:31:30")
+    assert bench.feed.next_poll(at("2026-11-24T10:31:31")) == at("2026-11-24T11:30:00") + SETTLE
 
 
 async def test_missing_symbols_alone_are_asked_for_between_polls() -> None:
     """A slow symbol must not cost the budget of all."""
-    house = PollerBench("2026-11-24T10:00:30")
-    await house.poll()
-    known = dict(house.feed.known)
-    house.clock.set(at("2026-11-24T10:01:03"))
-    await house.poll()
-    house.feed.known = {**known, "B.US": house.feed.known["B.US"]}
-    house.clock.advance(15)
-    await house.poll()
-    assert house.source.asked[-1] == ["A.US"]
+    bench = PollerBench("2026-11-24T10:00:30")
+    await bench.poll()
+    known = dict(bench.feed.known)
+    bench.clock.set(at("2026-11-24T10:01:03"))
+    await bench.poll()
+    bench.feed.known = {**known, "B.US": bench.feed.known["B.US"]}
+    bench.clock.advance(15)
+    await bench.poll()
+    assert bench.source.asked[-1] == ["A.US"]
 
 
 async def test_the_wall_clock_set_back_asks_at_once() -> None:
     """Rather than waiting for a moment that lies hours ahead."""
-    house = PollerBench("2026-11-24T10:00:30")
-    await house.poll()
-    house.clock.jump(-8 * 3600)
-    assert house.feed.next_poll(house.clock.now()) == house.clock.now()
+    bench = PollerBench("2026-11-24T10:00:30")
+    await bench.poll()
+    bench.clock.jump(-8 * 3600)
+    assert bench.feed.next_poll(bench.clock.now()) == bench.clock.now()
 
 
 async def test_limits_are_metrics_and_no_limit_is_no_series() -> None:
     """So the rules never change."""
-    house = PollerBench("2026-11-24T10:00:30", max_overdue={"critical": "2h"})
-    assert house.value("quant_feed_overdue_limit_seconds", severity="critical") == 7200
+    bench = PollerBench("2026-11-24T10:00:30", max_overdue={"critical": "2h"})
+    assert bench.value("quant_feed_overdue_limit_seconds", severity="critical") == 7200
     labels = {"feed": "f", "severity": "warning"}
-    assert house.registry.get_sample_value("quant_feed_overdue_limit_seconds", labels) is None
-    assert house.registry.get_sample_value("quant_feed_spread_limit_ratio", labels) is None
+    assert bench.registry.get_sample_value("quant_feed_overdue_limit_seconds", labels) is None
+    assert bench.registry.get_sample_value("quant_feed_spread_limit_ratio", labels) is None
 
 
 @pytest.mark.parametrize(

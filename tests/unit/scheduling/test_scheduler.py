@@ -121,7 +121,7 @@ def task(schedule: str, **more: object) -> Task:
     return Task.model_validate({"run": "m:f", "schedule": schedule, **more})
 
 
-async def house(start: str, **tasks: Task) -> tuple[SchedulerBench, ManualClock]:
+async def scheduler_at(start: str, **tasks: Task) -> tuple[SchedulerBench, ManualClock]:
     clock = ManualClock(at(start))
     made = SchedulerBench(clock)
     await made.apply(**tasks)
@@ -130,7 +130,7 @@ async def house(start: str, **tasks: Task) -> tuple[SchedulerBench, ManualClock]
 
 async def test_a_slot_on_time_starts_once() -> None:
     """Two sweeps at the slot submit one run."""
-    h, clock = await house("2026-11-24T06:59", t=task("07:00"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00"))
     clock.set(at("2026-11-24T07:00"))
     await h.scheduler.sweep()
     await h.scheduler.sweep()
@@ -142,7 +142,7 @@ async def test_after_eight_hours_asleep_the_newest_slot_within_grace_starts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """16 slots were slept through: one starts late, 15 are missed, in one line."""
-    h, clock = await house("2026-11-24T00:01", t=task("every 30m", grace="10m"))
+    h, clock = await scheduler_at("2026-11-24T00:01", t=task("every 30m", grace="10m"))
     clock.jump(8 * 3600)
     with caplog.at_level(logging.WARNING):
         await h.scheduler.sweep()
@@ -156,7 +156,7 @@ async def test_after_eight_hours_asleep_the_newest_slot_within_grace_starts(
 
 async def test_beyond_grace_all_are_missed_and_the_cursor_moves() -> None:
     """Nothing starts, and a new process does not count the same slots again."""
-    h, clock = await house("2026-11-24T06:59", t=task("07:00", grace="5m"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00", grace="5m"))
     clock.set(at("2026-11-24T07:06"))
     await h.scheduler.sweep()
     assert (h.runner.submitted, h.missed()) == ([], 1)
@@ -168,7 +168,7 @@ async def test_beyond_grace_all_are_missed_and_the_cursor_moves() -> None:
 
 async def test_many_slots_are_counted_without_being_held() -> None:
     """A day of seconds: the newest starts, the others are missed, none is kept in a list."""
-    h, clock = await house("2026-11-24T07:00", t=task("every 1s"))
+    h, clock = await scheduler_at("2026-11-24T07:00", t=task("every 1s"))
     clock.set(at("2026-11-25T09:00"))
     tracemalloc.start()
     await h.scheduler.sweep()
@@ -182,7 +182,7 @@ async def test_many_slots_are_counted_without_being_held() -> None:
 @pytest.mark.parametrize(("late", "starts"), [(5, True), (60, False)])
 async def test_without_catch_up_only_a_slot_on_time_starts(late: float, starts: bool) -> None:
     """Five seconds is a slow wake-up; a minute is a slot that nothing waited for."""
-    h, clock = await house("2026-11-24T06:59", t=task("07:00", grace="1h", catch_up=False))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00", grace="1h", catch_up=False))
     clock.set(at("2026-11-24T07:00") + late)
     await h.scheduler.sweep()
     assert (bool(h.runner.submitted), h.missed()) == (starts, 0 if starts else 1)
@@ -190,7 +190,7 @@ async def test_without_catch_up_only_a_slot_on_time_starts(late: float, starts: 
 
 async def test_a_clock_set_back_keeps_time_from_there() -> None:
     """The cursor comes down; slots come again (claims keep them from running twice)."""
-    h, clock = await house("2026-11-24T06:59", t=task("every 30m"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("every 30m"))
     clock.set(at("2026-11-24T07:00"))
     await h.scheduler.sweep()
     clock.jump(-3600)
@@ -213,7 +213,7 @@ async def succeed(h: SchedulerBench, clock: ManualClock, slot: str, seconds: flo
 
 async def test_a_clock_that_was_slow_for_a_while_makes_no_done_task_late() -> None:
     """The machine boots three minutes slow after a success, and its clock is corrected."""
-    h, clock = await house("2026-11-24T06:50", t=task("07:00", grace="20s", timeout="20s"))
+    h, clock = await scheduler_at("2026-11-24T06:50", t=task("07:00", grace="20s", timeout="20s"))
     await succeed(h, clock, "2026-11-24T07:00")
     clock.jump(-180)
     await h.scheduler.sweep()
@@ -227,7 +227,7 @@ async def test_a_clock_that_was_slow_for_a_while_makes_no_done_task_late() -> No
 
 async def test_slots_that_ran_by_a_wrong_clock_are_not_missed_when_it_is_right_again() -> None:
     """Neither those that have a claim nor twice those that have none."""
-    h, clock = await house("2026-11-24T06:59", t=task("every 1m", grace="5s"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("every 1m", grace="5s"))
     for minute in (0, 1, 2, 3):
         await succeed(h, clock, f"2026-11-24T07:0{minute}")
     clock.jump(-180)
@@ -239,7 +239,7 @@ async def test_slots_that_ran_by_a_wrong_clock_are_not_missed_when_it_is_right_a
 
 async def test_a_success_by_a_clock_that_was_years_ahead_covers_nothing_now() -> None:
     """Set right, the task is due by the right clock, and late when nothing comes."""
-    h, clock = await house("2026-11-24T06:50", t=task("07:00", grace="20s", timeout="20s"))
+    h, clock = await scheduler_at("2026-11-24T06:50", t=task("07:00", grace="20s", timeout="20s"))
     clock.jump(4 * 365 * 86400)
     await h.scheduler.sweep()
     h.state.change("t", covered_until=clock.now() + 5, last_success=clock.now() + 5)
@@ -253,7 +253,7 @@ async def test_a_success_by_a_clock_that_was_years_ahead_covers_nothing_now() ->
 
 async def test_a_state_that_cannot_be_read_still_starts_late_slots() -> None:
     """The claim decides then."""
-    h, clock = await house("2026-11-24T06:59", t=task("07:00", grace="5m"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00", grace="5m"))
 
     async def broken(task: str, after: float, until: float) -> frozenset[float]:
         raise StateError("the disk is gone")
@@ -280,7 +280,7 @@ async def test_a_success_just_before_the_slot_covers_it_for_an_external_task(
 ) -> None:
     """Clocks differ; but a success of the last interval covers nothing of the next."""
     spec = {"external": True, "schedule": schedule, "grace": 0, "max_runtime": "1s", **more}
-    h, clock = await house("2026-11-24T06:50", t=Task.model_validate(spec))
+    h, clock = await scheduler_at("2026-11-24T06:50", t=Task.model_validate(spec))
     clock.set(at(success))
     h.state.change("t", covered_until=at(success), last_success=at(success))
     assert h.value("quant_task_deadline_timestamp_seconds", task="t") == at(slot) + 1
@@ -289,7 +289,7 @@ async def test_a_success_just_before_the_slot_covers_it_for_an_external_task(
 async def test_only_a_success_is_early_and_only_of_an_external_task() -> None:
     """A task that was just configured, and one that we start ourselves, have no other clock."""
     external = Task.model_validate({"external": True, "schedule": "07:00", "max_runtime": "1s"})
-    h, _ = await house("2026-11-24T06:59:55", t=external, own=task("07:00", timeout="1s"))
+    h, _ = await scheduler_at("2026-11-24T06:59:55", t=external, own=task("07:00", timeout="1s"))
     now = at("2026-11-24T06:59:55")
     h.state.change("own", covered_until=now, last_success=now)
     for name in ("t", "own"):
@@ -316,7 +316,7 @@ async def test_a_slot_that_todays_early_close_skips_is_told_with_its_cure() -> N
         "t": task("15:45", exchange="XNYS"), "moves": task("close - 15m", exchange="XNYS"),
         "other": task("15:45"),
     }  # fmt: skip
-    h, clock = await house("2026-11-25T23:59", **tasks)
+    h, clock = await scheduler_at("2026-11-25T23:59", **tasks)
     assert h.scheduler.skipped_today("t") is None
     for moment in ("2026-11-27T00:00", "2026-11-27T23:59"):
         clock.set(at(moment))
@@ -330,7 +330,7 @@ async def test_a_slot_that_todays_early_close_skips_is_told_with_its_cure() -> N
 
 async def test_holidays_and_half_days_are_skipped_and_counted() -> None:
     """Thanksgiving and the day after, with nothing missed."""
-    h, clock = await house("2026-11-25T15:00", t=task("14:00", exchange="XNYS", grace="1h"))
+    h, clock = await scheduler_at("2026-11-25T15:00", t=task("14:00", exchange="XNYS", grace="1h"))
     clock.set(at("2026-11-27T15:00"))
     await h.scheduler.sweep()
     assert (h.skipped("exchange_closed"), h.skipped("early_close"), h.missed()) == (1, 1, 0)
@@ -339,7 +339,7 @@ async def test_holidays_and_half_days_are_skipped_and_counted() -> None:
 
 async def test_a_pause_skips_and_covers() -> None:
     """Slots in the pause are skipped; the deadline starts after its end, which itself runs."""
-    h, clock = await house("2026-11-24T06:59", t=task("every 30m", grace="5m", timeout="1m"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("every 30m", grace="5m", timeout="1m"))
     assert h.value("quant_task_deadline_timestamp_seconds", task="t") == at("2026-11-24T07:06")
     h.state.change("t", paused_until=at("2026-11-24T08:00"))
     assert h.value("quant_task_paused", task="t") == 1
@@ -356,7 +356,7 @@ async def test_a_pause_skips_and_covers() -> None:
 
 async def test_a_success_moves_the_deadline_to_the_first_slot_it_does_not_cover() -> None:
     """A failed slot leaves the deadline where it is, however many follow."""
-    h, clock = await house("2026-11-24T06:59", t=task("every 30m", grace="5m", timeout="1m"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("every 30m", grace="5m", timeout="1m"))
     clock.set(at("2026-11-24T09:10"))
     assert h.value("quant_task_deadline_timestamp_seconds", task="t") == at("2026-11-24T07:06")
     h.state.change("t", covered_until=at("2026-11-24T09:02"))
@@ -366,7 +366,7 @@ async def test_a_success_moves_the_deadline_to_the_first_slot_it_does_not_cover(
 async def test_an_external_task_is_neither_started_nor_missed() -> None:
     """It runs elsewhere; its deadline tells."""
     external = Task.model_validate({"external": True, "schedule": "every 1h"})
-    h, clock = await house("2026-11-24T06:59", t=external)
+    h, clock = await scheduler_at("2026-11-24T06:59", t=external)
     clock.advance(7 * 3600)
     await h.scheduler.sweep()
     assert (h.runner.submitted, h.missed()) == ([], 0)
@@ -374,7 +374,7 @@ async def test_an_external_task_is_neither_started_nor_missed() -> None:
 
 async def test_a_state_that_cannot_write_still_counts_each_slot_once() -> None:
     """The failed cursor is logged; the next sweep does not count again."""
-    h, clock = await house("2026-11-24T06:59", t=task("07:00"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00"))
     h.state.durable = False
     clock.set(at("2026-11-24T09:00"))
     await h.scheduler.sweep()
@@ -384,7 +384,7 @@ async def test_a_state_that_cannot_write_still_counts_each_slot_once() -> None:
 
 async def test_a_reload_keeps_the_place_of_what_stayed_the_same() -> None:
     """Same schedule: the slot in between still starts. Another one: it starts anew from now."""
-    h, clock = await house("2026-11-24T06:59", a=task("07:00"), b=task("07:00"))
+    h, clock = await scheduler_at("2026-11-24T06:59", a=task("07:00"), b=task("07:00"))
     clock.set(at("2026-11-24T07:01"))
     await h.apply(a=task("07:00", severity="critical"), b=task("every 30m"))
     await h.scheduler.sweep()
@@ -396,7 +396,7 @@ async def test_a_reload_keeps_the_place_of_what_stayed_the_same() -> None:
 
 async def test_markets_are_told_at_the_scrape() -> None:
     """Open on the half day until 13:00; what never closes has no next close."""
-    h, clock = await house(
+    h, clock = await scheduler_at(
         "2026-11-27T12:00", a=task("07:00", exchange="XNYS"), b=task("07:00", exchange="24/7")
     )
     close = "quant_market_next_close_timestamp_seconds"
@@ -430,7 +430,7 @@ async def test_the_pulse_notices_a_jump_and_a_healed_state(
 ) -> None:
     """A laptop that slept is caught up within a pulse; a dead state is probed."""
     monkeypatch.setattr("exporter.scheduling.scheduler.PULSE_SECONDS", 0.02)
-    h, clock = await house("2026-11-24T06:59", t=task("07:00", grace="1h"))
+    h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00", grace="1h"))
     await h.scheduler.start()
     try:
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The tasks that come with the house, on real parts and a simulated TickDB."""
+"""The tasks that come with the exporter, on real parts and a simulated TickDB."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class TaskBench:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[TaskBench]:
+async def bench(tmp_path: Path) -> AsyncIterator[TaskBench]:
     """At 7:00 in New York on Wednesday, the day before Thanksgiving."""
     async with world(new_york("2026-11-25T07:00:00")) as w:
         built = TaskBench(tmp_path, w)
@@ -114,24 +114,24 @@ async def house(tmp_path: Path) -> AsyncIterator[TaskBench]:
         await built.state.close()
 
 
-async def daily(house: TaskBench, symbol: str, day: str) -> float:
+async def daily(bench: TaskBench, symbol: str, day: str) -> float:
     """The close that the history has for a day."""
     start = datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()
-    (bar,) = await house.world.source.history(symbol, "1d", start, start + 1)
+    (bar,) = await bench.world.source.history(symbol, "1d", start, start + 1)
     return bar.close
 
 
 async def test_the_scan_tells_each_symbol_s_close_and_move(
-    house: TaskBench, caplog: pytest.LogCaptureFixture
+    bench: TaskBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the log and as Markdown and JSON, the largest move first."""
     with caplog.at_level(logging.INFO):
-        assert await pre_market_scan(house.context("pre_market_scan")) == 3
-    text, data = house.report("pre_market_scan-2026-11-25")
+        assert await pre_market_scan(bench.context("pre_market_scan")) == 3
+    text, data = bench.report("pre_market_scan-2026-11-25")
     assert "| Symbol | Previous close | Price | Move |" in text
-    prices = await house.world.source.tickers(SYMBOLS)
+    prices = await bench.world.source.tickers(SYMBOLS)
     for row in data["symbols"]:
-        close = await daily(house, row["symbol"], "2026-11-24")
+        close = await daily(bench, row["symbol"], "2026-11-24")
         assert row["previous_close"] == close
         assert row["price"] == prices.good[row["symbol"]].last
         assert row["move"] == pytest.approx(row["price"] / close - 1)
@@ -142,28 +142,28 @@ async def test_the_scan_tells_each_symbol_s_close_and_move(
     assert set(logged) == set(SYMBOLS)
 
 
-async def test_the_scan_is_stale_when_the_last_session_s_bar_is_not_there(house: TaskBench) -> None:
+async def test_the_scan_is_stale_when_the_last_session_s_bar_is_not_there(bench: TaskBench) -> None:
     """For one symbol; it is named with the end of its newest bar, the others are in the report."""
-    house.world.simulator.faults.add({"fault": "frozen", "symbol": "TSLA.US"})
-    house.clock.set(new_york("2026-11-27T07:00:00"))
+    bench.world.simulator.faults.add({"fault": "frozen", "symbol": "TSLA.US"})
+    bench.clock.set(new_york("2026-11-27T07:00:00"))
     with pytest.raises(StaleData) as raised:
-        await pre_market_scan(house.context("pre_market_scan"))
+        await pre_market_scan(bench.context("pre_market_scan"))
     assert str(raised.value) == (
         "no bar for the session of 2026-11-25 for TSLA.US (last bar ended 2026-11-24T21:00:00Z)"
     )
-    text, data = house.report("pre_market_scan-2026-11-27")
+    text, data = bench.report("pre_market_scan-2026-11-27")
     assert {row["symbol"] for row in data["symbols"]} == {"NVDA.US", "SPY.US"}
     assert "- stale: TSLA.US" in text
 
 
-async def test_what_the_scan_remembers_does_not_hide_that_a_bar_went_away(house: TaskBench) -> None:
+async def test_what_the_scan_remembers_does_not_hide_that_a_bar_went_away(bench: TaskBench) -> None:
     """It went well at 7:00; then the source falls back by a day."""
-    await pre_market_scan(house.context("pre_market_scan"))
-    house.clock.set(new_york("2026-11-24T08:00:00"))
-    house.world.simulator.faults.add({"fault": "frozen"})
-    house.clock.set(new_york("2026-11-25T07:10:00"))
+    await pre_market_scan(bench.context("pre_market_scan"))
+    bench.clock.set(new_york("2026-11-24T08:00:00"))
+    bench.world.simulator.faults.add({"fault": "frozen"})
+    bench.clock.set(new_york("2026-11-25T07:10:00"))
     with pytest.raises(StaleData, match=r"session of 2026-11-24 for NVDA.US"):
-        await pre_market_scan(house.context("pre_market_scan"))
+        await pre_market_scan(bench.context("pre_market_scan"))
 
 
 @pytest.mark.parametrize(
@@ -175,61 +175,61 @@ async def test_what_the_scan_remembers_does_not_hide_that_a_bar_went_away(house:
     ],
 )
 async def test_the_scan_has_no_data_when_the_source_has_none(
-    house: TaskBench, fault: dict[str, str], says: str
+    bench: TaskBench, fault: dict[str, str], says: str
 ) -> None:
     """With how many symbols, and why."""
-    house.world.simulator.faults.add(fault)
+    bench.world.simulator.faults.add(fault)
     with pytest.raises(NoData, match=says):
-        await pre_market_scan(house.context("pre_market_scan"))
+        await pre_market_scan(bench.context("pre_market_scan"))
 
 
-async def test_the_scan_goes_on_without_pre_market_prices(house: TaskBench) -> None:
+async def test_the_scan_goes_on_without_pre_market_prices(bench: TaskBench) -> None:
     """The close is what matters; the move is then unknown."""
-    house.world.simulator.faults.add({"fault": "server_error", "endpoint": "/market/ticker"})
-    assert await pre_market_scan(house.context("pre_market_scan")) == 3
-    text, data = house.report("pre_market_scan-2026-11-25")
+    bench.world.simulator.faults.add({"fault": "server_error", "endpoint": "/market/ticker"})
+    assert await pre_market_scan(bench.context("pre_market_scan")) == 3
+    text, data = bench.report("pre_market_scan-2026-11-25")
     assert {row["move"] for row in data["symbols"]} == {None}
     assert "| – | – |" in text
 
 
-async def test_two_scans_do_not_overwrite_each_other_s_reports(house: TaskBench) -> None:
+async def test_two_scans_do_not_overwrite_each_other_s_reports(bench: TaskBench) -> None:
     """The first task in the config has the plain name, a second one its own in addition."""
-    more = {**house.config.tasks, "asia": house.config.tasks["pre_market_scan"]}
-    house.config = house.config.model_copy(update={"tasks": more})
-    await pre_market_scan(house.context("pre_market_scan"))
-    await pre_market_scan(house.context("asia", symbols=["AAPL.US"]))
-    assert len(house.report("pre_market_scan-2026-11-25")[1]["symbols"]) == 3
-    assert len(house.report("pre_market_scan-asia-2026-11-25")[1]["symbols"]) == 1
+    more = {**bench.config.tasks, "asia": bench.config.tasks["pre_market_scan"]}
+    bench.config = bench.config.model_copy(update={"tasks": more})
+    await pre_market_scan(bench.context("pre_market_scan"))
+    await pre_market_scan(bench.context("asia", symbols=["AAPL.US"]))
+    assert len(bench.report("pre_market_scan-2026-11-25")[1]["symbols"]) == 3
+    assert len(bench.report("pre_market_scan-asia-2026-11-25")[1]["symbols"]) == 1
 
 
-async def test_the_scan_takes_symbols_of_its_own(house: TaskBench) -> None:
+async def test_the_scan_takes_symbols_of_its_own(bench: TaskBench) -> None:
     """From its parameters; without any, and without a feed, it says what to do."""
-    assert await pre_market_scan(house.context("pre_market_scan", symbols=["AAPL.US"])) == 1
-    house.config = house.config.model_copy(update={"feeds": {}})
+    assert await pre_market_scan(bench.context("pre_market_scan", symbols=["AAPL.US"])) == 1
+    bench.config = bench.config.model_copy(update={"feeds": {}})
     with pytest.raises(NoData, match=r"no feed has this exchange\. Add one, or set params"):
-        await pre_market_scan(house.context("pre_market_scan"))
+        await pre_market_scan(bench.context("pre_market_scan"))
 
 
-async def test_the_report_of_a_half_day(house: TaskBench, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_report_of_a_half_day(bench: TaskBench, caplog: pytest.LogCaptureFixture) -> None:
     """Half an hour after 13:00 on the day after Thanksgiving: moves since Wednesday, P&L."""
-    house.clock.set(new_york("2026-11-27T13:30:00"))
-    (house.folder / "equity.csv").write_text(
+    bench.clock.set(new_york("2026-11-27T13:30:00"))
+    (bench.folder / "equity.csv").write_text(
         "timestamp,equity,flow\n"
         "2026-11-25T16:00:00-05:00,100000,0\n"
         "2026-11-27T10:00:00-05:00,100500,0\n"
         "2026-11-27T13:00:00-05:00,91250.5,-10000\n"
     )
     with caplog.at_level(logging.INFO):
-        assert await end_of_day_report(house.context("end_of_day_report")) == 2 + 3
-    text, data = house.report("end_of_day-2026-11-27")
+        assert await end_of_day_report(bench.context("end_of_day_report")) == 2 + 3
+    text, data = bench.report("end_of_day-2026-11-27")
     assert data["strategies"]["momentum"]["pnl_today"] == pytest.approx(1250.5)
     assert data["strategies"]["momentum"]["drawdown"] == 0
     assert data["strategies"]["carry"]["equity"] is None
     assert "| momentum | USD | 91,250.50 | 1,250.50 |" in text
     assert "| carry | EUR | – | – | – |" in text
     for row in data["symbols"]:
-        assert row["previous"] == await daily(house, row["symbol"], "2026-11-25")
-        assert row["close"] == await daily(house, row["symbol"], "2026-11-27")
+        assert row["previous"] == await daily(bench, row["symbol"], "2026-11-25")
+        assert row["close"] == await daily(bench, row["symbol"], "2026-11-27")
         assert row["move"] == pytest.approx(row["close"] / row["previous"] - 1)
     (line,) = [r.getMessage() for r in caplog.records if r.event == "end_of_day_report"]
     assert line == (
@@ -237,116 +237,116 @@ async def test_the_report_of_a_half_day(house: TaskBench, caplog: pytest.LogCapt
     )
 
 
-async def test_the_report_before_the_close_is_of_its_own_day(house: TaskBench) -> None:
+async def test_the_report_before_the_close_is_of_its_own_day(bench: TaskBench) -> None:
     """The day before was a holiday: neither title nor P&L are those of two days ago."""
-    house.clock.set(new_york("2026-11-27T11:00:00"))
-    (house.folder / "equity.csv").write_text(
+    bench.clock.set(new_york("2026-11-27T11:00:00"))
+    (bench.folder / "equity.csv").write_text(
         "timestamp,equity\n2026-11-25T16:00:00-05:00,100000\n2026-11-27T10:00:00-05:00,100500\n"
     )
     with pytest.raises(StaleData, match="the session of 2026-11-27 has not ended"):
-        await end_of_day_report(house.context("end_of_day_report"))
-    text, data = house.report("end_of_day-2026-11-27")
+        await end_of_day_report(bench.context("end_of_day_report"))
+    text, data = bench.report("end_of_day-2026-11-27")
     assert data["strategies"]["momentum"]["pnl_today"] == pytest.approx(500)
     assert "| Strategy | Currency | Equity | P&L | Drawdown |" in text
 
 
-async def test_the_report_of_a_past_session_has_no_other_days_profit(house: TaskBench) -> None:
+async def test_the_report_of_a_past_session_has_no_other_days_profit(bench: TaskBench) -> None:
     """Run on Saturday it is Friday's, and a point of Saturday is not part of it."""
-    (house.folder / "equity.csv").write_text(
+    (bench.folder / "equity.csv").write_text(
         "timestamp,equity\n2026-11-27T10:00:00-05:00,100000\n2026-11-27T13:00:00-05:00,100500\n"
     )
-    house.clock.set(new_york("2026-11-28T11:00:00"))
-    await end_of_day_report(house.context("end_of_day_report"))
-    _, data = house.report("end_of_day-2026-11-27")
+    bench.clock.set(new_york("2026-11-28T11:00:00"))
+    await end_of_day_report(bench.context("end_of_day_report"))
+    _, data = bench.report("end_of_day-2026-11-27")
     assert data["strategies"]["momentum"]["pnl_today"] == pytest.approx(500)
-    with (house.folder / "equity.csv").open("a") as file:
+    with (bench.folder / "equity.csv").open("a") as file:
         file.write("2026-11-28T10:00:00-05:00,90000\n")
-    await end_of_day_report(house.context("end_of_day_report"))
-    _, data = house.report("end_of_day-2026-11-27")
+    await end_of_day_report(bench.context("end_of_day_report"))
+    _, data = bench.report("end_of_day-2026-11-27")
     assert data["strategies"]["momentum"]["pnl_today"] is None
 
 
-async def test_the_report_is_written_although_a_bar_is_missing(house: TaskBench) -> None:
+async def test_the_report_is_written_although_a_bar_is_missing(bench: TaskBench) -> None:
     """And then the run is stale, with the symbol in both."""
-    house.world.simulator.faults.add({"fault": "frozen", "symbol": "SPY.US"})
-    house.clock.set(new_york("2026-11-25T16:30:00"))
+    bench.world.simulator.faults.add({"fault": "frozen", "symbol": "SPY.US"})
+    bench.clock.set(new_york("2026-11-25T16:30:00"))
     with pytest.raises(
         StaleData, match=r"1 symbols without the day's bar; SPY.US: no bar for 2026"
     ):
-        await end_of_day_report(house.context("end_of_day_report"))
-    text, data = house.report("end_of_day-2026-11-25")
+        await end_of_day_report(bench.context("end_of_day_report"))
+    text, data = bench.report("end_of_day-2026-11-25")
     assert data["problems"] == {"SPY.US": "no bar for 2026-11-25"}
     assert len(data["symbols"]) == 2
     assert "- SPY.US: no bar for 2026-11-25" in text
 
 
-async def test_a_day_s_bar_that_stopped_in_the_last_hour_is_no_close(house: TaskBench) -> None:
+async def test_a_day_s_bar_that_stopped_in_the_last_hour_is_no_close(bench: TaskBench) -> None:
     """The source died at 15:20 and still shows a bar of that day; the feed knows where it ends."""
-    house.clock.set(new_york("2026-11-25T15:20:00"))
-    house.world.simulator.faults.add({"fault": "frozen", "symbol": "SPY.US"})
-    house.clock.set(new_york("2026-11-25T16:30:00"))
-    await house.feeds.poll(house.feeds.feeds["us"])
+    bench.clock.set(new_york("2026-11-25T15:20:00"))
+    bench.world.simulator.faults.add({"fault": "frozen", "symbol": "SPY.US"})
+    bench.clock.set(new_york("2026-11-25T16:30:00"))
+    await bench.feeds.poll(bench.feeds.feeds["us"])
     with pytest.raises(StaleData, match=r"SPY.US: .* incomplete: bars stop at 2026-11-25T"):
-        await end_of_day_report(house.context("end_of_day_report"))
-    house.clock.set(new_york("2026-11-27T07:00:00"))
+        await end_of_day_report(bench.context("end_of_day_report"))
+    bench.clock.set(new_york("2026-11-27T07:00:00"))
     with pytest.raises(StaleData, match=r"for SPY.US \(bars stop at 2026-11-25T20:21:00Z\)"):
-        await pre_market_scan(house.context("pre_market_scan"))
+        await pre_market_scan(bench.context("pre_market_scan"))
 
 
 async def test_one_daily_bar_in_a_batch_is_enough_from_the_second_day_on(tmp_path: Path) -> None:
     """500 symbols of a source that shows one: the day before is remembered, not asked for."""
     symbols = tuple(f"S{n}.US" for n in range(500))
     async with world(new_york("2026-11-24T16:30:00"), simulator={"latest_bars": 1}) as w:
-        house = TaskBench(tmp_path, w, symbols)
-        await end_of_day_report(house.context("end_of_day_report"))
-        assert house.requests()["/market/kline"] == 100  # more would not end before the timeout
-        _, data = house.report("end_of_day-2026-11-24")
+        bench = TaskBench(tmp_path, w, symbols)
+        await end_of_day_report(bench.context("end_of_day_report"))
+        assert bench.requests()["/market/kline"] == 100  # more would not end before the timeout
+        _, data = bench.report("end_of_day-2026-11-24")
         assert len(data["symbols"]) == 500
         assert sum(row["previous"] is not None for row in data["symbols"]) == 100
-        house.clock.set(new_york("2026-11-25T16:30:00"))
-        await end_of_day_report(house.context("end_of_day_report"))
-        assert house.requests()["/market/kline"] == 100
-        _, data = house.report("end_of_day-2026-11-25")
+        bench.clock.set(new_york("2026-11-25T16:30:00"))
+        await end_of_day_report(bench.context("end_of_day_report"))
+        assert bench.requests()["/market/kline"] == 100
+        _, data = bench.report("end_of_day-2026-11-25")
         assert all(row["previous"] is not None for row in data["symbols"])
-        assert data["symbols"][7]["previous"] == await daily(house, "S7.US", "2026-11-24")
-        house.clock.set(new_york("2026-11-27T11:00:00"))  # now it shows nothing but today's
-        assert await pre_market_scan(house.context("pre_market_scan")) == 500
-        await house.state.close()
+        assert data["symbols"][7]["previous"] == await daily(bench, "S7.US", "2026-11-24")
+        bench.clock.set(new_york("2026-11-27T11:00:00"))  # now it shows nothing but today's
+        assert await pre_market_scan(bench.context("pre_market_scan")) == 500
+        await bench.state.close()
 
 
 async def test_a_healthy_house_has_no_findings(
-    house: TaskBench, caplog: pytest.LogCaptureFixture
+    bench: TaskBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One line says so; nobody is alerted."""
-    await house.feeds.poll(house.feeds.feeds["us"])
-    house.config = house.config.model_copy(update={"strategies": {}})
-    house.strategies.apply(house.config)
+    await bench.feeds.poll(bench.feeds.feeds["us"])
+    bench.config = bench.config.model_copy(update={"strategies": {}})
+    bench.strategies.apply(bench.config)
     with caplog.at_level(logging.INFO):
-        assert await health_check(house.context("health_check")) == 1 + 0 + 4 + 2
+        assert await health_check(bench.context("health_check")) == 1 + 0 + 4 + 2
     assert [r.getMessage() for r in caplog.records if r.event in ("health", "health_finding")] == [
         "7 things checked, 0 findings"
     ]
 
 
 async def test_the_health_check_finds_what_is_wrong(
-    house: TaskBench, caplog: pytest.LogCaptureFixture
+    bench: TaskBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A late feed, a drawdown, equity that nobody updates, a failing task; it succeeds."""
-    house.clock.set(new_york("2026-11-25T10:00:00"))
-    await house.feeds.poll(house.feeds.feeds["us"])
-    house.clock.set(new_york("2026-11-25T10:10:00"))
-    now = house.clock.now()
-    (house.folder / "equity.csv").write_text(
+    bench.clock.set(new_york("2026-11-25T10:00:00"))
+    await bench.feeds.poll(bench.feeds.feeds["us"])
+    bench.clock.set(new_york("2026-11-25T10:10:00"))
+    now = bench.clock.now()
+    (bench.folder / "equity.csv").write_text(
         f"timestamp,equity\n{now - 90},100\n{now - 60},94\nbroken\n"
     )
-    await house.strategies.refresh()
-    await house.state.register({"pre_market_scan": "12:00"}, now)
-    await house.state.claim(Claim("r", "pre_market_scan", now, "schedule", now))
-    await house.state.finish(
+    await bench.strategies.refresh()
+    await bench.state.register({"pre_market_scan": "12:00"}, now)
+    await bench.state.claim(Claim("r", "pre_market_scan", now, "schedule", now))
+    await bench.state.finish(
         ended("r", "pre_market_scan", slot=now, started_at=now, ended_at=now, outcome="no_data")
     )
     with caplog.at_level(logging.INFO):
-        assert await health_check(house.context("health_check")) == 1 + 2 + 4 + 2
+        assert await health_check(bench.context("health_check")) == 1 + 2 + 4 + 2
     found = [r.getMessage() for r in caplog.records if r.event == "health_finding"]
     assert found == [
         "feed us: NVDA.US overdue for 7m 30s, last bar 2026-11-25T15:00:00Z, and 2 more",
@@ -368,21 +368,21 @@ class Mute:
 
 
 async def test_the_keys_of_all_sources_are_checked(
-    house: TaskBench, caplog: pytest.LogCaptureFixture
+    bench: TaskBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One that does not tell, or ends within three days, fails the run once all were asked."""
-    house.sources.clear()
-    house.sources |= {"mute": Mute(), "sim": house.world.source}
+    bench.sources.clear()
+    bench.sources |= {"mute": Mute(), "sim": bench.world.source}
     with caplog.at_level(logging.INFO), pytest.raises(SourceError, match="1001"):
-        await key_check(house.context("key_check"))
-    assert house.world.source.key_expiry == house.clock.now() + 90 * 86400
-    del house.sources["mute"]
-    house.clock.advance(85 * 86400)
-    assert await key_check(house.context("key_check")) == 1
+        await key_check(bench.context("key_check"))
+    assert bench.world.source.key_expiry == bench.clock.now() + 90 * 86400
+    del bench.sources["mute"]
+    bench.clock.advance(85 * 86400)
+    assert await key_check(bench.context("key_check")) == 1
     for days in (3, 3):
-        house.clock.advance(days * 86400)
+        bench.clock.advance(days * 86400)
         with pytest.raises(Permanent, match="the key of sim"):
-            await key_check(house.context("key_check"))
+            await key_check(bench.context("key_check"))
     said = [(r.levelname, r.getMessage()) for r in caplog.records if r.name == "task.key_check"]
     assert said == [
         (

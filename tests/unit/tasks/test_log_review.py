@@ -90,7 +90,7 @@ CHANNELS = {
 
 
 @pytest.fixture
-async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     made = ReviewBench(
         tmp_path, **CHANNELS, strategies={"momentum": {"currency": "EUR"}},
         tasks={"log_review": {"run": "exporter.tasks:log_review", "schedule": "23:59",
@@ -103,120 +103,120 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def test_the_last_minute_of_the_day_is_in_its_digest(
-    house: ReviewBench, monkeypatch: pytest.MonkeyPatch
+    bench: ReviewBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run waits for midnight; what comes behind it belongs to the next day."""
     waited = []
 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
-        house.clock.advance(seconds)
+        bench.clock.advance(seconds)
         if len(waited) == 30:
-            house.log(house.clock.now(), "boom", "error")
-        if house.clock.now() >= MIDNIGHT:
-            house.log(house.clock.now(), "tomorrow", day="2026-03-05")
+            bench.log(bench.clock.now(), "boom", "error")
+        if bench.clock.now() >= MIDNIGHT:
+            bench.log(bench.clock.now(), "tomorrow", day="2026-03-05")
 
-    house.log(SLOT - 3600, "early")
+    bench.log(SLOT - 3600, "early")
     monkeypatch.setattr(review.asyncio, "sleep", sleep)
-    assert await house.run() == 2
+    assert await bench.run() == 2
     assert sum(waited) == pytest.approx(61)
-    ((digest, done),) = house.sent
+    ((digest, done),) = bench.sent
     assert (digest.title, digest.records, [e.example for e in digest.errors], done) == (
         "2026-03-04", 2, ["boom"], [],
     )  # fmt: skip
     assert digest.made_at >= digest.end
-    assert load(house.reports / "digest-2026-03-04.json") == digest
+    assert load(bench.reports / "digest-2026-03-04.json") == digest
 
 
 @pytest.mark.parametrize("after", [300, 7 * 3600])
-async def test_a_slot_before_noon_is_about_the_day_before(house: ReviewBench, after: float) -> None:
+async def test_a_slot_before_noon_is_about_the_day_before(bench: ReviewBench, after: float) -> None:
     """At five past midnight as before breakfast."""
-    house.log(SLOT - 3600, "of the day")
-    house.clock.jump(MIDNIGHT + after - house.clock.now())
-    await house.run(slot=MIDNIGHT + after)
-    assert [digest.title for digest, _ in house.sent] == ["2026-03-04"]
+    bench.log(SLOT - 3600, "of the day")
+    bench.clock.jump(MIDNIGHT + after - bench.clock.now())
+    await bench.run(slot=MIDNIGHT + after)
+    assert [digest.title for digest, _ in bench.sent] == ["2026-03-04"]
 
 
 async def test_nothing_waits_for_midnight_by_hand_or_without_time(
-    house: ReviewBench, caplog: pytest.LogCaptureFixture
+    bench: ReviewBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A run by hand tells of the day so far; too short a timeout is said, with what to do."""
-    house.log(SLOT - 3600, "early")
-    house.clock.jump(-30_000)
-    await house.run(slot=None)
-    assert house.sent[-1][0].made_at == SLOT - 30_000
+    bench.log(SLOT - 3600, "early")
+    bench.clock.jump(-30_000)
+    await bench.run(slot=None)
+    assert bench.sent[-1][0].made_at == SLOT - 30_000
     tasks = {
         "log_review": {"run": "exporter.tasks:log_review", "schedule": "23:59", "timeout": "1m"}
     }
-    house.config = Config.model_validate(house.config.model_dump() | {"tasks": tasks})
-    house.clock.jump(30_000)
+    bench.config = Config.model_validate(bench.config.model_dump() | {"tasks": tasks})
+    bench.clock.jump(30_000)
     with caplog.at_level(logging.WARNING):
-        await house.run()
+        await bench.run()
     assert "give the task a timeout of 10m" in caplog.text
 
 
-async def test_the_day_before_is_told_whole_too(house: ReviewBench) -> None:
+async def test_the_day_before_is_told_whole_too(bench: ReviewBench) -> None:
     """When nobody told it, or somebody did before its end; once is enough."""
-    house.clock.set(MIDNIGHT + 2)
+    bench.clock.set(MIDNIGHT + 2)
     yesterday = SLOT - 86400
-    house.log(yesterday, "one", day="2026-03-03")
-    house.log(SLOT, "two")
-    await house.run()
-    path = house.reports / "digest-2026-03-03.json"
+    bench.log(yesterday, "one", day="2026-03-03")
+    bench.log(SLOT, "two")
+    await bench.run()
+    path = bench.reports / "digest-2026-03-03.json"
     kept = load(path)
     assert kept is not None
     assert kept.records == 1
-    house.log(yesterday + 30, "late", day="2026-03-03")
-    await house.run()
+    bench.log(yesterday + 30, "late", day="2026-03-03")
+    await bench.run()
     assert load(path) == kept
-    save(LogDigest(**{**vars(kept), "made_at": kept.end - 60}), house.reports)
-    await house.run()
+    save(LogDigest(**{**vars(kept), "made_at": kept.end - 60}), bench.reports)
+    await bench.run()
     again = load(path)
     assert again is not None
     assert again.records == 2
-    assert [digest.title for digest, _ in house.sent] == ["2026-03-04"] * 3
+    assert [digest.title for digest, _ in bench.sent] == ["2026-03-04"] * 3
 
 
-async def test_a_repeated_run_sends_only_to_who_did_not_get_it(house: ReviewBench) -> None:
+async def test_a_repeated_run_sends_only_to_who_did_not_get_it(bench: ReviewBench) -> None:
     """Also after a restart; by hand everybody gets it again."""
-    house.clock.set(MIDNIGHT + 2)
-    house.log(SLOT, "two")
-    house.broken = {"email"}
+    bench.clock.set(MIDNIGHT + 2)
+    bench.log(SLOT, "two")
+    bench.broken = {"email"}
     with pytest.raises(NotSentError, match="email is broken"):
-        await house.run()
-    house.broken = set()
-    await house.run()
-    await house.run()
-    await house.run(slot=None)
-    assert [done for _, done in house.sent] == [[], ["slack"], ["slack", "email"], []]
-    await house.run(slot=None)  # the same run, repeated
-    await house.run()
-    assert [done for _, done in house.sent][4:] == [["slack", "email"], ["slack", "email"]]
+        await bench.run()
+    bench.broken = set()
+    await bench.run()
+    await bench.run()
+    await bench.run(slot=None)
+    assert [done for _, done in bench.sent] == [[], ["slack"], ["slack", "email"], []]
+    await bench.run(slot=None)  # the same run, repeated
+    await bench.run()
+    assert [done for _, done in bench.sent][4:] == [["slack", "email"], ["slack", "email"]]
 
 
-async def test_strategies_have_their_day_without_a_report(house: ReviewBench) -> None:
+async def test_strategies_have_their_day_without_a_report(bench: ReviewBench) -> None:
     """From the state, as of the digest's day; the newest equity of a later day tells nothing."""
     curve = EquityCurve().add(EquityPoint(SLOT - 7200, 1000.0, 0.0), ZONE)
     curve = curve.add(EquityPoint(SLOT - 3600, 900.0, 0.0), ZONE)
-    await house.state.keep("strategy", "momentum", {"curve": curve.to_json()})
-    house.clock.set(MIDNIGHT + 2)
-    house.log(SLOT, "two", "error")
-    await house.run()
-    day = house.sent[-1][0].strategies["momentum"]
+    await bench.state.keep("strategy", "momentum", {"curve": curve.to_json()})
+    bench.clock.set(MIDNIGHT + 2)
+    bench.log(SLOT, "two", "error")
+    await bench.run()
+    day = bench.sent[-1][0].strategies["momentum"]
     assert day == {"currency": "EUR", "equity": 900.0, "pnl_today": -100.0, "drawdown": 0.1}
-    kept = house.state.kept("strategy")
-    assert review.strategies_on(house.config, kept, SLOT - 86400) == {}
-    tomorrow = review.strategies_on(house.config, kept, SLOT + 86400)
+    kept = bench.state.kept("strategy")
+    assert review.strategies_on(bench.config, kept, SLOT - 86400) == {}
+    tomorrow = review.strategies_on(bench.config, kept, SLOT + 86400)
     assert tomorrow["momentum"]["pnl_today"] == 0.0
 
 
-async def test_a_quiet_day_may_be_kept_quiet(house: ReviewBench) -> None:
+async def test_a_quiet_day_may_be_kept_quiet(bench: ReviewBench) -> None:
     """`quiet: false` sends nothing then; the pages are there."""
     os.environ.pop("HOOK", None)
     settings = {"digest": CHANNELS["digest"] | {"quiet": False}}
-    house.config = Config.model_validate(house.config.model_dump(exclude_unset=True) | settings)
-    house.clock.set(MIDNIGHT + 2)
-    house.log(SLOT, "fine")
-    await house.run()
-    assert house.sent == []
-    assert (house.reports / "digest-2026-03-04.html").exists()
+    bench.config = Config.model_validate(bench.config.model_dump(exclude_unset=True) | settings)
+    bench.clock.set(MIDNIGHT + 2)
+    bench.log(SLOT, "fine")
+    await bench.run()
+    assert bench.sent == []
+    assert (bench.reports / "digest-2026-03-04.html").exists()

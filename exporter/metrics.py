@@ -97,6 +97,8 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_task_consecutive_failures", "task", "Failed runs since the last success."),
     _now("quant_task_items", "task", "Items that the newest successful run reported."),
     _now("quant_task_failures_limit", "task", "Failures in a row from which the task alerts."),
+    _now("quant_task_items_limit", "task severity", "Items below which a success alerts."),
+    _now("quant_task_duration_limit_seconds", "task severity", "Duration beyond which a run that is under way alerts."),
     _now("quant_task_deadline_timestamp_seconds", "task",
          "When the first slot that no success covers is too late: slot + grace + max_runtime."),
     _now("quant_task_next_slot_timestamp_seconds", "task", "Next moment at which the task will run."),

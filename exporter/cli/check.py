@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.cli.text_table import print_table
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
 from exporter.runtime.advice import advice, first_notices
+from exporter.runtime.suggestions import suggested_limits
 from exporter.util.clock import SystemClock
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A config without mistakes, and what there is to say about it."""
+
+    config: Config
+    notes: list[Mistake]
+    notices: dict[str, str]
+    """By task, who hears of its failure and when."""
+    suggested: dict[str, str]
+    """By task, limits that its history suggests."""
 
 
 def check(path: Path, *, as_json: bool = False) -> int:
     """Every mistake of the config, one a line; then what is not there on this machine. Offline."""
     try:
-        config, notes, notices = checked(path)
+        found = checked(path)
     except ConfigError as error:
-        print(_as_json(path, error.mistakes, [], None, None) if as_json else error)
+        print(_as_json(path, error.mistakes, None) if as_json else error)
         return 2
     if as_json:
-        print(_as_json(path, [], notes, config, notices))
+        print(_as_json(path, [], found))
         return 0
-    for note in notes:
+    for note in found.notes:
         print(f"{path}: note: {note.place}: {note.text}")
-    print_notices(f"{path}: ", notices)
+    print_notices(f"{path}: ", found.notices)
+    if found.suggested:
+        print(f"{path}: limits that you could add, so that too few items or a slow run warns:")
+        print_table([("", f"{name}:", text) for name, text in found.suggested.items()])
     counts = [
         f"{len(entries)} {one if len(entries) == 1 else more}"
         for one, more, entries in (
-            ("task", "tasks", config.tasks),
-            ("feed", "feeds", config.feeds),
-            ("strategy", "strategies", config.strategies),
+            ("task", "tasks", found.config.tasks),
+            ("feed", "feeds", found.config.feeds),
+            ("strategy", "strategies", found.config.strategies),
         )
     ]
     print(f"{path}: ok: {', '.join(counts)}")
@@ -45,9 +62,8 @@ def print_notices(before: str, notices: Mapping[str, str]) -> None:
         print_table([("", f"{name}:", text) for name, text in notices.items()])
 
 
-def checked(path: Path) -> tuple[Config, list[Mistake], dict[str, str]]:
-    """The config, what this machine lacks and what else is notable, and who hears of each task.
-    Raises :class:`ConfigError`."""
+def checked(path: Path) -> Checked:
+    """Read and check the config. Raises :class:`ConfigError`."""
     config, clock = load(path), SystemClock()
     with preflight.scratch_calendars(config, clock) as calendars:
         if mistakes := preflight.mistakes(config, calendars):
@@ -55,23 +71,20 @@ def checked(path: Path) -> tuple[Config, list[Mistake], dict[str, str]]:
         folder, now = path.parent.resolve(), clock.now()
         notes = preflight.notes(config, folder, calendars, now)
         notes += advice(config, folder, calendars, now)
-        return config, notes, first_notices(config, folder, calendars, now)
+        notices = first_notices(config, folder, calendars, now)
+    return Checked(config, notes, notices, suggested_limits(config, clock))
 
 
-def _as_json(
-    path: Path,
-    mistakes: list[Mistake],
-    notes: list[Mistake],
-    config: Config | None,
-    notices: dict[str, str] | None,
-) -> str:
+def _as_json(path: Path, mistakes: Sequence[Mistake], found: Checked | None) -> str:
+    config, notes = (found.config, found.notes) if found else (None, [])
     return json.dumps(
         {
             "file": str(path),
             "ok": not mistakes,
             "mistakes": [{"place": one.place, "text": one.text} for one in mistakes],
             "notes": [{"place": one.place, "text": one.text} for one in notes],
-            "notices": notices,
+            "notices": found.notices if found else None,
+            "suggested_limits": found.suggested if found else None,
             "tasks": sorted(config.tasks) if config else None,
             "feeds": sorted(config.feeds) if config else None,
             "strategies": sorted(config.strategies) if config else None,

@@ -53,8 +53,7 @@ def init(*, folder: Path) -> int:
     if kept:
         print("Left as they are, though this version's differ: " + ", ".join(kept))
     with contextlib.suppress(ConfigError):  # an older file: `check` says what is wrong with it
-        _, _, notices = checked(folder / "exporter.yml")
-        print_notices("", notices)
+        print_notices("", checked(folder / "exporter.yml").notices)
     print(_next_steps(folder))
     return 0
 

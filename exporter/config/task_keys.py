@@ -12,7 +12,10 @@ from pydantic import Field, field_validator, model_validator
 from exporter.config import schedule_syntax as timetable
 from exporter.config.types import Exchange, Limits, Model, Schedule, Severity
 from exporter.util.backoff import backoff_cap
-from exporter.util.units import Duration, DurationOrZero, Ratio
+from exporter.util.units import Duration, DurationOrZero, Ratio, format_duration
+
+NOTICE_SECONDS = 120.0
+"""How long a warning may be on its way: a run that is too slow must last that much longer."""
 
 
 class Task(Model):
@@ -33,6 +36,8 @@ class Task(Model):
     retries: int = Field(0, ge=0, le=20)
     backoff: Duration = 5.0
     max_runtime: Duration | None = None
+    min_items: int | None = Field(None, ge=1)
+    max_duration: Duration | None = None
     severity: Severity = "warning"
     alert_after: int = Field(1, ge=1, le=1000)
     catch_up: bool | None = None
@@ -88,7 +93,15 @@ class Task(Model):
             raise ValueError("only an external task can be `early`: remove it")
         if timetable.needs_exchange(self.timetable) and not self.exchange:
             raise ValueError(f"`schedule: {self.schedule}` needs `exchange`, such as XNYS")
+        if self.max_duration is not None and self.max_duration > self.longest_duration_limit:
+            raise ValueError(_useless_duration_limit(self.longest_duration_limit))
         return self
+
+    @property
+    def longest_duration_limit(self) -> float:
+        """The largest useful `max_duration`: its warning arrives before `max_runtime` ends the run;
+        0 or less when none is."""
+        return self.max_runtime_seconds - NOTICE_SECONDS
 
     @property
     def timetable(self) -> timetable.Timetable:
@@ -115,6 +128,11 @@ class Task(Model):
     def catches_up(self) -> bool:
         """Whether a slot that was missed is started late, within `grace`."""
         return self.kind == "run" if self.catch_up is None else self.catch_up
+
+
+def _useless_duration_limit(longest: float) -> str:
+    cure = f"write {format_duration(longest)} or less" if longest > 0 else "leave it out"
+    return f"`max_duration` would warn only after `max_runtime` has ended the run: {cure}"
 
 
 def _given(ways: list[str]) -> str:

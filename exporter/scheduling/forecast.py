@@ -100,6 +100,10 @@ class Forecast:
             info = (name, task.severity, task.exchange or "", task.source or "")
             yield "quant_task_info", info, 1.0
             yield "quant_task_failures_limit", (name,), float(task.alert_after)
+            if task.min_items is not None:
+                yield "quant_task_items_limit", (name, "warning"), float(task.min_items)
+            if task.max_duration is not None:
+                yield "quant_task_duration_limit_seconds", (name, "warning"), task.max_duration
             yield "quant_task_paused", (name,), float(self.paused_until(name) is not None)
             yield "quant_task_next_slot_timestamp_seconds", (name,), self.next_slot(name)
             yield "quant_task_deadline_timestamp_seconds", (name,), self.deadline(name)

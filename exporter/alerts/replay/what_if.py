@@ -12,7 +12,7 @@ from exporter.util.units import parse_duration, parse_ratio
 
 def _count(text: str) -> float:
     if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"invalid number of failures {text!r}: write 1 or more")
+        raise ValueError(f"invalid number {text!r}: write 1 or more")
     return float(text)
 
 
@@ -22,6 +22,8 @@ _LIMITS: dict[tuple[str, str], tuple[str, Callable[[str], float], bool]] = {
     ("feeds", "max_overdue"): ("quant_feed_overdue_limit_seconds", parse_duration, True),
     ("feeds", "max_spread"): ("quant_feed_spread_limit_ratio", parse_ratio, True),
     ("tasks", "alert_after"): ("quant_task_failures_limit", _count, False),
+    ("tasks", "min_items"): ("quant_task_items_limit", _count, True),
+    ("tasks", "max_duration"): ("quant_task_duration_limit_seconds", parse_duration, True),
 }
 METRICS = tuple(metric for metric, _, _ in _LIMITS.values())
 _LABEL = {"strategies": "strategy", "feeds": "feed", "tasks": "task"}

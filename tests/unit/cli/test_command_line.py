@@ -121,7 +121,7 @@ def test_check_says_the_same_to_programs(config: str) -> None:
     assert sorted(notices) == ["report", "scalp", "scan"]
     assert notices["scan"].startswith("warning: chat after 1 failed run, at the latest ")
     assert found == {
-        "file": config, "ok": True, "mistakes": [], "notes": [],
+        "file": config, "ok": True, "mistakes": [], "notes": [], "suggested_limits": {},
         "tasks": ["report", "scalp", "scan"], "feeds": [], "strategies": [],
     }  # fmt: skip
     Path(config).write_text("tasks: {scan: {schedul: x}}\n")

@@ -20,6 +20,7 @@ from typing import Any
 from exporter.calendars.bars import Calendar
 from exporter.calendars.overrides import DayOverrides, Overrides
 from exporter.calendars.sessions import ALWAYS, FX, Session, Table
+from exporter.util.atomic import private_folder
 from exporter.util.atomic import write as write_file
 from exporter.util.clock import Clock, iso, utc
 
@@ -185,7 +186,7 @@ class Calendars:
     def _write(self, name: str, data: dict[str, Any]) -> None:
         stamped = {**data, "format": _FORMAT, "version": version("exchange_calendars")}
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self._folder)
             write_file(self._file(name), json.dumps(stamped, separators=(",", ":")), mode=0o644)
         except OSError as error:
             # Without a cache the next start takes a second longer, nothing else.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exporter.logs.queue_writer import Line
+from exporter.util.atomic import private_folder
 from exporter.util.local_time import date_of, day_bounds
 
 WRITE_BYTES = 1_000_000
@@ -192,14 +193,15 @@ class DayFiles:
     def _open(self, at: float) -> None:
         self._close_part()
         directory = self._open_with.directory
-        directory.mkdir(parents=True, exist_ok=True)
+        private_folder(directory)
         day = date_of(at, self._open_with.zone)
         self._start, self._end = day_bounds(day, self._open_with.zone)
         for file in files_of(directory, self.name):
             if file.open and file.day != day:  # the process was down when that day ended
                 self._number(file.path, file.day)
         self._path = directory / f"{self.name}-{day}.jsonl"
-        self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(self._path, flags, _file_mode(directory))
         self._size = os.fstat(self._fd).st_size
         if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
             try:  # the process was killed within a line; the next line starts clean
@@ -220,3 +222,8 @@ class DayFiles:
         taken = [f.part for f in files_of(path.parent, self.name) if f.day == day and not f.open]
         path.rename(path.with_name(f"{self.name}-{day}.{max(taken, default=0) + 1:03d}.jsonl"))
         self.closed_parts += 1
+
+
+def _file_mode(directory: Path) -> int:
+    """Its owner's alone, unless a group may read the folder: that of a log collector."""
+    return 0o600 | (directory.stat().st_mode & 0o040)

@@ -55,6 +55,15 @@ def lost_before(path: Path, note: Path) -> str:
     return f"{lost(path)}. Check what ran, then delete {note.name}"
 
 
+def hard_linked(path: Path) -> str:
+    """For a file that another name leads to."""
+    return (
+        f"{path} has a second name (a hard link): another exporter could write it under that one "
+        f"and damage it. Delete the other name (`find / -xdev -samefile {path}` shows both), or "
+        f"make this a file of its own: `cp -p {path} {path}.new && mv {path}.new {path}`"
+    )
+
+
 def stalled(path: Path, seconds: float) -> str:
     """For a disk that does not respond."""
     return f"the disk that holds {path} has not responded for {seconds:.0f} s: {_UNTIL_THEN}"

@@ -74,13 +74,15 @@ class State:
         """Open the file; with `writer` as the one scheduler, creating it if necessary.
 
         Raises :class:`AlreadyRunning` when there is a scheduler already, and :class:`StateError`
-        for a file of a newer version or of another program. A damaged file is set aside; a disk
-        that cannot be written shows in :attr:`trouble`. Without `writer` nothing can be written,
-        and a missing or unreadable file raises :class:`StateError`.
+        for a file of a newer version or of another program, or one with a second hard link. A
+        damaged file is set aside; a disk that cannot be written shows in :attr:`trouble`. Without
+        `writer` nothing can be written, and a missing or unreadable file raises
+        :class:`StateError`.
         """
         # By its real name: a link to a file that another exporter uses is that file, with its lock.
         path = Path(path).resolve()
         if writer:
+            _refuse_second_names(path)
             return cls(path, clock, StateWriter(path, clock, migrations), Contents())
         try:
             return cls(path, clock, None, database.read_contents(path))
@@ -354,3 +356,10 @@ class State:
         waiting = asyncio.wrap_future(done)
         await asyncio.wait([waiting], timeout=self.patience_seconds)
         return waiting.result() if waiting.done() else None
+
+
+def _refuse_second_names(path: Path) -> None:
+    """Lock and write-ahead log lie next to the name, so they guard nothing from another name."""
+    with suppress(OSError):  # opening it says what is wrong
+        if path.stat().st_nlink > 1:
+            raise StateError(trouble.hard_linked(path))

@@ -40,8 +40,11 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make the folder, for its owner alone; one that is there stays as it is."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the folder and those above it that are missing, for their owner alone; one that is there
+    stays as it is."""
+    if not path.parent.exists():
+        private_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

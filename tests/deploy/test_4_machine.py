@@ -109,16 +109,61 @@ def test_an_alert_is_acknowledged_from_a_phone(site: Site) -> None:
 # --- the units
 
 
-def test_the_units_are_sound_and_the_exporter_is_hardened(
+def test_the_units_are_sound_and_hardened(
     site: Site, record_property: Callable[[str, object], None]
 ) -> None:
-    """systemd-analyze has nothing to say, and an exposure under 2.0 for the exporter."""
+    """systemd-analyze has nothing to say, and an exposure under 2.0 for each; none dumps core."""
     assert site.laptop.ssh(f"systemd-analyze verify {_UNITS} 2>&1") == ""
-    told = site.laptop.ssh("systemd-analyze security quant-exporter --no-pager")
-    match = re.search(r"exposure level for \S+: ([\d.]+)", told)
-    assert match
-    record_property("measured", f"exposure of the exporter (systemd-analyze security): {match[1]}")
-    assert float(match[1]) < 2.0
+    for unit in (unit for unit in _UNITS.split() if unit.endswith(".service")):
+        told = site.laptop.ssh(f"systemd-analyze security {unit} --no-pager")
+        match = re.search(r"exposure level for \S+: ([\d.]+)", told)
+        assert match
+        record_property("measured", f"exposure of {unit} (systemd-analyze security): {match[1]}")
+        assert float(match[1]) < 2.0, told
+        assert site.laptop.ssh(f"systemctl show -P LimitCORE {unit}").strip() == "0"
+
+
+def test_the_hardened_firewall_still_sets_its_rules(site: Site) -> None:
+    """By a start and by a reload, also of what an administrator added."""
+    rules, added = "/etc/quant-exporter/firewall.nft", "udp dport 51820 accept"
+    site.laptop.ssh(f"cp -a {rules} /root/kept && sed -i 's/iif lo accept/&\\n{added}/' {rules}")
+    try:
+        site.laptop.ssh("systemctl reload quant-firewall")
+        assert added in site.laptop.ssh("nft list table inet quant")
+    finally:
+        site.laptop.ssh(f"mv /root/kept {rules}")
+    site.laptop.ssh("nft delete table inet quant; systemctl restart quant-firewall")
+    table = site.laptop.ssh("nft list table inet quant")
+    assert "policy drop" in table
+    assert added not in table
+
+
+def test_an_exporter_that_stays_down_is_paged_at_once(site: Site) -> None:
+    """systemd starts the unit that tells Alertmanager, unless a deploy is at work, which says so
+    itself; the next version that serves ends the alert."""
+
+    def firing() -> bool:
+        alerts = json.loads(site.get("/api/v2/alerts", port=9093))
+        return "QuantExporterGaveUp" in [one["labels"]["alertname"] for one in alerts]
+
+    deploying = "systemd-run --quiet --collect --unit=quant-deploy-other sleep 60"
+    site.laptop.ssh(f"{deploying} && systemctl start quant-gave-up")
+    site.laptop.ssh("systemctl stop quant-deploy-other")
+    assert site.laptop.ssh("systemctl show -P ConditionResult quant-gave-up").strip() == "no"
+    assert not firing()
+    drop_in = "/run/systemd/system/quant-exporter.service.d/once.conf"
+    site.laptop.ssh(f"mkdir -p $(dirname {drop_in})")
+    site.laptop.ssh(f"cat > {drop_in}", stdin="[Service]\nRestart=no\n")
+    site.laptop.ssh("systemctl daemon-reload; systemctl kill -s KILL quant-exporter")
+    try:
+        wait_for(firing, 30)
+    finally:
+        site.laptop.ssh(f"rm {drop_in}; systemctl daemon-reload; systemctl start quant-exporter")
+    assert site.laptop.ssh("systemctl --failed --no-legend") == ""
+    tool = "cd /opt/quant/tool && python3 -c 'import gave_up; gave_up.take_back()'"
+    site.laptop.ssh(tool)
+    wait_for(lambda: not firing(), 10)
+    site.serves()
 
 
 def test_programs_have_limits_of_their_own(site: Site) -> None:

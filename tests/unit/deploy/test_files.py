@@ -78,16 +78,20 @@ def test_each_start_within_ten_minutes_waits_longer() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")
-def test_the_exporter_s_unit_is_hardened() -> None:
-    """An exposure under 2.0, as systemd-analyze counts it without starting anything."""
+@pytest.mark.parametrize(
+    "unit", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda p: p.stem
+)
+def test_a_unit_is_hardened(unit: Path) -> None:
+    """An exposure under 2.0, as systemd-analyze counts it without starting anything, and no core
+    dump."""
     told = subprocess.run(
-        ["systemd-analyze", "security", "--no-pager", "--offline=true",
-         DEPLOY / "systemd/quant-exporter.service"],
+        ["systemd-analyze", "security", "--no-pager", "--offline=true", unit],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     match = re.search(r"exposure level for \S+: ([\d.]+)", told.stdout)
     assert match, told
     assert float(match[1]) < 2.0
+    assert "\nLimitCORE=0\n" in unit.read_text()
 
 
 def test_the_workflow_is_one() -> None:

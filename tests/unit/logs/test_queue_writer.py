@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import shutil
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +59,23 @@ def day_files(tmp_path: Path, rotate_at: int = 10**6) -> DayFiles:
 
 
 class TestDayFiles:
+    @pytest.mark.parametrize(("folder", "file"), [(None, 0o600), (0o750, 0o640), (0o755, 0o640)])
+    def test_lines_are_the_owners_alone_unless_a_group_may_read_the_folder(
+        self, tmp_path: Path, folder: int | None, file: int
+    ) -> None:
+        """Also the folders that had to be made; a collector gets in by a folder made for it."""
+        directory = tmp_path / "var/log"
+        if folder is not None:
+            directory.mkdir(parents=True)
+            directory.chmod(folder)
+        files = DayFiles("exporter", Limits(directory, ZONE, 10**6))
+        files.write([line(MIDNIGHT)])
+        [made] = directory.iterdir()
+        assert stat.S_IMODE(made.stat().st_mode) == file
+        if folder is None:
+            modes = {stat.S_IMODE(each.stat().st_mode) for each in (directory, directory.parent)}
+            assert modes == {0o700}
+
     def test_a_line_is_in_the_file_of_its_day(self, tmp_path: Path, clock: ManualClock) -> None:
         """The configured zone's midnight is the border, also within one batch, also backwards."""
         files = day_files(tmp_path)

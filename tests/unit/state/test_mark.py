@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.state import Claim, State
+from exporter.state import Claim, State, StateError
 from tests.runs import ended
 from tests.unit.clocks import ManualClock
 
@@ -245,3 +245,16 @@ async def test_a_link_to_the_file_is_the_file(tmp_path: Path, clock: ManualClock
             State.open(path, clock)
     assert not (tmp_path / "link.db.lock").exists()
     await state.close()
+
+
+async def test_a_second_hard_link_is_refused_with_words(tmp_path: Path, clock: ManualClock) -> None:
+    """SQLite's log and our lock lie next to a name, so that two names would damage each other."""
+    path, other = tmp_path / "one" / "state.db", tmp_path / "other.db"
+    await State.open(path, clock).close()
+    other.hardlink_to(path)
+    for name in (path, other):
+        with pytest.raises(StateError, match="has a second name"):
+            State.open(name, clock)
+    assert not (tmp_path / "other.db.lock").exists()
+    other.unlink()
+    await State.open(path, clock).close()

@@ -14,6 +14,7 @@ def test_a_new_folder_is_its_owners_alone(tmp_path: Path) -> None:
     """One that is there keeps what its owner chose."""
     private_folder(tmp_path / "a" / "b")
     assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
     (tmp_path / "a/b").chmod(0o750)
     private_folder(tmp_path / "a/b")
     assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o750

@@ -57,7 +57,7 @@ def parse_time(text: str) -> float:
         if moment.tzinfo is None:
             raise ValueError(f"{text!r} has no offset")
         return moment.timestamp()
-    except (TypeError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"invalid time {text!r}: write 2026-11-24T02:00:00Z") from error
 
 

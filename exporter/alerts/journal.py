@@ -121,19 +121,28 @@ def _for_the_digest(fields: Mapping[str, Any]) -> dict[str, str]:
 def _read(alert: Any) -> dict[str, Any]:
     """The parts that we keep. Raises :class:`ValueError`."""
     try:
-        labels = {str(n): str(v) for n, v in alert["labels"].items()}
+        labels = _texts(alert["labels"])
         if alert["status"] not in ("firing", "resolved") or not labels.get("alertname"):
             raise ValueError("an alert needs an alertname, and a status: firing or resolved")
+        if not isinstance(alert["fingerprint"], str):
+            raise TypeError("its fingerprint must be a text")
+        ends_at = _time(alert["endsAt"])
         return {
             "labels": labels,
-            "annotations": {str(n): str(v) for n, v in alert["annotations"].items()},
+            "annotations": _texts(alert["annotations"]),
             "status": alert["status"],
             "starts_at": _time(alert["startsAt"]),
-            "ends_at": _time(alert["endsAt"]) if alert["status"] == "resolved" else None,
-            "fingerprint": str(alert["fingerprint"]),
+            "ends_at": ends_at if alert["status"] == "resolved" else None,
+            "fingerprint": alert["fingerprint"],
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an alert of Alertmanager's webhook: {error!r}") from error
+
+
+def _texts(given: Mapping[str, Any]) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in given.values()):
+        raise TypeError("labels and annotations must be texts")
+    return dict(given)
 
 
 def _time(text: str) -> str:

@@ -50,7 +50,8 @@ def parse_point(
     else:
         at = parse_timestamp(row["timestamp"], zone, after)
     flow = row.get("flow")
-    return EquityPoint(at, _number(row["equity"], "equity"), _number(flow or 0, "flow"))
+    flow = 0 if flow in (None, "") else flow  # an empty cell of a file
+    return EquityPoint(at, _number(row["equity"], "equity"), _number(flow, "flow"))
 
 
 def _number(value: Any, name: str) -> float:

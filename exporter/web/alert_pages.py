@@ -79,14 +79,15 @@ class AlertPages:
         """What fired since ``?since=24h``, the newest ``?limit=1000`` that started ``?until=``."""
         try:
             since = parse_duration(request.query.get("since", "24h"))
+        except ValueError as error:
+            return _error(400, str(error))
+        try:
             until = float(request.query.get("until", "inf"))
             limit = int(request.query.get("limit", LIMIT))
             if math.isnan(until) or not 1 <= limit <= LIMIT:
-                raise ValueError(
-                    f"invalid `until` or `limit`: write Unix seconds, and 1 to {LIMIT}"
-                )
-        except (ValueError, OverflowError) as error:
-            return _error(400, str(error))
+                raise ValueError
+        except ValueError:
+            return _error(400, f"invalid `until` or `limit`: write Unix seconds, and 1 to {LIMIT}")
         try:
             found = await read_timeline(self._state, self._clock.now() - since, until, limit)
         except StateError as error:

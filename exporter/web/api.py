@@ -120,10 +120,7 @@ class Api:
         body = await read_object(request)
         task = self._task_of(body)
         try:
-            if "for" in body:
-                until = self.clock.now() + parse_duration(body["for"])
-            else:
-                until = parse_timestamp(body.get("until"), self.zone())
+            until = self._until(body)
         except ValueError as error:
             raise refuse(400, f"send `for` (2h) or `until` (a time): {error}") from error
         if until <= self.clock.now():
@@ -132,6 +129,13 @@ class Api:
             raise refuse(400, "pause for ten years at most")
         await self.tasks.pause(task, until)
         return _json({"ok": True, "task": task, "until": until})
+
+    def _until(self, body: Mapping[str, Any]) -> float:
+        """Both keys must make sense where both are sent; `for` takes precedence."""
+        until = math.nan
+        if "until" in body or "for" not in body:
+            until = parse_timestamp(body.get("until"), self.zone())
+        return self.clock.now() + parse_duration(body["for"]) if "for" in body else until
 
     async def resume(self, request: web.Request) -> web.Response:
         """End the pause of one task, or of all."""

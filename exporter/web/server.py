@@ -131,7 +131,10 @@ class Server:
         return web.Response(text="ready\n")
 
     async def _reloading(self, request: web.Request) -> web.Response:
-        mistakes = await self._reload(force=request.query.get("force") == "true")
+        force = request.query.get("force")
+        if force not in (None, "true"):
+            raise refuse(400, f"force must be true, not {force[:80]!r}")
+        mistakes = await self._reload(force=force is not None)
         if mistakes:
             raise refuse(400, "\n".join(mistakes))
         return web.json_response({"ok": True})

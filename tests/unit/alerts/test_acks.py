@@ -445,6 +445,8 @@ async def test_what_stands_in_a_link_is_escaped(client: TestClient[Any, Any]) ->
         *(json.dumps({"alerts": [{**ALERT, "startsAt": odd}]})
           for odd in ("yesterday", "", 5, None, "2026-11-24", "2026-11-24T02:00:00", "9" * 400)),
         json.dumps({"alerts": [{**ALERT, "status": "resolved", "endsAt": "soon"}]}),
+        json.dumps({"alerts": [{**ALERT, "fingerprint": {}}]}),
+        json.dumps({"alerts": [{**ALERT, "annotations": {"summary": 1}}]}),
     ],
 )  # fmt: skip
 async def test_what_is_no_webhook_is_refused(client: TestClient[Any, Any], body: str) -> None:
@@ -463,6 +465,10 @@ async def test_incidents_over_http_and_the_runbook(
     found = await (await client.get("/api/v1/alerts?since=1d")).json()
     assert found["alerts"][0]["alertname"] == "QuantTaskFailing"
     assert 'id="quanttaskfailing"' in await (await client.get("/runbook")).text()
+    for odd in ("limit=" + "9" * 5000, "limit=x", "limit=0", "until=nan", "until=x"):
+        refused = await client.get(f"/api/v1/alerts?{odd}")
+        assert refused.status == 400
+        assert "write Unix seconds, and 1 to 1000" in (await refused.json())["error"]
 
 
 async def test_the_runbook_of_ones_own_is_one_redirect_away(scene: Scene) -> None:

@@ -280,6 +280,7 @@ async def test_odd_charsets_are_named(api: HttpApi, charset: str) -> None:
         ("/api/v1/pause", '{"until": "9999-12-31T23:59:59"}'),
         ("/api/v1/pause", '{"until": 1' + "0" * 400 + "}"),
         ("/api/v1/pause", '{"for": "' + "9" * 400 + 's"}'),
+        ("/api/v1/pause", '{"for": "1h", "until": {}}'),
         ("/api/v1/pause", '{"task": ["scan"], "for": "1h"}'),
         ("/api/v1/pause", '{"task": {"a": 1}, "for": "1h"}'),
         ("/api/v1/resume", '{"task": ["scan"]}'),
@@ -291,6 +292,9 @@ async def test_odd_charsets_are_named(api: HttpApi, charset: str) -> None:
         ("/api/v1/strategies/m/equity", '{"equity": 5, "timestamp": "-0001-01-01"}'),
         ("/api/v1/strategies/m/equity", '{"equity": 5, "timestamp": "0001-01-01T00:00:00+14:00"}'),
         ("/api/v1/strategies/m/equity", '{"equity": 5, "flow": 1' + "0" * 5000 + "}"),
+        ("/api/v1/strategies/m/equity", '{"equity": 5, "flow": {}}'),
+        ("/api/v1/strategies/m/equity", '{"equity": 5, "flow": false}'),
+        ("/-/reload?force=yes", ""),
         (
             "/api/v1/strategies/m/fills",
             '{"symbol": "A", "side": "buy", "price": 1' + "0" * 400 + "}",

@@ -173,14 +173,14 @@ class Bench:
         self.store = MemoryStore()
         self.clock = ManualClock()
         self.registry = CollectorRegistry()
-        services = SimpleNamespace(
+        self.services = SimpleNamespace(
             source=lambda _: FakeSource(), parts=None, calendar=None, exchanges=lambda _: {}
         )
         self.runner = Runner(
             self.store,
             Metrics(self.registry),
             self.clock,
-            services,
+            self.services,
             folder=folder,
             mask=lambda text: text.replace("hunter2", "***"),
         )

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from exporter.cli.text_table import print_table
+from exporter.cli.text_table import print_table, slot_times
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
 from exporter.runtime.advice import advice, first_notices
+from exporter.runtime.schedule_preview import SchedulePreview, schedule_preview
 from exporter.runtime.suggestions import suggested_limits
 from exporter.util.clock import SystemClock
 
@@ -25,10 +27,13 @@ class Checked:
     """By task, who hears of its failure and when."""
     suggested: dict[str, str]
     """By task, limits that its history suggests."""
+    schedules: list[SchedulePreview]
+    """What each task's schedule means."""
 
 
 def check(path: Path, *, as_json: bool = False) -> int:
-    """Every mistake of the config, one a line; then what is not there on this machine. Offline."""
+    """Every mistake of the config, one a line; else what is not there on this machine, and what
+    each schedule means. Offline."""
     try:
         found = checked(path)
     except ConfigError as error:
@@ -39,6 +44,7 @@ def check(path: Path, *, as_json: bool = False) -> int:
         return 0
     for note in found.notes:
         print(f"{path}: note: {note.place}: {note.text}")
+    _print_schedules(path, found)
     print_notices(f"{path}: ", found.notices)
     if found.suggested:
         print(f"{path}: limits that you could add, so that too few items or a slow run warns:")
@@ -53,6 +59,18 @@ def check(path: Path, *, as_json: bool = False) -> int:
     ]
     print(f"{path}: ok: {', '.join(counts)}")
     return 0
+
+
+def _print_schedules(path: Path, found: Checked) -> None:
+    if found.schedules:
+        zone = ZoneInfo(found.config.timezone)
+        print(f"{path}: what each schedule means, and its next slots:")
+        print_table(
+            [
+                ("", f"{one.task}:", f"{one.words}: {slot_times(one.slots, zone)}")
+                for one in found.schedules
+            ]
+        )
 
 
 def print_notices(before: str, notices: Mapping[str, str]) -> None:
@@ -72,7 +90,8 @@ def checked(path: Path) -> Checked:
         notes = preflight.notes(config, folder, calendars, now)
         notes += advice(config, folder, calendars, now)
         notices = first_notices(config, folder, calendars, now)
-    return Checked(config, notes, notices, suggested_limits(config, clock))
+        schedules = [schedule_preview(config, name, calendars, now) for name in config.tasks]
+    return Checked(config, notes, notices, suggested_limits(config, clock), schedules)
 
 
 def _as_json(path: Path, mistakes: Sequence[Mistake], found: Checked | None) -> str:
@@ -85,6 +104,11 @@ def _as_json(path: Path, mistakes: Sequence[Mistake], found: Checked | None) -> 
             "notes": [{"place": one.place, "text": one.text} for one in notes],
             "notices": found.notices if found else None,
             "suggested_limits": found.suggested if found else None,
+            "schedules": {
+                one.task: {"words": one.words, "next_slots": one.slots} for one in found.schedules
+            }
+            if found
+            else None,
             "tasks": sorted(config.tasks) if config else None,
             "feeds": sorted(config.feeds) if config else None,
             "strategies": sorted(config.strategies) if config else None,

@@ -75,8 +75,13 @@ COMMANDS = (
         ),
     ),
     Command(
-        "tasks", "every task with its state, last and next run", "exporter.cli.tasks:tasks",
-        (_JSON,),
+        "tasks", "every task with its state, last and next run, or what one's schedule means",
+        "exporter.cli.tasks:tasks",
+        (
+            _task("name", nargs="?", metavar="TASK",
+                  help="show its schedule in words and its next slots"),
+            _JSON,
+        ),
     ),
     Command(
         "run-task", "run a task now and wait for its outcome", "exporter.cli.run_task:run_task",

@@ -8,6 +8,7 @@ from typing import Any
 
 from exporter.alerts.first_notice import first_notice
 from exporter.calendars.closed_days import kept_days
+from exporter.calendars.loader import Calendars
 from exporter.config import Config
 from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder
@@ -25,6 +26,16 @@ class _Known:
         self.pause_all_until = state.pause_all_until
 
 
+def loaded_calendars(config: Config, state: State | None, clock: Clock) -> Calendars:
+    """Those that the config names, with the days that `closed` keeps in state. Raises
+    :class:`CalendarError`."""
+    calendars = make_calendars(config, clock, cache_folder(config))
+    asyncio.run(calendars.load(config.exchanges_in_use))
+    if state is not None:
+        calendars.close(kept_days(state))
+    return calendars
+
+
 def tasks_at_rest(config: Config, folder: Path, clock: Clock) -> list[dict[str, Any]]:
     """Rows as `GET /api/v1/tasks` has them; slots are those that an exporter would keep. `folder`
     is that of the config.
@@ -34,9 +45,7 @@ def tasks_at_rest(config: Config, folder: Path, clock: Clock) -> list[dict[str, 
     """
     state = State.open(config.state, clock, writer=False)
     known = _Known(state, config)
-    calendars = make_calendars(config, clock, cache_folder(config))
-    asyncio.run(calendars.load(config.exchanges_in_use))
-    calendars.close(kept_days(state))
+    calendars = loaded_calendars(config, state, clock)
     forecast = Forecast(known, calendars, clock)
     plans = {name: Plan.of(name, task, config.timezone) for name, task in config.tasks.items()}
     forecast.apply(plans, config.exchanges_in_use)

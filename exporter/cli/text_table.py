@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,14 @@ def moment(at: float | None, zone: ZoneInfo) -> str:
     if at is None:
         return "–"
     return f"{datetime.fromtimestamp(at, zone):%a %Y-%m-%d %H:%M %Z}"
+
+
+def slot_times(slots: Sequence[float], zone: ZoneInfo) -> str:
+    """Moments of a schedule for people, in `zone`, with seconds where there are any."""
+    seconds = any(at % 60 for at in slots)
+    time = "%H:%M:%S" if seconds else "%H:%M"
+    shown = [f"{datetime.fromtimestamp(at, zone):%a %Y-%m-%d {time} %Z}" for at in slots]
+    return ", ".join(shown) or "never"
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:

@@ -23,6 +23,7 @@ _EXAMPLES: Mapping[str, str] = {
     "max_drawdown": "{warning: 5%, critical: 10%}",
     "max_overdue": "{critical: 2h}",
     "max_spread": "{warning: 0.5%}",
+    "on": "[2026-12-24]",
     "params": "{size: 10}",
     "path": "/var/log/broker.log",
     "patterns": "{fills: FILLED}",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from exporter.config import schedule_syntax as timetable
+from exporter.config import schedule_syntax as syntax
+from exporter.config.schedule_forms import Timetable, counts, needs_exchange
 from exporter.config.types import Exchange, Limits, Model, Schedule, Severity
 from exporter.util.backoff import backoff_cap
 from exporter.util.units import Duration, DurationOrZero, Ratio, format_duration
@@ -25,6 +27,8 @@ class Task(Model):
     command: tuple[str, ...] | None = None
     external: bool = False
     schedule: Schedule
+    on: tuple[date, ...] = ()
+    """The only days on which it runs, if there are any."""
     exchange: Exchange | None = None
     source: str | None = None
     strategy: str | None = None
@@ -77,6 +81,13 @@ class Task(Model):
             raise ValueError("contains a null character, which no program can receive")
         return command
 
+    @field_validator("on")
+    @classmethod
+    def _on_names_days(cls, on: tuple[date, ...]) -> tuple[date, ...]:
+        if not on:
+            raise ValueError("empty: name at least one day, such as [2026-12-24], or remove it")
+        return on
+
     @model_validator(mode="after")
     def _one_way_to_run(self) -> Task:
         ways = [w for w in ("run", "command", "external") if getattr(self, w)]
@@ -91,11 +102,20 @@ class Task(Model):
             )
         if not self.external and "early" in self.model_fields_set:
             raise ValueError("only an external task can be `early`: remove it")
-        if timetable.needs_exchange(self.timetable) and not self.exchange:
-            raise ValueError(f"`schedule: {self.schedule}` needs `exchange`, such as XNYS")
+        self._check_exchange()
         if self.max_duration is not None and self.max_duration > self.longest_duration_limit:
             raise ValueError(_useless_duration_limit(self.longest_duration_limit))
         return self
+
+    def _check_exchange(self) -> None:
+        if needs_exchange(self.timetable) and not self.exchange:
+            raise ValueError(f"`schedule: {self.schedule}` needs `exchange`, such as XNYS")
+        if self.exchange and counts(self.timetable, "day"):
+            raise ValueError(
+                f"`schedule: {self.schedule}` counts calendar days, also those on which "
+                f"{self.exchange} is closed: write `trading day` instead of `day`, or remove "
+                "`exchange`"
+            )
 
     @property
     def longest_duration_limit(self) -> float:
@@ -104,9 +124,9 @@ class Task(Model):
         return self.max_runtime_seconds - NOTICE_SECONDS
 
     @property
-    def timetable(self) -> timetable.Timetable:
+    def timetable(self) -> Timetable:
         """The parsed schedule."""
-        return timetable.parse(self.schedule)
+        return syntax.parse(self.schedule, self.on)
 
     @property
     def kind(self) -> Literal["run", "command", "external"]:

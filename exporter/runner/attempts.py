@@ -23,6 +23,7 @@ from exporter.runner.worker.forkserver_client import (
     Workers,
 )
 from exporter.runner.worker.supervisor import Answer, Patience, run_process
+from exporter.scheduling.session_facts import session_facts
 from exporter.tasks.context import About, Context, Services
 from exporter.tasks.fetch_relay import answer
 from exporter.tasks.outcome import Outcome, of_exception
@@ -151,7 +152,7 @@ class Attempts:
 
     async def _in_process(self, task: Task, about: About, limit: float) -> Outcome:
         job = {
-            "env": self._environment(about),
+            "env": self._environment(task, about),
             "folder": str(self._folder),
             "command": list(task.command) if task.command else None,
             "run": task.run,
@@ -168,11 +169,19 @@ class Attempts:
         )  # fmt: skip
         return outcome_of(ended, limit, is_command=bool(task.command))
 
-    def _environment(self, about: About) -> dict[str, str]:
-        environment = {**self.workers.environment, **self._api, **_facts(about)}
+    def _environment(self, task: Task, about: About) -> dict[str, str]:
+        facts = {**_facts(about), **self._session_facts(task, about)}
+        environment = {**self.workers.environment, **self._api}
+        environment |= {f"QUANT_{name}": value for name, value in facts.items()}
         # What a program printed before its timeout would else be lost with Python's buffer.
         environment.setdefault("PYTHONUNBUFFERED", "1")
         return environment
+
+    def _session_facts(self, task: Task, about: About) -> Mapping[str, str]:
+        if about.exchange is None:
+            return {}
+        at = self._clock.now() if about.slot is None else about.slot
+        return session_facts(task.timetable, self._services.calendar(about.exchange), at)
 
     def _lives_on(self, task: str, process: Process) -> None:
         self.left.setdefault(task, []).append(process)
@@ -195,8 +204,8 @@ class Attempts:
 
 
 def _facts(about: About) -> Mapping[str, str]:
-    """What a command may want to know of its run, as environment variables."""
+    """What a command may want to know of its run; ``QUANT_`` goes before the names."""
     facts = {"TASK": about.task, "RUN_ID": about.run_id, "ATTEMPT": str(about.attempt)}
     if about.slot is not None:
         facts["SLOT"] = f"{about.slot:.0f}"
-    return {f"QUANT_{name}": value for name, value in facts.items()}
+    return facts

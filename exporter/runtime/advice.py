@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from exporter.alerts.first_notice import first_notice
 from exporter.calendars.loader import Calendars
 from exporter.config import Config, Mistake
+from exporter.config.schedule_forms import WallClock
 from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
 from exporter.util.nan import none_to_nan
 
@@ -44,14 +45,18 @@ def _cut_off(config: Config, calendars: Calendars, now: float) -> Iterator[Mista
         calendar = calendars.get(task.exchange)
         cut = list(cut_off_slots(task.timetable, zone, calendar, now, now + _YEAR_SECONDS))
         if cut:
-            others = len(cut) - 1
+            dates = list(dict.fromkeys(calendar.day_of(at) for at in cut))
+            others = len(dates) - 1
             days = "day" if others == 1 else "days"
             more = f" and on {others} more {days} within a year" if others else ""
+            instead = around_session(calendar, cut[0], task.timetable)
+            several = isinstance(task.timetable, WallClock) and len(task.timetable.minutes) > 1
+            what = "make a task of that time," if several else "write it as"
             yield Mistake(
                 f"tasks.{name}.schedule",
-                f"`{task.schedule}` is skipped on {calendar.day_of(cut[0])}{more}, outside the "
-                f"shortened session of {task.exchange}; to run on such days too, write it as "
-                f"`{around_session(calendar, cut[0])}`",
+                f"`{task.schedule}` is skipped on {dates[0]}{more}, outside the "
+                f"shortened session of {task.exchange}; to run on such days too, {what} "
+                f"`{instead}`",
             )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from exporter.calendars.loader import CalendarError, Calendars
-from exporter.config import Config, Mistake
+from exporter.config import Config, Mistake, Task
 from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder
 from exporter.config.secret_values import SecretMissingError
@@ -145,11 +145,19 @@ def _schedules(config: Config, calendars: Calendars, now: float) -> Iterator[Mis
     for name, task in config.tasks.items():
         calendar = calendars.get(task.exchange) if task.exchange else None
         if next_slot(task.timetable, ZoneInfo(config.timezone), calendar, now) is None:
-            yield Mistake(
-                f"tasks.{name}.schedule",
-                f"`{task.schedule}` never meets a trading day of {task.exchange}, so it will not "
-                "run; leave out `exchange`, or choose another time",
-            )
+            yield Mistake(f"tasks.{name}.schedule", _never(task))
+
+
+def _never(task: Task) -> str:
+    if task.on:
+        return (
+            f"`{task.schedule}` will not run any more: the days in `on` are over, or not among its "
+            "days; name others, or remove the task"
+        )
+    return (
+        f"`{task.schedule}` never meets a trading day of {task.exchange}, so it will not "
+        "run; leave out `exchange`, or choose another time"
+    )
 
 
 def _unused_overrides(config: Config, calendars: Calendars) -> Iterator[Mistake]:

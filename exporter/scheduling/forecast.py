@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from exporter import config as configuration
 from exporter.calendars.loader import Calendar, Calendars
-from exporter.config.schedule_syntax import Timetable
+from exporter.config.schedule_forms import Timetable
 from exporter.metrics import Sample
 from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
 from exporter.state import TaskState
@@ -22,6 +22,8 @@ from exporter.util.clock import Clock
 from exporter.util.local_time import day_bounds
 from exporter.util.nan import NAN
 
+_NEVER_SECONDS = 3600.0
+"""How long it holds that a task has no next slot: the search goes years ahead."""
 _EARLY_SHARE = 0.05
 """How much of the time between two slots a success may be early, whatever the task allows."""
 
@@ -53,7 +55,8 @@ class Plan:
     @classmethod
     def of(cls, name: str, task: configuration.Task, zone: str) -> Plan:
         """A task's plan; `zone` is for schedules that name none."""
-        key = "|".join((task.schedule, zone, task.exchange or ""))
+        days = sorted(day.isoformat() for day in task.on)
+        key = "|".join((task.schedule, zone, task.exchange or "", *days))
         return cls(name, task, task.timetable, ZoneInfo(zone), key, asyncio.Lock())
 
 
@@ -124,7 +127,8 @@ class Forecast:
         calendar = self.calendar(plan)
         if plan.upcoming:
             (known_from, *known), at = plan.upcoming
-            if known == [pause_end, id(calendar)] and known_from <= now < at:
+            holds = known_from <= now < (known_from + _NEVER_SECONDS if math.isnan(at) else at)
+            if known == [pause_end, id(calendar)] and holds:
                 return at
         at = _or_nan(next_slot(plan.timetable, plan.zone, calendar, after))
         plan.upcoming = ((now, pause_end, id(calendar)), at)
@@ -139,7 +143,7 @@ class Forecast:
         start, end = day_bounds(calendar.day_of(self._clock.now()), calendar.zone)
         cut = cut_off_slots(plan.timetable, plan.zone, calendar, start - 1.0, end - 1.0)
         at = next(cut, None)
-        return None if at is None else SkippedSlot(at, around_session(calendar, at))
+        return None if at is None else SkippedSlot(at, around_session(calendar, at, plan.timetable))
 
     def _covered_until(self, task: str) -> float | None:
         """Slots up to here need no success any more."""

@@ -31,6 +31,16 @@ def local_time(day: date, minutes: float, zone: tzinfo) -> float:
     return float(high)
 
 
+def times_shown(day: date, minutes: float, zone: tzinfo) -> tuple[float, ...]:
+    """Every moment at which the clock shows `minutes` after midnight of `day`: two in a repeated
+    hour, none in one that is skipped."""
+    wall = datetime.combine(day, time(0)) + timedelta(minutes=minutes)
+    found = {wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)}
+    return tuple(
+        at for at in sorted(found) if datetime.fromtimestamp(at, zone).replace(tzinfo=None) == wall
+    )
+
+
 def midnight(day: date, zone: tzinfo) -> float:
     """The first moment of `day`."""
     return local_time(day, 0, zone)

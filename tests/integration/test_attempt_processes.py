@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from exporter.runner.worker import forkserver_client
 from exporter.state import Run
 from tests.runner_bench import Bench, is_alive, until
+from tests.unit.tables import calendar
 
 pytestmark = pytest.mark.integration
 
@@ -375,6 +377,26 @@ async def test_variables_that_programs_read_at_their_start_reach_functions(
     result = await fresh.run(run="loads:f")
     await fresh.runner.drain(0)
     assert (result.outcome, result.items) == ("success", int(expected.stdout)), result.error
+
+
+@pytest.mark.parametrize("how", ["command", "function"])
+async def test_a_run_finds_the_facts_of_its_session_in_its_environment(
+    bench: Bench, how: str
+) -> None:
+    """So that it can tell the month's last trading day without a calendar."""
+    (bench.folder / "day.py").write_text(
+        "import os\ndef f():\n"
+        "    assert os.environ['QUANT_LAST_SESSION_OF_MONTH'] in ('0', '1')\n"
+        "    print(os.environ['QUANT_EXCHANGE'], os.environ['QUANT_NEXT_SESSION'])\n"
+    )
+    ways: dict[str, Any] = {
+        "command": {"command": [sys.executable, "-c", "import day; day.f()"]},
+        "function": {"run": "day:f"},
+    }
+    bench.services.calendar = calendar
+    bench.clock.set(datetime(2026, 11, 30, 21, 0, tzinfo=UTC).timestamp())
+    result = await bench.run(exchange="XNYS", **ways[how])
+    assert (result.outcome, result.tail) == ("success", "XNYS 2026-12-01"), result.error
 
 
 def _libraries() -> list[Path]:

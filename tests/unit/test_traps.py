@@ -94,12 +94,11 @@ def test_holidays_are_left_out_and_the_report_follows_the_real_close() -> None:
     assert runs_of("close + 30m", *week) == ["Wed 25 16:30", "Fri 27 13:30"]
 
 
-def test_weekdays_are_names_and_crontab_is_refused() -> None:
+def test_weekdays_are_names_and_in_a_crontab_sunday_is_0() -> None:
     """In crontab's 1-5 the week begins on Sunday or on Monday, depending on who reads it."""
     week = runs_of("mon-fri 12:00", "2026-11-23T00:00", "2026-11-30T00:00")
     assert [run[:3] for run in week] == ["Mon", "Tue", "Wed", "Thu", "Fri"]
-    with pytest.raises(ValueError, match="invalid schedule"):
-        timetable.parse("0 7 * * 1-5")
+    assert runs_of("0 12 * * 1-5", "2026-11-23T00:00", "2026-11-30T00:00") == week
 
 
 def test_a_repeated_hour_runs_once_and_a_missing_one_at_its_end() -> None:

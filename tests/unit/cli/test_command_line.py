@@ -15,6 +15,7 @@ import pytest
 
 from exporter.cli import main as command_line
 from exporter.cli.command_table import COMMANDS, Command, OneOf
+from tests.unit.clocks import ManualClock
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -120,6 +121,10 @@ def test_check_says_the_same_to_programs(config: str) -> None:
     notices = found.pop("notices")
     assert sorted(notices) == ["report", "scalp", "scan"]
     assert notices["scan"].startswith("warning: chat after 1 failed run, at the latest ")
+    schedules = found.pop("schedules")
+    assert schedules["scan"]["words"] == "every 1h from midnight (America/New_York)"
+    assert [at % 3600 for at in schedules["scan"]["next_slots"]] == [0.0] * 5
+    assert list(schedules) == ["scan", "scalp", "report"]
     assert found == {
         "file": config, "ok": True, "mistakes": [], "notes": [], "suggested_limits": {},
         "tasks": ["report", "scalp", "scan"], "feeds": [], "strategies": [],
@@ -190,3 +195,23 @@ def test_no_command_prints_what_a_terminal_obeys(
         assert text.isascii()
         assert text.rstrip("\n").isprintable()
         assert "\\x1b[31mred" in text
+
+
+def test_tasks_says_one_task_s_schedule_in_words_with_its_next_slots(
+    config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its row; slots within a pause are left out."""
+    row = {
+        "name": "scan", "state": "paused", "last_outcome": None, "last_end": None,
+        "next_slot": None, "schedule": "every 1h", "paused_until": 1_795_600_000.0,
+    }  # fmt: skip
+    monkeypatch.setattr("exporter.cli.tasks.client.call", lambda *_: {"tasks": [row]})
+    monkeypatch.setattr("exporter.cli.tasks.SystemClock", lambda: ManualClock(1_795_500_000.0))
+    assert command_line.main(["tasks", "--config", config, "scan"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "every 1h from midnight (America/New_York): Wed 2026-11-25 05:00 EST, "
+        "Wed 2026-11-25 06:00 EST, Wed 2026-11-25 07:00 EST, Wed 2026-11-25 08:00 EST, "
+        "Wed 2026-11-25 09:00 EST"
+    )
+    assert command_line.main(["tasks", "--config", config, "scam"]) == 2
+    assert "no task 'scam': scan, scalp, report" in capsys.readouterr().err

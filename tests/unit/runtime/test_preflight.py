@@ -43,13 +43,40 @@ def written(tmp_path: Path, text: str) -> Path:
 def checked(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, list[str]]:
-    """``check`` with real calendars that need no subprocess: exit code and lines, but those on who
-    hears of a failure, which :mod:`tests.unit.alerts.test_first_notice` is about."""
+    """``check`` with real calendars that need no subprocess: exit code and lines, but those on what
+    schedules mean and on who hears of a failure: :mod:`tests.unit.alerts.test_first_notice`."""
     monkeypatch.setattr("exporter.config.exchanges.Calendars", LibraryCalendars)
     monkeypatch.setattr(command, "SystemClock", lambda: ManualClock(NOVEMBER))
     code = command.check(file)
     lines = capsys.readouterr().out.splitlines()
-    return code, [line for line in lines if not line.startswith("  ") and "who hears" not in line]
+    tables = ("  ", f"{file}: who hears", f"{file}: what each schedule")
+    return code, [line for line in lines if not line.startswith(tables)]
+
+
+def test_check_says_in_words_what_each_schedule_means_with_its_next_slots(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the real close, on a day with an early one too; with seconds where there are any."""
+    file = written(
+        tmp_path,
+        "tasks:\n"
+        '  sell: {command: [sh], schedule: "close - 15m", exchange: XNYS}\n'
+        '  tick: {command: [sh], schedule: "every 1h + 20s"}\n'
+        '  weekend: {command: [sh], schedule: "sun 09:00", exchange: XNYS}\n',
+    )
+    monkeypatch.setattr("exporter.config.exchanges.Calendars", LibraryCalendars)
+    monkeypatch.setattr(command, "SystemClock", lambda: ManualClock(NOVEMBER))
+    assert command.check(file) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index(f"{file}: what each schedule means, and its next slots:")
+    assert [" ".join(line.split()) for line in lines[start + 1 : start + 4]] == [
+        "sell: 15m before the close of XNYS: Wed 2026-11-25 15:45 EST, Fri 2026-11-27 12:45 EST, "
+        "Mon 2026-11-30 15:45 EST, Tue 2026-12-01 15:45 EST, Wed 2026-12-02 15:45 EST",
+        "tick: every 1h from 20s after midnight (America/New_York): Wed 2026-11-25 05:00:20 EST, "
+        "Wed 2026-11-25 06:00:20 EST, Wed 2026-11-25 07:00:20 EST, "
+        "Wed 2026-11-25 08:00:20 EST, Wed 2026-11-25 09:00:20 EST",
+        "weekend: Sunday at 09:00, on trading days of XNYS (America/New_York): never",
+    ]
 
 
 def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
@@ -107,6 +134,24 @@ def test_a_task_that_never_runs_and_a_calendar_that_ends_are_noted(
         "as trading days from there; name holidays in calendar_overrides.XSHG.closed",
         f"{file}: ok: 2 tasks, 0 feeds, 0 strategies",
     ])  # fmt: skip
+
+
+def test_days_that_are_over_are_noted_and_a_shortened_day_keeps_the_schedule_s_days(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to write instead has the same days, and is one time of several where there are more."""
+    notes = notes_of(
+        tmp_path,
+        "tasks:\n"
+        '  past: {command: [sh], schedule: "09:00", on: [2026-11-02]}\n'
+        '  friday: {command: [sh], schedule: "fri 15:45", exchange: XNYS}\n'
+        '  several: {command: [sh], schedule: "09:35,15:45", exchange: XNYS}\n',
+        capsys,
+        monkeypatch,
+    )
+    assert notes["tasks.past.schedule"].startswith("`09:00` will not run any more: the days in")
+    assert notes["tasks.friday.schedule"].endswith("write it as `fri close - 15m`")
+    assert notes["tasks.several.schedule"].endswith("make a task of that time, `close - 15m`")
 
 
 def notes_of(

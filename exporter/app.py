@@ -24,6 +24,7 @@ from exporter.metrics import Metrics, Sample
 from exporter.redaction.known_secrets import known_secrets
 from exporter.runtime import gc_tuning, preflight
 from exporter.runtime.loop_lag import LoopWatch
+from exporter.runtime.machine import LOOKS_EVERY_SECONDS, Machine
 from exporter.runtime.reload import Reloading
 from exporter.runtime.sd_notify import Notifier
 from exporter.runtime.wiring import ExporterServices, Foundation, build, own_hosts
@@ -88,6 +89,7 @@ class App:
         self._notifier = Notifier(clock)
         self._token_file = TokenFile(token_path(config))
         self._totals = FetchTotals(metrics, clock)
+        self._machine = Machine(metrics, clock, lambda: self.config)
         self._base = Foundation(
             clock,
             metrics,
@@ -235,6 +237,7 @@ class App:
             asyncio.ensure_future(coroutine)
             for coroutine in (
                 LoopWatch(lag).run(),
+                _every(LOOKS_EVERY_SECONDS, self._machine.look),
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
                 _every(TOKEN_RETRY, self._token_file.rescue),
                 _every(KEY_EXPIRIES, services.supply.fetch_key_expiry),

@@ -104,6 +104,8 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_task_next_slot_timestamp_seconds", "task", "Next moment at which the task will run."),
     _now("quant_task_running", "task", "1 while a run is under way."),
     _now("quant_task_left_processes", "task", "Processes that live on although their run is over: allowed to, or impossible to end."),
+    _now("quant_task_memory_bytes", "task", "Resident memory of the processes of its run, as of the last 10 s; 0 while none runs."),
+    _now("quant_task_memory_limit_bytes", "", "Memory of one run beyond which it alerts."),
     _now("quant_task_paused", "task", "1 while the task is paused."),
     _now("quant_task_announced", "task", "1 when each success is announced in the journal (`announce`)."),
     # Fetches
@@ -184,6 +186,11 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_exporter_build_info", "version python", "Always 1."),
     _now("quant_exporter_config_last_reload_successful", "", "1 when the newest config was loaded."),
     _now("quant_exporter_config_last_reload_success_timestamp_seconds", "", "When a config was last loaded."),
+    _now("quant_exporter_memory_limit_bytes", "", "Memory of the exporter beyond which it alerts."),
+    _now("quant_disk_free_bytes", "folders", "Free space of a disk that the exporter writes to; NaN when it does not answer."),
+    _now("quant_disk_free_ratio", "folders", "Free share of its space or inodes, whichever is less; NaN when it does not answer."),
+    _now("quant_disk_free_limit_ratio", "", "Free share below which it alerts."),
+    _now("quant_disk_full_limit_seconds", "", "A disk that would be full within this time alerts."),
     _gauge("quant_exporter_event_loop_lag_seconds", "", "Longest recent time for which the event loop was blocked."),
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
 from exporter.config.market_data import Feed, SourceSettings
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import Exchange, Model, Url, Zone, here
-from exporter.util.units import Duration, Size
+from exporter.util.units import Duration, Ratio, Size
 
 
 class Programs(Model):
@@ -33,6 +33,19 @@ class Programs(Model):
                     f"invalid folder {str(path)!r}: write an absolute path without spaces"
                 )
         return write
+
+
+class MachineLimits(Model):
+    """What may be used of the machine before somebody hears of it."""
+
+    max_memory: Size = 350_000_000
+    """Of the exporter itself."""
+    max_program_memory: Size | None = None
+    """Of one run; by default 80 % of what all programs may have."""
+    min_free: Ratio = 0.1
+    """Of each disk that the exporter writes to."""
+    full_within: Duration = 4 * 3600.0
+    """A disk that would be full so soon, as it filled in the last hour."""
 
 
 def _hosts_here() -> tuple[str, ...]:
@@ -61,6 +74,7 @@ class Config(Model):
     alerts: Alerts = Field(default_factory=Alerts)
     digest: DigestSettings = DigestSettings()
     programs: Programs = Programs()
+    machine: MachineLimits = MachineLimits()
 
     @field_validator("listen")
     @classmethod
@@ -82,6 +96,12 @@ class Config(Model):
         host, port = self.address
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def max_program_memory(self) -> float:
+        """What one run may use before somebody hears of it, in bytes."""
+        limit = self.machine.max_program_memory
+        return float(0.8 * self.programs.memory if limit is None else limit)
 
     @property
     def exchanges_in_use(self) -> list[str]:

@@ -64,7 +64,8 @@ class Runner:
                 state.tasks,
                 self._is_running,
                 self._attempts.left_count,
-                self._record.failures(),
+                memory=self._attempts.workers.memory_of,
+                failures=self._record.failures(),
             )
         )
 

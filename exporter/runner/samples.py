@@ -24,6 +24,8 @@ def samples(
     known: Mapping[str, TaskState],
     is_running: Callable[[str], bool],
     left: Callable[[str], int],
+    *,
+    memory: Callable[[str], int],
     failures: Mapping[str, Mapping[str, str]],
 ) -> Iterator[Sample]:
     """What is known of each configured task now."""
@@ -36,6 +38,7 @@ def samples(
         yield "quant_task_items", (name,), none_to_nan(task.items)
         yield "quant_task_running", (name,), float(is_running(name))
         yield "quant_task_left_processes", (name,), float(left(name))
+        yield "quant_task_memory_bytes", (name,), float(memory(name))
         if failure := failures.get(name):
             labels = (name, failure["reason"], failure["run_id"], failure["text"])
             yield "quant_task_last_failure_info", labels, 1.0

@@ -148,6 +148,18 @@ async def test_what_was_printed_until_a_timeout_is_there(
 NOHUP = "nohup sleep 61 >/dev/null 2>&1 & echo $! > pid; echo bot started"
 
 
+async def test_memory_of_a_run_is_known_while_it_lasts(bench: Bench) -> None:
+    """Of all its processes together; none is left when it is over."""
+    script = "import time; held = bytearray(80_000_000); time.sleep(60)"
+    bench.configure(command=["sh", "-c", f'{sys.executable} -c "{script}" & wait'])
+    job = bench.runner.submit("t", 100.0, "schedule")
+    await until(lambda: bench.value("quant_task_memory_bytes") > 80_000_000, 20)
+    assert bench.value("quant_task_memory_bytes") < 200_000_000
+    bench.runner.stop_now()
+    await job
+    await until(lambda: bench.value("quant_task_memory_bytes") == 0)
+
+
 async def test_a_run_that_leaves_a_process_behind_fails(bench: Bench) -> None:
     """The process is ended; a run that says success would hide that no bot runs."""
     result = await bench.run(command=["sh", "-c", NOHUP], retries=2, backoff="10ms")

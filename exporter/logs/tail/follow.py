@@ -244,6 +244,10 @@ class Follower:
                 async with asyncio.timeout(0.001 if lagging else POLL_SECONDS):
                     await self._stopping.wait()
 
+    def problems(self) -> dict[str, str]:
+        """Why the files that cannot be read now cannot, by name."""
+        return {n: f.tail.problem for n, f in self._files.items() if f.tail.problem is not None}
+
     def _read(self) -> Iterable[Sample]:
         for name, file in list(self._files.items()):
             yield "quant_log_lag_bytes", (name,), float(file.tail.lag_bytes)

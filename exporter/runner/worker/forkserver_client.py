@@ -59,6 +59,10 @@ class Process:
         """What could not be ended."""
         self.count = 0
         """Processes that live on although the attempt is over."""
+        self.task = ""
+        """Whose attempt it is."""
+        self.memory = 0
+        """Resident memory of all that belongs to it, in bytes, as last measured."""
         self.when_gone: list[Callable[[], None]] = []
         self._sock = sock
         sock.setblocking(False)
@@ -112,6 +116,8 @@ class Process:
                 self.over.set()
             case {"count": int(count)}:
                 self.count = count
+            case {"memory": int(memory)}:
+                self.memory = memory
 
 
 def _connect(address: str) -> socket.socket:
@@ -232,6 +238,10 @@ class Workers:
                 error,
                 extra={"event": "worker_helper_missing"},
             )
+
+    def memory_of(self, task: str) -> int:
+        """Bytes that its processes use, those that live on after their run included."""
+        return sum(each.memory for each in list(self._processes) if each.task == task)
 
     @property
     def helper_pid(self) -> int | None:

@@ -11,6 +11,7 @@ It talks to the exporter over a SOCK_SEQPACKET socket, one JSON object a packet.
   :func:`os.waitstatus_to_exitcode`;
 - ``{"over": …}`` when the attempt is over: ``left`` describes what it had left behind, ``alive``
   what could not be ended;
+- ``{"memory": n}`` every ten seconds: bytes of all that belongs to the attempt;
 - ``{"count": n}`` when the number of those that live on has changed.
 
 It closes the socket when none is left. From the exporter: ``{"end": grace}``, seconds from SIGTERM
@@ -40,6 +41,8 @@ processes and their helpers do."""
 KILL_SECONDS = 3.0
 """How long SIGKILL may take. What is still there then cannot be ended."""
 _AGAIN_SECONDS = 5.0
+_FIRST_MEASURED_SECONDS = 1.0
+_MEASURED_EVERY_SECONDS = 10.0
 _GONE_SECONDS = 10.0
 _DESCRIBED = 5
 
@@ -57,6 +60,7 @@ class Guardian:
         self._left: list[str] = []
         self._is_over = False
         self._count = 0
+        self._measure_at = time.monotonic() + _FIRST_MEASURED_SECONDS
 
     def run(self, control: int, output: int) -> bool:
         """Start the attempt and watch it. True in the attempt's own process; else never returns."""
@@ -103,12 +107,18 @@ class Guardian:
             if not self._reap():
                 self._over([])
                 return
+            self._measure()
             self._advance()
 
-    def _pause(self) -> float | None:
-        """Milliseconds until there is something to look at; None: until something happens."""
+    def _measure(self) -> None:
+        if time.monotonic() >= self._measure_at:
+            self._measure_at = time.monotonic() + _MEASURED_EVERY_SECONDS
+            self._send({"memory": sum(each.memory for each in descendants(os.getpid()))})
+
+    def _pause(self) -> float:
+        """Milliseconds until there is something to look at."""
         if self._stage == "runs":
-            return None
+            return max(0.0, self._measure_at - time.monotonic()) * 1000.0
         return 1000.0 if self._stage in ("kept", "stuck") else 20.0
 
     def _read_request(self) -> None:

@@ -11,6 +11,10 @@ from typing import NamedTuple
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_RSS_AFTER_GROUP = 18
+"""proc_pid_stat(5): the group is field 5, `rss` is field 24."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -21,6 +25,8 @@ class ProcessInfo(NamedTuple):
     parent: int
     group: int
     name: str
+    memory: int
+    """Resident, in bytes; what processes share counts in each of them."""
 
     def __str__(self) -> str:
         return f"process {self.pid} ({self.name}, of {_owner(self.pid)})"
@@ -46,10 +52,11 @@ def _all() -> list[ProcessInfo]:
             ):
                 # The name in brackets may hold anything, so what follows the last one is read.
                 start, _, rest = file.read().rpartition(b")")
-                state, parent, group, *_ = rest.split()
+                state, parent, group, *more = rest.split()
                 if state not in (b"Z", b"X"):  # those have ended
                     name = start.partition(b"(")[2].decode("utf-8", "replace")
-                    found.append(ProcessInfo(int(entry), int(parent), int(group), name))
+                    memory = int(more[_RSS_AFTER_GROUP]) * _PAGE_BYTES
+                    found.append(ProcessInfo(int(entry), int(parent), int(group), name, memory))
     return found
 
 

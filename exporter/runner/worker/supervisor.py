@@ -175,6 +175,7 @@ async def run_process(
     finally:
         theirs.close()
         os.close(write_end)
+    process.task = str(job["about"].get("task", ""))
     reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
     pipe, output = await asyncio.get_running_loop().connect_read_pipe(
         _Output, os.fdopen(read_end, "rb", 0)

@@ -60,6 +60,7 @@ class ViewOf:
             week=self._week,
             simulated=tuple(s.name for s in parts.supply.sources.values() if s.simulated),
             troubles=tuple(self._troubles()),
+            notes=tuple(self._notes()),
             links=tuple(self._links()),
             digest=self._digest,
         )
@@ -93,6 +94,10 @@ class ViewOf:
             yield "Dashboards", alerts.dashboards_url
         yield "Metrics", "metrics"
         yield "Tasks as JSON", "api/v1/tasks"
+
+    def _notes(self) -> Iterator[str]:
+        for name, problem in self._parts.follower.problems().items():
+            yield f"Log file {name} cannot be read: {problem}"
 
     def _troubles(self) -> list[str]:
         said = [

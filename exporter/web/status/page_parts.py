@@ -8,6 +8,7 @@ from typing import Protocol
 from exporter.alerts.service import AlertService
 from exporter.config import Config
 from exporter.feeds import Feeds
+from exporter.logs.tail.follow import Follower
 from exporter.sources.registry import Supply
 from exporter.state import State
 from exporter.strategies.tracker import Strategies
@@ -35,6 +36,8 @@ class PageParts(RecordParts, Protocol):
     def missing(self) -> Callable[[], str | None]: ...
     @property
     def supply(self) -> Supply: ...
+    @property
+    def follower(self) -> Follower: ...
     @property
     def feeds(self) -> Feeds: ...
     @property

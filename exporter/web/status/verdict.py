@@ -78,6 +78,7 @@ def facts(view: StatusView) -> Facts:
 
 def _matters(view: StatusView) -> list[Matter]:
     found = [Matter("bad", text, "troubles") for text in view.troubles]
+    found += [Matter("warn", text, "troubles") for text in view.notes]
     if not (view.tasks or view.feeds or view.strategies):
         found.append(Matter("warn", "Nothing is configured in exporter.yml", "tasks"))
     if view.alerts is None and view.alertmanager_seen:

@@ -257,7 +257,8 @@ class DigestRow:
 @dataclass(frozen=True)
 class StatusView:
     """The whole page at one moment. `zone` is the user's (IANA name); `simulated` names sources
-    whose prices are made up; `troubles` are sentences about the exporter itself; `alerts` is None
+    whose prices are made up; `troubles` are sentences about the exporter itself, `notes` those that
+    need attention but nothing more; `alerts` is None
     when Alertmanager cannot be asked, which is a matter only once it was
     seen."""
 
@@ -272,5 +273,6 @@ class StatusView:
     week: Week = Week()
     simulated: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     digest: DigestRow | None = None

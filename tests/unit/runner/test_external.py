@@ -256,7 +256,12 @@ async def test_the_newest_failure_is_known_masked_short_and_after_a_restart(benc
     (series,) = [
         sample
         for sample in samples(
-            ["t", "other"], {}, lambda name: False, lambda name: 0, bench.record.failures()
+            ["t", "other"],
+            {},
+            lambda name: False,
+            lambda name: 0,
+            memory=lambda name: 0,
+            failures=bench.record.failures(),
         )
         if sample[0] == "quant_task_last_failure_info"
     ]

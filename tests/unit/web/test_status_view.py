@@ -34,6 +34,7 @@ tasks:
 strategies:
   filed: {{equity_file: nowhere.csv}}
   silent: {{max_age: 1d, severity: critical}}
+logs: {{follow: {{bot: {{path: bot.log}}}}}}
 """
 
 
@@ -228,3 +229,20 @@ def test_an_empty_config_is_not_green() -> None:
     verdict = judge(StatusView(NOW, "UTC", "1"))
     assert verdict.level == "warn"
     assert "Nothing is configured" in verdict.matters[0].text
+
+
+async def test_a_followed_file_that_cannot_be_read_is_shown(
+    exporter: Exporter, tmp_path: Path
+) -> None:
+    """Nothing in it can alert meanwhile."""
+    (tmp_path / "bot.log").mkdir()
+    await exporter.services.follower.step()
+    view = await exporter.view()
+    assert [note for note in view.notes if note.startswith("Log file bot cannot be read: ")]
+    matters = [matter for matter in judge(view).matters if matter.anchor == "troubles"]
+    assert [matter.level for matter in matters] == ["warn"]
+    assert "Log file bot cannot be read" in render(view)
+    (tmp_path / "bot.log").rmdir()
+    (tmp_path / "bot.log").write_text("")
+    await exporter.services.follower.step()
+    assert not (await exporter.view()).notes

@@ -89,7 +89,10 @@ def about_of(folder: Path) -> About:
     """Ask a release about itself. Raises :class:`ProblemError` when it cannot run here as it is:
     its own check, Prometheus' and Alertmanager's, and what the machine's limits would forbid."""
     config = folder / "exporter.yml"
-    checked = as_service(folder / "venv/bin/quant-exporter", "check", "--config", config)
+    # Where a secret is missing, `_need_secrets` says how to store it on this machine.
+    checked = as_service(
+        folder / "venv/bin/quant-exporter", "check", "--secrets-elsewhere", "--config", config
+    )
     if checked.returncode:
         raise ProblemError(f"the new version refuses its configuration:\n{tail(checked)}")
     told = as_service(folder / "venv/bin/python", "-c", _ABOUT, config)

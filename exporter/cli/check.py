@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from exporter.cli.text_table import print_table, slot_times
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
 from exporter.runtime.advice import advice, first_notices
+from exporter.runtime.online_check import ask_sources
 from exporter.runtime.schedule_preview import SchedulePreview, schedule_preview
 from exporter.runtime.suggestions import suggested_limits
 from exporter.util.clock import SystemClock
@@ -31,14 +34,23 @@ class Checked:
     """What each task's schedule means."""
 
 
-def check(path: Path, *, as_json: bool = False) -> int:
+def check(
+    path: Path, *, as_json: bool = False, online: bool = False, secrets_elsewhere: bool = False
+) -> int:
     """Every mistake of the config, one a line; else what is not there on this machine, and what
-    each schedule means. Offline."""
+    each schedule means. Offline, unless `online` asks each source for the symbols of its feeds."""
+    failed: list[Mistake] = []
     try:
-        found = checked(path)
+        found = checked(path, secrets_elsewhere=secrets_elsewhere)
+        if online:
+            # What it logs on the way, the lines below say.
+            logging.getLogger("exporter").addHandler(logging.NullHandler())
+            unknown, failed = asyncio.run(ask_sources(found.config, SystemClock()))
+            if unknown or failed:
+                raise ConfigError(str(path), unknown + failed)
     except ConfigError as error:
         print(_as_json(path, error.mistakes, None) if as_json else error)
-        return 2
+        return 1 if error.mistakes == failed else 2
     if as_json:
         print(_as_json(path, [], found))
         return 0
@@ -80,14 +92,15 @@ def print_notices(before: str, notices: Mapping[str, str]) -> None:
         print_table([("", f"{name}:", text) for name, text in notices.items()])
 
 
-def checked(path: Path) -> Checked:
+def checked(path: Path, *, secrets_elsewhere: bool = False) -> Checked:
     """Read and check the config. Raises :class:`ConfigError`."""
     config, clock = load(path), SystemClock()
     with preflight.scratch_calendars(config, clock) as calendars:
-        if mistakes := preflight.mistakes(config, calendars):
-            raise ConfigError(str(path), mistakes)
+        mistakes, keys = preflight.mistakes(config, calendars), [*preflight.missing_keys(config)]
+        if mistakes or (keys and not secrets_elsewhere):
+            raise ConfigError(str(path), mistakes + ([] if secrets_elsewhere else keys))
         folder, now = path.parent.resolve(), clock.now()
-        notes = preflight.notes(config, folder, calendars, now)
+        notes = keys + preflight.notes(config, folder, calendars, now)
         notes += advice(config, folder, calendars, now)
         notices = first_notices(config, folder, calendars, now)
         schedules = [schedule_preview(config, name, calendars, now) for name in config.tasks]

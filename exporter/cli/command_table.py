@@ -64,7 +64,12 @@ COMMANDS = (
     Command("run", "start the exporter; Ctrl-C stops it", "exporter.cli.start:run"),
     Command(
         "check", "check the config; prints every mistake, one a line", "exporter.cli.check:check",
-        (_JSON,),
+        (
+            _JSON,
+            _flag("--online", help="also ask each source for the symbols of its feeds"),
+            _flag("--secrets-elsewhere",
+                  help="a key that is not set here is only a note: it is where the exporter runs"),
+        ),
     ),
     Command(
         "reload", "have the running exporter load the config file again",

@@ -19,10 +19,13 @@ class Mistake:
 
     place: str
     text: str
+    excerpt: str = ""
+    """The line of the file, with a mark below the character; where the place is a line."""
 
     def line(self, file: str) -> str:
-        """As ``check`` prints it."""
-        return f"{file}: {self.place}: {self.text}" if self.place else f"{file}: {self.text}"
+        """As ``check`` prints it, with the line in question below."""
+        text = f"{file}: {self.place}: {self.text}" if self.place else f"{file}: {self.text}"
+        return f"{text}\n{self.excerpt}" if self.excerpt else text
 
 
 class ConfigError(Exception):

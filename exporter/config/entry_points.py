@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 import sys
 import threading
 from collections.abc import Iterable
@@ -19,10 +20,32 @@ from typing import Literal
 Kind = Literal["coroutine", "function"]
 
 _parsing = threading.Lock()
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class NotFoundError(Exception):
     """The module or the function does not exist; the message says what to do."""
+
+
+class NoModuleError(NotFoundError):
+    """No folder has the module."""
+
+
+def target_of(text: str) -> str:
+    """``module:function`` as written, or as ``module.py:function``. Raises :class:`ValueError` that
+    says what to write instead."""
+    target = re.sub(r"\.py(?=:)", "", text)
+    if _TARGET.fullmatch(target):
+        return target
+    folder, _, rest = target.strip().removesuffix("()").rpartition("/")
+    module, colon, function = rest.rpartition(":" if ":" in rest else ".")
+    likely = f"{module.removesuffix('.py')}:{function}"
+    if colon and function != "py" and _TARGET.fullmatch(likely):
+        where = f", and name its folder {folder}/ in `code:`" if folder else ""
+        raise ValueError(f"invalid function {text!r}: write {likely}{where}")
+    raise ValueError(
+        f"invalid function {text!r}: write module:function, such as my_signals:compute"
+    )
 
 
 def _source_of(module: str, code: Iterable[Path]) -> Path:
@@ -32,7 +55,7 @@ def _source_of(module: str, code: Iterable[Path]) -> Path:
         name = ".".join(module.split(".")[:depth])
         spec = PathFinder.find_spec(name, path)
         if spec is None:
-            raise NotFoundError(
+            raise NoModuleError(
                 f"no module {name!r}: put {name.split('.')[-1]}.py into a folder that `code:` names"
             )
         path = list(spec.submodule_search_locations or [])
@@ -139,10 +162,10 @@ def _conditional(tree: ast.Module) -> list[ast.stmt]:
     return found
 
 
-def find_problem(target: str, code: Iterable[Path]) -> str | None:
-    """What is wrong with ``module:function``, as a sentence, or None."""
+def find_problem(target: str, code: Iterable[Path]) -> NotFoundError | None:
+    """What is wrong with ``module:function``, or None."""
     try:
         find_kind(target, code)
     except NotFoundError as error:
-        return str(error)
+        return error
     return None

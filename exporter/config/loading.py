@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from exporter.calendars.loader import EXCHANGES
+from exporter.config import references
 from exporter.config import yaml12 as yaml_file
 from exporter.config.config_errors import ConfigError, Mistake, validate
-from exporter.config.entry_points import find_problem
 from exporter.config.exchanges import OwnExchange
 from exporter.config.market_data import Feed, SourceSettings
 from exporter.config.model import Config
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import EXCHANGE_NAME, NAME, Model
 
+_MOST_BYTES = 1_000_000
+"""A config of 200 tasks and 500 symbols has a twentieth of it."""
 _SECTIONS: Mapping[str, type[Model]] = {
     "exchanges": OwnExchange,
     "sources": SourceSettings,
@@ -30,23 +33,35 @@ def load(path: Path) -> Config:
 
     Raises :class:`ConfigError` with every mistake in it.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        what = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(str(path), [Mistake("", f"cannot be read: {what}")]) from error
-    data, doubled = yaml_file.load(text)
+    data, doubled = yaml_file.load(_text(path))
     mistakes = [Mistake(*d) for d in doubled]
     if data is None and not mistakes:
         data = {}
     if not isinstance(data, dict):
         problem = [Mistake("", "the file must contain keys such as `tasks:` and `feeds:`")]
         raise ConfigError(str(path), mistakes or problem)
-    config, found = _read(data, path.parent.resolve())
+    config, found = _read(data, path.parent.resolve(), {mistake.place for mistake in mistakes})
     mistakes += found
     if mistakes or config is None:
         raise ConfigError(str(path), mistakes)
     return config
+
+
+def _text(path: Path) -> str:
+    """Raises :class:`ConfigError`."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) <= _MOST_BYTES:
+            return content.decode("utf-8")
+        what = f"larger than {_MOST_BYTES // 1_000_000} MB: name a config, not another file"
+        error: Exception | None = None
+    except OSError as found:
+        what, error = f"cannot be read: {found.strerror}", found
+    except UnicodeDecodeError as found:
+        line = content[: found.start].count(b"\n") + 1
+        what, error = f"cannot be read: not UTF-8 text in line {line}: save it as UTF-8", found
+    raise ConfigError(str(path), [Mistake("", what)]) from error
 
 
 def load_what_is_right(path: Path) -> tuple[Config, ConfigError | None]:
@@ -63,8 +78,8 @@ def load_what_is_right(path: Path) -> tuple[Config, ConfigError | None]:
     if any(mistake.place.partition(".")[0] in _LEAD_TO_THE_EXPORTER for mistake in wrong.mistakes):
         raise wrong
     try:
-        data, _ = yaml_file.load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        data, _ = yaml_file.load(_text(path))
+    except ConfigError:
         raise wrong from None
     while isinstance(data, dict):
         config, mistakes = _read(data, path.parent.resolve())
@@ -90,30 +105,43 @@ def _size(entries: Any) -> int:
     return 1 + (len(entries) if isinstance(entries, dict) else 0)
 
 
-def _read(data: dict[str, Any], folder: Path) -> tuple[Config | None, list[Mistake]]:
+def _read(
+    data: dict[str, Any], folder: Path, doubled: Collection[str] = ()
+) -> tuple[Config | None, list[Mistake]]:
     mistakes: list[Mistake] = []
     top_keys = dict(data)
-    named: dict[str, dict[str, Any]] = {}
+    named: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    known = [*Config.model_fields, *_SECTIONS]
+    misplaced = references.not_indented(data, _SECTIONS, known)
+    unsure = {
+        *references.unsure(data, known, doubled),
+        *misplaced.values(),
+        *(s for s in _SECTIONS if not isinstance(data.get(s) or {}, dict)),
+    }
+    exchanges = references.AnyName() if "exchanges" in unsure else named["exchanges"]
     for section, model in _SECTIONS.items():
         entries = top_keys.pop(section, None) or {}
         if not isinstance(entries, dict):
             mistakes.append(Mistake(section, "expected names, each with its own keys"))
             entries = {}
-        named[section] = {}
         for name, body in entries.items():
             place = f"{section}.{name}"
             if problem := _problem_of_name(section, name):
                 mistakes.append(Mistake(place, problem))
-            entry, found = validate(model, body, place, named["exchanges"])
+            entry, found = validate(model, body, place, exchanges)
             mistakes += found
             # A broken entry is still known by name, so that what refers to it is not a mistake too.
             named[section][str(name)] = entry
-    top, found = validate(Config, top_keys, "", named["exchanges"])
-    mistakes += found
+    top, found = validate(Config, top_keys, "", exchanges)
+    mistakes += [
+        replace(one, text=f"indent it, so that it is in `{misplaced[one.place]}:` above")
+        if one.place in misplaced
+        else one
+        for one in found
+    ]
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
-    code = _code(top, data, folder)
-    mistakes += _unknown_names(named, data)
-    mistakes += _cross_check(good, code)
+    mistakes += references.unknown_names(named, data, unsure)
+    mistakes += references.missing_code(good["tasks"], _code(top, data, folder, unsure))
     mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
     if mistakes or not isinstance(top, Config):
         return None, mistakes
@@ -132,27 +160,12 @@ def _problem_of_name(section: str, name: Any) -> str | None:
     return None
 
 
-_REFERENCES = (
-    ("feeds", "source", "sources"), ("tasks", "source", "sources"),
-    ("tasks", "strategy", "strategies"),
-)  # fmt: skip
-"""Section, key, and the section that has what the key names."""
-
-
-def _unknown_names(named: dict[str, dict[str, Any]], data: dict[str, Any]) -> Iterator[Mistake]:
-    """Also in entries that have other mistakes, to report all at once."""
-    for section, key, target in _REFERENCES:
-        known = ", ".join(named[target])
-        cure = f"write one of {known}" if known else f"add it to `{target}:`, which is empty"
-        for name in named[section]:
-            body = data[section].get(name)
-            given = body.get(key) if isinstance(body, dict) else None
-            if isinstance(given, str) and given and given not in named[target]:
-                yield Mistake(f"{section}.{name}.{key}", f"unknown {key} {given!r}: {cure}")
-
-
-def _code(top: Model | None, data: dict[str, Any], folder: Path) -> list[Path] | None:
+def _code(
+    top: Model | None, data: dict[str, Any], folder: Path, unsure: Collection[str]
+) -> list[Path] | None:
     """The folders with the user's modules; None when the file does not say them rightly."""
+    if "code" in unsure:
+        return None
     if isinstance(top, Config):
         return [folder / path for path in top.code]
     # Another key at the top is wrong; that is no reason to find no module.
@@ -160,20 +173,6 @@ def _code(top: Model | None, data: dict[str, Any], folder: Path) -> list[Path] |
     if isinstance(given, list) and all(isinstance(path, str) for path in given):
         return [folder / path for path in given]
     return None
-
-
-def _cross_check(good: dict[str, dict[str, Any]], code: list[Path] | None) -> list[Mistake]:
-    """What must exist outside the file."""
-    mistakes: list[Mistake] = []
-    if code is None:
-        return mistakes
-    for folder in code:
-        if not folder.is_dir():
-            mistakes.append(Mistake("code", f"no folder {folder}: create it or correct the path"))
-    for name, task in good["tasks"].items():
-        if task.run and (problem := find_problem(task.run, code)):
-            mistakes.append(Mistake(f"tasks.{name}.run", problem))
-    return mistakes
 
 
 def _anchored(config: Config, folder: Path) -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from exporter.config import schedule_syntax as syntax
+from exporter.config.entry_points import target_of
 from exporter.config.schedule_forms import Timetable, counts, needs_exchange
 from exporter.config.types import Exchange, Limits, Model, Schedule, Severity
 from exporter.util.backoff import backoff_cap
@@ -66,11 +66,7 @@ class Task(Model):
     @field_validator("run")
     @classmethod
     def _run_names_a_function(cls, run: str | None) -> str | None:
-        if run is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", run):
-            raise ValueError(
-                f"invalid function {run!r}: write module:function, such as my_signals:compute"
-            )
-        return run
+        return None if run is None else target_of(run)
 
     @field_validator("command")
     @classmethod

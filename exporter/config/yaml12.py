@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from exporter.config.yaml_errors import explain
+
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the scalars of YAML 1.2 (core schema) and without duplicate keys."""
@@ -50,8 +52,8 @@ def _duplicates(node: yaml.Node | None, place: str, known: set[int]) -> list[tup
     return found
 
 
-def load(text: str) -> tuple[Any, list[tuple[str, str]]]:
-    """The document and its mistakes as (dotted place, what is wrong).
+def load(text: str) -> tuple[Any, list[tuple[str, ...]]]:
+    """The document and its mistakes as (dotted place, what is wrong, the line in question if any).
 
     A document that is not valid YAML comes back as ``None`` with one mistake, its place a line.
     """
@@ -59,10 +61,7 @@ def load(text: str) -> tuple[Any, list[tuple[str, str]]]:
         node = yaml.compose(text, _Loader)
         data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader subclass
     except (yaml.YAMLError, ValueError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        return None, [(place, f"invalid YAML: {problem}")]
+        return None, [explain(error, text)]
     except RecursionError:
         return None, [("", "nests too deeply")]
-    return data, _duplicates(node, "", set())
+    return data, [*_duplicates(node, "", set())]

@@ -1,7 +1,7 @@
 """What ``check`` finds beyond the file itself: whether this machine has what the file names.
 
-Mistakes keep the exporter from starting. Notes do not: another machine, or the service's own
-environment, may have what is missing here.
+Mistakes keep the exporter from starting. Notes do not: another machine may have what is missing
+here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,13 +26,15 @@ from exporter.scheduling.slots import next_slot
 from exporter.sources.api_key import read_key
 from exporter.strategies.file import first_problem
 from exporter.util.clock import Clock, iso
+from exporter.web.server import cannot_listen
 
 _NEAR_END_SECONDS = 60 * 86400.0
 
 
 def mistakes(config: Config, calendars: Calendars) -> list[Mistake]:
-    """Why the exporter could not start with this file. Loads the calendars that it names."""
-    found = []
+    """Why the exporter could not start with this file, keys apart (:func:`missing_keys`). Loads the
+    calendars that it names."""
+    found = [*_port(config)]
     if _seen(config.state.is_dir):
         found.append(Mistake("state", f"{config.state} is a folder; name a file, as var/state.db"))
     for exchange in config.exchanges_in_use:
@@ -49,10 +52,9 @@ def notes(
     now: float,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Mistake]:
-    """What this machine lacks: keys of sources, programs of tasks, which start in `folder`, files
-    to follow; tasks that will never run; and calendars that end soon. They are loaded already."""
+    """What this machine lacks: programs of tasks, which start in `folder`, and files to follow;
+    tasks that will never run; and calendars that end soon. They are loaded already."""
     return [
-        *_keys(config, environ),
         *_programs(config, folder, environ),
         *_followed(config),
         *_equity_files(config),
@@ -69,6 +71,18 @@ def scratch_calendars(config: Config, clock: Clock) -> Iterator[Calendars]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = cache if _seen(cache.is_dir) else Path(scratch)
         yield make_calendars(config, clock, folder)
+
+
+def _port(config: Config) -> Iterator[Mistake]:
+    host, port = config.address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as trial:
+            trial.bind((host, port))
+    except PermissionError as error:
+        yield Mistake("listen", cannot_listen(config.listen, error))
+    except OSError:
+        return  # the exporter runs, or the address is another machine's
 
 
 def _seen(looks: Callable[[], bool]) -> bool:
@@ -91,7 +105,8 @@ def _places_of(config: Config, exchange: str) -> Iterator[str]:
             yield f"strategies.{name}.exchange"
 
 
-def _keys(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:
+def missing_keys(config: Config, environ: Mapping[str, str] = os.environ) -> Iterator[Mistake]:
+    """Keys of sources that are not here: the exporter does not start without them."""
     for name, source in config.sources.items():
         try:
             read_key(name, source, environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,36 @@ def test_each_mistake_says_where_and_what_would_be_right(file: Path) -> None:
         load(file)
     said = [f"{m.place}: {m.text}" if m.place else m.text for m in caught.value.mistakes]
     assert said == [line.replace("{folder}", str(file.parent)) for line in expected]
+
+
+def test_a_line_that_is_not_yaml_is_shown_with_a_mark_below_the_character(tmp_path: Path) -> None:
+    """A tab cannot be seen, and nobody counts columns."""
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, "tasks:\n\ta: {}\n")
+    assert str(caught.value).splitlines()[1:] == ["    2 | →a: {}", "      | ^"]
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, f"tasks: {{a: {'x' * 300}, b: c: d}}\n")
+    _, shown, mark = str(caught.value).splitlines()
+    assert len(shown) < 120
+    assert shown[mark.index("^")] == ":"
+
+
+def test_a_file_of_200_mb_is_refused_at_once(tmp_path: Path) -> None:
+    """Reading a recording as YAML would take hours and all memory."""
+    file = tmp_path / "exporter.yml"
+    with file.open("wb") as large:
+        large.truncate(200_000_000)
+    began = time.perf_counter()
+    with pytest.raises(ConfigError, match="larger than 1 MB: name a config, not another file"):
+        load(file)
+    assert time.perf_counter() - began < 1
+
+
+def test_a_file_of_a_module_is_its_name(tmp_path: Path) -> None:
+    """As people write what they see in the folder."""
+    (tmp_path / "signals.py").write_text("def compute(context): ...\n")
+    text = 'code: [.]\ntasks: {a: {run: "signals.py:compute", schedule: "every 5m"}}\n'
+    assert read(tmp_path, text).tasks["a"].run == "signals:compute"
 
 
 def read(tmp_path: Path, text: str):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import shutil
+import socket
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +19,7 @@ from exporter.calendars.loader import CalendarError, Calendars
 from exporter.cli import check as command
 from exporter.config import load
 from exporter.runtime import preflight as checking
+from exporter.simulator.tickdb_server import Simulator
 from tests.unit.clocks import ManualClock
 from tests.unit.tables import LibraryCalendars
 
@@ -41,13 +48,16 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def checked(
-    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    **options: bool,
 ) -> tuple[int, list[str]]:
     """``check`` with real calendars that need no subprocess: exit code and lines, but those on what
     schedules mean and on who hears of a failure: :mod:`tests.unit.alerts.test_first_notice`."""
     monkeypatch.setattr("exporter.config.exchanges.Calendars", LibraryCalendars)
     monkeypatch.setattr(command, "SystemClock", lambda: ManualClock(NOVEMBER))
-    code = command.check(file)
+    code = command.check(file, **options)
     lines = capsys.readouterr().out.splitlines()
     tables = ("  ", f"{file}: who hears", f"{file}: what each schedule")
     return code, [line for line in lines if not line.startswith(tables)]
@@ -79,14 +89,46 @@ def test_check_says_in_words_what_each_schedule_means_with_its_next_slots(
     ]
 
 
-def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
+KEY = (
+    "sources.t.api_key_env: NO_SUCH_KEY is not set; export NO_SUCH_KEY=… before starting, or give "
+    "it to the unit with LoadCredential=NO_SUCH_KEY:FILE"
+)
+
+
+def test_a_key_that_is_not_set_fails_the_check_as_it_fails_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a check that ends with ok is followed by an exporter that refuses to run."""
+    file = written(tmp_path, CONFIG)
+    assert checked(file, capsys, monkeypatch) == (2, [f"{file}: {KEY}"])
+    monkeypatch.setenv("NO_SUCH_KEY", "key")
+    assert checked(file, capsys, monkeypatch)[0] == 0
+
+
+@contextmanager
+def answering(folder: Path, *, key: str) -> Iterator[str]:
+    """The address of a TickDB in a thread of its own."""
+    clock = ManualClock(NOVEMBER)
+    server = Simulator(LibraryCalendars(folder / "tables", {}, clock), clock, api_key=key)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_keys_and_programs_that_another_machine_has_are_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service may have what the shell lacks, so they do not fail the check."""
     file = written(tmp_path, CONFIG)
-    assert checked(file, capsys, monkeypatch) == (0, [
-        f"{file}: note: sources.t.api_key_env: NO_SUCH_KEY is not set; export NO_SUCH_KEY=… before "
-        "starting, or give it to the unit with LoadCredential=NO_SUCH_KEY:FILE",
+    assert checked(file, capsys, monkeypatch, secrets_elsewhere=True) == (0, [
+        f"{file}: note: {KEY}",
         f"{file}: note: tasks.nowhere.command: there is no program 'no-such-program' on the PATH; "
         "install it",
         f"{file}: note: tasks.missing.command: there is no file {tmp_path}/rebalance.sh; create it "
@@ -95,6 +137,63 @@ def test_keys_and_programs_that_are_not_here_are_noted_and_the_file_is_well(
         f"chmod +x {tmp_path}/plain.txt",
         f"{file}: ok: 4 tasks, 1 feed, 0 strategies",
     ])  # fmt: skip
+
+
+def test_a_port_that_only_root_may_use_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of the system, because it decides which ports those are."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    file = written(tmp_path, "listen: 127.0.0.1:443\n")
+    with monkeypatch.context() as patched:
+        patched.setattr("socket.socket.bind", refused)
+        assert checked(file, capsys, patched) == (2, [
+            f"{file}: listen: cannot listen on 127.0.0.1:443: ports below 1024 are for root; write "
+            "a higher one under `listen:`"
+        ])  # fmt: skip
+
+
+def test_a_port_at_which_the_exporter_runs_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A config is checked while it runs, too."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        file = written(tmp_path, f"listen: 127.0.0.1:{server.getsockname()[1]}\n")
+        assert checked(file, capsys, monkeypatch)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("symbols", "key", "code", "says"),
+    [
+        (
+            "[NVDA.US, TYPO.XYZ]",
+            "right",
+            2,
+            "feeds.f.symbols: t does not know TYPO.XYZ: correct",
+        ),
+        ("[NVDA.US, TSLA.US]", "wrong", 1, "feeds.f: no bars of NVDA.US and 1 more from t: "),
+        ("[NVDA.US, TSLA.US]", "right", 0, "ok: 0 tasks, 1 feed, 0 strategies"),
+    ],
+)
+def test_sources_are_asked_online_for_the_symbols_of_their_feeds(
+    symbols: str, key: str, code: int, says: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A typo shows before the first morning; nothing is left in the folder."""
+    monkeypatch.setenv("A_KEY", key)
+    with answering(tmp_path, key="right") as url:
+        file = written(
+            tmp_path,
+            f"sources: {{t: {{type: tickdb, url: '{url}', api_key_env: A_KEY}}}}\n"
+            f"feeds: {{f: {{source: t, symbols: {symbols}, interval: 1m, exchange: XNYS,"
+            " max_overdue: {critical: 2h}}}\n",
+        )
+        found, lines = checked(file, capsys, monkeypatch, online=True)
+    assert (found, lines[-1].startswith(f"{file}: {says}")) == (code, True), lines
+    assert not (tmp_path / "var").exists()
 
 
 def test_a_file_that_is_not_there_to_be_followed_is_noted(
@@ -246,6 +345,7 @@ def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(
 ) -> None:
     """The exporter would not start with it, so check may not call the file well."""
     monkeypatch.setattr(Calendars, "load", _no_calendar)
+    monkeypatch.setenv("NO_SUCH_KEY", "key")
     file = written(tmp_path, CONFIG)
     assert command.check(file) == 2
     assert capsys.readouterr().out.splitlines() == [

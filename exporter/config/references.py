@@ -1,0 +1,87 @@
+"""What one part of the file says of another, or of code: names that must exist elsewhere.
+
+One mistake is reported once: where a section cannot be read, what refers to its names is not wrong
+too.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exporter.config.config_errors import Mistake
+from exporter.config.entry_points import NoModuleError, find_problem
+
+_REFERENCES = (
+    ("feeds", "source", "sources"), ("tasks", "source", "sources"),
+    ("tasks", "strategy", "strategies"),
+)  # fmt: skip
+"""Section, key, and the section that has what the key names."""
+
+
+class AnyName(frozenset[str]):
+    """Contains every name: nobody knows which ones the file means."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def not_indented(
+    data: Mapping[str, Any], sections: Collection[str], known: Collection[str]
+) -> dict[str, str]:
+    """Keys at the top that must be meant for the section above them, and that section."""
+    found: dict[str, str] = {}
+    section = None
+    for key, value in data.items():
+        if key in known:
+            section = key if key in sections else None
+        elif section and isinstance(value, dict) and not _meant(key, known):
+            found[str(key)] = section
+    return found
+
+
+def unsure(data: Mapping[str, Any], known: Collection[str], doubled: Collection[str]) -> set[str]:
+    """Known keys at the top whose content nobody knows: mistyped, or written twice."""
+    mistyped = {match for key in data if key not in known for match in _meant(key, known)}
+    return {*mistyped, *doubled}
+
+
+def _meant(key: Any, known: Collection[str]) -> list[str]:
+    return difflib.get_close_matches(str(key), known, 1)
+
+
+def unknown_names(
+    named: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any], unsure: Collection[str]
+) -> Iterator[Mistake]:
+    """Also in entries that have other mistakes, to report all at once."""
+    for section, key, target in _REFERENCES:
+        if target in unsure:
+            continue
+        known = ", ".join(named[target])
+        cure = f"write one of {known}" if known else f"add it to `{target}:`, which is empty"
+        for name in named[section]:
+            body = data[section].get(name)
+            given = body.get(key) if isinstance(body, dict) else None
+            if isinstance(given, str) and given and given not in named[target]:
+                yield Mistake(f"{section}.{name}.{key}", f"unknown {key} {given!r}: {cure}")
+
+
+def missing_code(tasks: Mapping[str, Any], code: Sequence[Path] | None) -> list[Mistake]:
+    """Folders and functions that do not exist. `code`: the folders with the user's modules; None
+    when nobody knows them."""
+    if code is None:
+        return []
+    missing = [folder for folder in code if not folder.is_dir()]
+    found = [
+        Mistake("code", f"no folder {folder}: create it or correct the path") for folder in missing
+    ]
+    places: dict[str, list[str]] = {}
+    for name, task in tasks.items():
+        problem = find_problem(task.run, code) if task.run else None
+        if problem and not (missing and isinstance(problem, NoModuleError)):
+            places.setdefault(str(problem), []).append(f"tasks.{name}.run")
+    for text, [first, *others] in places.items():
+        found.append(Mistake(first, f"{text} (also {', '.join(others)})" if others else text))
+    return found

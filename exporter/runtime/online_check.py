@@ -1,0 +1,57 @@
+"""What ``check --online`` asks: whether each source answers, and knows the symbols of its feeds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from exporter.config import Config, Mistake
+from exporter.config.paths import cache_folder
+from exporter.metrics import Metrics
+from exporter.sources.base import SourceError
+from exporter.sources.registry import Supply, SupplyError
+from exporter.util.clock import Clock
+
+_UNKNOWN_SYMBOL = 2002
+
+
+async def ask_sources(config: Config, clock: Clock) -> tuple[list[Mistake], list[Mistake]]:
+    """Symbols that a source does not know, and sources without a usable answer."""
+    unknown: list[Mistake] = []
+    failed: list[Mistake] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        if not cache_folder(config).is_dir():  # nothing is left behind
+            config = config.model_copy(update={"state": Path(scratch, "state.db")})
+        supply = Supply(config, Metrics(CollectorRegistry()), clock)
+        try:
+            await supply.reconcile(config)
+            for name, feed in config.feeds.items():
+                answer = await supply.sources[feed.source].latest(feed.symbols, feed.interval)
+                unknown += _unknown(name, feed.source, answer.bad)
+                failed += _failed(name, feed.source, answer.bad)
+        except SupplyError as error:
+            failed.append(Mistake("", str(error)))
+        finally:
+            await supply.close()
+    return unknown, failed
+
+
+def _unknown(feed: str, source: str, bad: dict[str, SourceError]) -> Iterator[Mistake]:
+    for symbol, error in bad.items():
+        if error.code == _UNKNOWN_SYMBOL:
+            yield Mistake(
+                f"feeds.{feed}.symbols", f"{source} does not know {symbol}: correct or remove it"
+            )
+
+
+def _failed(feed: str, source: str, bad: dict[str, SourceError]) -> Iterator[Mistake]:
+    texts: dict[str, list[str]] = {}
+    for symbol, error in bad.items():
+        if error.code != _UNKNOWN_SYMBOL:
+            texts.setdefault(error.about(symbol), []).append(symbol)
+    for text, symbols in texts.items():
+        others = f" and {len(symbols) - 1} more" if len(symbols) > 1 else ""
+        yield Mistake(f"feeds.{feed}", f"no bars of {symbols[0]}{others} from {source}: {text}")

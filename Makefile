@@ -40,9 +40,9 @@ exporter.yml: | setup
 run: setup $(CONFIG)  ## run the exporter on exporter.yml (simulated data until you change it)
 	@exec $(BIN)/quant-exporter run --config $(CONFIG)
 
-stack: setup $(CONFIG)  ## the same with real Prometheus and Alertmanager, and stand-ins for chat, pager and mail (FAULT=1)
+stack: setup $(CONFIG)  ## the same with real Prometheus and Alertmanager, and stand-ins for chat, pager and mail (FAULT=1; LIVE=1 runs your own tasks)
 	@tools/install-test-packages prometheus prometheus-alertmanager
-	@$(BIN)/python -m exporter.demo.show var/stack $(CONFIG) $(if $(FAULT),--fault)
+	@$(BIN)/python -m exporter.demo.show var/stack $(CONFIG) $(if $(FAULT),--fault) $(if $(LIVE),--live)
 	@exec $(BIN)/honcho start -f var/stack/Procfile -d .
 
 up:  ## the whole stack in containers, with Grafana (PROFILES=logs,remote-write for more)

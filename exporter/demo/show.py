@@ -1,12 +1,15 @@
-"""``python -m exporter.demo.show FOLDER CONFIG [--fault]``: what `make stack` runs.
+"""``python -m exporter.demo.show FOLDER CONFIG [--fault] [--live]``: what `make stack` runs.
 
-Writes into FOLDER the shipped Prometheus and Alertmanager files with shortened times, a config that
-is CONFIG with its own state, and a Procfile for honcho. With ``--fault`` a task is added that fails
-for its first 90 seconds, so that the whole story passes: page, escalation, resolved notification.
+Writes into FOLDER the shipped Prometheus and Alertmanager files with shortened times, and a
+Procfile for honcho; and next to CONFIG one that is like it, so that relative paths mean the same,
+but with its state and logs in FOLDER. With ``--fault`` a task is added that fails for its first 90
+seconds, so that the whole story passes: page, escalation, resolved notification. Without ``--live``
+the user's own tasks do nothing, and no digest is sent: one of them may place orders.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import socket
@@ -27,18 +30,32 @@ PORTS = {"prometheus": 9090, "alertmanager": 9093, "sinks": 10079, "smtp": 10025
 KEPT = ("state", "tsdb", "alertmanager")
 """What the servers keep in the folder. Each show starts fresh: what was missed while none was
 running does not belong to its story."""
+_SERVERS = ("prometheus", "alertmanager")
+_HEAD = "# Written by `make stack` at each start, from the config next to it: do not edit.\n"
 QUICK = {"check_every": "2s", "silence": "20s", "settle": "6s"}
 
 
-def prepare(folder: Path, config: Path, *, fault: bool, now: float) -> Path:
-    """Write everything; the Procfile. Raises :class:`exporter.config.ConfigError`."""
+def shown_config(config: Path) -> Path:
+    """Where the config of the show lies: next to the user's own."""
+    return config.resolve().with_suffix(".stack.yml")
+
+
+def prepare(
+    folder: Path, config: Path, *, fault: bool, now: float, live: bool = False
+) -> list[str]:
+    """Write everything; the names of tasks that have a stand-in. Raises
+    :class:`exporter.config.ConfigError`."""
     folder = folder.resolve()
     for name in KEPT:
         shutil.rmtree(folder / name, ignore_errors=True)
     ports = stack.Ports(exporter=load(config).address[1], **PORTS)
     stack.write(folder, shipped(""), ports, stack.SHOW, folder / "state/token")
-    ours = folder / "exporter.yml"
-    ours.write_text(yaml.safe_dump(_config(config, folder, fault, now), sort_keys=False))
+    data: dict[str, Any] = yaml_file.load(config.read_text())[0] or {}
+    replaced = [] if live else _stand_ins(data, config.resolve().parent)
+    if fault:
+        data.setdefault("tasks", {})["made_up_fault"] = _fault(now)
+    ours = shown_config(config)
+    ours.write_text(_HEAD + yaml.safe_dump(_apart(data, folder), sort_keys=False))
     load(ours)
     here = shlex.quote(str(folder))
     python = f"exec {shlex.quote(sys.executable)} -m exporter"
@@ -47,7 +64,7 @@ def prepare(folder: Path, config: Path, *, fault: bool, now: float) -> Path:
     looks = f"import urllib.request as u; u.urlopen('{ready}')"
     wait = f'until {shlex.quote(sys.executable)} -c "{looks}" 2>/dev/null; do sleep 0.3; done'
     lines = {
-        "exporter": f"{python} run --config {here}/exporter.yml",
+        "exporter": f"{python} run --config {shlex.quote(str(ours))}",
         "sinks": f"{python} sinks --listen 127.0.0.1:{ports.sinks} --smtp-port {ports.smtp}",
         "prometheus": (
             f"{wait}; exec prometheus --config.file={here}/prometheus.yml"
@@ -61,35 +78,53 @@ def prepare(folder: Path, config: Path, *, fault: bool, now: float) -> Path:
             f" --web.listen-address=127.0.0.1:{ports.alertmanager} --log.level=warn"
         ),
     }
-    procfile = folder / "Procfile"
-    procfile.write_text("".join(f"{name}: {line}\n" for name, line in lines.items()))
-    return procfile
+    (folder / "Procfile").write_text("".join(f"{name}: {line}\n" for name, line in lines.items()))
+    return replaced
 
 
-def _config(config: Path, folder: Path, fault: bool, now: float) -> dict[str, Any]:
-    data: dict[str, Any] = yaml_file.load(config.read_text())[0] or {}
-    base = config.resolve().parent
-    data["code"] = [str(base / place) for place in data.get("code") or ()]
-    for strategy in (data.get("strategies") or {}).values():
-        if strategy.get("equity_file"):
-            strategy["equity_file"] = str(base / strategy["equity_file"])
-    data["state"] = str(folder / "state/state.db")
-    for server in ("prometheus", "alertmanager"):
-        data[f"{server}_url"] = f"http://localhost:{PORTS[server]}"
-    data["alerts"] = {**(data.get("alerts") or {}), **QUICK}
-    data["logs"] = {**(data.get("logs") or {}), "directory": str(folder / "log")}
-    if fault:
-        wait = f"test $(date +%s) -ge {int(now) + FAULT_SECONDS}"
-        says = "echo broker answers again || { echo broker does not answer; exit 1; }"
-        data["tasks"] = {
-            **(data.get("tasks") or {}),
-            "made_up_fault": {
-                "command": ["sh", "-c", f"{wait} && {says}"],
-                "schedule": "every 10s",
-                "severity": "critical",
-            },
-        }
-    return data
+def _apart(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """With state, logs and servers of its own, and quick acknowledgements."""
+    return {
+        **data,
+        "state": str(folder / "state/state.db"),
+        **{f"{server}_url": f"http://localhost:{PORTS[server]}" for server in _SERVERS},
+        "alerts": {**(data.get("alerts") or {}), **QUICK},
+        "logs": {**(data.get("logs") or {}), "directory": str(folder / "log")},
+    }
+
+
+def _fault(now: float) -> dict[str, Any]:
+    wait = f"test $(date +%s) -ge {int(now) + FAULT_SECONDS}"
+    says = "echo broker answers again || { echo broker does not answer; exit 1; }"
+    return {
+        "command": ["sh", "-c", f"{wait} && {says}"],
+        "schedule": "every 10s",
+        "severity": "critical",
+    }
+
+
+def _stand_ins(data: dict[str, Any], base: Path) -> list[str]:
+    """Have tasks that are not of this project do nothing; their names."""
+    code = [base / place for place in data.get("code") or ()]
+    replaced = []
+    for name, task in (data.get("tasks") or {}).items():
+        if not task.get("external") and not _comes_along(task.get("run") or "", code):
+            task.pop("run", None)
+            task["command"] = ["echo", "not run: this is a show"]
+            replaced.append(str(name))
+    data.pop("digest", None)
+    return replaced
+
+
+def _comes_along(run: str, code: list[Path]) -> bool:
+    """Whether a function is a built-in one, or one of the sample as it was shipped."""
+    module = run.partition(":")[0].removesuffix(".py")
+    if module == "exporter.tasks":
+        return True
+    files = [place / f"{module}.py" for place in code]
+    sample = shipped(f"sample/strategies/{module}.py")
+    first = next((file for file in files if file.is_file()), None)
+    return bool(first and sample.is_file() and first.read_bytes() == sample.read_bytes())
 
 
 def taken(ports: dict[str, int]) -> list[str]:
@@ -110,8 +145,8 @@ def taken(ports: dict[str, int]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Say where to look; honcho starts the rest."""
-    fault = "--fault" in arguments
-    folder, config = (Path(a) for a in arguments if a != "--fault")
+    fault, live = "--fault" in arguments, "--live" in arguments
+    folder, config = (Path(a) for a in arguments if not a.startswith("--"))
     try:
         problems = taken({"exporter": load(config).address[1], **PORTS})
     except ConfigError as error:
@@ -119,20 +154,27 @@ def main(arguments: list[str]) -> int:
     if problems:
         sys.stderr.write("\n".join(problems) + "\n")
         return 1
-    prepare(folder, config, fault=fault, now=time.time())
+    replaced = prepare(folder, config, fault=fault, now=time.time(), live=live)
+    ours = os.path.relpath(shown_config(config))
     command = Path(sys.executable).with_name("quant-exporter")
     sys.stdout.write(
         f"what arrives   http://localhost:{PORTS['sinks']}/\n"
         f"alerts         http://localhost:{PORTS['prometheus']}/alerts\n"
         f"alertmanager   http://localhost:{PORTS['alertmanager']}/\n"
-        f"acknowledge    {command} ack QuantTaskFailing --config {folder}/exporter.yml\n"
-        f"what happened  {command} alerts --config {folder}/exporter.yml\n"
+        f"acknowledge    {command} ack QuantTaskFailing --config {ours}\n"
+        f"write token    cat {folder}/state/token\n"
+        f"what happened  {command} alerts --config {ours}\n"
         + (
             f"A task fails for {FAULT_SECONDS} s: page, escalation, resolved notification.\n"
             if fault
             else ""
         )
     )
+    if replaced:
+        sys.stdout.write(
+            f"Not run, because they are your own: {', '.join(replaced)}. They succeed and do"
+            " nothing; `make stack LIVE=1` runs them for real.\n"
+        )
     return 0
 
 

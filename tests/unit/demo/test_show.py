@@ -5,10 +5,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from exporter.config import load
-from exporter.demo.show import prepare, taken
+from exporter.demo.show import main, prepare, taken
 from tests.alerting import ROOT
 
 
@@ -76,6 +77,72 @@ def test_the_fault_is_a_task_of_its_own(tmp_path: Path) -> None:
     )
     folder = tmp_path / "show"
     prepare(folder, tmp_path / "exporter.yml", fault=True, now=0.0)
-    config = load(folder / "exporter.yml")
+    config = load(tmp_path / "exporter.stack.yml")
     assert set(config.tasks) == {"sync", "made_up_fault"}
     assert config.state == folder / "state/state.db"
+
+
+OWN = """\
+code: [mine]
+sources: {market: {type: simulated}}
+strategies: {book: {equity_file: data/equity.csv}}
+digest: {slack: {url_env: HOOK}}
+tasks:
+  scan: {run: "exporter.tasks:pre_market_scan", schedule: "07:00"}
+  paper: {run: "paper:trade", schedule: "every 1m"}
+  orders: {run: "orders:place", schedule: "every 1m", retries: 2}
+  script: {command: [./rebalance.sh], schedule: "every 1m", strategy: book}
+  sync: {external: true, schedule: "every 1h"}
+"""
+
+
+def own_config(folder: Path) -> Path:
+    """Two tasks that could trade, and three that cannot."""
+    (folder / "mine").mkdir()
+    (folder / "mine/orders.py").write_text("def place(context): ...\n")
+    shipped = ROOT / "sample/strategies/paper.py"
+    (folder / "mine/paper.py").write_bytes(shipped.read_bytes())
+    config = folder / "exporter.yml"
+    config.write_text(OWN)
+    return config
+
+
+def test_tasks_of_ones_own_do_nothing_in_a_show(tmp_path: Path) -> None:
+    """They may place orders; what comes with the project runs, and no digest leaves."""
+    config = own_config(tmp_path)
+    assert prepare(tmp_path / "show", config, fault=False, now=0.0) == ["orders", "script"]
+    shown = load(tmp_path / "exporter.stack.yml")
+    kinds = {
+        name: task.run or (task.command or ("external",))[0] for name, task in shown.tasks.items()
+    }
+    assert kinds == {
+        "scan": "exporter.tasks:pre_market_scan", "paper": "paper:trade", "orders": "echo",
+        "script": "echo", "sync": "external",
+    }  # fmt: skip
+    assert shown.digest.slack is None
+    (tmp_path / "mine/paper.py").write_text("def trade(context): ...\n")
+    assert "paper" in prepare(tmp_path / "show", config, fault=False, now=0.0)
+
+
+def test_a_live_show_runs_them_where_they_are(tmp_path: Path) -> None:
+    """Relative paths mean what they mean in the user's own file."""
+    config = own_config(tmp_path)
+    assert prepare(tmp_path / "show", config, fault=False, now=0.0, live=True) == []
+    shown, own = load(tmp_path / "exporter.stack.yml"), load(config)
+    assert (shown.tasks, shown.code, shown.strategies) == (own.tasks, own.code, own.strategies)
+    assert shown.state == tmp_path / "show/state/state.db"
+    assert shown.logs.directory == tmp_path / "show/log"
+
+
+def test_it_says_which_tasks_it_does_not_run_and_where_the_token_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or an echo would be taken for the real thing."""
+    monkeypatch.setattr("exporter.demo.show.taken", lambda _: [])
+    monkeypatch.chdir(tmp_path)
+    config = own_config(tmp_path)
+    assert main([str(tmp_path / "show"), str(config)]) == 0
+    said = capsys.readouterr().out
+    assert "Not run, because they are your own: orders, script." in said
+    assert f"write token    cat {tmp_path}/show/state/token" in said
+    assert "ack QuantTaskFailing --config exporter.stack.yml" in said

@@ -113,6 +113,8 @@ TABLE: tuple[Spec, ...] = (
     _counter("quant_fetch_retries_total", "source endpoint", "Requests that repeated a failed one."),
     _counter("quant_fetch_failures_total", "source endpoint reason", "Requests that failed, by reason."),
     _counter("quant_fetch_bad_symbols_total", "source endpoint reason", "Symbols whose part of an answer could not be used."),
+    _counter("quant_fetch_bad_bars_total", "source endpoint reason",
+             "Bars that were left out of an answer whose other bars could be used."),
     _histogram("quant_fetch_duration_seconds", "source endpoint", FETCH_BUCKETS,
                "How long one attempt took, from sending to the last byte."),
     _counter("quant_fetch_wait_seconds_total", "source", "Time spent waiting for the request budget."),
@@ -132,6 +134,8 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_market_next_open_timestamp_seconds", "exchange", "Next open."),
     _now("quant_market_next_close_timestamp_seconds", "exchange", "Next close."),
     _now("quant_calendar_end_timestamp_seconds", "exchange", "Where the known sessions end."),
+    _now("quant_source_out_since_timestamp_seconds", "source",
+         "Since when every request has failed; NaN while the source answers."),
     _now("quant_source_key_expiry_timestamp_seconds", "source", "When the API key expires."),
     _now("quant_source_simulated", "source", "1 when the source's prices are simulated."),
     # Strategies

@@ -106,3 +106,10 @@ class DataSource(Protocol):
 
     async def close(self) -> None:
         """Give connections back. Requests under way fail; a second call does nothing."""
+
+
+class WatchedSource(DataSource, Protocol):
+    """A source that also says how it is."""
+
+    def out_since(self) -> float:
+        """Since when it has answered nothing, Unix seconds; NaN while it answers."""

@@ -13,7 +13,9 @@ from typing import Any
 
 import orjson
 
+from exporter.sources import large_json
 from exporter.sources.base import SourceError
+from exporter.sources.transport import LARGE_BYTES
 from exporter.util.backoff import retry_after_seconds, server_time
 
 RATE_PAUSE_SECONDS = 20.0
@@ -31,7 +33,7 @@ Redact = Callable[[object], str]
 
 
 def read_envelope(
-    status: int, headers: Mapping[str, str], body: bytes, now: float, redact: Redact
+    status: int, headers: Mapping[str, str], body: bytes | bytearray, now: float, redact: Redact
 ) -> Any:
     """The ``data`` of a good answer. Raises :class:`SourceError` for every other one."""
     if 300 <= status < 400:
@@ -40,7 +42,7 @@ def read_envelope(
             f"HTTP {status}: the server redirects, and the key is not sent elsewhere; "
             "correct the source's `url`",
         )
-    envelope = _json(body)
+    envelope = _json(status, body)
     if not isinstance(envelope, dict) or not ({"code", "error"} & envelope.keys()):
         raise _no_envelope(status, headers, body, now)
     if _code(envelope) == 0 and status < 400:
@@ -51,12 +53,19 @@ def read_envelope(
     raise _failure(envelope, status, headers, now, message)
 
 
-def _json(body: bytes) -> Any:
+def _json(status: int, body: bytes | bytearray) -> Any:
+    body = body.removeprefix(b"\xef\xbb\xbf")
     try:
+        if len(body) > LARGE_BYTES:
+            return large_json.load(body)
         # Ten times as quick as the standard library, which also lets NaN and Infinity through.
-        return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
+        return orjson.loads(body)
     except (ValueError, RecursionError):
         return None
+    except SourceError:
+        if status < 400:
+            raise
+        return None  # then the status says what is wrong
 
 
 def _code(envelope: Mapping[str, Any]) -> int | None:
@@ -103,7 +112,9 @@ def _failure(
     return SourceError(reason, text, retryable=retryable, retry_after=pause, code=code)
 
 
-def _no_envelope(status: int, headers: Mapping[str, str], body: bytes, now: float) -> SourceError:
+def _no_envelope(
+    status: int, headers: Mapping[str, str], body: bytes | bytearray, now: float
+) -> SourceError:
     if status >= 400:
         return _by_status(
             status, f"HTTP {status} without TickDB's envelope", _asked_pause(headers, None, now)
@@ -140,7 +151,7 @@ def _asked_pause(headers: Mapping[str, str], reset_at: Any, now: float) -> float
 def timestamp_seconds(value: Any) -> float | None:
     """Unix seconds or milliseconds, as a number, digits or ISO 8601, to seconds; else None."""
     if isinstance(value, str):
-        if re.fullmatch(r"[0-9]{1,13}(\.[0-9]{1,10})?", value):
+        if re.fullmatch(r"[0-9]{1,19}(\.[0-9]{1,10})?", value):
             value = float(value)
         else:
             try:
@@ -148,9 +159,18 @@ def timestamp_seconds(value: Any) -> float | None:
                 return at.replace(tzinfo=at.tzinfo or UTC).timestamp()
             except (ValueError, OverflowError):
                 return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e14:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value / 1000 if value > 1e11 else float(value)
+    return in_seconds(value)
+
+
+def in_seconds(number: float) -> float | None:
+    """A moment in seconds, milli-, micro- or nanoseconds to seconds: the size says which, between
+    1973 and 5138. None for what is neither."""
+    for unit in (1, 1e3, 1e6, 1e9):
+        if 0 < number < 1e11 * unit:
+            return number / unit
+    return None
 
 
 def _rate_pause(asked: float | None) -> float:

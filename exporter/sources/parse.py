@@ -1,25 +1,29 @@
 """TickDB's payloads to bars and tickers. Every number is checked here, once, and is a float after.
 
-A series with anything wrong in it is rejected entirely: half of a broken answer is not data.
-All functions raise :class:`SourceError` with reason ``malformed`` and nothing else.
+A bar that makes no sense is left out and named, so that it does not cost the others of its symbol;
+the newest one costs them all, because what is older then would look like the newest.
+All functions raise :class:`SourceError` with reason ``malformed`` or ``wrong_time`` alone.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.envelope import Redact, timestamp_seconds
+from exporter.sources.large_json import Rows
 from exporter.util.units import format_duration
 
 _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
-_EARLIEST_MS = 315_532_800_000
-"""1980: what lies before was meant in seconds."""
+_EARLIEST = 315_532_800.0
+"""1980."""
+_NEWEST_BARS = 50
+"""So many of each symbol are kept of an answer for many."""
+_HAS_ZONE = re.compile(r"^[0-9.]+$|T.*(Z|[+-]\d\d:?\d\d)$")
 _ROUNDING = Decimal("0.001")
 """Prices of a bar may be rounded and adjusted apart: its close may lie a trifle above its high."""
 _AHEAD_SECONDS = 60.0
@@ -31,14 +35,20 @@ def malformed(text: str) -> SourceError:
     return SourceError("malformed", text, retryable=True)
 
 
+Flaw = tuple[str, SourceError]
+"""A bar that is left out: its symbol, and what is wrong with it."""
+
+
 def read_latest(
     data: Any,
     symbols: Collection[str],
     interval: str,
     now: float,
+    *,
     negative: Collection[str] = (),
+    flaws: list[Flaw] | None = None,
 ) -> Answer[list[Bar]]:
-    """A batch of series. Series that nobody asked for are left out.
+    """A batch of series, the newest bars of each. Series that nobody asked for are left out.
 
     `negative` are symbols whose price may be 0 or negative, as spreads and some futures.
     """
@@ -47,7 +57,8 @@ def read_latest(
         try:
             if twice:
                 raise malformed(f"{symbol} is in the answer twice")
-            answer.good[symbol] = read_series(entry, symbol, interval, now, negative)
+            bars = read_series(entry, symbol, interval, now, negative=negative, flaws=flaws)
+            answer.good[symbol] = bars[-_NEWEST_BARS:]
         except SourceError as error:
             answer.bad[symbol] = error
     _note_absent(answer, symbols)
@@ -55,35 +66,65 @@ def read_latest(
 
 
 def read_series(
-    entry: Any, symbol: str, interval: str, now: float, negative: Collection[str] = ()
+    entry: Any,
+    symbol: str,
+    interval: str,
+    now: float,
+    *,
+    negative: Collection[str] = (),
+    flaws: list[Flaw] | None = None,
 ) -> list[Bar]:
     """``{symbol, interval, klines: […]}`` of one symbol to bars, oldest first.
 
-    A bar that is there twice counts once; with other values, the later writing of it does.
+    Bars come in any order. One that is there twice counts once; with other values, the later
+    writing of it does, and that is a flaw. Bars that make no sense are added to `flaws`.
     """
     if isinstance(entry, list) and len(entry) == 1:
         entry = entry[0]
-    if not isinstance(entry, dict) or not isinstance(entry.get("klines"), list):
+    if not isinstance(entry, dict) or not isinstance(entry.get("klines"), list | Rows):
         raise malformed(f"{symbol}: expected a list of `klines`")
     if entry.get("symbol", symbol) != symbol:
         raise malformed(f"{symbol}: the answer is for another symbol")
     if entry.get("interval", interval) != interval:
         raise malformed(f"{symbol}: the answer has another interval than {interval}")
     may_be_negative = symbol in negative
-    rows = enumerate(entry["klines"])
-    bars = [_bar(row, symbol, place, now, may_be_negative) for place, row in rows]
-    bars = _each_once(bars)
-    steps = [b.start - a.start for a, b in pairwise(bars)]
-    if all(step < 0 for step in steps):
-        bars.reverse()
-    elif not all(step > 0 for step in steps):
-        raise malformed(f"{symbol}: the bars are out of order")
-    return bars
+    bars: dict[float, Bar] = {}
+    bad: list[tuple[int, Any, SourceError]] = []
+    twice: list[SourceError] = []
+    place = -1
+    for place, row in enumerate(entry["klines"]):
+        try:
+            bar = _bar(row, symbol, place, now, may_be_negative)
+        except SourceError as error:
+            bad.append((place, row, error))
+            continue
+        if bars.get(bar.start, bar) != bar:
+            twice.append(malformed(f"{symbol}: bar {place} was there before with other values"))
+        bars[bar.start] = bar
+    if bad:
+        _newest_is_good(bars, bad, place, now)
+    if flaws is not None:
+        flaws += [(symbol, error) for error in (*(error for _, _, error in bad), *twice)]
+    return [bars[start] for start in sorted(bars)]
 
 
-def _each_once(bars: list[Bar]) -> list[Bar]:
-    newest = {bar.start: bar for bar in bars}
-    return list(newest.values())
+def _newest_is_good(
+    bars: Mapping[float, Bar], bad: list[tuple[int, Any, SourceError]], last: int, now: float
+) -> None:
+    """Raises the error of a bad bar that is the newest, or may be."""
+    if not bars:
+        raise bad[0][2]
+    newest = max(bars)
+    descending = next(iter(bars)) == newest and len(bars) > 1
+    for place, row, error in bad:
+        try:
+            is_newest = _moment(row, "time", "", now) >= newest
+        except SourceError as unknown:  # by its place, then
+            is_newest = unknown.reason == "wrong_time" or place == (0 if descending else last)
+        if is_newest:
+            raise SourceError(
+                error.reason, f"{error.message} (the newest bar)", retryable=error.retryable
+            )
 
 
 def _bar(row: Any, symbol: str, place: int, now: float, may_be_negative: bool) -> Bar:
@@ -193,18 +234,18 @@ def _note_absent(answer: Answer[Any], symbols: Collection[str]) -> None:
             )
 
 
-def _moment(row: dict[str, Any], key: str, where: str, now: float) -> float:
-    value = row.get(key)
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,16}", value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+def _moment(row: Any, key: str, where: str, now: float) -> float:
+    value = row.get(key) if isinstance(row, dict) else None
+    # Without a zone, as of 2026-11-30 09:30:00, it could be any.
+    at = timestamp_seconds(value) if not isinstance(value, str) or _HAS_ZONE.search(value) else None
+    if at is None:
         raise malformed(f"{where}: `{key}` is {_said(row, key)}, not UTC milliseconds")
-    if value < _EARLIEST_MS:
+    if at < _EARLIEST:
         raise malformed(f"{where}: `{key}` lies before 1980")
-    ahead = value / 1000 - now
+    ahead = at - now
     if ahead > _AHEAD_SECONDS:
         raise SourceError("wrong_time", f"{where}: {_why_ahead(ahead)}", retryable=True)
-    return value / 1000
+    return at
 
 
 def _why_ahead(seconds: float) -> str:
@@ -246,9 +287,9 @@ def _quote(entry: dict[str, Any], key: str) -> float | None:
     return float(_number(entry, key, str(entry.get("symbol")))) or None
 
 
-def _said(row: dict[str, Any], key: str) -> str:
+def _said(row: Any, key: str) -> str:
     """Describes a value by its type only: the value itself could be anything, even the key."""
-    if key not in row:
+    if not isinstance(row, dict) or key not in row:
         return "missing"
     value = row[key]
     return "null" if value is None else f"of type {type(value).__name__}"

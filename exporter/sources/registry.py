@@ -15,7 +15,7 @@ from exporter.config.exchanges import apply_to_calendars, make_calendars, own_ta
 from exporter.config.paths import cache_folder
 from exporter.metrics import Metrics, Sample
 from exporter.simulator.tickdb_server import Simulator
-from exporter.sources.base import DataSource, SourceError
+from exporter.sources.base import SourceError, WatchedSource
 from exporter.sources.factory import open_source
 from exporter.util.clock import Clock
 
@@ -31,18 +31,18 @@ class Supply:
         self._metrics, self._clock = metrics, clock
         self._cache = cache_folder(config)
         self.calendars = make_calendars(config, clock, self._cache)
-        self.sources: dict[str, DataSource] = {}
+        self.sources: dict[str, WatchedSource] = {}
         self.simulators: dict[str, Simulator] = {}
         self._settings: dict[str, SourceSettings] = {}
-        self._opened: list[DataSource] = []
-        self._settled: list[DataSource] = []
+        self._opened: list[WatchedSource] = []
+        self._settled: list[WatchedSource] = []
 
     async def reconcile(self, config: Config) -> None:
         """Open what `config` names, and close what it no longer names.
 
         Raises :class:`SupplyError`; then all is as it was.
         """
-        opened: dict[str, DataSource] = {}
+        opened: dict[str, WatchedSource] = {}
         simulators: dict[str, Simulator] = {}
         try:
             await self.calendars.load(config.exchanges_in_use, own_tables(config))
@@ -80,7 +80,7 @@ class Supply:
 
     async def _open(
         self, name: str, settings: SourceSettings, simulators: dict[str, Simulator]
-    ) -> DataSource:
+    ) -> WatchedSource:
         url = None
         if settings.type == "simulated" and not settings.url:
             simulators[name] = simulator = Simulator(
@@ -94,10 +94,11 @@ class Supply:
         """The samples of each source at a scrape."""
         for source in list(self.sources.values()):
             yield "quant_source_simulated", (source.name,), float(source.simulated)
+            yield "quant_source_out_since_timestamp_seconds", (source.name,), source.out_since()
             yield "quant_source_key_expiry_timestamp_seconds", (source.name,), source.key_expiry
 
 
-async def _close(sources: dict[str, DataSource], simulators: dict[str, Simulator]) -> None:
+async def _close(sources: dict[str, WatchedSource], simulators: dict[str, Simulator]) -> None:
     for source in sources.values():
         await source.close()
     for simulator in simulators.values():

@@ -7,31 +7,35 @@ answer or one :class:`SourceError`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from exporter.config import SourceSettings
 from exporter.metrics import FETCH_REASONS, Metrics
 from exporter.sources.api_key import Key
-from exporter.sources.base import SourceError
+from exporter.sources.base import Answer, SourceError
 from exporter.sources.envelope import RATE_PAUSE_SECONDS, read_envelope
+from exporter.sources.outage import Outage
+from exporter.sources.parse import Flaw
 from exporter.sources.rate_limiter import Budget
-from exporter.sources.transport import Transport
+from exporter.sources.transport import RawAnswer, Transport
 from exporter.util.backoff import backoff_cap, backoff_pause
 from exporter.util.clock import Clock, iso
 from exporter.util.proxy import proxy_for
 
 _BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 30.0
-_LARGE_BYTES = 100_000
-"""From this size on an answer is read in a thread."""
 _NAMED = 5
 """Symbols of one answer that are named in the log, each on its own line."""
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Read = Callable[[Any, list[Flaw]], T]
+"""From an answer's data to what it means; bars that are left out are added to the list."""
 
 
 class Fetcher:
@@ -62,6 +66,7 @@ class Fetcher:
         self._repeated = metrics.counter("quant_fetch_retries_total")
         self._failures = metrics.counter("quant_fetch_failures_total")
         self._bad_symbols = metrics.counter("quant_fetch_bad_symbols_total")
+        self._bad_bars = metrics.counter("quant_fetch_bad_bars_total")
         self._duration = metrics.histogram("quant_fetch_duration_seconds")
         waited = metrics.counter("quant_fetch_wait_seconds_total").labels(name)
         for endpoint in endpoints:
@@ -71,10 +76,13 @@ class Fetcher:
             for reason in FETCH_REASONS:
                 self._failures.labels(name, endpoint, reason)
                 self._bad_symbols.labels(name, endpoint, reason)
+                if reason in ("malformed", "wrong_time"):
+                    self._bad_bars.labels(name, endpoint, reason)
         self._budget = Budget(
             settings.requests_per_minute, clock.monotonic, sleep=sleep, waited=waited.inc
         )
         self._large = asyncio.Lock()
+        self._outage = Outage()
         self._stopped_until = -math.inf
         self._refused_at = math.inf
         """When the newest rate limit was hit that no good answer followed."""
@@ -84,17 +92,23 @@ class Fetcher:
         await self._budget.close()
         await self._transport.close()
 
-    @contextmanager
-    def counted(self, endpoint: str, symbol: str | None = None) -> Iterator[None]:
-        """Count and log a payload that cannot be used, and re-raise the error."""
-        try:
-            yield
-        except SourceError as error:
-            self.count(endpoint, error, symbol)
-            raise
+    def out_since(self) -> float:
+        """Since when nothing has been answered, Unix seconds; NaN while requests are answered."""
+        return self._clock.now() - (self._clock.monotonic() - self._outage.since)
 
-    async def fetch(self, endpoint: str, parameters: Mapping[str, str], *, urgent: bool) -> Any:
-        """The data of one good answer, after as many attempts as the settings allow."""
+    async def fetch(
+        self,
+        endpoint: str,
+        parameters: Mapping[str, str],
+        read: Read[T],
+        *,
+        urgent: bool,
+        symbol: str | None = None,
+    ) -> T:
+        """What `read` makes of one good answer, after as many attempts as the settings allow.
+
+        What `read` raises is counted, with `symbol`, and not tried again.
+        """
         for attempt in range(1 + self._retries):
             try:
                 async with self._budget.place(urgent=urgent):
@@ -102,33 +116,59 @@ class Fetcher:
                         raise self._stopped()
                     if attempt:
                         self._repeated.labels(self.name, endpoint).inc()
-                    return await self._attempt(endpoint, parameters)
+                    return await self._attempt(endpoint, parameters, read, symbol)
+            except _UnusableError as unusable:
+                failure = unusable.error
+                break
             except SourceError as error:
-                last = attempt == self._retries or not error.retryable
-                if last:
-                    raise
                 failure = error
+                if attempt == self._retries or not error.retryable:
+                    break
             await self._sleep(self._pause(failure, attempt))
-        raise AssertionError("the last attempt returns or raises")
+        raise failure  # outside of the handlers, so that its `__context__` holds nothing
 
-    async def _attempt(self, endpoint: str, parameters: Mapping[str, str]) -> Any:
-        self._requests.labels(self.name, endpoint).inc()
+    async def _attempt(
+        self, endpoint: str, parameters: Mapping[str, str], read: Read[T], symbol: str | None
+    ) -> T:
+        request = endpoint, parameters.get("symbols") or symbol, parameters.get("interval")
+        flaws: list[Flaw] = []
+        # Answers that are large, or take long to read, are dealt with one at a time.
+        async with contextlib.AsyncExitStack() as large:
+            started = self._clock.monotonic()
+            self._requests.labels(self.name, endpoint).inc()
+            try:
+                raw = await self._answer(endpoint, parameters, large)
+                arguments = raw.status, raw.headers, raw.body, self._clock.now(), self._key.redact
+                data = await _aside(raw, read_envelope, *arguments)
+            except SourceError as error:
+                self.count(endpoint, error)
+                self._outage.failed(request, error, self._clock.monotonic())
+                self._apply_server_limits(error, started)
+                raise
+            self._refused_at = math.inf
+            try:
+                value = await _aside(raw, read, data, flaws)
+            except SourceError as error:
+                self.count(endpoint, error, symbol)
+                self._outage.failed(request, error, self._clock.monotonic())
+                raise _UnusableError(error) from None
+        self._count_flaws(endpoint, flaws)
+        problem = self._count_parts(endpoint, value) if isinstance(value, Answer) else None
+        if problem:
+            self._outage.failed(request, problem, self._clock.monotonic())
+        else:
+            self._outage.answered(request, self._clock.monotonic())
+        return value
+
+    async def _answer(
+        self, endpoint: str, parameters: Mapping[str, str], large: contextlib.AsyncExitStack
+    ) -> RawAnswer:
+        async def is_large() -> None:
+            await large.enter_async_context(self._large)
+
         started = self._clock.monotonic()
         try:
-            raw = await self._transport.get(endpoint, parameters)
-            arguments = raw.status, raw.headers, raw.body, self._clock.now(), self._key.redact
-            if len(raw.body) > _LARGE_BYTES:  # off the loop, one at a time: it is ten times as
-                async with self._large:  # large in memory
-                    data = await asyncio.to_thread(read_envelope, *arguments)
-            else:
-                data = read_envelope(*arguments)
-        except SourceError as error:
-            self.count(endpoint, error)
-            self._apply_server_limits(error, started)
-            raise
-        else:
-            self._refused_at = math.inf
-            return data
+            return await self._transport.get(endpoint, parameters, is_large)
         finally:
             self._duration.labels(self.name, endpoint).observe(self._clock.monotonic() - started)
 
@@ -168,21 +208,37 @@ class Fetcher:
         self._failures.labels(self.name, endpoint, error.reason).inc()
         self._log(endpoint, error, symbol)
 
-    def count_bad(self, endpoint: str, bad: Mapping[str, SourceError], *, failed: bool) -> None:
+    def _count_parts(self, endpoint: str, answer: Answer[Any]) -> SourceError | None:
         """Count the symbols of one answer that cannot be used. A request has one outcome: it
-        `failed` when none of its symbols can be used."""
-        for place, (symbol, error) in enumerate(bad.items()):
+        failed, with the returned error, when none of its symbols can be used."""
+        for place, (symbol, error) in enumerate(answer.bad.items()):
             self._bad_symbols.labels(self.name, endpoint, error.reason).inc()
-            if failed and not place:
-                self._failures.labels(self.name, endpoint, error.reason).inc()
             if place < _NAMED:
                 self._log(endpoint, error, symbol)
-        if len(bad) > _NAMED:
-            _log.warning(
-                "%s %s: %d more symbols of this answer cannot be used",
-                self.name, endpoint, len(bad) - _NAMED,
-                extra={"event": "fetch_failed", "source": self.name, "endpoint": endpoint},
-            )  # fmt: skip
+        if len(answer.bad) > _NAMED:
+            self._log_more(endpoint, len(answer.bad) - _NAMED, "symbols")
+        # Wrong times do not mean that the source is down.
+        wrong = [error for error in answer.bad.values() if error.reason != "wrong_time"]
+        if answer.good or not wrong:
+            return None
+        first = next(iter(answer.bad.values()))
+        self._failures.labels(self.name, endpoint, first.reason).inc()
+        return first
+
+    def _count_flaws(self, endpoint: str, flaws: Sequence[Flaw]) -> None:
+        """Count bars that were left out of what is used."""
+        for _, error in flaws:
+            self._bad_bars.labels(self.name, endpoint, error.reason).inc()
+        for symbol, error in flaws[:_NAMED]:
+            self._log(endpoint, error, symbol)
+        if len(flaws) > _NAMED:
+            self._log_more(endpoint, len(flaws) - _NAMED, "bars")
+
+    def _log_more(self, endpoint: str, count: int, what: str) -> None:
+        _log.warning(
+            "%s %s: %d more %s of this answer cannot be used", self.name, endpoint, count, what,
+            extra={"event": "fetch_failed", "source": self.name, "endpoint": endpoint},
+        )  # fmt: skip
 
     def _log(self, endpoint: str, error: SourceError, symbol: str | None) -> None:
         about = {"symbol": symbol} if symbol else {}
@@ -191,3 +247,16 @@ class Fetcher:
             extra={"event": "fetch_failed", "source": self.name, "endpoint": endpoint,
                    "reason": error.reason, **about},
         )  # fmt: skip
+
+
+class _UnusableError(Exception):
+    """The answer was good, and what it holds cannot be used."""
+
+    def __init__(self, error: SourceError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _aside(raw: RawAnswer, work: Callable[..., T], *arguments: Any) -> T:
+    """Do the work here, or in a thread where the answer is large."""
+    return await asyncio.to_thread(work, *arguments) if raw.is_large else work(*arguments)

@@ -20,6 +20,7 @@ from exporter.sources import parse
 from exporter.sources.api_key import Key
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.pagination import PAGE_BARS, all_pages
+from exporter.sources.parse import Flaw
 from exporter.sources.retry import Fetcher
 from exporter.util.clock import Clock
 
@@ -27,8 +28,6 @@ KLINE, LATEST = "/market/kline", "/market/kline/latest"
 TICKER, SUBSCRIPTIONS = "/market/ticker", "/apikeys/subscriptions"
 ENDPOINTS = (KLINE, LATEST, TICKER, SUBSCRIPTIONS)
 BATCH_SYMBOLS = 50
-_MANY_BARS = 2000
-"""Reading more takes long enough (30 ms) to go to a thread."""
 _UNKNOWN_FOR_SECONDS = 900.0
 """How long a symbol that the source does not know is not asked for again."""
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-^=/]{0,31}")
@@ -69,8 +68,11 @@ class TickDB:
     async def latest(self, symbols: Sequence[str], interval: str) -> Answer[list[Bar]]:
         """The newest bars of each symbol, oldest first; errors are in ``bad``, by symbol."""
 
-        def read(data: Any, batch: Sequence[str]) -> Answer[list[Bar]]:
-            return parse.read_latest(data, batch, interval, self._clock.now(), self._negative)
+        def read(data: Any, batch: Sequence[str], flaws: list[Flaw]) -> Answer[list[Bar]]:
+            now = self._clock.now()
+            return parse.read_latest(
+                data, batch, interval, now, negative=self._negative, flaws=flaws
+            )
 
         problem = _interval_problem(interval)
         if problem:
@@ -80,7 +82,7 @@ class TickDB:
     async def tickers(self, symbols: Sequence[str]) -> Answer[Ticker]:
         """The newest ticker of each symbol; errors are in ``bad``, by symbol."""
 
-        def read(data: Any, batch: Sequence[str]) -> Answer[Ticker]:
+        def read(data: Any, batch: Sequence[str], _: list[Flaw]) -> Answer[Ticker]:
             return parse.read_tickers(data, batch, self._clock.now(), self._negative)
 
         return await self._in_batches(TICKER, symbols, {}, read)
@@ -117,10 +119,16 @@ class TickDB:
 
     async def subscription(self) -> float:
         """When the key expires, Unix seconds; NaN when the source names no end."""
-        data = await self._fetcher.fetch(SUBSCRIPTIONS, {}, urgent=True)
-        with self._fetcher.counted(SUBSCRIPTIONS):
-            self.key_expiry = parse.read_expiry(data, self._clock.now(), self._key.redact)
+
+        def read(data: Any, _: list[Flaw]) -> float:
+            return parse.read_expiry(data, self._clock.now(), self._key.redact)
+
+        self.key_expiry = await self._fetcher.fetch(SUBSCRIPTIONS, {}, read, urgent=True)
         return self.key_expiry
+
+    def out_since(self) -> float:
+        """Since when it has answered nothing, Unix seconds; NaN while it answers."""
+        return self._fetcher.out_since()
 
     async def close(self) -> None:
         """End all connections and all waiting."""
@@ -132,18 +140,22 @@ class TickDB:
         problem = _symbol_problem(symbol) or _interval_problem(interval)
         if problem:
             raise problem
-        data = await self._fetcher.fetch(
-            KLINE, {"symbol": symbol, "interval": interval, **more}, urgent=urgent
-        )
-        with self._fetcher.counted(KLINE, symbol):
-            return parse.read_series(data, symbol, interval, self._clock.now(), self._negative)
+
+        def read(data: Any, flaws: list[Flaw]) -> list[Bar]:
+            now = self._clock.now()
+            return parse.read_series(
+                data, symbol, interval, now, negative=self._negative, flaws=flaws
+            )
+
+        parameters = {"symbol": symbol, "interval": interval, **more}
+        return await self._fetcher.fetch(KLINE, parameters, read, urgent=urgent, symbol=symbol)
 
     async def _in_batches(
         self,
         endpoint: str,
         symbols: Sequence[str],
         parameters: Mapping[str, str],
-        read: Callable[[Any, Sequence[str]], Answer[T]],
+        read: Callable[[Any, Sequence[str], list[Flaw]], Answer[T]],
     ) -> Answer[T]:
         answer: Answer[T] = Answer()
         asked: list[str] = []
@@ -165,35 +177,25 @@ class TickDB:
         endpoint: str,
         batch: Sequence[str],
         parameters: Mapping[str, str],
-        read: Callable[[Any, Sequence[str]], Answer[T]],
+        read: Callable[[Any, Sequence[str], list[Flaw]], Answer[T]],
     ) -> Answer[T]:
+        def read_batch(data: Any, flaws: list[Flaw]) -> Answer[T]:
+            return read(data, batch, flaws)
+
+        asked = {"symbols": ",".join(batch), **parameters}
         try:
-            data = await self._fetcher.fetch(
-                endpoint, {"symbols": ",".join(batch), **parameters}, urgent=True
-            )
+            return await self._fetcher.fetch(endpoint, asked, read_batch, urgent=True)
         except SourceError as error:
             if error.code != 2002:
                 return Answer(bad=dict.fromkeys(batch, error))
             return await self._without_unknown(endpoint, batch, parameters, read, error)
-        try:
-            with self._fetcher.counted(endpoint):
-                if _bars_in(data) > _MANY_BARS:
-                    answer = await asyncio.to_thread(read, data, batch)
-                else:
-                    answer = read(data, batch)
-        except SourceError as error:
-            return Answer(bad=dict.fromkeys(batch, error))
-        # Wrong times do not mean that the source is down.
-        failed = not answer.good and any(e.reason != "wrong_time" for e in answer.bad.values())
-        self._fetcher.count_bad(endpoint, answer.bad, failed=failed)
-        return answer
 
     async def _without_unknown(
         self,
         endpoint: str,
         batch: Sequence[str],
         parameters: Mapping[str, str],
-        read: Callable[[Any, Sequence[str]], Answer[T]],
+        read: Callable[[Any, Sequence[str], list[Flaw]], Answer[T]],
         error: SourceError,
     ) -> Answer[T]:
         """Ask again without the symbols that the source does not know: one of them fails its batch.
@@ -225,12 +227,6 @@ def _may_be_cut(count: int) -> bool:
     # A server may cap a page silently below what was asked. Caps are round numbers, or powers of 2;
     # a page that has such a size by chance costs a request more.
     return count > 0 and (count % 10 == 0 or (count >= 64 and count & (count - 1) == 0))
-
-
-def _bars_in(data: Any) -> int:
-    entries = data if isinstance(data, list) else [data]
-    series = [entry.get("klines") for entry in entries if isinstance(entry, dict)]
-    return sum(len(bars) for bars in series if isinstance(bars, list))
 
 
 def _symbol_problem(symbol: str) -> SourceError | None:

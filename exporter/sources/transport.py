@@ -6,7 +6,7 @@ aiohttp's exceptions hold the request with its headers, and so the key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -15,8 +15,10 @@ from exporter.sources.api_key import Key
 from exporter.sources.base import SourceError
 from exporter.util.proxy import HttpProxy
 
-LARGEST_ANSWER_BYTES = 4_000_000
+LARGEST_ANSWER_BYTES = 32_000_000
 """Unpacked. A thousand bars, the most that one request asks for, are 200 kB."""
+LARGE_BYTES = 100_000
+"""From this size on an answer is large: read in a thread, and one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,12 @@ class RawAnswer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | bytearray
+
+    @property
+    def is_large(self) -> bool:
+        """Whether reading it takes long."""
+        return len(self.body) > LARGE_BYTES
 
 
 class Transport:
@@ -51,11 +58,16 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
-    async def get(self, path: str, parameters: Mapping[str, str]) -> RawAnswer:
-        """One attempt. Raises :class:`SourceError`: timeout, connect, http or malformed."""
+    async def get(
+        self, path: str, parameters: Mapping[str, str], is_large: Callable[[], Awaitable[None]]
+    ) -> RawAnswer:
+        """One attempt. Raises :class:`SourceError`: timeout, connect, http or malformed.
+
+        `is_large` is awaited once when the answer turns out to be large, before more of it is read.
+        """
         failure: SourceError
         try:
-            return await self._get(path, parameters)
+            return await self._get(path, parameters, is_large)
         except aiohttp.ConnectionTimeoutError:
             failure = SourceError(
                 "connect",
@@ -100,7 +112,9 @@ class Transport:
         # Raised here, outside of the handlers, so that no `__context__` carries the headers.
         raise failure
 
-    async def _get(self, path: str, parameters: Mapping[str, str]) -> RawAnswer:
+    async def _get(
+        self, path: str, parameters: Mapping[str, str], is_large: Callable[[], Awaitable[None]]
+    ) -> RawAnswer:
         if self._closed:
             raise SourceError("connect", "the source has been closed")
         if self._session is None:
@@ -120,6 +134,8 @@ class Transport:
         ) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
+                if len(body) <= LARGE_BYTES < len(body) + len(chunk):
+                    await is_large()
                 body += chunk
                 if len(body) > LARGEST_ANSWER_BYTES:
                     raise SourceError(
@@ -127,7 +143,7 @@ class Transport:
                         f"the answer is larger than {LARGEST_ANSWER_BYTES // 10**6} MB",
                         retryable=True,
                     )
-            return RawAnswer(response.status, response.headers, bytes(body))
+            return RawAnswer(response.status, response.headers, body)
 
     def _proxy_auth(self) -> aiohttp.BasicAuth | None:
         if self._proxy is None or not self._proxy.user:

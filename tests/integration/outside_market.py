@@ -120,6 +120,13 @@ GOOD: dict[str, Callable[[Asked], bytes]] = {
     "documented": lambda r: answer(envelope(r.data())),
     "digits": lambda r: answer(envelope(r.data(), "0")),
     "newest_first": lambda r: answer(envelope(r.data(3, lambda rows: rows[::-1]))),
+    "disorder": lambda r: answer(envelope(r.data(3, lambda rows: [rows[1], rows[0], rows[2]]))),
+    "in_seconds": lambda r: answer(
+        envelope(r.data(3, lambda rows: [row | {"time": row["time"] // 1000} for row in rows]))
+    ),
+    "one_bad_bar": lambda r: answer(
+        envelope(r.data(3, lambda rows: [rows[0] | {"close": "n/a"}, *rows[1:]]))
+    ),
     "gzipped": lambda r: answer(gzip.compress(envelope(r.data())), Content_Encoding="gzip"),
     "one_forming": lambda r: answer(envelope(r.data(1))),
     "numbers": lambda r: answer(envelope(r.data(3, each(open=100, high=101.5, low=99, close=100)))),
@@ -145,11 +152,9 @@ BAD: dict[str, tuple[str, Callable[[Asked], bytes]]] = {
     "close_words": ("malformed", lambda r: answer(envelope(r.data(3, each(close="n/a"))))),
     "close_list": ("malformed", lambda r: answer(envelope(r.data(3, each(close=["1"]))))),
     "time_words": ("malformed", lambda r: answer(envelope(r.data(3, each(time="10:00"))))),
-    "time_in_seconds": ("malformed", lambda r: answer(envelope(r.data(3, each(time=1790000000))))),
+    "time_of_1970": ("malformed", lambda r: answer(envelope(r.data(3, each(time=1790000))))),
     "future": ("wrong_time", lambda r: answer(envelope(
         r.data(3, lambda rows: [row | {"time": row["time"] + 4320 * MINUTE} for row in rows])))),
-    "disorder": ("malformed", lambda r: answer(envelope(
-        r.data(3, lambda rows: [rows[1], rows[0], rows[2]])))),
     "other_symbol": ("api", lambda r: answer(json.dumps(
         {"code": 0, "data": [{"symbol": "DOGEUSDT", "klines": bars(2)}]}).encode())),
     "left_out": ("api", lambda r: answer(envelope([]))),
@@ -165,7 +170,7 @@ BAD: dict[str, tuple[str, Callable[[Asked], bytes]]] = {
     "echo_status": ("http", lambda r: answer(r.key.encode(), f"503 {r.key}", X_Key=r.key)),
     "not_gzip": ("malformed", lambda r: answer(b"plain", Content_Encoding="gzip")),
     "no_http": ("malformed", lambda r: b"220 mail.example.com ESMTP\r\n"),
-    "huge": ("malformed", lambda r: answer(b'{"code": 0, "data": "' + b"x" * 17_000_000 + b'"}')),
+    "huge": ("malformed", lambda r: answer(b'{"code": 0, "data": "' + b"x" * 33_000_000 + b'"}')),
 }  # fmt: skip
 """Ways that bring none, and what the exporter is to count."""
 

@@ -105,14 +105,15 @@ async def test_unknown_symbols_that_the_answer_names_cost_one_request() -> None:
     )  # the text of an error is cut, so it names some at a time
 
 
-async def test_an_answer_of_thousands_of_bars_does_not_hold_the_loop() -> None:
-    """It is read in a thread, to the same bars."""
+async def test_of_an_answer_for_many_the_newest_bars_are_kept() -> None:
+    """Whoever waits for new bars needs no thousand old ones."""
     bench = Bench()
     rows = [row(NOW - MINUTE * n) for n in range(1000, 0, -1)]
     bench.server.script = [lambda r: good([series(s, rows) for s in r.query["symbols"].split(",")])]
     async with bench.client() as source:
         answer = await source.latest(["A.US", "B.US", "C.US"], "1m")
-    assert [len(bars) for bars in answer.good.values()] == [1000] * 3
+    spans = [(len(b), b[0].start - NOW, b[-1].start - NOW) for b in answer.good.values()]
+    assert spans == [(50, -50 * MINUTE, -MINUTE)] * 3
 
 
 async def test_a_descending_series_is_turned_round() -> None:

@@ -183,6 +183,8 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_alert_sync_limit_seconds", "", "Time since then beyond which it alerts."),
     _now("quant_alert_links_info", "exporter_url dashboards_url runbook_url",
          "Where links in messages lead; always 1."),
+    _now("quant_timezone_offset_seconds", "abbreviation",
+         "What the configured zone is ahead of UTC now, and what it is called: messages use it."),
     _now("quant_alert_learning_until_timestamp_seconds", "",
          "Until then every severity is exposed one tier lower."),
     # The exporter itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from exporter.config import Config
@@ -27,6 +28,9 @@ def expose(metrics: Metrics, config: Callable[[], Config], clock: Clock) -> None
         now = config()
         links = (now.public_url, now.alerts.dashboards_url, f"{now.public_url}/runbook")
         yield "quant_alert_links_info", links, 1.0
+        local = datetime.fromtimestamp(clock.now(), ZoneInfo(now.timezone))
+        offset = local.utcoffset() or timedelta()
+        yield "quant_timezone_offset_seconds", (f"{local:%Z}",), offset.total_seconds()
         yield "quant_alert_learning_until_timestamp_seconds", (), learning_until(now)
         for name, task in now.tasks.items():
             yield "quant_task_announced", (name,), float(task.announce)

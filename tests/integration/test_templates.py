@@ -2,6 +2,7 @@
 thing, and texts that fit into every channel."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ def alert(status: str = "firing", labels: Any = None, **annotations: str) -> dic
     }  # fmt: skip
 
 
-def render(generation: Generation, folder: Path, template: str, *alerts: dict[str, Any]) -> str:
-    """As Alertmanager does it for a group of these."""
+def render(
+    generation: Generation, folder: Path, template: str, *alerts: dict[str, Any], zone: str = "UTC"
+) -> str:
+    """As Alertmanager does it for a group of these, where TZ is `zone`."""
 
     def common(kind: str) -> dict[str, str]:
         first, *others = (one[kind] for one in alerts)
@@ -41,7 +44,7 @@ def render(generation: Generation, folder: Path, template: str, *alerts: dict[st
         [generation.program("amtool"), "template", "render",
          f"--template.glob={ROOT}/alerting/templates/*.tmpl", f"--template.text={template}",
          f"--template.data={folder / 'data.json'}"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env=os.environ | {"TZ": zone},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.rstrip("\n")
@@ -127,3 +130,18 @@ def test_the_link_names_the_alert_and_no_label_that_is_too_long(
         "http://localhost:10077/ack?alertname=BotStopped&instance=a%3A1&job=quant-exporter"
         "&severity=critical&task=rebalance"
     )
+
+
+@each_generation
+def test_since_when_is_said_in_the_zone_of_alertmanager(
+    generation: Generation, tmp_path: Path
+) -> None:
+    """With its name, so that it is true wherever that is not set."""
+    changed = '{{ template "quant.changed" . }}'
+    assert render(generation, tmp_path, changed, alert(), zone="America/New_York") == (
+        "firing since 2026-11-30 05:00 EST"
+    )
+    assert render(generation, tmp_path, changed, alert("resolved"), zone="Asia/Singapore") == (
+        "resolved 2026-11-30 19:00 +08, started 18:00"
+    )
+    assert render(generation, tmp_path, changed, alert()) == "firing since 2026-11-30 10:00 UTC"

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from exporter.alerts.alert_metrics import expose
@@ -50,3 +51,22 @@ def test_links_and_announcements_are_metrics() -> None:
     }
     assert registry.get_sample_value("quant_alert_links_info", links) == 1.0
     assert registry.get_sample_value("quant_task_announced", {"task": "sync"}) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "name", "offset"),
+    [
+        ("America/New_York", 1793505599.0, "EDT", -14400.0),
+        ("America/New_York", 1793512800.0, "EST", -18000.0),
+        ("Asia/Kathmandu", 1793512800.0, "+0545", 20700.0),
+        ("UTC", 1793512800.0, "UTC", 0.0),
+    ],
+)
+def test_messages_know_the_zone_and_its_offset_of_now(
+    zone: str, now: float, name: str, offset: float
+) -> None:
+    """On 2026-11-01 the clocks go back in New York."""
+    metrics = Metrics(registry := CollectorRegistry())
+    expose(metrics, lambda: Config(timezone=zone), ManualClock(now=now))
+    value = registry.get_sample_value("quant_timezone_offset_seconds", {"abbreviation": name})
+    assert value == offset

@@ -11,7 +11,7 @@ import pytest
 from tests.compose import COMPOSE, ROOT
 
 WORKS = """#!/bin/sh
-echo "$* profiles=$COMPOSE_PROFILES" >>"$LOG"
+echo "$* profiles=$COMPOSE_PROFILES zone=$QUANT_TIMEZONE" >>"$LOG"
 """
 
 
@@ -85,9 +85,30 @@ def test_secrets_are_made_and_what_is_missing_is_said(machine: Machine) -> None:
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
     for name in ("exporter_token", "grafana_admin_password"):
         assert len((folder / name).read_text()) == 40
-    assert "secrets/slack_url is empty: nothing is sent to Slack." in done.stdout
     assert "tickdb_key" not in done.stdout, "the simulated feed needs none"
     assert "compose up --detach --build --wait" in machine.log.read_text()
+    assert "zone=America/New_York" in machine.log.read_text()
+
+
+def test_the_last_words_say_which_channels_reach_nobody(machine: Machine) -> None:
+    """What stands above scrolls away while containers start. A channel that a recipe replaced, or
+    that has its secret, is not missed."""
+    machine.engine(WORKS)
+    assert machine.up().stdout.endswith(
+        "WARNING: alerts do not reach you everywhere (docs/containers.md):\n"
+        "secrets/slack_url is empty: nothing is sent to Slack.\n"
+        "secrets/pagerduty_key is empty: nobody is paged.\n"
+        "secrets/smtp_password is empty: no mail is sent.\n"
+    )
+    (machine.root / "secrets/slack_url").write_text("https://hooks.example/x")
+    config = machine.root / "alerting/alertmanager.yml"
+    text = config.read_text().replace("smtp_auth_password_file:", "# smtp_auth_password_file:")
+    config.write_text(text)
+    assert machine.up().stdout.endswith(
+        "(docs/containers.md):\nsecrets/pagerduty_key is empty: nobody is paged.\n"
+    )
+    (machine.root / "secrets/pagerduty_key").write_text("k")
+    assert "WARNING" not in machine.up().stdout
 
 
 def test_without_a_config_of_ones_own_the_sample_becomes_it(machine: Machine) -> None:

@@ -39,6 +39,7 @@ from exporter.web.server import Server, cannot_listen
 from exporter.web.status import routes as status_routes
 from exporter.web.status.build_view import ViewOf
 from exporter.web.status.detail_pages import Records
+from exporter.web.status.task_page import TaskPage
 from exporter.web.token import TokenFile
 
 logger = logging.getLogger(__name__)
@@ -197,6 +198,7 @@ class App:
             *CalendarApi(services.closed_days).routes(),
             *status_routes(ViewOf(services)),
             *Records(services).routes(),
+            *TaskPage(services, services.guard.is_token).routes(),
             *alert_routes(
                 services.alerts.journal, services.alerts.acks, services.state, self.clock,
                 services.guard.is_token, runbook_url=lambda: self.config.alerts.runbook_url,

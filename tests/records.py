@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from exporter.config import Config, Logs, Task
 from exporter.logs.digest.archive import save
 from exporter.logs.digest.facts import AlertDay, ErrorGroup, LogDigest, TaskDay
 from exporter.state import Claim, State
+from exporter.web.tasks_view import row
 from tests.runs import ended
 from tests.unit.clocks import ManualClock
 from tests.views import HOSTILE, NOW
@@ -34,7 +36,16 @@ class Records:
 
     @property
     def tasks_view(self) -> SimpleNamespace:
-        return SimpleNamespace(notice=lambda name: f"warning: chat about {name}")
+        def one(name: str) -> dict[str, Any]:
+            return row(
+                name, self._config.tasks[name], self.state.tasks[name], next_slot=NOW + 300,
+                deadline=NOW + 900, paused_until=None, notice="warning: chat after 1 failed run",
+                running=False, now=NOW,
+            )  # fmt: skip
+
+        return SimpleNamespace(
+            one=one, next_slots=lambda name, count: [NOW + 300 * n for n in range(1, count + 1)]
+        )
 
     def config(self) -> Config:
         return self._config

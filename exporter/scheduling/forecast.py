@@ -134,6 +134,15 @@ class Forecast:
         plan.upcoming = ((now, pause_end, id(calendar)), at)
         return at
 
+    def next_slots(self, task: str, count: int) -> list[float]:
+        """The next moments at which the task runs, `count` at most."""
+        plan, found = self._plans[task], list[float]()
+        at = self.next_slot(task)
+        while len(found) < count and not math.isnan(at):
+            found.append(at)
+            at = _or_nan(next_slot(plan.timetable, plan.zone, self.calendar(plan), at))
+        return found
+
     def skipped_today(self, task: str) -> SkippedSlot | None:
         """The first time of day that the exchange's shortened session skips today, if any."""
         plan = self._plans[task]

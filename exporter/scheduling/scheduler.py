@@ -296,6 +296,10 @@ class Scheduler:
         """When the task runs next, Unix seconds; NaN: never. Raises :class:`KeyError`."""
         return self._forecast.next_slot(task)
 
+    def next_slots(self, task: str, count: int) -> list[float]:
+        """The next moments at which the task runs, `count` at most. Raises :class:`KeyError`."""
+        return self._forecast.next_slots(task, count)
+
     def paused_until(self, task: str) -> float | None:
         """When the task's pause ends, its own or that of all; None when it has none now."""
         return self._forecast.paused_until(task)

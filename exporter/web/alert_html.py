@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from exporter.web.runbook import sections
 from exporter.web.status.templating import answer, fill
 
 TIMES = ("1h", "2h", "8h", "1d")
@@ -34,8 +35,8 @@ def refused(why: str, status: int) -> web.Response:
 
 
 def runbook(text: str) -> web.Response:
-    """The Markdown as it is, with an anchor at each alert."""
-    return _page("runbook.html", "Runbook", lines=text.splitlines())
+    """The Markdown as a page, with an anchor at each alert."""
+    return _page("runbook.html", "Runbook", sections=sections(text))
 
 
 def _page(template: str, heading: str, status: int = 200, **given: Any) -> web.Response:

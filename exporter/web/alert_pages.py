@@ -19,10 +19,10 @@ from exporter.util.clock import Clock
 from exporter.util.shipped import shipped
 from exporter.util.units import format_duration, parse_duration
 from exporter.web import alert_html as html
+from exporter.web.form_token import COOKIE, given_token, remember
 
 DEFAULT_FOR = "2h"
 LONGEST = 7 * 86400.0
-COOKIE = "quant_ack"
 _OURS = ("token", "for", "comment", "by")
 
 
@@ -145,7 +145,7 @@ class AlertPages:
             given = {str(n): str(v) for n, v in (await request.post()).items()}
         except ValueError as error:
             return html.refused(str(error), status=400)
-        token = given.get("token") or request.cookies.get(COOKIE, "")
+        token = given_token(request, given)
         labels = {n: v for n, v in given.items() if n not in _OURS}
         if not self._is_token(token):
             texts = self._notified(labels)
@@ -155,12 +155,7 @@ class AlertPages:
         except (ValueError, NoSuchAlertError, ServerError) as error:
             return html.refused(str(error), status=409)
         answer = html.done(found, until - self._clock.now())
-        # Asked once a device. Lax: a link in a message opens with the cookie, a foreign form posts
-        # without it.
-        answer.set_cookie(
-            COOKIE, token, path="/ack", max_age=90 * 86400, httponly=True, samesite="Lax",
-            secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
-        )  # fmt: skip
+        remember(request, answer, token, "/ack")
         return answer
 
     async def runbook(self, request: web.Request) -> web.Response:

@@ -8,20 +8,20 @@ import asyncio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from exporter.web.guard import refuse
+from exporter.web.guard import asks_itself, refuse
 
 BODY_SECONDS = 10.0
 LARGE_BODY = 1024 * 1024
 SMALL_BODY = 64 * 1024
 FORM_BODY = 16 * 1024
-"""Of the page that asks for the token itself: anybody may send this much."""
+"""Of the pages that ask for the token themselves: anybody may send this much."""
 _LARGE = ("/api/v1/alerts", "/start", "/success", "/fail")
 """Alertmanager's groups, and the output that a ping may bring along."""
 
 
 def body_limit(path: str) -> int:
     """In bytes."""
-    if path.startswith("/ack"):
+    if asks_itself(path):
         return FORM_BODY
     return LARGE_BODY if path.endswith(_LARGE) else SMALL_BODY
 

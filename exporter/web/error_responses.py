@@ -24,12 +24,12 @@ async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except web.HTTPException as error:
-        if error.status < 400 or error.content_type != "application/json" or _wants_json(request):
+        if error.status < 400 or _wants_json(request):
             raise
         page = answer(
             fill(
                 "plain.html", 0.0, "UTC", root="/", heading=HTTPStatus(error.status).phrase,
-                text=json.loads(error.text or "{}").get("error", ""),
+                text=_why(error, request),
             ),
             error.status,
         )  # fmt: skip
@@ -37,6 +37,14 @@ async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamR
             if name in error.headers:
                 page.headers[name] = error.headers[name]
         return page
+
+
+def _why(error: web.HTTPException, request: web.Request) -> str:
+    if error.content_type == "application/json":
+        return str(json.loads(error.text or "{}").get("error", ""))
+    if isinstance(error, web.HTTPNotFound):
+        return f"There is no page {request.path[:200]} here."
+    return error.reason
 
 
 def _wants_json(request: web.Request) -> bool:

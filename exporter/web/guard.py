@@ -41,7 +41,7 @@ class Guard:
             self._check_host(request)
             if request.method not in ("GET", "HEAD"):
                 self._check_origin(request)
-                if not request.path.startswith("/ack"):  # the page asks for the token itself
+                if not asks_itself(request.path):
                     self.require_token(request)
             return await handler(request)
 
@@ -88,6 +88,11 @@ class Guard:
     def is_token(self, given: str) -> bool:
         """Compared in constant time."""
         return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
+
+
+def asks_itself(path: str) -> bool:
+    """Whether it is a page's own form, whose handler reads the token from it."""
+    return path == "/ack" or path.startswith("/tasks/")
 
 
 def _is_local(name: str) -> bool:

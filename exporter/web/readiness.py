@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from exporter.state import State
-from exporter.web.guard import refuse
+from exporter.web.guard import asks_itself, refuse
 
 STARTING = "starting"
 _PING = re.compile(r"/api/v1/tasks/[^/]+/(start|success|fail)")
@@ -44,7 +44,7 @@ def _must_be_kept(request: web.Request) -> bool:
         return True
     if request.method in ("GET", "HEAD") or _CLAIM.fullmatch(request.path):
         return False
-    return request.path.startswith(("/api/", "/ack"))
+    return request.path.startswith("/api/") or asks_itself(request.path)
 
 
 def _not_kept(state: State) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -33,22 +33,26 @@ class TasksView:
 
     def list(self) -> list[dict[str, Any]]:
         """Every configured task, in the config's order."""
-        now = self._clock.now()
-        return [
-            row(
-                name,
-                task,
-                self._state.tasks.get(name) or TaskState(),
-                next_slot=self._scheduler.next_slot(name),
-                deadline=self._scheduler.deadline(name),
-                paused_until=self._scheduler.paused_until(name),
-                skipped_today=self._scheduler.skipped_today(name),
-                notice=self.notice(name),
-                running=name in self._runner.running,
-                now=now,
-            )
-            for name, task in self._runner.tasks.items()
-        ]
+        return [self.one(name) for name in self._runner.tasks]
+
+    def one(self, name: str) -> dict[str, Any]:
+        """One configured task. Raises :class:`KeyError`."""
+        return row(
+            name,
+            self._runner.tasks[name],
+            self._state.tasks.get(name) or TaskState(),
+            next_slot=self._scheduler.next_slot(name),
+            deadline=self._scheduler.deadline(name),
+            paused_until=self._scheduler.paused_until(name),
+            skipped_today=self._scheduler.skipped_today(name),
+            notice=self.notice(name),
+            running=name in self._runner.running,
+            now=self._clock.now(),
+        )
+
+    def next_slots(self, name: str, count: int) -> Sequence[float]:
+        """When a configured task runs next, Unix seconds."""
+        return self._scheduler.next_slots(name, count)
 
     def kind(self, name: str) -> str | None:
         """run, command or external; None for a name that is not configured."""

@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from exporter.util.shipped import shipped
+from exporter.web import alert_html
 from exporter.web.headers import security_headers
 from exporter.web.status import StatusView, routes
 from exporter.web.status.detail_pages import Records
 from exporter.web.status.page_parts import RecordParts
+from exporter.web.status.task_page import TaskPage
 from tests import views
 
 
@@ -29,6 +32,10 @@ class Site:
         return self.view
 
 
+async def _runbook(request: web.Request) -> web.Response:
+    return alert_html.runbook(shipped("docs/runbook.md").read_text(encoding="utf-8"))
+
+
 @asynccontextmanager
 async def serve(records: RecordParts | None = None) -> AsyncIterator[Site]:
     """A real server on loopback; with `records`, the pages behind the status page too."""
@@ -36,7 +43,9 @@ async def serve(records: RecordParts | None = None) -> AsyncIterator[Site]:
     app = web.Application(middlewares=[security_headers])
     app.add_routes(routes(site.show))
     if records:
+        app.router.add_get("/runbook", _runbook)
         app.add_routes(Records(records).routes())
+        app.add_routes(TaskPage(records, lambda token: False).routes())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

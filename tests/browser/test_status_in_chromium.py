@@ -74,7 +74,10 @@ async def broken_rules(page: Page) -> list[tuple[str, list[str]]]:
     return [(v["id"], [n["html"] for n in v["nodes"]]) for v in found]
 
 
-@pytest.mark.parametrize("path", ["runs/bad", "tasks/signals", f"digests/{DAY}", "runs/none"])
+@pytest.mark.parametrize(
+    "path",
+    ["runs/bad", "tasks/signals", f"digests/{DAY}", "runs/none", "runbook#quantdataoverdue"],
+)
 async def test_pages_behind_it_are_as_good(browser: Browser, tmp_path: Path, path: str) -> None:
     """Nothing for axe-core in light or dark, no wider than a phone, nothing obeyed or missing."""
     async with records(tmp_path) as made, serve(made) as site:
@@ -104,6 +107,20 @@ async def test_from_the_failure_to_its_log_and_back(browser: Browser, tmp_path: 
         await page.get_by_role("link", name="Status page").click()
         await page.get_by_role("link", name="Read more").click()
         await expect(page.get_by_role("heading", name=f"Digest of {DAY}")).to_be_visible()
+        await page.close()
+
+
+async def test_the_runbook_starts_with_the_alert_that_a_message_links_to(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Its section stands above all others, at the top of the window."""
+    async with records(tmp_path) as made, serve(made) as site:
+        page = await opened(browser, site, viewport=PHONE)
+        await page.goto(f"{site.url}runbook#quantexporterdown")
+        top = "document.getElementById('%s').getBoundingClientRect().top"
+        wanted = await page.evaluate(top % "quantexporterdown")
+        assert 0 <= wanted < 40
+        assert wanted < await page.evaluate(top % "quantsourcedown")
         await page.close()
 
 

@@ -126,6 +126,8 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/pause", {"task": "quick", "for": "1h"})[0] == 200
     assert ask("POST", "/api/v1/tasks/quick/run")[0] == 409
     assert ask("POST", "/api/v1/resume", {"task": "quick"})[0] == 200
+    form = f"token={ask.token}&action=resume".encode()
+    assert ask("POST", "/tasks/quick", form, kind=FORM)[0] == 200
     holiday = {"exchange": "MINE", "date": "2030-12-24"}
     assert ask("POST", "/api/v1/closed", holiday)[0] == 200
     assert ask("POST", "/api/v1/closed", holiday | {"undo": True})[0] == 200
@@ -154,19 +156,26 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
     foreign = {"Authorization": f"Bearer {ask.token}", "Host": "evil.example"}
     for method, template, operation in ask.contract.operations():
         path = template.replace("{name}", "nobody").replace("{run_id}", "0").replace("{day}", "x")
-        if "401" in operation["responses"] and path != "/ack":
+        is_form = (method, template) in (("POST", "/ack"), ("POST", "/tasks/{name}"))
+        if "401" in operation["responses"] and not is_form:
             assert ask(method, path, {}, **wrong)[0] == 401
             assert ask(method, path, {}, Accept="*/*")[0] == 401
         if "403" in operation["responses"]:
             assert ask(method, path, {}, **foreign)[0] == 403
-        if "404" in operation["responses"] and "{" in template:
+        if "404" in operation["responses"] and "{" in template and not is_form:
             body = {"equity": 1, "symbol": "A", "side": "buy", "price": 1}
             assert ask(method, path, body)[0] == 404
-        if "413" in operation["responses"] and method == "POST" and path != "/ack":
+        if "413" in operation["responses"] and method == "POST" and not is_form:
             known = "momentum" if "strategies" in template else "sync"
             path = template.replace("{name}", known)
             assert ask("POST", path, {"message": "x" * 1_100_000})[0] == 413
             assert ask("POST", path, b"no JSON")[0] == 400
+    form = f"token={ask.token}&action=".encode()
+    assert ask("POST", "/tasks/quick", b"token=wrong&action=run", kind=FORM)[0] == 401
+    assert ask("POST", "/tasks/nobody", form + b"run", kind=FORM)[0] == 404
+    assert ask("POST", "/tasks/quick", form + b"explode", kind=FORM)[0] == 400
+    assert ask("POST", "/tasks/sync", form + b"run", kind=FORM)[0] == 409
+    assert ask("POST", "/tasks/quick", b"for=" + b"x" * 20_000, kind=FORM)[0] == 413
     assert ask("POST", "/ack", b"token=wrong&alertname=A", kind=FORM)[0] == 401
     assert ask("POST", "/ack", b"comment=" + b"x" * 20_000, kind=FORM)[0] == 413
     right = f"token={ask.token}&alertname=A".encode()

@@ -45,6 +45,7 @@ BEYOND_A_SCHEMA = {
     "/api/v1/ack": "an acknowledgement lasts 1m to 7d",
     "/api/v1/strategies/{name}/equity": "no timestamp lies in the future",
     "/api/v1/strategies/{name}/fills": "no timestamp lies in the future",
+    "/tasks/{name}": "a pause needs its time",
     "/ack": "the form needs an alertname that fires",
     "/-/reload": "a new config may be wrong",
 }
@@ -84,10 +85,11 @@ def described(token: str) -> str:
     named = document["components"]["parameters"]
     named["task"]["schema"] = {"enum": ["sync", "trade"]}
     named["strategy"]["schema"] = {"enum": ["momentum"]}
-    form = document["paths"]["/ack"]["post"]["requestBody"]["content"]
-    (schema,) = (media["schema"] for media in form.values())
-    schema["properties"]["token"] = {"const": token}
-    schema["required"] = ["token"]
+    for path in ("/ack", "/tasks/{name}"):
+        form = document["paths"][path]["post"]["requestBody"]["content"]
+        (schema,) = (media["schema"] for media in form.values())
+        schema["properties"]["token"] = {"const": token}
+        schema["required"] = [*schema.get("required", []), "token"]
     return json.dumps(document)
 
 

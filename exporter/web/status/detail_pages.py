@@ -1,4 +1,4 @@
-"""Pages linked from the status page: one run with its log, a task's runs, a day's digest.
+"""Pages linked from the status page: one run with its log, a day's digest.
 
 Files are read in a thread, one reader at a time and for a limited time, so that neither the event
 loop nor a scrape waits for them.
@@ -28,7 +28,6 @@ from exporter.web.status.rows import run_row
 from exporter.web.status.templating import answer, fill
 
 PATIENCE_SECONDS = 10.0
-MOST_RUNS = 200
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _T = TypeVar("_T")
 
@@ -44,7 +43,6 @@ class Records:
         """To be mounted; they only read."""
         return [
             web.get("/runs/{run_id}", self.run),
-            web.get("/tasks/{name}", self.task),
             web.get("/digests/{day}", self.digest),
         ]
 
@@ -85,20 +83,6 @@ class Records:
         if run.tail:
             return "", "The log files of that time were deleted."
         return "", "The run logged nothing, or the log files of that time were deleted."
-
-    async def task(self, request: web.Request) -> web.Response:
-        """A task's newest runs."""
-        name = request.match_info["name"]
-        try:
-            runs = await self._parts.state.runs(0.0, name, MOST_RUNS)
-        except StateError as error:
-            return self._nothing(503, str(error))
-        configured = name in self._parts.config().tasks
-        if not configured and not runs:
-            return self._nothing(404, f"There is no task {name}.")
-        rows = [run_row(run) for run in runs]
-        notice = self._parts.tasks_view.notice(name) if configured else ""
-        return answer(self._fill("task.html", name=name, runs=rows, most=MOST_RUNS, notice=notice))
 
     async def digest(self, request: web.Request) -> web.Response:
         """One nightly digest."""

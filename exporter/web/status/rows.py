@@ -19,7 +19,8 @@ from exporter.web.status.view import (
     TaskRow,
 )
 
-_LINES = 40
+_LINES = 12
+"""The end of the output; the run's page has all that was kept."""
 _LATE = 20
 
 
@@ -60,6 +61,7 @@ def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
         items=none_to_nan(task["items"]),
         runs=tuple(run_row(run) for run in reversed(runs)),
         failure=_failure(shown) if shown else None,
+        notice=task["notice"],
     )
 
 

@@ -83,6 +83,8 @@ class TaskRow:
     items: float = NAN
     runs: tuple[RunRow, ...] = ()
     failure: Failure | None = None
+    notice: str = ""
+    """Who hears of a failure, and when."""
 
     @property
     def level(self) -> Level:

@@ -25,7 +25,7 @@ from exporter.web.status.view import AlertRow, StatusView, TaskRow
 from exporter.web.status.week import spans
 from tests import views
 
-VOID = {"meta", "link", "rect", "img", "br"}
+VOID = {"meta", "link", "rect", "path", "img", "br", "input"}
 
 
 class Outline(HTMLParser):

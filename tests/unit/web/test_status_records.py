@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from exporter.web.headers import security_headers
 from exporter.web.status import detail_pages as pages
+from exporter.web.status.task_page import TaskPage
 from tests.records import DAY, Records, records
 from tests.unit.web.test_status_page import Outline
 from tests.views import HOSTILE
@@ -40,6 +41,7 @@ async def client(made: Records) -> AsyncIterator[Client]:
 async def browser(made: Records, patience: float = 60.0) -> AsyncIterator[Client]:
     app = web.Application(middlewares=[security_headers])
     app.add_routes(pages.Records(made, patience=patience).routes())
+    app.add_routes(TaskPage(made, lambda token: False).routes())
     async with TestClient(TestServer(app)) as running:
         yield running
 
@@ -125,7 +127,7 @@ async def test_unknown_run_task_and_digest_are_said(client: Client) -> None:
 async def test_task_lists_its_runs_with_a_link_to_each(client: Client) -> None:
     """The newest first."""
     page = await read(client, "/tasks/signals")
-    assert "If it fails or is late: warning: chat about signals." in page.text
+    assert "warning: chat after 1 failed run" in page.text
     links = {a["href"] for tag, a in page.tags if tag == "a"}
     assert {"../runs/bad", "../runs/good"} <= links
     assert "3 items" in page.text

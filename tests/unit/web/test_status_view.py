@@ -25,7 +25,7 @@ from tests.unit.clocks import ManualClock
 from tests.views import DAY, NOW
 
 CONFIG = """
-listen: 127.0.0.1:0
+listen: 127.0.0.1:{port}
 alertmanager_url: {alertmanager}
 prometheus_url: http://127.0.0.1:9
 tasks:
@@ -41,9 +41,11 @@ logs: {{follow: {{bot: {{path: bot.log}}}}}}
 class Exporter:
     """One that runs nothing by itself, and its page."""
 
-    def __init__(self, folder: Path, alertmanager: str = "http://127.0.0.1:9") -> None:
+    def __init__(
+        self, folder: Path, alertmanager: str = "http://127.0.0.1:9", port: int = 0
+    ) -> None:
         config = folder / "exporter.yml"
-        config.write_text(CONFIG.format(alertmanager=alertmanager))
+        config.write_text(CONFIG.format(alertmanager=alertmanager, port=port))
         self.clock = ManualClock(NOW)
         self.app = App(config, load(config), self.clock)
 

@@ -1,0 +1,136 @@
+"""A task's page: schedule, next slots, limits, newest runs, and buttons to run and pause it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from exporter import __version__
+from exporter.config import Task
+from exporter.runner.results import BusyError
+from exporter.state import Run, StateError
+from exporter.util.units import format_duration, parse_duration
+from exporter.web.form_token import COOKIE, given_token, remember
+from exporter.web.status.page_parts import RecordParts
+from exporter.web.status.rows import run_row, task_row
+from exporter.web.status.templating import answer, fill
+
+MOST_RUNS = 200
+NEXT_SLOTS = 5
+PAUSES = ("1h", "4h", "1d", "1w")
+
+
+class TaskPage:
+    """The handlers. `is_token` decides on the token of the form."""
+
+    def __init__(self, parts: RecordParts, is_token: Callable[[str], bool]) -> None:
+        self._parts, self._is_token = parts, is_token
+
+    def routes(self) -> list[web.RouteDef]:
+        """To be mounted in the application."""
+        return [web.get("/tasks/{name}", self.show), web.post("/tasks/{name}", self.act)]
+
+    async def show(self, request: web.Request) -> web.Response:
+        """The page; it changes nothing."""
+        name = request.match_info["name"]
+        try:
+            runs = await self._parts.state.runs(0.0, name, MOST_RUNS)
+        except StateError as error:
+            return self._nothing(503, str(error))
+        task = self._parts.config().tasks.get(name)
+        if task is None and not runs:
+            return self._nothing(404, f"There is no task {name}.")
+        known = self._is_token(request.cookies.get(COOKIE, ""))
+        return self._page(name, task, runs, known=known)
+
+    def _page(self, name: str, task: Task | None, runs: list[Run], *, known: bool) -> web.Response:
+        view = self._parts.tasks_view
+        return answer(
+            self._fill(
+                "task.html",
+                name=name,
+                runs=[run_row(run) for run in runs],
+                most=MOST_RUNS,
+                task=task_row(view.one(name), runs) if task else None,
+                facts=facts(task) if task else {},
+                next_slots=view.next_slots(name, NEXT_SLOTS) if task else [],
+                external=task is not None and task.external,
+                pauses=PAUSES,
+                known=known,
+            )
+        )
+
+    async def act(self, request: web.Request) -> web.Response:
+        """Run now, pause or resume, with the token in the form or the cookie."""
+        name = request.match_info["name"]
+        form = {str(n): str(v) for n, v in (await request.post()).items()}
+        if not self._is_token(token := given_token(request, form)):
+            return self._said(401, "Wrong token", "Nothing was changed.", name)
+        if self._parts.tasks_view.kind(name) is None:
+            return self._nothing(404, f"There is no task {name}.")
+        try:
+            heading, text = await self._do(name, form)
+        except ValueError as error:
+            return self._said(400, "Not done", str(error), name)
+        except (BusyError, StateError) as error:
+            return self._said(409, "Not done", str(error), name)
+        done = self._said(200, heading, text, name)
+        remember(request, done, token, "/tasks")
+        return done
+
+    async def _do(self, name: str, form: Mapping[str, str]) -> tuple[str, str]:
+        view = self._parts.tasks_view
+        match form.get("action"):
+            case "run":
+                if view.kind(name) == "external":
+                    raise BusyError(f"{name} is external: start it where it runs")
+                return "Started", f"Run {await view.run(name)} of {name} has started."
+            case "pause":
+                if (time := form.get("for", "")) not in PAUSES:
+                    raise ValueError(f"invalid `for`: choose one of {', '.join(PAUSES)}")
+                await view.pause(name, self._parts.clock.now() + parse_duration(time))
+                return "Paused", f"{name} runs nothing and alerts nobody for {time}."
+            case "resume":
+                await view.resume(name)
+                return "Resumed", f"{name} runs by its schedule."
+        raise ValueError("invalid `action`: run, pause or resume")
+
+    def _said(self, status: int, heading: str, text: str, name: str) -> web.Response:
+        page = self._fill("task_done.html", heading=heading, text=text, name=name)
+        return answer(page, status)
+
+    def _nothing(self, status: int, text: str) -> web.Response:
+        return answer(self._fill("nothing.html", text=text), status)
+
+    def _fill(self, template: str, **given: object) -> str:
+        now, zone = self._parts.clock.now(), self._parts.config().timezone
+        return fill(template, now, zone, root="../", version=__version__, **given)
+
+
+def facts(task: Task) -> dict[str, str]:
+    """What its section of exporter.yml says, in the words of the keys."""
+    found: dict[str, Any] = {
+        "Exchange": task.exchange,
+        "Source": task.source,
+        "Strategy": task.strategy,
+        "Runs": task.run or " ".join(task.command or ()) or "elsewhere, and reports by pings",
+        "Limits": ", ".join(_limits(task)),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _limits(task: Task) -> list[str]:
+    limits = [f"timeout {format_duration(task.timeout)}"]
+    if task.retries:
+        limits += [
+            f"{task.retries} {'retry' if task.retries == 1 else 'retries'}",
+            f"max_runtime {format_duration(task.max_runtime_seconds)}",
+        ]
+    limits += [f"grace {format_duration(task.grace)}", f"alert_after {task.alert_after}"]
+    if task.min_items is not None:
+        limits.append(f"min_items {task.min_items}")
+    if task.max_duration is not None:
+        limits.append(f"max_duration {format_duration(task.max_duration)}")
+    return limits

@@ -99,14 +99,14 @@ class Records:
 
 
 @asynccontextmanager
-async def records(folder: Path) -> AsyncIterator[Records]:
+async def records(folder: Path, error: str = HOSTILE) -> AsyncIterator[Records]:
     """A failed run `bad` whose log lines would like to be markup, a good one `good`, a digest."""
     clock = ManualClock(NOW)
     state = State.open(folder / "state.db", clock)
     try:
         await state.register({"signals": "every 5m"}, NOW)
         made = Records(folder, clock, state)
-        await made.ran("bad", "error", HOSTILE, "the last line")
+        await made.ran("bad", "error", error, "the last line")
         await made.ran("good", "success")
         made.log("bad", "attempt 1 of 3", HOSTILE, "x" * 400)
         made.log("good", "attempt 1 of 1")

@@ -9,12 +9,13 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from exporter.state import Tally
-from exporter.web.status import week
+from exporter.web.status import past_month, week
 from exporter.web.status.view import (
     AlertRow,
     DigestRow,
     Failure,
     FeedRow,
+    IncidentRow,
     LogLine,
     RunRow,
     StatusView,
@@ -46,6 +47,11 @@ def runs(
     ]
 
 
+def month(fail: tuple[int, ...] = ()) -> tuple[float, ...]:
+    """Thirty days, oldest first: a week without runs, then good ones but those in `fail`."""
+    return tuple(math.nan if day < 7 else 0.5 if day in fail else 1.0 for day in range(30))
+
+
 def week_of(ran: Iterable[RunRow]) -> Week:
     """What the state file would count."""
     ran = sorted(ran, key=lambda run: run.started)
@@ -54,10 +60,10 @@ def week_of(ran: Iterable[RunRow]) -> Week:
         that_day = [run for run in ran if begin <= run.started < end and run.outcome]
         count = Counter((run.task, str(run.outcome)) for run in that_day)
         newest = {(run.task, str(run.outcome)): run for run in that_day}
-        counted.append((day, [
+        counted.append((day, week.DayCount.of([
             Tally(task, outcome, count[task, outcome], run.started, run.run_id, run.error or None)
             for (task, outcome), run in newest.items()
-        ]))  # fmt: skip
+        ])))  # fmt: skip
     return week.put_together(counted)
 
 
@@ -82,12 +88,16 @@ def _tasks() -> tuple[TaskRow, ...]:
         paused_until=NOW + 2 * DAY, last_success=NOW - 5 * DAY,
         runs=tuple(runs("rebalance", 6, seconds=20)),
     )  # fmt: skip
-    return scan, report, check, rebalance
+    return tuple(replace(task, days=month()) for task in (scan, report, check, rebalance))
 
 
 def well() -> StatusView:
     """A quiet morning."""
     tasks = _tasks()
+    curve = past_month.draw(
+        [(n * 6 * HOUR, 98_000 + 52 * n + 900 * math.sin(n / 5)) for n in range(120)]
+    )
+    assert curve
     return StatusView(
         NOW,
         "America/New_York",
@@ -95,12 +105,13 @@ def well() -> StatusView:
         tasks=tasks,
         feeds=(
             FeedRow("us_minute", "tickdb", "1m", "XNYS", open=True, symbols=3, newest=NOW - 60,
-                    limits=(("critical", 7200.0),)),
+                    limits=(("critical", 7200.0),), days=month(fail=(12,))),
             FeedRow("fx_hourly", "tickdb", "1h", "FX", open=True, symbols=5, newest=NOW - 1200),
         ),
         strategies=(
             StrategyRow("momentum_001", "USD", 104_250.5, 0.012, -310.25, NOW - 900, DAY,
-                        limits=(("warning", 0.05), ("critical", 0.1))),
+                        limits=(("warning", 0.05), ("critical", 0.1)),
+                        curve=curve.path, curve_words=curve.words),
         ),
         week=week_of(run for task in tasks for run in task.runs),
         links=(("Metrics", "metrics"), ("Tasks as JSON", "api/v1/tasks")),
@@ -148,14 +159,14 @@ def failing() -> StatusView:
     broken = TaskRow(
         "signals", "failing", "critical", "every 5m while open",
         next_run=NOW + 300, last_success=NOW - DAY, last_failure=NOW - 2 * HOUR, failures=3,
-        runs=tuple(runs("signals", 20, fail=(3, 17, 18, 19))),
+        runs=tuple(runs("signals", 20, fail=(3, 17, 18, 19))), days=month(fail=(9, 28, 29)),
         failure=Failure(NOW - 2 * HOUR, "error", "SourceError: tickdb answered 503 three times",
                         "signal0019", lines),
     )  # fmt: skip
     late = TaskRow(
         "broker_sync", "late", "warning", "every 1h",
         next_run=NOW + HOUR, last_success=NOW - 5 * HOUR, deadline=NOW - 3 * HOUR,
-        runs=tuple(runs("broker_sync", 9)),
+        runs=tuple(runs("broker_sync", 9)), days=month(),
     )  # fmt: skip
     calm = well()
     return replace(
@@ -188,6 +199,19 @@ def overdue() -> StatusView:
         ),
         strategies=(replace(calm.strategies[0], drawdown=0.112, pnl_today=-11_204.0),),
         alerts=None,
+        unresolved=(
+            AlertRow("QuantDrawdown", "critical", "Drawdown over its limit.", NOW - 2 * HOUR,
+                     description="momentum_001 is 11.2 % below its peak.", subject="momentum_001",
+                     ack="alertname=QuantDrawdown&strategy=momentum_001"),
+        ),
+        incidents=(
+            IncidentRow("QuantDrawdown", "critical", "momentum_001",
+                        "momentum_001 is 11.2 % below its peak.", NOW - 2 * HOUR,
+                        refused=("slack", "pagerduty")),
+            IncidentRow("QuantTaskFailing", "warning", "signals", "signals failed 1 time.",
+                        NOW - 20 * HOUR, NOW - 19 * HOUR, told=(("slack", NOW - 20 * HOUR),),
+                        acknowledged_by="ann"),
+        ),
         troubles=("State is not durable: the disk is full. Free space; writes wait until then.",),
     )  # fmt: skip
 
@@ -237,6 +261,19 @@ def hostile() -> StatusView:
                 ack="alertname=%3Cscript%3E",
             ),
         ),
+        incidents=(
+            IncidentRow(
+                HOSTILE,
+                "critical",
+                HOSTILE,
+                HOSTILE,
+                NOW - 60,
+                told=((HOSTILE, NOW),),
+                refused=(HOSTILE,),
+                acknowledged_by=HOSTILE,
+                muted=HOSTILE,
+            ),
+        ),
         week=week_of([RunRow("signals", "r1", NOW - HOUR, 1.0, "error", HOSTILE)]),
         simulated=(HOSTILE,),
         digest=DigestRow("2026-11-23", HOSTILE, quiet=False),
@@ -251,12 +288,21 @@ def many(tasks: int = 200) -> StatusView:
             f"task_{n:03d}", "failing" if n % 50 == 7 else "ok", "warning", "every 5m",
             next_run=NOW + n, last_success=NOW - n * 60, failures=int(n % 50 == 7),
             runs=tuple(runs(f"task_{n:03d}", 21, fail=(20,) if n % 50 == 7 else ())),
+            days=month(fail=(n % 30,)), strategy="carry" if n % 3 else "", folder=f"bots/{n % 4}",
             failure=Failure(NOW - n, "timeout", "ended after 300 s") if n % 50 == 7 else None,
         )
         for n in range(tasks)
     )  # fmt: skip
     ran = week_of(run for task in rows for run in task.runs)
     return replace(well(), tasks=rows, week=ran)
+
+
+def forty() -> StatusView:
+    """A usual evening with forty tasks, one of them in trouble."""
+    rows = many(36).tasks
+    calm = tuple(replace(t, state="ok", failure=None, failures=0) for t in rows)
+    view = failing()
+    return replace(view, tasks=(*view.tasks[:4], view.tasks[4], *calm[1:]))
 
 
 VIEWS = {

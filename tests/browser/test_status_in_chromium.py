@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, expect
 from exporter.web.status.view import LogLine
 from tests import views
 from tests.browser.chromium import LAPTOP, PHONE, chromium, need_driver, needs_chromium
-from tests.browser.pictures import SHOTS, take
+from tests.browser.pictures import SHOTS, take, take_task
 from tests.browser.serving import Site, serve
 from tests.records import DAY, records
 
@@ -233,7 +233,7 @@ async def test_marked_text_holds_the_page_back_but_not_for_ever(
     await page.evaluate("getSelection().selectAllChildren(document.querySelector('pre'))")
     site.view = views.overdue()
     headline = page.locator("h1")
-    while "3 things are wrong" not in await headline.inner_text():
+    while "4 things are wrong" not in await headline.inner_text():
         asked = site.asked
         await page.clock.run_for(15_000)
         async with asyncio.timeout(30):
@@ -288,6 +288,36 @@ async def test_page_works_without_javascript(browser: Browser, site: Site) -> No
     await page.close()
 
 
+async def test_tasks_are_found_without_javascript(browser: Browser, site: Site) -> None:
+    """By a form whose answer is an address; a refresh with JavaScript keeps to it."""
+    site.view = views.forty()
+    page = await opened(browser, site, java_script_enabled=False, viewport=PHONE)
+    await page.get_by_label("Find").fill("task_01")
+    await page.get_by_label("Group by").select_option("folder")
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.locator("#tasks li")).to_have_count(10)
+    await expect(page.get_by_role("heading", name="bots/3")).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth") == 360
+    chosen = page.url
+    await page.close()
+    page = await browser.new_page(viewport=LAPTOP)
+    await page.clock.install()
+    await page.goto(chosen)
+    await page.clock.run_for(16_000)
+    await expect(page.locator("#lost")).to_be_hidden()
+    await expect(page.locator("#tasks li")).to_have_count(10)
+    await page.close()
+
+
+async def test_forty_tasks_fit_on_a_screen(browser: Browser, site: Site) -> None:
+    """Those that are ok, at 1600 x 900."""
+    site.view = replace(views.many(40), tasks=views.forty().tasks[5:])
+    page = await opened(browser, site, viewport={"width": 1600, "height": 900})
+    bottom = "document.getElementById('tasks').getBoundingClientRect().bottom"
+    assert await page.evaluate(bottom) <= 900
+    await page.close()
+
+
 async def test_keyboard_reaches_the_tasks_at_once(browser: Browser, site: Site) -> None:
     """The first stop of the tab key skips what stands before."""
     page = await opened(browser, site)
@@ -302,3 +332,8 @@ async def test_pictures_of_the_guide_can_be_taken(
 ) -> None:
     """`make pictures` has something to show."""
     assert (await take(browser, site, name, tmp_path)).stat().st_size > 10_000
+
+
+async def test_the_picture_of_a_task_can_be_taken(browser: Browser, tmp_path: Path) -> None:
+    """It needs a state with runs."""
+    assert (await take_task(browser, tmp_path)).stat().st_size > 10_000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from exporter.alerts.alertmanager_objects import ActiveAlert, parse_time
+from exporter.alerts.alertmanager_objects import parse_time
 from exporter.alerts.api_clients import AlertmanagerClient, ServerError
 from exporter.alerts.observed import WATCHDOG
 from exporter.util.clock import Clock
@@ -41,26 +42,37 @@ class AlertsNow:
             alerts = await self._alertmanager.alerts(timeout_seconds=TIMEOUT_SECONDS)
         except ServerError:
             return None
-        rows = [_row(alert) for alert in alerts if not alert.inhibited]
+        rows = [
+            alert_row(a.labels, a.annotations, a.starts_at, acknowledged=a.silenced)
+            for a in alerts
+            if not a.inhibited
+        ]
         rows = [row for row in rows if row.name != WATCHDOG]
         return tuple(sorted(rows, key=lambda row: (_ORDER.get(row.severity, 2), row.since)))
 
 
-def _row(alert: ActiveAlert) -> AlertRow:
-    labels, notes = alert.labels, alert.annotations
+def alert_row(
+    labels: Mapping[str, str], notes: Mapping[str, str], starts_at: str, *, acknowledged: bool
+) -> AlertRow:
+    """An alert that fires, from its labels and annotations."""
     return AlertRow(
         labels.get("alertname", ""),
         labels.get("severity", ""),
         notes.get("summary", ""),
-        parse_time(alert.starts_at),
-        acknowledged=alert.silenced,
+        parse_time(starts_at),
+        acknowledged=acknowledged,
         description=notes.get("description", ""),
-        subject=next((labels[name] for name in SUBJECTS if labels.get(name)), ""),
+        subject=subject_of(labels),
         runbook=_address(notes.get("runbook_url", "")),
         ack=urlencode(
             {name: labels[name] for name in ("alertname", *SUBJECTS) if labels.get(name)}
         ),
     )
+
+
+def subject_of(labels: Mapping[str, str]) -> str:
+    """What an alert is about."""
+    return next((labels[name] for name in SUBJECTS if labels.get(name)), "")
 
 
 def _address(text: str) -> str:

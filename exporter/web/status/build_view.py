@@ -13,9 +13,11 @@ from exporter.logs.digest.sections import headline
 from exporter.state import Run, StateError
 from exporter.web.status.alerts_now import AlertsNow
 from exporter.web.status.page_parts import PageParts
+from exporter.web.status.past_month import PastMonth
+from exporter.web.status.recent_alerts import RecentAlerts
 from exporter.web.status.rows import feed_row, strategy_row, task_row
 from exporter.web.status.sparkline import MOST
-from exporter.web.status.view import DigestRow, StatusView, Week
+from exporter.web.status.view import DigestRow, StatusView, TaskRow, Week
 from exporter.web.status.week import Weeks
 
 HOLDS_SECONDS = 5.0
@@ -28,6 +30,8 @@ class ViewOf:
     def __init__(self, parts: PageParts) -> None:
         self._parts = parts
         self._alerts = AlertsNow(parts.alerts.alertmanager, parts.clock)
+        self._journal = RecentAlerts(parts.state, parts.alerts.journal, parts.clock)
+        self._month = PastMonth(parts.alerts.prometheus, parts.clock)
         self._weeks = Weeks(parts.state, parts.clock)
         self._week = Week()
         self._runs: dict[str, list[Run]] = {}
@@ -41,21 +45,31 @@ class ViewOf:
         """Read everything once. Raises nothing: what cannot be read is listed as a problem."""
         parts, now = self._parts, self._parts.clock.now()
         async with self._looking:  # concurrent readers share one read
-            alerts, *_ = await asyncio.gather(
-                self._alerts.rows(), self._read_runs(), self._read_digest()
+            alerts, incidents, *_ = await asyncio.gather(
+                self._alerts.rows(),
+                self._journal.rows(),
+                self._month.refresh(ZoneInfo(parts.config().timezone)),
+                self._read_runs(),
+                self._read_digest(),
             )
-        runs = self._runs
         return StatusView(
             now,
             parts.config().timezone,
             __version__,
-            tasks=tuple(task_row(t, runs.get(t["name"], [])) for t in parts.tasks_view.list()),
-            feeds=tuple(feed_row(state, now) for state in parts.feeds.feeds.values()),
+            tasks=tuple(self._tasks()),
+            feeds=tuple(
+                feed_row(state, now, self._month.feeds.get(state.name, ()))
+                for state in parts.feeds.feeds.values()
+            ),
             strategies=tuple(
-                strategy_row(name, strategy, parts.strategies.summary(name))
-                for name, strategy in parts.strategies.configured.items()
+                strategy_row(
+                    name, each, parts.strategies.summary(name), self._month.curves.get(name)
+                )
+                for name, each in parts.strategies.configured.items()
             ),
             alerts=alerts,
+            unresolved=self._journal.unresolved() if alerts is None else (),
+            incidents=incidents,
             alertmanager_seen=self._alerts.seen,
             week=self._week,
             simulated=tuple(s.name for s in parts.supply.sources.values() if s.simulated),
@@ -64,6 +78,12 @@ class ViewOf:
             links=tuple(self._links()),
             digest=self._digest,
         )
+
+    def _tasks(self) -> Iterator[TaskRow]:
+        tasks, shares = self._parts.config().tasks, self._weeks.shares
+        for known in self._parts.tasks_view.list():
+            name = known["name"]
+            yield task_row(known, self._runs.get(name, []), tasks.get(name), shares.get(name, ()))
 
     async def _read_runs(self) -> None:
         # Readers within a few seconds share one read.
@@ -104,5 +124,6 @@ class ViewOf:
             self._parts.state.trouble,
             f"Not ready: {self._parts.missing()}" if self._parts.missing() else None,
             self._unreadable,
+            self._journal.problem,
         ]
         return [text for text in said if text]

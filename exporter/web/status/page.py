@@ -9,8 +9,9 @@ from pathlib import Path
 from aiohttp import web
 
 from exporter.web.status import verdict
+from exporter.web.status.choice import Choice
 from exporter.web.status.templating import answer, fill
-from exporter.web.status.view import StatusView, TaskRow
+from exporter.web.status.view import StatusView
 
 _HERE = Path(__file__).parent
 ASSETS = {
@@ -21,12 +22,14 @@ ASSETS = {
     "bad.svg": "image/svg+xml",
 }
 REFRESH_SECONDS = 15
-_ORDER = {"bad": 0, "warn": 1, "fine": 3, "idle": 3}
+MANY = 12
+"""With more tasks than that, those without trouble have a line each."""
+ALL = Choice()
 Viewer = Callable[[], StatusView | Awaitable[StatusView]]
 
 
-def render(view: StatusView) -> str:
-    """The whole page."""
+def render(view: StatusView, choice: Choice = ALL) -> str:
+    """The whole page, with the tasks that are chosen."""
     return fill(
         "status.html",
         view.now,
@@ -34,15 +37,12 @@ def render(view: StatusView) -> str:
         view=view,
         verdict=verdict.judge(view),
         facts=verdict.facts(view),
-        tasks=sorted(view.tasks, key=_by_trouble),
+        groups=choice.groups(view.tasks),
+        choice=choice,
+        all=ALL,
+        many=len(view.tasks) > MANY,
         refresh=REFRESH_SECONDS,
     )
-
-
-def _by_trouble(task: TaskRow) -> tuple[int, str]:
-    """What needs attention first, then failures of severity info, then by name."""
-    in_trouble = task.state in ("failing", "late")
-    return min(_ORDER[task.level], 2 if in_trouble else 3), task.name
 
 
 def routes(view: Viewer) -> list[web.RouteDef]:
@@ -52,7 +52,7 @@ def routes(view: Viewer) -> list[web.RouteDef]:
         shown = view()
         if inspect.isawaitable(shown):
             shown = await shown
-        return answer(render(shown))
+        return answer(render(shown, Choice.of(request.query)))
 
     async def asset(request: web.Request) -> web.Response:
         name = request.match_info["name"]

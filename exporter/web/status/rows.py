@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
-from exporter.config import Strategy
+from exporter.config import Strategy, Task
 from exporter.feeds import FeedState
 from exporter.state import Run
 from exporter.util.nan import NAN, none_to_nan
+from exporter.web.status.past_month import Curve
 from exporter.web.status.view import (
     Failure,
     FeedRow,
@@ -40,7 +42,20 @@ def run_row(run: Run) -> RunRow:
     )
 
 
-def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
+def folder_of(task: Task) -> str:
+    """Of a command the folder of its program, of a function its package."""
+    if task.run:
+        return task.run.partition(":")[0].partition(".")[0]
+    paths = [part for part in task.command or () if "/" in part and not part.startswith("-")]
+    return str(PurePath(paths[-1]).parent) if paths else ""
+
+
+def task_row(
+    task: Mapping[str, Any],
+    runs: list[Run],
+    config: Task | None = None,
+    days: tuple[float, ...] = (),
+) -> TaskRow:
     """One task with its runs, newest first. The newest failure is shown until a success follows."""
     failed = next((r for r in runs if r.outcome not in ("success", None)), None)
     shown = failed if failed and task["consecutive_failures"] else None
@@ -62,6 +77,9 @@ def task_row(task: Mapping[str, Any], runs: list[Run]) -> TaskRow:
         runs=tuple(run_row(run) for run in reversed(runs)),
         failure=_failure(shown) if shown else None,
         notice=task["notice"],
+        days=days,
+        strategy=config.strategy or "" if config else "",
+        folder=folder_of(config) if config else "",
     )
 
 
@@ -76,8 +94,8 @@ def _failure(run: Run) -> Failure:
     )
 
 
-def feed_row(state: FeedState, now: float) -> FeedRow:
-    """One feed with its worst symbol."""
+def feed_row(state: FeedState, now: float, days: tuple[float, ...] = ()) -> FeedRow:
+    """One feed with its worst symbol, and how complete its last days were."""
     feed = state.feed
     overdue = ((symbol, state.overdue(known, now)) for symbol, known in state.known.items())
     late = sorted((each for each in overdue if each[1] > 0), key=lambda each: (-each[1], each[0]))
@@ -100,10 +118,13 @@ def feed_row(state: FeedState, now: float) -> FeedRow:
         late_count=len(late),
         limits=tuple(feed.max_overdue.items()),
         problem=state.problem or "",
+        days=days,
     )
 
 
-def strategy_row(name: str, strategy: Strategy, known: Mapping[str, Any]) -> StrategyRow:
+def strategy_row(
+    name: str, strategy: Strategy, known: Mapping[str, Any], curve: Curve | None = None
+) -> StrategyRow:
     """One strategy; `known` is its summary."""
     return StrategyRow(
         name,
@@ -116,4 +137,6 @@ def strategy_row(name: str, strategy: Strategy, known: Mapping[str, Any]) -> Str
         tuple(strategy.max_drawdown.items()),
         strategy.severity,
         known["problem"] or "",
+        curve.path if curve else "",
+        curve.words if curve else "",
     )

@@ -53,7 +53,7 @@ class TaskPage:
                 name=name,
                 runs=[run_row(run) for run in runs],
                 most=MOST_RUNS,
-                task=task_row(view.one(name), runs) if task else None,
+                task=task_row(view.one(name), runs, task) if task else None,
                 facts=facts(task) if task else {},
                 next_slots=view.next_slots(name, NEXT_SLOTS) if task else [],
                 external=task is not None and task.external,

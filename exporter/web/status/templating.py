@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exporter.web.status import sparkline
+from exporter.web.status import sparkline, uptime
 from exporter.web.status.filters import FILTERS, LocalTimes
 
 MARKS = {"fine": "●", "warn": "▲", "bad": "✖", "idle": "○"}
@@ -28,7 +28,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(FILTERS)
-    made.globals.update(marks=MARKS, spark=sparkline.draw, root="", refresh=0)
+    made.globals.update(marks=MARKS, spark=sparkline.draw, uptime=uptime.draw, root="", refresh=0)
     return made
 
 

@@ -90,7 +90,17 @@ def _matters(view: StatusView) -> list[Matter]:
             "alerts",
             alert.subject,
         )
-        for alert in view.alerts or ()
+        for alert in (view.unresolved if view.alerts is None else view.alerts)
+    ]
+    found += [
+        Matter(
+            _level(incident.severity),
+            f"{incident.name} was delivered to nobody: not accepted by "
+            f"{', '.join(incident.refused)}",
+            "journal",
+        )
+        for incident in view.incidents
+        if incident.reached_nobody
     ]
     for task in view.tasks:
         why = {
@@ -114,6 +124,10 @@ def _matters(view: StatusView) -> list[Matter]:
         anchor = f"strategy-{strategy.name}"
         found.append(Matter(level, f"Strategy {strategy.name} {text}", anchor, strategy.name))
     return found
+
+
+def _level(severity: str) -> Level:
+    return "bad" if severity == "critical" else "warn"
 
 
 def _late(feed: FeedRow) -> str:

@@ -85,6 +85,11 @@ class TaskRow:
     failure: Failure | None = None
     notice: str = ""
     """Who hears of a failure, and when."""
+    strategy: str = ""
+    folder: str = ""
+    """Where its program lies."""
+    days: tuple[float, ...] = ()
+    """The share of runs that succeeded on each of the last days, oldest first; NaN: no runs."""
 
     @property
     def level(self) -> Level:
@@ -118,6 +123,8 @@ class FeedRow:
     late_count: int = 0
     limits: tuple[tuple[str, float], ...] = ()
     problem: str = ""
+    days: tuple[float, ...] = ()
+    """The share of each of the last days without a missing bar, oldest first; NaN: not known."""
 
     @property
     def level(self) -> Level:
@@ -154,6 +161,9 @@ class StrategyRow:
     severity: str = "warning"
     problem: str = ""
     """Why its equity cannot be read; empty when it can."""
+    curve: str = ""
+    """The last days' equity as an SVG path; empty when it is not known."""
+    curve_words: str = ""
 
     @property
     def limit(self) -> float:
@@ -209,11 +219,45 @@ class AlertRow:
 
 
 @dataclass(frozen=True)
+class IncidentRow:
+    """An alert of the last day, as the exporter's journal has it. `told` are channels with the
+    moment, `refused` those that did not accept the message."""
+
+    name: str
+    severity: str
+    subject: str
+    text: str
+    since: float
+    over: float = NAN
+    told: tuple[tuple[str, float], ...] = ()
+    refused: tuple[str, ...] = ()
+    acknowledged_by: str = ""
+    muted: str = ""
+
+    @property
+    def level(self) -> Level:
+        """Nothing, once it is over or somebody takes care of it."""
+        quiet = not math.isnan(self.over) or self.acknowledged_by
+        return "idle" if quiet else _worse(self.severity)
+
+    @property
+    def reached_nobody(self) -> bool:
+        """It fires, and every channel that it was sent to refused it."""
+        return math.isnan(self.over) and bool(self.refused) and not self.told
+
+
+@dataclass(frozen=True)
 class Day:
     """How many runs of one task, or of all, succeeded and failed on one day."""
 
     succeeded: int
     failed: int
+
+    @property
+    def share(self) -> float:
+        """Of the runs that succeeded; NaN when there was none."""
+        total = self.succeeded + self.failed
+        return self.succeeded / total if total else NAN
 
 
 @dataclass(frozen=True)
@@ -271,6 +315,9 @@ class StatusView:
     feeds: tuple[FeedRow, ...] = ()
     strategies: tuple[StrategyRow, ...] = ()
     alerts: tuple[AlertRow, ...] | None = ()
+    unresolved: tuple[AlertRow, ...] = ()
+    """What fires as far as the exporter's journal knows; for when `alerts` is None."""
+    incidents: tuple[IncidentRow, ...] = ()
     alertmanager_seen: bool = True
     week: Week = Week()
     simulated: tuple[str, ...] = ()

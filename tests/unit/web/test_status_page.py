@@ -16,7 +16,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from jinja2 import Environment
 
 from exporter.web.headers import security_headers
-from exporter.web.status import render, routes
+from exporter.web.status import render, routes, uptime
+from exporter.web.status.choice import Choice
 from exporter.web.status.filters import LocalTimes
 from exporter.web.status.sparkline import MOST, draw
 from exporter.web.status.templating import environment, fill
@@ -145,6 +146,67 @@ def test_last_error_shows_its_log_lines() -> None:
     assert ("open", None) in [
         item for t, a in page.tags if a.get("id") == "why-signals" for item in a.items()
     ]
+
+
+def test_tasks_are_found_and_grouped_by_the_address() -> None:
+    """So that it works without JavaScript, and can be kept as a bookmark."""
+    tasks = views.many(40).tasks
+    chosen = Choice.of({"q": "carry 01", "group": "folder"})
+    groups = chosen.groups(tasks)
+    assert list(groups) == ["bots/0", "bots/1", "bots/2", "bots/3"]
+    names = {task.name for group in groups.values() for task in group}
+    assert names == {"task_001"} | {f"task_{n:03d}" for n in range(10, 20) if n % 3}
+    assert Choice.of({"state": "trouble"}).groups(tasks) == {"": [tasks[7]]}
+    assert list(Choice.of({"group": "strategy"}).groups(tasks)) == ["carry", ""]
+    by_folder = Choice.of({"group": "folder"}).groups(tasks)
+    assert next(iter(by_folder)) == "bots/3", "the one with task_007"
+    assert Choice.of({"state": "x", "group": "level", "q": " "}) == Choice()
+
+
+def test_the_form_shows_what_was_chosen() -> None:
+    """And what matches nothing is said; a few tasks need no form."""
+    text = render(views.many(40), Choice("<b>", "paused", "severity"))
+    assert '<input type="search" name="q" value="&lt;b&gt;" maxlength="100">' in text
+    assert '<option value="paused" selected>' in text
+    assert "No task matches." in text
+    assert 'role="search"' not in render(views.well())
+
+
+def test_trouble_has_its_output_and_what_is_ok_a_line() -> None:
+    """Forty tasks fit on one screen."""
+    tags = outline(views.many(40)).tags
+    rows = [a.get("id") for tag, a in tags if tag == "li" and "task" in str(a.get("class"))]
+    assert rows == ["task-task_007"]
+    assert sum(a.get("class") == "tile" for _, a in tags) == 39
+
+
+def test_a_day_is_a_bar_with_its_failures_on_top() -> None:
+    """However few failed; a day without runs is a line."""
+    bars = uptime.draw((math.nan, 1.0, 0.999, 0.0), "all runs succeeded")
+    assert bars.empty == "M104 22h3v2h-3z"
+    assert bars.good == "M108 0h3v24h-3zM112 5h3v19h-3z"
+    assert bars.failed == "M112 0h3v5h-3zM116 0h3v24h-3z"
+    assert bars.words == "Last 4 days: all runs succeeded on 1 of 3 days"
+    assert uptime.draw((math.nan,), "x").words == "Nothing is known of the last 1 days"
+
+
+def test_the_journal_is_shown_while_alertmanager_is_away() -> None:
+    """What was not over, who was told, and what no channel accepted."""
+    view = views.overdue()
+    text = re.sub(r"\s+", " ", outline(view).text)
+    assert "these were not over when it last heard of them:" in text
+    assert "told nobody not delivered: slack, pagerduty" in text
+    assert "told slack Mon 14:00 · acknowledged by ann" in text
+    matters = [matter.text for matter in judge(view).matters]
+    assert "QuantDrawdown was delivered to nobody: not accepted by slack, pagerduty" in matters
+
+
+def test_what_the_journal_has_is_wrong_where_no_alertmanager_ever_was() -> None:
+    """After a restart while it is down, nothing else knows of the alert."""
+    alert = AlertRow("QuantExporterDown", "critical", "It is down.", views.NOW - 60)
+    view = replace(views.well(), alerts=None, alertmanager_seen=False, unresolved=(alert,))
+    assert judge(view).headline == "1 thing is wrong"
+    assert judge(replace(view, unresolved=())).level == "fine"
 
 
 def test_each_template_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:

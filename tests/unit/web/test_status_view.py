@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
@@ -14,9 +17,11 @@ from aiohttp.test_utils import TestServer
 from exporter.app import App
 from exporter.config import Task, load
 from exporter.state import TaskState
+from exporter.util.clock import iso
 from exporter.util.nan import NAN
 from exporter.web.status import render
 from exporter.web.status.build_view import ViewOf
+from exporter.web.status.past_month import PastMonth, draw
 from exporter.web.status.verdict import judge
 from exporter.web.status.view import StatusView, StrategyRow
 from exporter.web.tasks_view import row
@@ -103,6 +108,96 @@ async def test_week_grows_as_runs_end(exporter: Exporter) -> None:
     week = (await exporter.view()).week
     assert week.rows[0][1][0].failed == 1
     assert [failure.run_id for failure in week.failures] == ["new"]
+
+
+async def test_a_month_of_days_is_read_a_few_at_a_time(exporter: Exporter) -> None:
+    """The first page does not wait for all of it."""
+    for days in (0, 3, 20, 29):
+        await exporter.ran(f"r{days}", "busy", NOW - days * DAY - 60, "success")
+    await exporter.ran("bad", "busy", NOW - 20 * DAY - 30, "error")
+    weekly, busy = (await exporter.view()).tasks
+    assert weekly.days == ()
+    assert [n for n, share in enumerate(busy.days) if share == 1.0] == [26, 29]
+    for _ in range(6):
+        _, busy = (await exporter.view()).tasks
+    assert len(busy.days) == 30
+    assert {n: share for n, share in enumerate(busy.days) if share == share} == {
+        0: 1.0, 9: 0.5, 26: 1.0, 29: 1.0,
+    }  # fmt: skip
+
+
+class Remembered:
+    """Stands in for Prometheus."""
+
+    def __init__(self, answer: asyncio.Event | None = None) -> None:
+        self.asked: list[str] = []
+        self._answer = answer
+
+    async def query_range(self, query: str, start: float, end: float, step: float) -> list[Any]:
+        """Values as Prometheus writes them."""
+        self.asked.append(query)
+        if self._answer:
+            await self._answer.wait()
+        values = [[start, "100"], [start + step, "NaN"], [end, "90.5"]]
+        name = "strategy" if "equity" in query else "feed"
+        return [{"metric": {name: "silent"}, "values": values}]
+
+
+async def test_equity_of_a_month_is_asked_of_prometheus_now_and_then() -> None:
+    """What is no number is left out; the newest day is the last bar."""
+    clock, prometheus = ManualClock(NOW), Remembered()
+    past = PastMonth(prometheus, clock)  # type: ignore[arg-type]
+    for _ in range(3):
+        await past.refresh(ZoneInfo("America/New_York"))
+        clock.advance(60)
+    assert len(prometheus.asked) == 2
+    curve = past.curves["silent"]
+    assert curve.path == "M0.0 1.0L240.0 39.0"
+    assert curve.words == (
+        "Equity of the last 30 days: 100.00 to 90.50, lowest 90.50, highest 100.00"
+    )
+    days = past.feeds["silent"]
+    assert (len(days), days[0], days[-1]) == (30, 100.0, 90.5)
+    assert draw([(1.0, 5.0)]) is None
+
+
+async def test_nobody_waits_for_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later page has what came meanwhile."""
+    monkeypatch.setattr("exporter.web.status.past_month.PATIENCE_SECONDS", 0.01)
+    clock, answer = ManualClock(NOW), asyncio.Event()
+    past = PastMonth(Remembered(answer), clock)  # type: ignore[arg-type]
+    await past.refresh(ZoneInfo("UTC"))
+    assert past.curves == {}
+    answer.set()
+    await asyncio.sleep(0)
+    await past.refresh(ZoneInfo("UTC"))
+    assert "silent" in past.curves
+
+
+async def test_the_journal_knows_what_fires_and_who_was_told(exporter: Exporter) -> None:
+    """With no Alertmanager that could be asked; the watchdog is none of it."""
+    journal = exporter.services.alerts.journal
+    for name, fingerprint in (("QuantTaskFailing", "f1"), ("QuantWatchdog", "f2")):
+        alert = {
+            "status": "firing",
+            "labels": {"alertname": name, "severity": "critical", "task": "busy"},
+            "annotations": {"summary": "A task fails", "description": "busy failed"},
+            "startsAt": iso(exporter.clock.now()),
+            "endsAt": "0001-01-01T00:00:00Z",
+            "fingerprint": fingerprint,
+        }
+        for receiver in ("slack", "pagerduty", "journal"):
+            await journal.record(receiver, {"alerts": [alert]})
+    for channel in ("slack", "pagerduty"):
+        failed = {"integration": channel, "attempts": 1, "receivers": [channel]}
+        await journal.delivery("failed", failed)
+    view = await exporter.view()
+    assert [(row.name, row.subject) for row in view.unresolved] == [("QuantTaskFailing", "busy")]
+    (incident,) = view.incidents
+    assert (incident.told, incident.refused) == ((), ("slack", "pagerduty"))
+    assert incident.reached_nobody
+    wrong = "QuantTaskFailing was delivered to nobody: not accepted by slack, pagerduty"
+    assert wrong in [matter.text for matter in judge(view).matters]
 
 
 async def test_equity_that_cannot_be_read_is_said_at_its_strategy(exporter: Exporter) -> None:

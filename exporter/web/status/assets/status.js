@@ -11,7 +11,7 @@
     const giveUp = new AbortController();
     const timer = setTimeout(() => giveUp.abort(), 10000);
     try {
-      const answer = await fetch(location.pathname, {cache: "no-store", signal: giveUp.signal});
+      const answer = await fetch(location.pathname + location.search, {cache: "no-store", signal: giveUp.signal});
       if (!answer.ok) throw new Error(`it answered ${answer.status}`);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (!fresh.getElementById("page")) throw new Error("another server answered");

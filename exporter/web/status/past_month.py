@@ -1,0 +1,115 @@
+"""Thirty days of equity and of complete feeds, as Prometheus remembers them.
+
+Without Prometheus there is none. The page never waits for it: what comes too late is there when the
+page refreshes itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from exporter.alerts.api_clients import PrometheusClient, ServerError
+from exporter.util.clock import Clock
+from exporter.util.local_time import date_of, day_bounds
+from exporter.util.nan import NAN
+from exporter.web.status.filters import amount
+from exporter.web.status.uptime import DAYS
+
+HOLDS_SECONDS = 300.0
+PATIENCE_SECONDS = 0.3
+CURVE_STEP_SECONDS = 6 * 3600.0
+WIDTH, HEIGHT = 240, 40
+_DAY = 86400.0
+EQUITY = "max by (strategy) (quant_strategy_equity)"
+COMPLETE = "1 - max by (feed) (avg_over_time((quant_feed_missing_bars > bool 0)[1d:10m]))"
+"""The share of a day on which no bar of the feed was missing."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An SVG path in a box of 240 x 40, and the same in words."""
+
+    path: str
+    words: str
+
+
+class PastMonth:
+    """Asks when a page is asked for."""
+
+    def __init__(self, prometheus: PrometheusClient, clock: Clock) -> None:
+        self._prometheus, self._clock = prometheus, clock
+        self._asked = -HOLDS_SECONDS
+        self._asking: asyncio.Task[None] | None = None
+        self.curves: dict[str, Curve] = {}
+        """By strategy."""
+        self.feeds: dict[str, tuple[float, ...]] = {}
+        """By feed, the complete share of each day, oldest first; NaN: not known."""
+
+    async def refresh(self, zone: ZoneInfo) -> None:
+        """Ask again after some minutes. Raises nothing: what is not known is not shown."""
+        if self._asking is None and self._clock.monotonic() - self._asked >= HOLDS_SECONDS:
+            self._asked = self._clock.monotonic()
+            self._asking = asyncio.create_task(self._ask(zone), name="history for the page")
+        if self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=PATIENCE_SECONDS)
+            if self._asking.done():
+                self._asking = None
+
+    async def _ask(self, zone: ZoneInfo) -> None:
+        now = self._clock.now()
+        _, today_ends = day_bounds(date_of(now, zone), zone)
+        first = today_ends - (DAYS - 1) * _DAY
+        try:
+            equity = await self._prometheus.query_range(
+                EQUITY, now - DAYS * _DAY, now, CURVE_STEP_SECONDS
+            )
+            feeds = await self._prometheus.query_range(COMPLETE, first, today_ends, _DAY)
+        except ServerError:
+            return
+        curves = {each["metric"].get("strategy", ""): _numbers(each["values"]) for each in equity}
+        self.curves = {name: curve for name, found in curves.items() if (curve := draw(found))}
+        self.feeds = {
+            each["metric"].get("feed", ""): _by_day(_numbers(each["values"]), first)
+            for each in feeds
+        }
+
+
+def draw(points: Sequence[tuple[float, float]]) -> Curve | None:
+    """The line from left to right, the lowest value at the bottom; None for fewer than two."""
+    if len(points) < 2:
+        return None
+    times, values = zip(*points, strict=True)
+    low, high = min(values), max(values)
+    wide, tall = times[-1] - times[0], (high - low) or 1.0
+    across, up = WIDTH / wide, (HEIGHT - 2) / tall
+    path = "L".join(
+        f"{(at - times[0]) * across:.1f} {HEIGHT - 1 - (value - low) * up:.1f}"
+        for at, value in points
+    )
+    words = (
+        f"Equity of the last {DAYS} days: {amount(values[0])} to {amount(values[-1])}, "
+        f"lowest {amount(low)}, highest {amount(high)}"
+    )
+    return Curve(f"M{path}", words)
+
+
+def _numbers(values: Sequence[Sequence[object]]) -> list[tuple[float, float]]:
+    """Prometheus writes values as text; anything else is left out."""
+    found = []
+    for pair in values:
+        try:
+            at, value = (float(str(each)) for each in pair)
+        except ValueError:
+            continue
+        if math.isfinite(at) and math.isfinite(value):
+            found.append((at, value))
+    return found
+
+
+def _by_day(points: Sequence[tuple[float, float]], first: float) -> tuple[float, ...]:
+    known = {round((at - first) / _DAY): value for at, value in points}
+    return tuple(known.get(day, NAN) for day in range(DAYS))

@@ -36,7 +36,7 @@ WORKDIR /app
 USER 10077:10077
 EXPOSE 10077
 # Ready, not only healthy: others start after it.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=4 \
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=12 \
   CMD ["python3", "/opt/quant/healthy.py"]
 ENTRYPOINT ["quant-exporter"]
 CMD ["run"]

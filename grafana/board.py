@@ -14,6 +14,8 @@ from grafana.query import promql
 
 TAG = "quant-exporter"
 PREFIX = "quant-"
+OLDEST_GRAFANA = 9
+"""The oldest whose panels show all that the boards use."""
 
 
 def link(board: str, **variables: str) -> str:
@@ -44,7 +46,7 @@ def board(
     made = (
         parts.Dashboard(title)
         .uid(PREFIX + name)
-        .description(text)
+        .description(f"{text} For Grafana {OLDEST_GRAFANA} and newer.")
         .tags([TAG])
         .readonly()
         .timezone("browser")
@@ -104,7 +106,7 @@ def _annotations() -> list[parts.AnnotationQuery]:
     firing = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
     return [
         _annotation("Deploys and starts", started, NOTE, "started {{version}}", moment=True),
-        _annotation("Config reloads", reloaded, OTHER, "config taken", moment=True),
+        _annotation("Config reloads", reloaded, OTHER, "config loaded", moment=True),
         _annotation("Alerts", firing, BAD, "{{alertname}} {{severity}}"),
     ]
 

@@ -10,3 +10,15 @@ WARN = "#E69F00"
 BAD = "#D55E00"
 IDLE = "#8C8C8C"
 OTHER = "#CC79A7"
+
+TIERS = {"critical": BAD, "warning": WARN, "info": NOTE}
+"""Alerts, and what was sent about them."""
+LEVELS = {
+    "critical": BAD,
+    "error": BAD,
+    "warning": WARN,
+    "info": NOTE,
+    "debug": IDLE,
+    "lost": OTHER,
+}
+"""Log records."""

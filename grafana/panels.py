@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from grafana_foundation_sdk.builders import common as common_parts
@@ -12,7 +13,7 @@ from grafana_foundation_sdk.builders import timeseries as lines
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
-from grafana.colours import BAD, IDLE, OTHER
+from grafana.colours import BAD, IDLE, NOTE, OTHER
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NOTHING = "no data"
@@ -42,7 +43,7 @@ def steps(*pairs: tuple[float | None, str]) -> parts.ThresholdsConfig:
     )
 
 
-def words(states: Mapping[int, State]) -> list[Any]:
+def words(states: Mapping[Any, State]) -> list[Any]:
     """Values as words, each in its colour."""
     return [
         dashboard.ValueMap(
@@ -59,28 +60,63 @@ def figure(
     text: str,
     query: Query,
     *,
-    unit: str = "short",
+    unit: str = "none",
     states: Mapping[int, State] | None = None,
     thresholds: parts.ThresholdsConfig | None = None,
     nothing: str = NOTHING,
-    link: str | None = None,
     decimals: int | None = None,
-    by_name: bool = False,
 ) -> stat.Panel:
-    """One big value, or one for each series with `by_name`."""
-    panel = _base(stat.Panel(), title, text, unit=unit, nothing=nothing, queries=[query])
+    """One big value."""
+    panel = _big(title, text, unit=unit, nothing=nothing, queries=[query])
     panel.thresholds(thresholds or steps((None, IDLE)))
-    panel.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
-    panel.color_mode(common.BigValueColorMode.BACKGROUND).graph_mode(common.BigValueGraphMode.NONE)
-    panel.reduce_options(common_parts.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-    mode = common.BigValueTextMode.VALUE_AND_NAME if by_name else common.BigValueTextMode.VALUE
-    panel.text_mode(mode)
+    panel.text_mode(common.BigValueTextMode.VALUE)
     if states:
         panel.mappings(words(states))
     if decimals is not None:
         panel.decimals(decimals)
-    if link:
-        panel.data_links([parts.DashboardLink("Look closer").url(link)])
+    return panel
+
+
+def _big(title: str, text: str, *, unit: str, nothing: str, queries: Sequence[Query]) -> stat.Panel:
+    panel = _base(stat.Panel(), title, text, unit=unit, nothing=nothing, queries=queries)
+    panel.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
+    panel.color_mode(common.BigValueColorMode.BACKGROUND).graph_mode(common.BigValueGraphMode.NONE)
+    return panel.reduce_options(
+        common_parts.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
+    )
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of several in a panel; its query's legend is `name`. `states` has a word for each
+    value that is no figure, so that a tile never vanishes."""
+
+    name: str
+    query: Query
+    states: Mapping[int, State]
+    link: str
+    unit: str = "none"
+    thresholds: parts.ThresholdsConfig | None = None
+
+    def look(self) -> list[dashboard.DynamicConfigValue]:
+        """What differs from the panel's defaults."""
+        limits = (self.thresholds or steps((None, NOTE))).build()
+        leads = [{"title": "Look closer", "url": self.link}]
+        return [
+            dashboard.DynamicConfigValue("mappings", words(self.states)),
+            dashboard.DynamicConfigValue("thresholds", limits),
+            dashboard.DynamicConfigValue("unit", self.unit),
+            dashboard.DynamicConfigValue("links", leads),
+        ]
+
+
+def tiles(title: str, text: str, *shown: Tile, nothing: str = NOTHING) -> stat.Panel:
+    """Several figures with their names in one panel, small enough for a phone."""
+    panel = _big(title, text, unit="none", nothing=nothing, queries=[t.query for t in shown])
+    panel.thresholds(steps((None, IDLE))).decimals(0)
+    panel.text_mode(common.BigValueTextMode.VALUE_AND_NAME)
+    for tile in shown:
+        panel.override_by_name(tile.name, tile.look())
     return panel
 
 
@@ -94,54 +130,92 @@ def graph(
     bars: bool = False,
     dots: bool = False,
     limits: str | None = None,
+    share: bool = False,
+    colours: Mapping[str, str] | None = None,
+    many: bool = False,
     calcs: Sequence[str] = ("lastNotNull",),
 ) -> lines.Panel:
-    """Lines over time. Series whose name matches `limits` are limits: dashed, in one colour."""
+    """Lines over time, the largest first in the legend; with `many` names it stands at the side.
+
+    Series whose name matches `limits` are limits: dashed, in one colour. With `share` 1 is the
+    limit of each series. `colours` gives the colour of each word that a name may start with.
+    `bars` are counted events: whole numbers, one bar a step. An axis from `zero` goes to 1 at
+    least, or all zeros would be drawn below 100.
+    """
     panel = _base(lines.Panel(), title, text, unit=unit, nothing=nothing, queries=queries)
     panel.line_width(2).fill_opacity(0).span_nulls(False)
     panel.show_points(common.VisibilityMode.AUTO)
-    panel.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
-    panel.legend(
-        common_parts.VizLegendOptions()
-        .display_mode(common.LegendDisplayMode.TABLE)
-        .placement(common.LegendPlacement.BOTTOM)
-        .show_legend(True)
-        .calcs(list(calcs))
-    )
+    panel.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
+    panel.legend(_legend(calcs, many=many))
     panel.tooltip(
         common_parts.VizTooltipOptions()
         .mode(common.TooltipDisplayMode.MULTI)
         .sort(common.SortOrder.DESCENDING)
     )
     if zero:
-        panel.axis_soft_min(0)
+        panel.axis_soft_min(0).axis_soft_max(1)
     if bars:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(70).line_width(1)
         panel.stacking(common_parts.StackingConfig().mode(common.StackingMode.NORMAL))
+        panel.interval(EVENT_STEP).decimals(0)
     if dots:
         panel.draw_style(common.GraphDrawStyle.POINTS).point_size(7)
+    if share:
+        panel.thresholds(steps((None, "transparent"), (1, BAD)))
+        style = common_parts.GraphThresholdsStyleConfig()
+        panel.thresholds_style(style.mode(common.GraphThresholdsStyleMode.DASHED))
+    for word, colour in (colours or {}).items():
+        panel.override_by_regexp(f"^{word}( .*)?$", [_fixed(colour)])
     if limits:
         panel.override_by_regexp(limits, _LIMIT_LOOK)
+    panel.override_by_field_type("number", [_EMPTY])
     return panel
+
+
+EVENT_STEP = "1m"
+"""Shortest step of counted events: each step then holds several scrapes."""
+_CALCULATED = {"lastNotNull": "Last *", "sum": "Total", "max": "Max", "mean": "Mean"}
+"""Grafana's headings of what a legend may calculate."""
+_EMPTY = dashboard.DynamicConfigValue("noValue", "none")
+"""Without it a NaN in a legend or a band would be written as the sentence of the empty panel."""
+
+
+def _legend(calcs: Sequence[str], *, many: bool) -> common_parts.VizLegendOptions:
+    made = (
+        common_parts.VizLegendOptions()
+        .display_mode(common.LegendDisplayMode.TABLE)
+        .placement(common.LegendPlacement.RIGHT if many else common.LegendPlacement.BOTTOM)
+        .show_legend(True)
+        .calcs(list(calcs))
+        .sort_by(_CALCULATED[calcs[-1]])
+        .sort_desc(True)
+    )
+    return made.width(280) if many else made
+
+
+def _fixed(colour: str) -> dashboard.DynamicConfigValue:
+    return dashboard.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
 
 
 _LIMIT_LOOK = [
     dashboard.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 6]}),
     dashboard.DynamicConfigValue("custom.lineWidth", 2),
-    dashboard.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": BAD}),
+    _fixed(BAD),
 ]
 
 
 def timeline(
     title: str, text: str, *queries: Query, states: Mapping[int, State], nothing: str = NOTHING
 ) -> statetimeline.Panel:
-    """A band for each series, in the word and the colour of its state."""
+    """A band for each series, in the word and the colour of its state. The colour mode is fixed:
+    with thresholds, merged bands lose their words (grafana/grafana#71804)."""
     panel = _base(statetimeline.Panel(), title, text, unit="none", nothing=nothing, queries=queries)
     panel.mappings(words(states)).thresholds(steps((None, IDLE)))
-    panel.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
+    fixed = parts.FieldColor().mode(dashboard.FieldColorModeId.FIXED)
+    panel.color_scheme(fixed.fixed_color(IDLE))
     panel.merge_values(True).show_value(common.VisibilityMode.AUTO).row_height(0.85)
     panel.fill_opacity(85).line_width(0).per_page(20)
-    return panel
+    return panel.override_by_field_type("number", [_EMPTY])
 
 
 def sheet(
@@ -151,14 +225,16 @@ def sheet(
     columns: Mapping[str, str],
     units: Mapping[str, str] | None = None,
     links: Mapping[str, str] | None = None,
-    states: Mapping[str, Mapping[int, State]] | None = None,
+    states: Mapping[str, Mapping[Any, State]] | None = None,
+    empty: Mapping[str, str] | None = None,
     sort: str | None = None,
     descending: bool = False,
     nothing: str = NOTHING,
 ) -> table.Panel:
     """A table of the newest values. `columns` maps a label or ``Value #A`` to its heading, in
-    order, and leaves out all others; `units`, `links` and `states` go by heading."""
-    panel = _base(table.Panel(), title, text, unit="short", nothing=nothing, queries=queries)
+    order, and leaves out all others; `units`, `links`, `states` and `empty`, what an empty cell
+    means, go by heading."""
+    panel = _base(table.Panel(), title, text, unit="none", nothing=nothing, queries=queries)
     panel.cell_options(common.TableAutoCellOptions())
     if len(queries) > 1:
         panel.with_transformation(dashboard.DataTransformerConfig("merge", options={}))
@@ -176,19 +252,22 @@ def sheet(
             },
         )
     )
-    looks: dict[str, list[dashboard.DynamicConfigValue]] = {}
+    looks = {
+        heading: [dashboard.DynamicConfigValue("noValue", (empty or {}).get(heading, "–"))]
+        for heading in columns.values()
+    }
     for heading, unit in (units or {}).items():
-        looks.setdefault(heading, []).append(dashboard.DynamicConfigValue("unit", unit))
+        looks[heading].append(dashboard.DynamicConfigValue("unit", unit))
     for heading, url in (links or {}).items():
         link = {"title": "Look closer", "url": url}
-        looks.setdefault(heading, []).append(dashboard.DynamicConfigValue("links", [link]))
+        looks[heading].append(dashboard.DynamicConfigValue("links", [link]))
     for heading, meaning in (states or {}).items():
-        looks.setdefault(heading, []).extend(
-            [
-                dashboard.DynamicConfigValue("mappings", words(meaning)),
-                dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
-            ]
-        )
+        looks[heading] += [
+            dashboard.DynamicConfigValue("mappings", words(meaning)),
+            dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
+            # The same before Grafana 9.5.
+            dashboard.DynamicConfigValue("custom.displayMode", "color-background-solid"),
+        ]
     for heading, look in looks.items():
         panel.override_by_name(heading, look)
     if sort:

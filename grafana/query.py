@@ -18,6 +18,30 @@ def some_or_zero(counted: str) -> str:
     return counted + " or 0 * max(quant_exporter_build_info{@})"
 
 
+def or_word(expr: str, value: int) -> str:
+    """`expr`, or `value`, which a mapping turns into a word: a tile never vanishes."""
+    return f"{expr} or vector({value})"
+
+
+def counted(counter: str) -> str:
+    """How many events `counter` counted in each step: whole and exact, each event in one step.
+
+    `increase` extrapolates, and its windows overlap. It is asked only where there was no value
+    a step ago or the counter began again, and rounded."""
+    step = "$__interval"
+    return f"(({counter} - {counter} offset {step}) >= 0 or round(increase({counter}[{step}])))"
+
+
+def counted_in_all(counter: str) -> str:
+    """How many events `counter` counted in the shown time, restarts included."""
+    return f"round(increase({counter}[$__range]))"
+
+
+def near(limit: str, value: str, by: str) -> str:
+    """`limit` while `value` is more than half of it: one that is far off would flatten the axis."""
+    return f"{limit} < on ({by}) group_left () 2 * {value}"
+
+
 def lowest_limit(metric: str, owner: str) -> str:
     """The first of a thing's limits (a thing may have one for each severity)."""
     return f"min by (job, instance, {owner}) ({metric}" + "{@})"
@@ -42,10 +66,11 @@ def rows(expr: str, *, name: str | None = None) -> prometheus.Dataquery:
 
 def moments(metric: str, by: str, *, chosen: str = "{@}", name: str) -> prometheus.Dataquery:
     """The newest moment of each thing as rows, in the milliseconds that Grafana counts in. One that
-    never was is NaN, which Grafana would call an invalid date: its cell stays empty."""
-    return rows(f"max by ({by}) ({metric}{chosen} > 0) * 1000", name=name)
+    never was is NaN, and one that never comes may be Inf; Grafana would call both an invalid date:
+    the cell stays empty."""
+    return rows(f"max by ({by}) ({metric}{chosen} > 0 < Inf) * 1000", name=name)
 
 
-def cells(expr: str) -> prometheus.Dataquery:
+def cells(buckets: str) -> prometheus.Dataquery:
     """Counts by bucket for a heat map."""
-    return series(expr, "{{le}}").format(PromQueryFormat.HEATMAP)
+    return series(f"sum by (le) ({counted(buckets)})", "{{le}}").format(PromQueryFormat.HEATMAP)

@@ -27,6 +27,7 @@ class Query:
     ref: str
     expr: str
     instant: bool
+    legend: str = ""
 
     def __str__(self) -> str:
         return f"{self.board}/{self.panel}/{self.ref}"
@@ -40,7 +41,14 @@ def panels() -> list[Any]:
 def queries() -> list[Query]:
     """Every query of every panel and annotation."""
     found = [
-        Query(name, panel["title"], target["refId"], target["expr"], bool(target.get("instant")))
+        Query(
+            name,
+            panel["title"],
+            target["refId"],
+            target["expr"],
+            bool(target.get("instant")),
+            target.get("legendFormat") or "",
+        )
         for name, panel in panels()
         for target in panel["targets"]
     ]
@@ -52,10 +60,13 @@ def queries() -> list[Query]:
     return found
 
 
-def filled(expr: str, *, rate: str = "2m", whole: str = "1d", chosen: str = ".+") -> str:
+def filled(
+    expr: str, *, rate: str = "2m", step: str = "1m", whole: str = "1d", chosen: str = ".+"
+) -> str:
     """The expression as Grafana would send it, with every variable at All: the exporters that there
     are, and anything else."""
     expr = expr.replace("$__rate_interval", rate).replace("$__range", whole)
+    expr = expr.replace("$__interval", step)
     if chosen == ".+":
         expr = expr.replace("$job", "quant-exporter").replace("$instance", "localhost:10077")
     return re.sub(r"\$\w+", chosen, expr)

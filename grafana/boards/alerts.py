@@ -5,10 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
-from grafana.boards.overview import BUDGET, FIRING_ROWS, NO_EXPORTER
-from grafana.colours import BAD, FINE, NOTE, WARN
+from grafana.boards.overview import BUDGET, FIRING_ROWS, NO_EXPORTER, SEVERITIES
+from grafana.colours import BAD, FINE, IDLE, NOTE, TIERS, WARN
 from grafana.panels import figure, graph, sheet, steps, timeline
-from grafana.query import now, series, some_or_zero
+from grafana.query import counted, counted_in_all, now, series, some_or_zero
 
 FIRING = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
 # A silence, whoever made it, is the acknowledgement.
@@ -38,12 +38,12 @@ def build() -> Dashboard:
             (6, 5, figure(
                 "Waited for a person", "In the time range, how long a critical alert fired while "
                 "no silence was active: the time until somebody acknowledged it.",
-                now(f"60 * count_over_time(({UNSEEN})[$__range:1m])"), unit="s",
+                now(f"60 * count_over_time(({UNSEEN})[$__range:1m])"), unit="dtdurations",
                 thresholds=steps((None, FINE), (900, BAD)), nothing="never")),
             (6, 5, figure(
                 "Failed notifications", "Notifications that Alertmanager could not deliver in the "
                 "time range.",
-                now("sum(increase(alertmanager_notifications_failed_total[$__range]))"),
+                now(f"sum({counted_in_all('alertmanager_notifications_failed_total')})"),
                 decimals=0, thresholds=steps((None, FINE), (1, BAD)),
                 nothing="Alertmanager is not scraped")),
             (24, 8, timeline(
@@ -56,18 +56,22 @@ def build() -> Dashboard:
                 columns={"severity": "Severity", "alertname": "Alert", "task": "Task",
                          "feed": "Feed", "strategy": "Strategy", "exchange": "Exchange",
                          "source": "Source"},
-                nothing="nothing fires")),
+                states={"Severity": SEVERITIES}, nothing="nothing fires")),
             (12, 8, graph(
                 "Notifications by tier", "What Alertmanager handed to the journal.",
-                series("sum by (severity, status) (increase(quant_alert_notifications_total{@}"
-                       "[$__rate_interval]))", "{{severity}} {{status}}"),
-                zero=True, bars=True, calcs=("sum",), nothing="no notification yet")),
+                series("sum by (severity, status) "
+                       f"({counted('quant_alert_notifications_total{@}')})",
+                       "{{severity}} {{status}}"),
+                zero=True, bars=True, colours=TIERS, calcs=("sum",),
+                nothing="no notification yet")),
             (12, 8, graph(
-                "Acknowledged and not", "Alerts that Alertmanager knows: active ones notify, "
-                "suppressed ones are silenced or inhibited. The watchdog is always active.",
-                series("sum by (state) (alertmanager_alerts)", "{{state}}"),
-                series('sum(alertmanager_silences{state="active"})', "active silences"),
-                zero=True, nothing="Alertmanager is not scraped")),
+                "Acknowledged and not", "Alerts that Alertmanager knows: those that notify, the "
+                "watchdog always among them, and those that a silence or a worse alert mutes.",
+                series('sum(alertmanager_alerts{state="active"})', "notifying"),
+                series('sum(alertmanager_alerts{state="suppressed"})', "muted"),
+                series('sum(alertmanager_silences{state="active"})', "silences"),
+                zero=True, colours={"notifying": BAD, "muted": IDLE, "silences": NOTE},
+                nothing="Alertmanager is not scraped")),
         ],
         hours="now-7d",
     )  # fmt: skip

@@ -7,10 +7,12 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana.board import board
 from grafana.colours import IDLE, NOTE
 from grafana.panels import graph, sheet, timeline
-from grafana.query import moments, rows, series
+from grafana.query import counted, lowest_limit, moments, near, rows, series
 
 FEED = '{@, feed=~"$feed"}'
 BOTH = '{@, feed=~"$feed", symbol=~"$symbol"}'
+SPREAD = f"max by (feed) (quant_data_spread_ratio{BOTH})"
+SPREAD_LIMIT = f"max by (feed, severity) (quant_feed_spread_limit_ratio{FEED})"
 
 
 def build() -> Dashboard:
@@ -21,16 +23,17 @@ def build() -> Dashboard:
         "Which bars are missing, how late they are, and how the sources answer.",
         [
             (12, 8, graph(
-                "Overdue", "Time since the oldest missing bar was due, worst symbol of each "
-                "feed; dashed lines are the limits.",
-                series(f"max by (feed) (quant_data_overdue_seconds{BOTH})", "{{feed}}"),
-                series(f"max by (feed, severity) (quant_feed_overdue_limit_seconds{FEED})",
-                       "limit {{feed}} {{severity}}"),
-                unit="s", zero=True, limits="^limit .*", nothing="no feed is configured")),
+                "Overdue / limit", "Time since the oldest missing bar was due, worst symbol of "
+                "each feed, as a share of its first limit: at 100% it alerts.",
+                series("max by (feed) (max by (job, instance, feed) "
+                       f"(quant_data_overdue_seconds{BOTH}) / on (job, instance, feed) "
+                       f"{lowest_limit('quant_feed_overdue_limit_seconds', 'feed')})", "{{feed}}"),
+                unit="percentunit", zero=True, share=True, many=True,
+                nothing="no feed with a limit")),
             (12, 8, graph(
                 "Missing bars", "Bars that are due and missing, over all symbols of a feed.",
                 series(f"sum by (feed) (quant_feed_missing_bars{FEED})", "{{feed}}"),
-                zero=True, nothing="no feed is configured")),
+                zero=True, many=True, nothing="no feed is configured")),
             (24, 9, sheet(
                 "Worst symbols", "The 20 symbols with the longest overdue bars.",
                 rows(f"topk(20, max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))",
@@ -42,25 +45,26 @@ def build() -> Dashboard:
                      f"max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))", name="C"),
                 columns={"feed": "Feed", "symbol": "Symbol", "Value #A": "Overdue",
                          "Value #B": "Newest bar ended", "Value #C": "Close"},
-                units={"Overdue": "s", "Newest bar ended": "dateTimeFromNow", "Close": "none"},
+                units={"Overdue": "dtdurations", "Newest bar ended": "dateTimeFromNow"},
+                empty={"Newest bar ended": "no bar yet", "Close": "no bar yet"},
                 sort="Overdue", descending=True, nothing="no feed is configured")),
             (12, 8, graph(
                 "Spread", "(ask - bid) / mid of the newest ticker, the widest symbol of each feed; "
-                "dashed lines are the limits. It means little while the market is closed.",
-                series(f"max by (feed) (quant_data_spread_ratio{BOTH})", "{{feed}}"),
-                series(f"max by (feed, severity) (quant_feed_spread_limit_ratio{FEED})",
-                       "limit {{feed}} {{severity}}"),
-                unit="percentunit", zero=True, limits="^limit .*", nothing="no feed has spreads")),
+                "a dashed line is a limit that is near. It means little while the market is "
+                "closed.",
+                series(SPREAD, "{{feed}}"),
+                series(near(SPREAD_LIMIT, SPREAD, "feed"), "limit {{feed}} {{severity}}"),
+                unit="percentunit", limits="^limit .*", nothing="no feed has spreads")),
             (12, 8, graph(
                 "Age", "Wall clock since the newest closed bar ended, the oldest symbol of each "
                 "feed. It grows at night and says nothing about health; overdue does.",
                 series(f"max by (feed) (quant_data_age_seconds{BOTH})", "{{feed}}"),
-                unit="s", zero=True, nothing="no bar yet")),
+                unit="dthms", zero=True, many=True, nothing="no bar yet")),
             (24, 8, graph(
                 "Close", "Close of the newest closed bar of the chosen symbols, at most 10.",
                 series(f"topk(10, max by (feed, symbol) (quant_data_close_price{BOTH}))",
                        "{{symbol}} ({{feed}})"),
-                unit="none", nothing="no bar yet")),
+                unit="none", many=True, nothing="no bar yet")),
             (24, 5, timeline(
                 "Markets", "When each exchange is in session.",
                 series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
@@ -68,21 +72,23 @@ def build() -> Dashboard:
                 nothing="no exchange is configured")),
             (12, 8, graph(
                 "Failed requests", "Answers that could not be used, by reason.",
-                series("sum by (source, reason) (increase(quant_fetch_failures_total{@}"
-                       "[$__rate_interval]))", "{{source}} {{reason}}"),
+                series(f"sum by (source, reason) ({counted('quant_fetch_failures_total{@}')})",
+                       "{{source}} {{reason}}"),
                 zero=True, bars=True, calcs=("sum",), nothing="no failure is known")),
             (12, 8, graph(
-                "Requests", "Requests a minute, retries included. A source's budget is in "
-                "exporter.yml.",
+                "Requests a minute", "Requests to each source, retries included, and the retries "
+                "among them. A source's budget is in exporter.yml.",
                 series("60 * sum by (source, endpoint) (rate(quant_fetch_requests_total{@}"
                        "[$__rate_interval]))", "{{source}} {{endpoint}}"),
-                unit="reqpm", zero=True, calcs=("mean", "max"), nothing="no request yet")),
+                series("60 * sum by (source) (rate(quant_fetch_retries_total{@}"
+                       "[$__rate_interval]))", "retries {{source}}"),
+                unit="none", zero=True, calcs=("mean", "max"), nothing="no request yet")),
             (12, 6, sheet(
                 "Sources", "Whether prices are simulated, and when the key expires.",
                 rows("max by (source) (quant_source_simulated{@})", name="A"),
                 moments("quant_source_key_expiry_timestamp_seconds", "source", name="B"),
                 columns={"source": "Source", "Value #A": "Prices", "Value #B": "Key expires"},
-                units={"Key expires": "dateTimeFromNow"},
+                units={"Key expires": "dateTimeFromNow"}, empty={"Key expires": "never"},
                 states={"Prices": {0: ("real", NOTE), 1: ("simulated", IDLE)}},
                 nothing="no source is configured")),
             (12, 6, sheet(
@@ -94,6 +100,8 @@ def build() -> Dashboard:
                          "Value #C": "Sessions known until"},
                 units={"Next open": "dateTimeFromNow", "Next close": "dateTimeFromNow",
                        "Sessions known until": "dateTimeAsIso"},
+                empty={"Next open": "always open", "Next close": "never",
+                       "Sessions known until": "always"},
                 nothing="no exchange is configured")),
         ],
         variables=[("feed", "quant_feed_info"), ("symbol", "quant_data_overdue_seconds")],

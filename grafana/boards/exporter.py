@@ -5,9 +5,12 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
-from grafana.colours import BAD, FINE, NOTE
+from grafana.colours import BAD, FINE, LEVELS, NOTE
 from grafana.panels import figure, graph, heat, sheet
-from grafana.query import cells, now, rows, series
+from grafana.query import cells, counted, near, now, rows, series
+
+FILES = "max by (instance) (process_open_fds{@})"
+FILES_LIMIT = "max by (instance) (process_max_fds{@})"
 
 
 def build() -> Dashboard:
@@ -17,20 +20,20 @@ def build() -> Dashboard:
         "Quant: exporter",
         "The process itself: is it up, is its state durable, is it fast, what does it use.",
         [
-            (6, 5, figure(
+            (5, 5, figure(
                 "Exporter", "Whether Prometheus reaches it; DOWN when one is missing.",
                 now("min(up{@})"), unit="none",
                 states={1: ("UP", NOTE), 0: ("DOWN", BAD)}, nothing="never scraped")),
-            (6, 5, figure(
-                "State", "Whether what must outlive the process is written durably. When not, only "
+            (5, 5, figure(
+                "State", "Whether what must outlive the process is safe on disk. When not, only "
                 "idempotent tasks run.",
                 now("min(quant_state_healthy{@})"), unit="none",
-                states={1: ("DURABLE", FINE), 0: ("NOT DURABLE", BAD)}, nothing="never scraped")),
-            (6, 5, figure(
+                states={1: ("SAVED", FINE), 0: ("NOT SAVED", BAD)}, nothing="never scraped")),
+            (5, 5, figure(
                 "Configuration", "Whether the newest exporter.yml was loaded at the last reload.",
                 now("min(quant_exporter_config_last_reload_successful{@})"), unit="none",
                 states={1: ("LOADED", FINE), 0: ("REFUSED", BAD)}, nothing="never scraped")),
-            (6, 5, sheet(
+            (9, 5, sheet(
                 "Version", "What runs, and since when.",
                 rows("process_start_time_seconds{@} * on (job, instance) group_left (version, "
                      "python) quant_exporter_build_info{@} * 1000"),
@@ -57,37 +60,33 @@ def build() -> Dashboard:
                 unit="percentunit", zero=True, calcs=("mean", "max"))),
             (12, 8, heat(
                 "Fetch latency", "How many requests took how long; brighter is more.",
-                cells("sum by (le) (increase(quant_fetch_duration_seconds_bucket{@}"
-                      "[$__rate_interval]))"),
+                cells("quant_fetch_duration_seconds_bucket{@}"),
                 unit="s", nothing="no request yet")),
             (12, 8, graph(
                 "Waiting for the request budget", "Share of the time that fetches waited, by "
-                "source, and retries a minute. Steady waiting means that the plan is too small.",
+                "source. Steady waiting means that the plan is too small.",
                 series("sum by (source) (rate(quant_fetch_wait_seconds_total{@}"
-                       "[$__rate_interval]))", "waiting {{source}}"),
-                series("60 * sum by (source) (rate(quant_fetch_retries_total{@}"
-                       "[$__rate_interval]))", "retries a minute {{source}}"),
-                zero=True, calcs=("mean", "max"), nothing="no request yet")),
+                       "[$__rate_interval]))", "{{source}}"),
+                unit="percentunit", zero=True, calcs=("mean", "max"), nothing="no request yet")),
             (12, 8, graph(
                 "Log records", "Records written, by level, and records that could not be written.",
-                series("sum by (level) (increase(quant_log_records_total{@}[$__rate_interval]))",
-                       "{{level}}"),
-                series("sum(increase(quant_log_dropped_total{@}[$__rate_interval]))", "lost"),
-                zero=True, bars=True, calcs=("sum",), nothing="no record yet")),
+                series(f"sum by (level) ({counted('quant_log_records_total{@}')})", "{{level}}"),
+                series(f"sum({counted('quant_log_dropped_total{@}')})", "lost"),
+                zero=True, bars=True, colours=LEVELS, calcs=("sum",), nothing="no record yet")),
             (12, 8, graph(
                 "Errors by logger", "Records of level error and above.",
-                series("sum by (logger) (increase(quant_log_errors_total{@}[$__rate_interval]))",
-                       "{{logger}}"),
-                zero=True, bars=True, calcs=("sum",), nothing="no error was logged")),
+                series(f"sum by (logger) ({counted('quant_log_errors_total{@}')})", "{{logger}}"),
+                zero=True, bars=True, many=True, calcs=("sum",), nothing="no error was logged")),
             (12, 8, graph(
                 "Series", "Series in one scrape. Grafana Cloud's free plan holds 10 000.",
                 series("max by (instance) (scrape_samples_post_metric_relabeling{@})",
                        "{{instance}}"),
                 zero=True, calcs=("lastNotNull", "max"), nothing="never scraped")),
             (12, 8, graph(
-                "Open files", "File descriptors against the most that the process may open.",
-                series("max by (instance) (process_open_fds{@})", "{{instance}}"),
-                series("max by (instance) (process_max_fds{@})", "limit {{instance}}"),
+                "Open files", "File descriptors; a dashed line is the most that the process may "
+                "open, when that is near.",
+                series(FILES, "{{instance}}"),
+                series(near(FILES_LIMIT, FILES, "instance"), "limit {{instance}}"),
                 zero=True, limits="^limit .*")),
         ],
     )  # fmt: skip

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board, cell, link
-from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
-from grafana.panels import figure, graph, sheet, steps, timeline
-from grafana.query import lowest_limit, now, rows, series, some_or_zero
+from grafana.colours import BAD, FINE, IDLE, NOTE, TIERS, WARN
+from grafana.panels import State, Tile, graph, sheet, steps, tiles, timeline
+from grafana.query import lowest_limit, now, or_word, rows, series, some_or_zero
 
 NO_EXPORTER = "the exporter does not answer"
+UNKNOWN = {-1: ("unknown", IDLE)}
+NO_LIMIT = {-1: ("no limit", IDLE)}
 NONE_IS_BAD = steps((None, FINE), (1, BAD))
-OVERDUE = "max by (job, instance, feed) (quant_data_overdue_seconds{@})"
 OVERDUE_LIMIT = lowest_limit("quant_feed_overdue_limit_seconds", "feed")
-DRAWDOWN = "max by (job, instance, strategy) (quant_strategy_drawdown_ratio{@})"
-DRAWDOWN_LIMIT = lowest_limit("quant_strategy_drawdown_limit_ratio", "strategy")
+OVERDUE_SHARE = (
+    "max by (job, instance, feed) (quant_data_overdue_seconds{@})"
+    f" / on (job, instance, feed) {OVERDUE_LIMIT}"
+)
+DRAWDOWN_SHARE = (
+    "max by (job, instance, strategy) (quant_strategy_drawdown_ratio{@})"
+    " / on (job, instance, strategy) "
+    + lowest_limit("quant_strategy_drawdown_limit_ratio", "strategy")
+)
 LATE = (
     "time() > quant_task_deadline_timestamp_seconds{@}"
     " unless on (job, instance, task) quant_task_paused{@} == 1"
 )
 BUDGET = (
-    'sum(increase(quant_alert_notifications_total{@, severity!="critical", status="firing"}[1d]))'
+    "sum(round(increase(quant_alert_notifications_total"
+    '{@, severity!="critical", status="firing"}[1d])))'
 )
 FIRING_ROWS = rows("""
   ALERTS{alertstate="firing", severity="critical"}
@@ -29,6 +41,7 @@ FIRING_ROWS = rows("""
 """)
 """What fires, the worst first: `or` keeps the order of its sides; names have another."""
 FIRING = 'count(ALERTS{{alertstate="firing", severity="{}", alertname!="QuantWatchdog"}})'
+SEVERITIES = {tier: (tier, colour) for tier, colour in TIERS.items()}
 
 
 def build() -> Dashboard:
@@ -36,91 +49,97 @@ def build() -> Dashboard:
     return board(
         "overview",
         "Quant: overview",
-        "Is everything ok? Then the top row is blue and green. Each figure leads to its board.",
+        "Is everything ok? Then nothing fires and all figures are blue and green. Each figure "
+        "leads to its board.",
         [*_top(), *_middle(), *_bottom()],
     )
 
 
 def _top() -> list[tuple[int, int, object]]:
-    return [
-        (3, 4, figure(
-            "Exporter", "Whether Prometheus reaches the exporter; DOWN when one is missing.",
-            now("min(up{@})"), states={1: ("UP", NOTE), 0: ("DOWN", BAD)},
-            unit="none", nothing="never scraped", link=link("exporter"))),
-        (3, 4, figure(
-            "Critical alerts", "Alerts of severity critical that fire now. Each one pages.",
-            now(some_or_zero(FIRING.format("critical"))), thresholds=NONE_IS_BAD,
-            nothing=NO_EXPORTER, link=link("alerts"))),
-        (3, 4, figure(
-            "Warnings", "Alerts of severity warning that fire now. They go to the chat.",
-            now(some_or_zero(FIRING.format("warning"))),
-            thresholds=steps((None, FINE), (1, WARN)), nothing=NO_EXPORTER, link=link("alerts"))),
-        (3, 4, figure(
-            "Overdue feeds", "Feeds whose worst symbol is overdue beyond the feed's first limit.",
-            now(some_or_zero(f"count({OVERDUE} > on (job, instance, feed) {OVERDUE_LIMIT})")),
-            thresholds=NONE_IS_BAD, nothing=NO_EXPORTER, link=link("data"))),
-        (3, 4, figure(
-            "Late tasks", "Tasks past their deadline with no success; paused ones do not count.",
-            now(some_or_zero(f"count({LATE})")),
-            thresholds=NONE_IS_BAD, nothing=NO_EXPORTER, link=link("tasks"))),
-        (3, 4, figure(
-            "Drawdown / limit", "Deepest drawdown as a share of the strategy's first limit; at "
-            "100% it alerts.",
-            now(f"max({DRAWDOWN} / on (job, instance, strategy) {DRAWDOWN_LIMIT})"),
-            unit="percentunit", decimals=0,
-            thresholds=steps((None, FINE), (0.8, WARN), (1, BAD)),
-            nothing="no strategy with a limit", link=link("strategies"))),
-        (3, 4, figure(
-            "Alert budget", "Notifications below critical in the last 24 h; the budget is 10.",
-            now(some_or_zero(BUDGET)), decimals=0,
-            thresholds=steps((None, FINE), (8, WARN), (11, BAD)),
-            nothing=NO_EXPORTER, link=link("alerts"))),
-        (3, 4, figure(
-            "Prices", "Whether any source simulates its prices.",
-            now("max(quant_source_simulated{@})"), unit="none",
-            states={0: ("REAL", NOTE), 1: ("SIMULATED", WARN)}, nothing="no source",
-            link=link("data"))),
-    ]  # fmt: skip
-
-
-def _middle() -> list[tuple[int, int, object]]:
     task_link = link("tasks", task=cell("Task"))
     return [
-        (12, 6, sheet(
+        (14, 7, sheet(
             "Firing now", "Every alert that fires, the worst first. The watchdog always fires and "
             "is left out.",
             FIRING_ROWS,
             columns={"severity": "Severity", "alertname": "Alert", "task": "Task", "feed": "Feed",
                      "strategy": "Strategy"},
-            links={"Alert": link("alerts")}, nothing="nothing fires")),
-        (12, 6, sheet(
+            states={"Severity": SEVERITIES},
+            links={"Alert": link("alerts"), "Task": task_link,
+                   "Feed": link("data", feed=cell("Feed")),
+                   "Strategy": link("strategies", strategy=cell("Strategy"))},
+            nothing="nothing fires")),
+        (10, 7, tiles(
+            "At a glance", "Exporter: whether Prometheus reaches it. Alerts: what fires now. "
+            "Overdue feeds: beyond their first limit. Late tasks: past their deadline without a "
+            "success. Drawdown: the deepest as a share of the first limit; at 100% it alerts. "
+            "Messages: alerts below critical sent in 24 h, of a budget of 10.",
+            *_glance(), nothing=NO_EXPORTER)),
+    ]  # fmt: skip
+
+
+def _glance() -> list[Tile]:
+    return [
+        _tile("Exporter", "min(up{@})", "exporter", {1: ("UP", NOTE), 0: ("DOWN", BAD), **UNKNOWN}),
+        _tile("Critical alerts", some_or_zero(FIRING.format("critical")), "alerts", UNKNOWN,
+              thresholds=NONE_IS_BAD),
+        _tile("Warnings", some_or_zero(FIRING.format("warning")), "alerts", UNKNOWN,
+              thresholds=steps((None, FINE), (1, WARN))),
+        _tile("Overdue feeds", some_or_zero(f"count({OVERDUE_SHARE} > 1)"), "data", UNKNOWN,
+              thresholds=NONE_IS_BAD),
+        _tile("Late tasks", some_or_zero(f"count({LATE})"), "tasks", UNKNOWN,
+              thresholds=NONE_IS_BAD),
+        _tile("Drawdown / limit", f"max({DRAWDOWN_SHARE})", "strategies", NO_LIMIT,
+              unit="percentunit", thresholds=steps((None, FINE), (0.8, WARN), (1, BAD))),
+        _tile("Messages today", some_or_zero(BUDGET), "alerts", UNKNOWN,
+              thresholds=steps((None, FINE), (8, WARN), (11, BAD))),
+        _tile("Prices", "max(quant_source_simulated{@})", "data",
+              {0: ("REAL", NOTE), 1: ("SIMULATED", WARN), -1: ("no source", IDLE)}),
+    ]  # fmt: skip
+
+
+def _tile(
+    name: str,
+    expr: str,
+    leads_to: str,
+    states: Mapping[int, State],
+    *,
+    unit: str = "none",
+    thresholds: ThresholdsConfig | None = None,
+) -> Tile:
+    query = now(or_word(expr, -1), name)
+    return Tile(name, query, states, link(leads_to), unit, thresholds)
+
+
+def _middle() -> list[tuple[int, int, object]]:
+    return [
+        (12, 5, sheet(
             "Next runs", "The tasks that run next; paused ones have no next slot.",
             rows("bottomk(10, quant_task_next_slot_timestamp_seconds{@} * 1000 > 0)"),
             columns={"task": "Task", "Value": "Next run"},
-            units={"Next run": "dateTimeFromNow"}, links={"Task": task_link}, sort="Next run",
+            units={"Next run": "dateTimeFromNow"},
+            links={"Task": link("tasks", task=cell("Task"))}, sort="Next run",
             nothing="no task is scheduled")),
+        (12, 5, timeline(
+            "Markets", "When each exchange is in session.",
+            series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
+            states={1: ("open", NOTE), 0: ("closed", IDLE)}, nothing="no exchange is configured")),
     ]  # fmt: skip
 
 
 def _bottom() -> list[tuple[int, int, object]]:
     return [
-        (12, 7, graph(
-            "Data overdue", "Time since the oldest missing bar was due, worst symbol of each "
-            "feed; dashed lines are the limits. 0 is good, nights and weekends included.",
-            series("max by (feed) (quant_data_overdue_seconds{@})", "{{feed}}"),
-            series("max by (feed, severity) (quant_feed_overdue_limit_seconds{@})",
-                   "limit {{feed}} {{severity}}"),
-            unit="s", zero=True, limits="^limit .*", nothing="no feed is configured")),
-        (12, 7, graph(
-            "Drawdown", "How far each strategy is below its peak, deposits and withdrawals taken "
-            "out; dashed lines are the limits.",
-            series("max by (strategy) (quant_strategy_drawdown_ratio{@})", "{{strategy}}"),
-            series("max by (strategy, severity) (quant_strategy_drawdown_limit_ratio{@})",
-                   "limit {{strategy}} {{severity}}"),
-            unit="percentunit", zero=True, limits="^limit .*",
-            nothing="no strategy is configured")),
-        (24, 4, timeline(
-            "Markets", "When each exchange is in session.",
-            series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
-            states={1: ("open", NOTE), 0: ("closed", IDLE)}, nothing="no exchange is configured")),
+        (12, 8, graph(
+            "Data overdue / limit", "Time since the oldest missing bar was due, worst symbol of "
+            "each feed, as a share of its first limit: at 100% it alerts. 0 is good, nights and "
+            "weekends included.",
+            series(f"max by (feed) ({OVERDUE_SHARE})", "{{feed}}"),
+            unit="percentunit", zero=True, share=True, many=True,
+            nothing="no feed with a limit")),
+        (12, 8, graph(
+            "Drawdown / limit", "How far each strategy is below its peak, deposits and withdrawals "
+            "taken out, as a share of the strategy's first limit: at 100% it alerts.",
+            series(f"max by (strategy) ({DRAWDOWN_SHARE})", "{{strategy}}"),
+            unit="percentunit", zero=True, share=True, many=True,
+            nothing="no strategy with a limit")),
     ]  # fmt: skip

@@ -6,9 +6,11 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
 from grafana.panels import graph, sheet
-from grafana.query import moments, rows, series
+from grafana.query import lowest_limit, moments, near, rows, series
 
 CHOSEN = '{@, strategy=~"$strategy"}'
+DRAWDOWN = f"max by (strategy) (quant_strategy_drawdown_ratio{CHOSEN})"
+DRAWDOWN_LIMIT = f"max by (strategy, severity) (quant_strategy_drawdown_limit_ratio{CHOSEN})"
 
 
 def build() -> Dashboard:
@@ -28,13 +30,11 @@ def build() -> Dashboard:
                        "peak {{strategy}}"),
                 unit="none", nothing="no equity was reported")),
             (12, 9, graph(
-                "Drawdown", "(peak - equity) / peak; dashed lines are the limits.",
-                series(f"max by (strategy) (quant_strategy_drawdown_ratio{CHOSEN})",
-                       "{{strategy}}"),
-                series("max by (strategy, severity) "
-                       f"(quant_strategy_drawdown_limit_ratio{CHOSEN})",
+                "Drawdown", "(peak - equity) / peak; a dashed line is a limit that is near.",
+                series(DRAWDOWN, "{{strategy}}"),
+                series(near(DRAWDOWN_LIMIT, DRAWDOWN, "strategy"),
                        "limit {{strategy}} {{severity}}"),
-                unit="percentunit", zero=True, limits="^limit .*",
+                unit="percentunit", limits="^limit .*",
                 calcs=("lastNotNull", "max"), nothing="no equity was reported")),
             (12, 8, graph(
                 "Profit and loss today", "Change of equity since midnight, deposits and "
@@ -42,12 +42,13 @@ def build() -> Dashboard:
                 series(f"max by (strategy) (quant_strategy_pnl_today{CHOSEN})", "{{strategy}}"),
                 unit="none", nothing="no equity was reported")),
             (12, 8, graph(
-                "Age of the equity", "Time since the newest equity; dashed lines are the limits.",
-                series(f"max by (strategy) (time() - quant_strategy_last_update_timestamp_seconds"
-                       f"{CHOSEN})", "{{strategy}}"),
-                series(f"max by (strategy) (quant_strategy_age_limit_seconds{CHOSEN})",
-                       "limit {{strategy}}"),
-                unit="s", zero=True, limits="^limit .*", nothing="no equity was reported")),
+                "Age of the equity / limit", "Time since the newest equity as a share of the "
+                "strategy's max_age: at 100% it alerts.",
+                series("max by (strategy) ((time() - quant_strategy_last_update_timestamp_seconds"
+                       f"{CHOSEN}) / on (job, instance, strategy) "
+                       f"{lowest_limit('quant_strategy_age_limit_seconds', 'strategy')})",
+                       "{{strategy}}"),
+                unit="percentunit", zero=True, share=True, nothing="no strategy with max_age")),
             (12, 8, sheet(
                 "Newest fills", "The newest fill of each strategy, symbol and side.",
                 moments("quant_strategy_last_fill_timestamp_seconds", "strategy, symbol, side",

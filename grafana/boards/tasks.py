@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana.board import board
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import graph, heat, sheet, timeline
-from grafana.query import cells, moments, rows, series
+from grafana.query import cells, counted, moments, rows, series
 
 STATES = {
     0: ("ok", FINE),
@@ -52,7 +52,7 @@ def build() -> Dashboard:
                 _moments("last_success", name="B"),
                 _moments("last_failure", name="C"),
                 rows(f"max by (task) (quant_task_consecutive_failures{CHOSEN})", name="D"),
-                rows(f"max by (task) (quant_task_items{CHOSEN})", name="E"),
+                rows(f"max by (task) (quant_task_items{CHOSEN} >= 0)", name="E"),
                 _moments("next_slot", name="F"),
                 _moments("deadline", name="G"),
                 columns={"task": "Task", "Value #A": "State", "Value #B": "Last success",
@@ -60,19 +60,19 @@ def build() -> Dashboard:
                          "Value #E": "Items", "Value #F": "Next run", "Value #G": "Deadline"},
                 units={"Last success": "dateTimeFromNow", "Last failure": "dateTimeFromNow",
                        "Next run": "dateTimeFromNow", "Deadline": "dateTimeFromNow"},
+                empty={"Last success": "never", "Last failure": "never", "Items": "–",
+                       "Next run": "none", "Deadline": "none"},
                 states={"State": STATES}, sort="State", descending=True,
                 nothing="no task is configured")),
             (12, 8, graph(
                 "Runs", "Runs that ended, with any outcome.",
-                series(f"sum by (task) (increase(quant_task_runs_total{CHOSEN}[$__rate_interval]))",
-                       "{{task}}"),
-                zero=True, bars=True, calcs=("sum",), nothing="no run yet")),
+                series(f"sum by (task) ({counted('quant_task_runs_total' + CHOSEN)})", "{{task}}"),
+                zero=True, bars=True, many=True, calcs=("sum",), nothing="no run yet")),
             (12, 8, graph(
                 "Failures", "Runs without success, by reason.",
                 series("sum by (task, reason) "
-                       f"(increase(quant_task_failures_total{CHOSEN}[$__rate_interval]))",
-                       "{{task}} {{reason}}"),
-                zero=True, bars=True, calcs=("sum",), nothing="no failure is known")),
+                       f"({counted('quant_task_failures_total' + CHOSEN)})", "{{task}} {{reason}}"),
+                zero=True, bars=True, many=True, calcs=("sum",), nothing="no failure is known")),
             (12, 8, graph(
                 "Duration", "Mean duration of the runs that ended at each moment, retries "
                 "included; a point where a run ended.",
@@ -80,30 +80,29 @@ def build() -> Dashboard:
                        "[$__rate_interval])) / sum by (task) "
                        f"(rate(quant_task_duration_seconds_count{CHOSEN}[$__rate_interval]))",
                        "{{task}}"),
-                unit="s", zero=True, dots=True, calcs=("mean", "max"), nothing="no run yet")),
+                unit="s", zero=True, dots=True, many=True, calcs=("mean", "max"),
+                nothing="no run yet")),
             (12, 8, heat(
                 "Duration of all runs", "How many runs took how long; brighter is more.",
-                cells("sum by (le) (increase(quant_task_duration_seconds_bucket"
-                      f"{CHOSEN}[$__rate_interval]))"),
+                cells("quant_task_duration_seconds_bucket" + CHOSEN),
                 unit="s", nothing="no run yet")),
             (12, 7, graph(
                 "Missed slots", "Slots whose time and grace passed without a run.",
-                series(f"sum by (task) (increase(quant_task_missed_total{CHOSEN}"
-                       "[$__rate_interval]))", "{{task}}"),
-                zero=True, bars=True, calcs=("sum",), nothing="none was missed")),
+                series(f"sum by (task) ({counted('quant_task_missed_total' + CHOSEN)})",
+                       "{{task}}"),
+                zero=True, bars=True, many=True, calcs=("sum",), nothing="none was missed")),
             (12, 7, graph(
                 "Skipped slots and retries", "Slots that were skipped on purpose, by reason, and "
                 "attempts beyond a run's first.",
-                series(f"sum by (reason) (increase(quant_task_skipped_total{CHOSEN}"
-                       "[$__rate_interval]))", "skipped: {{reason}}"),
-                series(f"sum(increase(quant_task_retries_total{CHOSEN}[$__rate_interval]))",
-                       "retries"),
+                series(f"sum by (reason) ({counted('quant_task_skipped_total' + CHOSEN)})",
+                       "skipped: {{reason}}"),
+                series(f"sum({counted('quant_task_retries_total' + CHOSEN)})", "retries"),
                 zero=True, bars=True, calcs=("sum",), nothing="none was skipped")),
             (24, 7, graph(
                 "Items", "What the newest successful run of each task says it handled. A task that "
                 "succeeds with 0 items did nothing.",
-                series(f"max by (task) (quant_task_items{CHOSEN})", "{{task}}"),
-                zero=True, nothing="no task reports items")),
+                series(f"max by (task) (quant_task_items{CHOSEN} >= 0)", "{{task}}"),
+                zero=True, many=True, nothing="no task reports items")),
         ],
         variables=[("task", "quant_task_info")],
     )  # fmt: skip

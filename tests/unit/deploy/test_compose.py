@@ -97,6 +97,8 @@ def test_service_has_a_health_check(service: dict[str, Any]) -> None:
     check = service["healthcheck"]
     assert check["test"][0] == "CMD"
     assert {"interval", "timeout", "start_period", "retries"} <= set(check)
+    # Each start waits for the first check, and the newest engines alone know `start_interval`.
+    assert check["interval"] == "5s"
 
 
 @each_service

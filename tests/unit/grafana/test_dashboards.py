@@ -46,6 +46,12 @@ UNSCOPED = {
 }
 
 
+EXACT = re.compile(
+    r"\(\((\S+?(?:\{[^}]*\})?) - \1 offset \$__interval\) >= 0 or round\(increase\(\1"
+)
+"""What :func:`grafana.query.counted` begins with."""
+
+
 def test_committed_json_is_what_the_code_builds() -> None:
     """`make dashboards` would change nothing, and no file is left over."""
     assert {path.name: path.read_text() for path in FOLDER.glob("*.json")} == built()
@@ -303,19 +309,169 @@ def test_query_asks_the_chosen_exporter(query: Query) -> None:
 
 @each_query
 def test_rates_use_the_rate_interval(query: Query) -> None:
-    """So that zooming and scraping more slowly leave no gaps. `$__range` is the whole shown time;
-    the alert budget is of a day, whatever is shown."""
-    spans = re.findall(r"(?:rate|increase|irate)\([^\[]*\[([^\]]+)\]", query.expr)
-    for span in spans:
+    """So that zooming and scraping more slowly leave no gaps. Events are counted by step, or in the
+    whole shown time; the alert budget is of a day, whatever is shown."""
+    for function, span in re.findall(r"(rate|increase|irate)\([^\[]*\[([^\]]+)\]", query.expr):
         budget = "quant_alert_notifications_total" in query.expr and span == "1d"
-        assert span in ("$__rate_interval", "$__range") or budget
+        counted = function == "increase" and span in ("$__interval", "$__range")
+        assert span == "$__rate_interval" or counted or budget
 
 
 @each_query
 def test_counters_are_never_shown_raw(query: Query) -> None:
     """A counter's height says how long ago the process started."""
-    outside = re.sub(r"\b(?:rate|increase)\([^()]*\)", "", query.expr)
+    outside = EXACT.sub("", query.expr)
+    outside = re.sub(r"\b(?:rate|increase)\([^()]*\)", "", outside)
     counters = {s.name for s in TABLE if s.kind == "counter"} | (
         set(OURS) - {s.name for s in TABLE}
     )
     assert not counters & set(re.findall(r"\w+", outside))
+
+
+def overrides(panel: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a panel says of single fields: matcher option to property to value."""
+    return {
+        override["matcher"]["options"]: {p["id"]: p["value"] for p in override["properties"]}
+        for override in panel["fieldConfig"]["overrides"]
+    }
+
+
+def expressions(panel: dict[str, Any]) -> list[str]:
+    """The queries of a panel."""
+    return [target["expr"] for target in panel["targets"]]
+
+
+@each_panel
+def test_bands_keep_their_words(panel: dict[str, Any]) -> None:
+    """With thresholds, a merged band is grey and labelled "-∞+" (Grafana 8.2 to 12)."""
+    if panel["type"] == "state-timeline":
+        assert panel["fieldConfig"]["defaults"]["color"]["mode"] == "fixed"
+
+
+@each_panel
+def test_sentence_of_an_empty_panel_stays_out_of_cells_and_legends(panel: dict[str, Any]) -> None:
+    """Grafana writes `noValue` for each null and NaN, too; a cell or a name has its own word."""
+    own = overrides(panel)
+    if panel["type"] == "table":
+        steps = {step["id"]: step["options"] for step in panel["transformations"]}
+        shown = set(steps["organize"]["renameByName"].values())
+        assert {name for name, looks in own.items() if looks.get("noValue")} >= shown
+    if panel["type"] in ("timeseries", "state-timeline"):
+        assert own["number"]["noValue"] == "none"
+
+
+@each_panel
+def test_events_are_counted_in_whole_numbers(panel: dict[str, Any]) -> None:
+    """5.10 runs ran nowhere: `increase` is rounded, and a bar is the difference of two counts."""
+    for expr in expressions(panel):
+        for found in re.finditer("increase", expr):
+            assert expr[: found.start()].endswith("round("), expr
+    if panel["fieldConfig"]["defaults"].get("custom", {}).get("drawStyle") == "bars":
+        assert panel["interval"] == "1m"
+        assert panel["fieldConfig"]["defaults"]["decimals"] == 0
+        assert all(EXACT.search(expr) for expr in expressions(panel))
+
+
+@each_panel
+def test_legends_begin_with_the_worst(panel: dict[str, Any]) -> None:
+    """The one failing task of eleven stands first, not where its name falls."""
+    if panel["type"] == "timeseries":
+        legend = panel["options"]["legend"]
+        assert legend["sortDesc"] is True
+        headings = {"lastNotNull": "Last *", "sum": "Total", "max": "Max", "mean": "Mean"}
+        assert legend["sortBy"] in [headings[calc] for calc in legend["calcs"]]
+
+
+@each_panel
+def test_colours_of_tiers_and_levels_have_one_meaning(panel: dict[str, Any]) -> None:
+    """Critical is never green: a series that is named by tier or level has that tier's colour."""
+    fixed = {
+        name: looks["color"]["fixedColor"]
+        for name, looks in overrides(panel).items()
+        if "color" in looks
+    }
+    for target in panel["targets"]:
+        named = re.match(r"\{\{(severity|level)\}\}", target.get("legendFormat") or "")
+        if named and panel["type"] == "timeseries":
+            assert fixed["^critical( .*)?$"] == "#D55E00"
+            assert fixed["^warning( .*)?$"] == "#E69F00"
+            assert fixed["^info( .*)?$"] == "#0072B2"
+
+
+@each_panel
+def test_no_limit_flattens_what_matters(panel: dict[str, Any]) -> None:
+    """A limit divides, or is drawn only while a value comes near it."""
+    if panel["type"] == "timeseries":
+        for expr in expressions(panel):
+            for found in re.finditer(r"\w+_limit_\w+|process_max_fds", expr):
+                divides = re.search(r"/ on \([^)]*\) min by \([^)]*\) \($", expr[: found.start()])
+                assert divides or " < on (" in expr[found.end() :], expr
+
+
+def dimension(expr: str) -> str:
+    """What a query measures, by its first metric."""
+    first = next(selectors(expr)).name
+    if "_seconds_sum" in expr:
+        return "seconds"
+    if " / " in expr or first.endswith(("_ratio", "_seconds_total")):
+        return "share"
+    return next((kind for kind in ("seconds", "bytes") if first.endswith(kind)), "number")
+
+
+@each_panel
+def test_one_axis_has_one_unit_that_grafana_writes_well(panel: dict[str, Any]) -> None:
+    """No seconds beside counts, no "reqpm", and hours are not "1.50 hour"."""
+    if panel["type"] not in ("timeseries", "heatmap"):
+        return
+    unit = panel["fieldConfig"]["defaults"]["unit"]
+    (measured,) = {dimension(expr) for expr in expressions(panel)}
+    wanted = {"seconds": {"s", "dthms"}, "share": {"percentunit"}, "bytes": {"bytes"}}
+    assert panel["type"] == "heatmap" or unit in wanted.get(measured, {"none", "short"})
+    if re.search(r"overdue_seconds|_age_", " ".join(expressions(panel))):
+        assert unit != "s"
+
+
+@each_panel
+def test_zero_is_at_the_bottom(panel: dict[str, Any]) -> None:
+    """Grafana draws a line of zeros in an axis up to 100, unless the axis says where it ends."""
+    custom = panel["fieldConfig"]["defaults"].get("custom", {})
+    if custom.get("axisSoftMin") == 0:
+        assert custom["axisSoftMax"] == 1
+
+
+def test_a_phone_shows_first_what_is_wrong() -> None:
+    """A phone stacks the panels in the order of the grid, each as wide as the screen."""
+    order = sorted(
+        BOARDS["quant-overview"]["panels"], key=lambda p: (p["gridPos"]["y"], p["gridPos"]["x"])
+    )
+    assert [panel["title"] for panel in order[:2]] == ["Firing now", "At a glance"]
+    assert [panel["type"] for panel in order].count("stat") == 1
+
+
+def test_tiles_never_vanish() -> None:
+    """A tile whose query returns nothing would be left out, which reads as well."""
+    (panel,) = [p for p in BOARDS["quant-overview"]["panels"] if p["type"] == "stat"]
+    looks = overrides(panel)
+    for target in panel["targets"]:
+        assert target["expr"].endswith("or vector(-1)")
+        words = looks[target["legendFormat"]]["mappings"][0]["options"]
+        assert words["-1"]["text"]
+
+
+@each_panel
+def test_words_are_those_of_a_trader(panel: dict[str, Any]) -> None:
+    """No word of the inside of Alertmanager or of a database."""
+    shown = [panel["title"], panel["description"], panel["fieldConfig"]]
+    shown += [target.get("legendFormat") for target in panel["targets"]]
+    assert not re.search(
+        "unprocessed|suppressed|inhibited|TAKEN|[Dd]urabl|DURABL", json.dumps(shown)
+    )
+
+
+@each_panel
+def test_panels_work_on_the_oldest_grafana(panel: dict[str, Any]) -> None:
+    """Grafana 9: no colour scheme of 10, and coloured cells in its spelling as well."""
+    mode = panel["fieldConfig"]["defaults"].get("color", {}).get("mode")
+    assert mode in (None, "thresholds", "palette-classic", "fixed")
+    for looks in overrides(panel).values():
+        assert ("custom.cellOptions" in looks) == ("custom.displayMode" in looks)

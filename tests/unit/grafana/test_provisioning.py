@@ -83,7 +83,8 @@ def test_nobody_looks_without_a_password_where_others_can_come() -> None:
 def test_a_line_in_loki_leads_to_its_run() -> None:
     """By a pattern that fits what the exporter writes, and an address that only the reader sees."""
     (field,) = SOURCES["quant-loki"]["jsonData"]["derivedFields"]
-    line = orjson.dumps({"message": 'a "run_id" of old', "run_id": "01a210f5369a"}).decode()
-    assert re.findall(field["matcherRegex"], line) == ["01a210f5369a"]
+    for run_id in ("66b2f8a1-01a210f5", "0b7f3c9e-5d4e-4f1a-9b7e-2f6f1f0c7a11.my-bot"):
+        line = orjson.dumps({"message": 'a "run_id" of old', "run_id": run_id}).decode()
+        assert re.findall(field["matcherRegex"], line) == [run_id]
     assert field["url"] == "$EXPORTER_URL/runs/$${__value.raw}"
     assert "EXPORTER_URL: ${EXPORTER_URL:-" in (ROOT / "docker-compose.yml").read_text()

@@ -153,6 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
             text = f"{type(error).__name__}: {error}"
             table = {"name": name, "error": text[:200]}
         sys.stdout.write(json.dumps(table, separators=(",", ":")) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

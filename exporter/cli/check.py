@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,16 +96,23 @@ def print_notices(before: str, notices: Mapping[str, str]) -> None:
 def checked(path: Path, *, secrets_elsewhere: bool = False) -> Checked:
     """Read and check the config. Raises :class:`ConfigError`."""
     config, clock = load(path), SystemClock()
-    with preflight.scratch_calendars(config, clock) as calendars:
-        mistakes, keys = preflight.mistakes(config, calendars), [*preflight.missing_keys(config)]
-        if mistakes or (keys and not secrets_elsewhere):
-            raise ConfigError(str(path), mistakes + ([] if secrets_elsewhere else keys))
-        folder, now = path.parent.resolve(), clock.now()
-        notes = keys + preflight.notes(config, folder, calendars, now)
-        notes += advice(config, folder, calendars, now)
-        notices = first_notices(config, folder, calendars, now)
-        schedules = [schedule_preview(config, name, calendars, now) for name in config.tasks]
+    calendars = preflight.calendars_to_check_with(config, clock, _say_how_many)
+    mistakes, keys = preflight.mistakes(config, calendars), [*preflight.missing_keys(config)]
+    if mistakes or (keys and not secrets_elsewhere):
+        raise ConfigError(str(path), mistakes + ([] if secrets_elsewhere else keys))
+    folder, now = path.parent.resolve(), clock.now()
+    notes = keys + preflight.notes(config, folder, calendars, now)
+    notes += advice(config, folder, calendars, now)
+    notices = first_notices(config, folder, calendars, now)
+    schedules = [schedule_preview(config, name, calendars, now) for name in config.tasks]
     return Checked(config, notes, notices, suggested_limits(config, clock), schedules)
+
+
+def _say_how_many(built: int, of: int) -> None:
+    """A first check builds calendars, which takes a moment for each."""
+    if sys.stderr.isatty():
+        end = "\n" if built == of else ""
+        print(f"\rcalendars built: {built} of {of}", end=end, file=sys.stderr, flush=True)
 
 
 def _as_json(path: Path, mistakes: Sequence[Mistake], found: Checked | None) -> str:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import field_validator, model_validator
 
-from exporter.calendars.loader import Calendars
+from exporter.calendars.loader import Calendars, Progress
 from exporter.calendars.overrides import REGULAR, span
 from exporter.calendars.own_hours import table_of
 from exporter.calendars.sessions import Table
+from exporter.config.paths import users_cache
 from exporter.config.schedule_syntax import parse_weekdays
 from exporter.config.types import Model, Zone
 from exporter.util.clock import Clock
@@ -92,9 +93,13 @@ class OwnExchange(Model):
         return parse_weekdays(self.days)
 
 
-def make_calendars(config: Config, clock: Clock, cache: Path) -> Calendars:
-    """The calendars that a config means, to be loaded; built ones are cached in that folder."""
-    return Calendars(cache, config.calendar_overrides, clock, own_tables(config))
+def make_calendars(
+    config: Config, clock: Clock, cache: Path, progress: Progress | None = None
+) -> Calendars:
+    """The calendars that a config means, to be loaded; built ones are kept in that folder, and
+    found where `check` keeps them."""
+    overrides, own = config.calendar_overrides, own_tables(config)
+    return Calendars(cache, overrides, clock, own, also=users_cache(), progress=progress)
 
 
 def apply_to_calendars(config: Config, calendars: Calendars) -> None:

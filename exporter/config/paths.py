@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporter.config.model import Config
+if TYPE_CHECKING:
+    from exporter.config.model import Config
 
 INSTANCE_HEADER = "X-Quant-Instance"
 """Every answer over HTTP carries :func:`instance_id` here."""
@@ -19,6 +22,13 @@ def token_path(config: Config) -> Path:
 def cache_folder(config: Config) -> Path:
     """Built calendars: ``cache`` next to the state file."""
     return config.state.parent / "cache"
+
+
+def users_cache() -> Path:
+    """What commands keep that leave nothing next to the state file: built calendars."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(given) if given.startswith("/") else Path("~/.cache").expanduser()
+    return root / "quant-exporter"
 
 
 def reports_folder(config: Config) -> Path:

@@ -7,19 +7,17 @@ here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from exporter.calendars.loader import CalendarError, Calendars
+from exporter.calendars.loader import CalendarError, Calendars, Progress
 from exporter.config import Config, Mistake, Task
 from exporter.config.exchanges import make_calendars
-from exporter.config.paths import cache_folder
+from exporter.config.paths import cache_folder, users_cache
 from exporter.config.secret_values import SecretMissingError
 from exporter.logs.tail import rotation as places
 from exporter.scheduling.slots import next_slot
@@ -37,11 +35,12 @@ def mistakes(config: Config, calendars: Calendars) -> list[Mistake]:
     found = [*_port(config)]
     if _seen(config.state.is_dir):
         found.append(Mistake("state", f"{config.state} is a folder; name a file, as var/state.db"))
-    for exchange in config.exchanges_in_use:
-        try:
-            asyncio.run(calendars.load([exchange]))
-        except CalendarError as error:
-            found += [Mistake(place, str(error)) for place in _places_of(config, exchange)]
+    try:
+        asyncio.run(calendars.load(config.exchanges_in_use))
+    except CalendarError as error:
+        for exchange, why in error.problems.items():
+            text = str(CalendarError({exchange: why}))
+            found += [Mistake(place, text) for place in _places_of(config, exchange)]
     return found
 
 
@@ -64,13 +63,14 @@ def notes(
     ]
 
 
-@contextlib.contextmanager
-def scratch_calendars(config: Config, clock: Clock) -> Iterator[Calendars]:
-    """Calendars that leave nothing behind; what the exporter has built already is used."""
+def calendars_to_check_with(
+    config: Config, clock: Clock, progress: Progress | None = None
+) -> Calendars:
+    """Calendars that leave nothing next to the config. What the exporter has built already is used,
+    and it uses what is built here."""
     cache = cache_folder(config)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = cache if _seen(cache.is_dir) else Path(scratch)
-        yield make_calendars(config, clock, folder)
+    folder = cache if _seen(cache.is_dir) else users_cache()
+    return make_calendars(config, clock, folder, progress)
 
 
 def _port(config: Config) -> Iterator[Mistake]:

@@ -35,10 +35,11 @@ def table(name: str) -> Table:
 class LibraryCalendars(Calendars):
     """The real calendars, with the library in this process instead of one of its own."""
 
-    async def _ensure(self, names: Iterable[str]) -> None:
+    async def _ensure(self, names: Iterable[str]) -> dict[str, str]:
         for name in names:
             if name not in self._tables:
                 self._tables[name] = table(name)
+        return {}
 
 
 @cache

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import Any
@@ -72,19 +74,23 @@ class Library:
         self.problem = ""
         monkeypatch.setattr(loader, "_build", self.build)
 
-    async def build(self, names: list[str], today: date) -> dict[str, dict[str, Any]]:
+    async def build(
+        self, names: list[str], today: date
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         self.asked.append((names, today))
+        for name in names:
+            yield name, self.table(name, today)
+
+    def table(self, name: str, today: date) -> dict[str, Any]:
+        """What the library says of one exchange."""
         if self.problem:
-            return {name: {"name": name, "error": self.problem} for name in names}
+            return {"name": name, "error": self.problem}
         # Each table is good for two more years, but Shanghai's, which is all there is.
-        last = {name: SHANGHAI_ENDS if name == "XSHG" else today + timedelta(760) for name in names}
+        last = SHANGHAI_ENDS if name == "XSHG" else today + timedelta(760)
         return {
-            name: {
-                "name": name, "zone": "UTC", "first": "2020-01-01", "last": end.isoformat(),
-                "complete": name == "XSHG", "shapes": [[570, 960, None, None, 570, 960]],
-                "regular": [0, 0, 0, 0, 0, None, None], "days": "",
-            }
-            for name, end in last.items()
+            "name": name, "zone": "UTC", "first": "2020-01-01", "last": last.isoformat(),
+            "complete": name == "XSHG", "shapes": [[570, 960, None, None, 570, 960]],
+            "regular": [0, 0, 0, 0, 0, None, None], "days": "",
         }  # fmt: skip
 
 
@@ -172,3 +178,54 @@ def test_the_daemon_never_imports_pandas(tmp_path: Path) -> None:
     )
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+async def test_what_a_check_has_built_is_not_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps tables where the exporter looks too; an outdated one there does not win."""
+    library, clock = Library(monkeypatch), ManualClock(NOVEMBER_24)
+    heard: list[tuple[int, int]] = []
+    checking = Calendars(tmp_path / "user", {}, clock, progress=lambda *n: heard.append(n))
+    await checking.load(["XLON", "XNYS"])
+    running = Calendars(tmp_path / "var", {}, clock, also=tmp_path / "user")
+    await running.load(["XLON", "XNYS"])
+    assert len(library.asked) == 1
+    assert heard == [(1, 2), (2, 2)]
+
+    clock.set(NEXT_YEAR + 365 * 86400)
+    await running.load(["XNYS"])
+    assert library.asked[1:] == [(["XNYS"], date(2028, 11, 23))]
+    await Calendars(tmp_path / "var", {}, clock, also=tmp_path / "user").load(["XNYS"])
+    assert len(library.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [
+        ("raise SystemExit('killed')", "killed"),
+        ("print('Traceback')", "JSONDecodeError"),
+        ("import os; os.close(1); os._exit(0)", "the process ended early"),
+    ],
+)
+async def test_a_builder_that_dies_loses_no_other_calendar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, why: str
+) -> None:
+    """What it has said counts; the rest is named with the reason."""
+    said = json.dumps(Library(monkeypatch).table("XLON", date(2026, 11, 24)))
+    monkeypatch.undo()
+
+    async def dies(names: list[str], today: date) -> asyncio.subprocess.Process:
+        code = f"print({said!r}, flush=True)\n{ends}"
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-S", "-c", code, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+
+    monkeypatch.setattr(loader, "_builder", dies)
+    calendars = Calendars(tmp_path, {}, ManualClock(NOVEMBER_24))
+    with pytest.raises(CalendarError) as failed:
+        await calendars.load(["XLON", "XNYS", "XTKS"])
+    assert set(failed.value.problems) == {"XNYS", "XTKS"}
+    assert all(why in text for text in failed.value.problems.values())
+    assert calendars.names == ["XLON"]

@@ -29,8 +29,8 @@ DAY = 86_400
 STEP = 120
 RATE = 240
 """The day has one sample a minute, so $__rate_interval is four minutes."""
-MOST_SAMPLES = 6_000_000
-"""What a query may read for a day; Prometheus' own limit for one query is 50 million."""
+MOST_SAMPLES = 1_000_000
+"""What a query may read for the day; Prometheus' own limit for one query is 50 million."""
 
 OF_THE_EXPORTER = 'job="quant-exporter",instance="localhost:10077"'
 LACKING = {
@@ -190,7 +190,6 @@ def test_every_query_comes_back_with_something_and_reads_little(history: History
         if not values(answer):
             empty.add(str(query))
         read = answer["stats"]["samples"]["totalQueryableSamples"]
-        print(read, str(query))
         if read > MOST_SAMPLES:
             much[str(query)] = read
     assert empty == set(EMPTY)
@@ -227,7 +226,7 @@ def test_the_day_is_told_as_it_was(history: History) -> None:
     assert worst["signals"] == 3
     drawdown = history.answer(by_name["quant-strategies", "Drawdown", "A"])
     (momentum,) = [
-        [float(value) for _, value in series["values"]]
+        [float(value) for _, value in series["values"] if value != "NaN"]
         for series in drawdown["result"]
         if series["metric"]["strategy"] == "momentum"
     ]

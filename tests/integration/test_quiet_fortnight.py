@@ -1,52 +1,38 @@
-"""A week in which nothing is wrong, Thanksgiving and the half day after it included, is a week in
-which nobody hears anything.
+"""A fortnight in which nothing much is wrong, Thanksgiving and the half day after it included,
+wakes nobody: no page, and two warnings at the most.
 
-The real exporter lives it in seconds on a clock that the test moves, with a deploy in the middle;
-what each scrape would have seen goes into a real Prometheus, and replay asks what the rules would
-have fired.
+The real exporter lives it in seconds on a clock that the test moves, with a deploy, an outage of
+minutes and a rate limit in it; replay asks what the shipped rules would have fired. The long form
+is a quarter, with four holidays, two half days, the end of daylight saving and weekly deploys.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
-import re
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
+import yaml
 
-from exporter.alerts.api_clients import PrometheusClient
-from exporter.alerts.replay.engine import Fired, replay
-from exporter.alerts.replay.rules import read_rules
-from exporter.app import App
-from exporter.config import load
 from exporter.strategies.equity_point import EquityPoint
-from tests.integration.day import LABELS
-from tests.integration.processes import ROOT, Program, answers, free_port, need, wait_for
-from tests.unit.clocks import ManualClock
+from tests.generations import GENERATIONS, OLDER, Generation
+from tests.integration.alert_rig import history
+from tests.integration.alert_rig.data_faults import breaks
+from tests.integration.alert_rig.life import Event, Life
+from tests.integration.processes import need
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 ZONE = ZoneInfo("America/New_York")
-RULES = sorted((ROOT / "prometheus/rules").glob("*.yml"))
-USED = set(re.findall(r"\bquant_[a-z_]+", "".join(file.read_text() for file in RULES)))
-USED |= {"process_start_time_seconds"}
-OPEN_STEP, CLOSED_STEP = 120, 300
-"""Seconds between scrapes while New York trades, and while it does not."""
-CONFIG = """
-listen: 127.0.0.1:0
-alertmanager_url: SERVERS
-prometheus_url: SERVERS
+STEP, CLOSE_LOOK = 300, 60
+"""Seconds between scrapes, and when something happens."""
+CONFIG = yaml.safe_load("""
 timezone: America/New_York
 sources:
   market: {type: simulated, requests_per_minute: 6000}
@@ -67,153 +53,112 @@ tasks:
      announce: true}
   health_check: {run: "exporter.tasks:health_check", schedule: "every 30m"}
   key_check: {run: "exporter.tasks:key_check", schedule: "06:00"}
-  rebalance: {command: ["true"], schedule: "close - 16m", exchange: XNYS, severity: critical}
+  rebalance: {command: ["true"], schedule: "close - 15m", exchange: XNYS, severity: critical}
   afternoon: {command: ["true"], schedule: "mon-fri 15:00", exchange: XNYS, severity: critical}
   signals:
     {command: ["true"], schedule: "every 30m while open", exchange: XNYS, severity: critical}
 strategies:
   momentum_001: {currency: USD, max_age: 3d, max_drawdown: {warning: 5%, critical: 10%}}
-"""
+""")
 
 
-NOTHING_FIRES: dict[str, Any] = {
-    "/api/v2/alerts": [],
-    "/api/v2/silences": [],
-    "/metrics": "",
-    "/api/v1/alerts": {"status": "success", "data": {"alerts": []}},
-}
-"""What Alertmanager and Prometheus answer in such a week."""
+def at(month: int, day: int, hour: int, minute: int = 0, year: int = 2025) -> float:
+    """A moment in New York, Unix seconds."""
+    return datetime(year, month, day, hour, minute, tzinfo=ZONE).timestamp()
 
 
-def servers() -> web.Application:
-    """Alertmanager and Prometheus, as far as the exporter asks them."""
+@dataclass(frozen=True)
+class Quiet:
+    """A time, what happens in it, and how many sessions and half days it has."""
 
-    async def answer(request: web.Request) -> web.Response:
-        found = NOTHING_FIRES[request.path]
-        return web.Response(text=found) if isinstance(found, str) else web.json_response(found)
+    begin: float
+    end: float
+    deploys: Sequence[float]
+    sessions: int
+    half_days: int
+    happens: Sequence[Event] = ()
 
-    app = web.Application()
-    app.add_routes([web.get(path, answer) for path in NOTHING_FIRES])
-    return app
+    def pace(self, life: Life) -> float:
+        """Seconds to the next scrape."""
+        moments = [at for at, _ in self.happens] + list(self.deploys)
+        near = any(-STEP <= life.now - moment < 3600 for moment in moments)
+        step = CLOSE_LOOK if near else STEP
+        return step - life.now % step
 
-
-def at(day: int, hour: int, minute: int = 0) -> float:
-    """A moment of that November, Unix seconds; Thursday the 27th is the holiday."""
-    return datetime(2025, 11, day, hour, minute, tzinfo=ZONE).timestamp()
-
-
-BEGIN, DEPLOY, END = at(23, 18), at(26, 20), at(30, 18)
-
-
-class Week:
-    """One exporter's life, from one moment to another, on the state that it finds."""
-
-    def __init__(self, config: Path, out: IO[str], begin: float, end: float) -> None:
-        self.out, self.end, self.config = out, end, config
-        self.clock = ManualClock(begin - CLOSED_STEP)
-        self.began = begin
-        self.equity = 100_000.0
-
-    async def live(self) -> Counter[str]:
-        """Until the end; how often each task ran well."""
-        async with contextlib.AsyncExitStack() as stack:
-            there = await stack.enter_async_context(TestServer(servers()))
-            self.config.write_text(CONFIG.replace("SERVERS", str(there.make_url("")).rstrip("/")))
-            self.app = App(self.config, load(self.config), self.clock)
-            parts = self.services = await self.app.start(stack)
-            # From here on nobody but the clock says what happens next.
-            await parts.scheduler.stop()
-            await parts.feeds.stop()
-            while self.clock.now() < self.end:
-                open_now = self.services.supply.calendars.get("XNYS").is_open(self.clock.now())
-                self.clock.advance(OPEN_STEP if open_now else CLOSED_STEP)
-                await self._minute(self.clock.now())
-                self._scrape()
-            runs = await self.services.state.runs(0.0, limit=100_000)
-            return Counter(run.task for run in runs if run.outcome == "success")
-
-    async def _minute(self, now: float) -> None:
-        if now % 86400 == 0:
-            self.equity *= 1.002 if now % 172_800 == 0 else 0.995
-            point = EquityPoint(now, self.equity)
-            await self.services.strategies.post_equity("momentum_001", point)
-        await self.services.scheduler.sweep()
-        for state in self.services.feeds.feeds.values():
-            if state.next_poll(now) <= now:
-                await self.services.feeds.poll(state)
-        await self.services.alerts.acks.reconcile()
-        # Writes end before time goes on; five minutes in one go would be a disk that hangs.
-        while self._busy():
-            await asyncio.sleep(0.002)
-
-    def _busy(self) -> bool:
-        parts = self.services
-        under_way = parts.scheduler._background or parts.runner.running or parts.state.open_runs()
-        return bool(under_way) or not parts.state.healthy
-
-    def _scrape(self) -> None:
-        for name, labels, value in self._samples():
-            told = ",".join(f'{k}="{v}"' for k, v in {**labels, **LABELS}.items())
-            text = "NaN" if math.isnan(value) else repr(value)
-            self.out.write(f"{name}{{{told}}} {text} {self.clock.now():.3f}\n")
-
-    def _samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        for family in self.app.registry.collect():
-            for sample in family.samples:
-                if sample.name == "process_start_time_seconds":
-                    yield sample.name, {}, self.began
-                elif sample.name in USED:
-                    yield sample.name, sample.labels, sample.value
-        yield "up", {}, 1.0
+    async def live(self, folder: Path) -> tuple[Path, Counter[str]]:
+        """From version to version, on one state; how often each task ran well."""
+        path, runs = folder / "quiet.om", Counter[str]()
+        with path.open("w") as out:
+            life = Life("localhost:10077", folder, CONFIG, out, self.pace)
+            begin = self.begin
+            events = [*self.happens, *_equity(self.begin, self.end)]
+            for end in (*self.deploys, self.end):
+                runs = await life.live(begin, end, [e for e in events if begin <= e[0] < end])
+                life.is_down(end + 60, end + 60)
+                begin = end + 120
+            out.write("# EOF\n")
+        return path, runs
 
 
-def live(folder: Path) -> tuple[Path, Counter[str]]:
-    """Both lives, between them a new version is started."""
-    config, path = folder / "exporter.yml", folder / "week.om"
-    with path.open("w") as out:
-        asyncio.run(Week(config, out, BEGIN, DEPLOY).live())
-        labels = ",".join(f'{k}="{v}"' for k, v in LABELS.items())
-        out.write(f"up{{{labels}}} 0.0 {DEPLOY + 200:.3f}\n")
-        runs = asyncio.run(Week(config, out, DEPLOY + CLOSED_STEP, END).live())
-        out.write("# EOF\n")
-    return path, runs
-
-
-def test_nobody_hears_anything(tmp_path: Path) -> None:
-    """Seven days: five alerts for the journal, and none for a person."""
-    for program in ("prometheus", "promtool"):
-        need(program)
-    path, runs = live(tmp_path)
-    sessions = 4
-    assert runs["end_of_day_report"] == runs["rebalance"] == runs["pre_market_scan"] == sessions
-    assert runs["afternoon"] == sessions - 1  # 15:00 lies after the half day's close
-    subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", path, tmp_path / "tsdb"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    port = free_port()
-    (tmp_path / "prometheus.yml").write_text("{}")
-    prometheus = [
-        "prometheus", f"--config.file={tmp_path}/prometheus.yml",
-        f"--storage.tsdb.path={tmp_path}/tsdb", "--storage.tsdb.retention.time=50y",
-        f"--query.lookback-delta={2 * CLOSED_STEP}s",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    with Program(prometheus, tmp_path / "prometheus.log"):
-        wait_for(lambda: answers(f"{url}/-/ready"), "Prometheus to be ready")
-        fired = asyncio.run(asked(url))
-    loud = [
-        f"{one.name} {dict(one.labels)} {datetime.fromtimestamp(one.start, ZONE)}"
-        for one in fired
-        if one.severity != "info"
+def _equity(begin: float, end: float) -> list[Event]:
+    """Once a day, up and down by little."""
+    days = range(int((end - begin) // 86400))
+    return [
+        (begin + day * 86400 + 3600, _post(100_000 * (1.002 if day % 2 else 0.995) ** (day % 7)))
+        for day in days
     ]
-    assert not loud, "\n".join(loud)
-    assert len(fired) == sessions
 
 
-async def asked(url: str) -> list[Fired]:
-    """What the rules would have fired in that week."""
-    async with aiohttp.ClientSession() as client:
-        prometheus = PrometheusClient(client, lambda: url)
-        return list(await replay(prometheus, read_rules(RULES), BEGIN, END, 60.0))
+def _post(equity: float) -> Callable[[Life], Any]:
+    return lambda life: life.parts.strategies.post_equity(
+        "momentum_001", EquityPoint(life.now, equity)
+    )
+
+
+OUTAGE = breaks("market", fault="server_error", duration=240)
+TOO_FAST = breaks("market", fault="rate_limit", retry_after=30, count=2)
+FORTNIGHT = Quiet(
+    at(11, 23, 18), at(12, 7, 18), deploys=[at(11, 26, 20)], sessions=9, half_days=1,
+    happens=[(at(11, 25, 11, 2), TOO_FAST), (at(12, 2, 10, 30), OUTAGE), (at(12, 3, 3), OUTAGE)],
+)  # fmt: skip
+QUARTER = Quiet(
+    at(10, 31, 6), at(2, 1, 18, year=2026), sessions=62, half_days=2,
+    deploys=[at(11, 1, 20) + week * 7 * 86400 for week in range(13)],
+    happens=[(at(11, 12, 11, 2), TOO_FAST), (at(12, 2, 10, 30), OUTAGE),
+             (at(1, 14, 3, year=2026), OUTAGE)],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("quiet", "generations"),
+    [
+        pytest.param(FORTNIGHT, [OLDER], id="fortnight"),
+        pytest.param(QUARTER, [one.values[0] for one in GENERATIONS], id="quarter",
+                     marks=pytest.mark.soak),
+    ],
+)  # fmt: skip
+def test_nobody_is_woken(quiet: Quiet, generations: list[Generation], tmp_path: Path) -> None:
+    """No page, two warnings at the most, and each session's report is announced in the journal."""
+    need("prometheus")
+    path, runs = asyncio.run(quiet.live(tmp_path))
+    of_sessions = ("end_of_day_report", "rebalance", "pre_market_scan")
+    assert [runs[task] for task in of_sessions] == [quiet.sessions] * 3
+    assert runs["afternoon"] == quiet.sessions - quiet.half_days  # 15:00 lies after their close
+    for generation in generations:
+        if generation.missing:
+            continue
+        folder = tmp_path / generation.name
+        folder.mkdir()
+        with history.served(path, folder, generation, stale_after=2 * STEP) as url:
+            fired = history.fired(url, [(quiet.begin, quiet.end)])
+        loud = {
+            tier: [
+                f"{one.name} {dict(one.labels)} {datetime.fromtimestamp(one.start, ZONE)}"
+                for one in fired
+                if one.severity == tier
+            ]
+            for tier in ("critical", "warning", "info")
+        }
+        assert not loud["critical"], "\n".join(loud["critical"])
+        assert len(loud["warning"]) <= 2, "\n".join(loud["warning"])
+        assert len(loud["info"]) == quiet.sessions

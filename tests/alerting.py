@@ -1,6 +1,7 @@
 """The project's alerting files, made ready for tests: other places, shorter times, recipes."""
 
 import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -28,3 +29,14 @@ def _receivers(text: str) -> tuple[str, dict[str, str]]:
     found = {one.partition("name: ")[2].partition("\n")[0]: f"{one.rstrip()}\n" for one in each}
     found.pop("", None)
     return head + start, found
+
+
+def write_all(folder: Path) -> None:
+    """alertmanager.yml, and the file that each recipe makes of it, under the recipe's name."""
+    for recipe in (None, *RECIPES):
+        name = recipe.name if recipe else "alertmanager.yml"
+        (folder / name).write_text(alertmanager_text(recipe))
+
+
+if __name__ == "__main__":  # tools/check-alerting
+    write_all(Path(sys.argv[1]))

@@ -1,7 +1,18 @@
-"""``python -m exporter``: the command line."""
+"""The command line. ``exec`` runs before everything else is imported: each command waits for it."""
 
 import sys
 
-from exporter.cli.main import main
 
-sys.exit(main())
+def main() -> int:
+    """The command ``quant-exporter``, or ``python -m exporter``."""
+    if sys.argv[1:2] == ["exec"]:
+        from exporter.cli import exec_wrapper
+
+        return exec_wrapper.main(sys.argv[2:])
+    from exporter.cli import main as command_line
+
+    return command_line.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from exporter import __version__
 from exporter.config import Config, ConfigError, load
-from exporter.config.paths import instance_id, token_path
+from exporter.config.paths import instance_id, ping_url_path, token_path
 from exporter.logs.fetch_totals import FetchTotals
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics, Sample
@@ -35,6 +35,7 @@ from exporter.web.alert_pages import routes as alert_routes
 from exporter.web.api import Api
 from exporter.web.calendar_api import CalendarApi
 from exporter.web.exposition import Exposition
+from exporter.web.ping_api import PingApi
 from exporter.web.server import Server, cannot_listen
 from exporter.web.status import routes as status_routes
 from exporter.web.status.build_view import ViewOf
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 STRATEGY_REFRESH = 10.0
 TOKEN_RETRY = 10.0
+PING_URL_SECONDS = 5.0
 KEY_EXPIRIES = 60.0
 EXIT_SECONDS = 5.0
 """From the end of an orderly stop to the end of the process, whatever still hangs in it."""
@@ -160,6 +162,7 @@ class App:
         except SupplyError as error:
             raise StartError(str(error)) from error
         services.closed_days.apply()
+        await services.ping_keys.ensure()
         self._apply(services, self.config)
         await services.scheduler.apply(self.config)
         await services.runner.recover()
@@ -196,6 +199,7 @@ class App:
         routes = [
             *api.routes(),
             *CalendarApi(services.closed_days).routes(),
+            *PingApi(services.tasks_view, services.ping_keys, self.clock).routes(),
             *status_routes(ViewOf(services)),
             *Records(services).routes(),
             *TaskPage(services, services.guard.is_token).routes(),
@@ -242,6 +246,7 @@ class App:
                 _every(LOOKS_EVERY_SECONDS, self._machine.look),
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
                 _every(TOKEN_RETRY, self._token_file.rescue),
+                _every(PING_URL_SECONDS, self._note_ping_url),
                 _every(KEY_EXPIRIES, services.supply.fetch_key_expiry),
                 services.alerts.run(),
                 self._totals.run(),
@@ -254,6 +259,13 @@ class App:
             await asyncio.gather(*work, return_exceptions=True)
 
         stack.push_async_callback(end)
+
+    async def _note_ping_url(self) -> None:
+        if self._services is not None:
+            await self._services.ping_keys.ensure()
+            place = ping_url_path(self.config)
+            with contextlib.suppress(OSError):  # state says already that the disk has trouble
+                await self._services.ping_keys.note_url(place, self.config.local_url)
 
     def _say_ready(self, address: tuple[str, int]) -> None:
         tasks = len(self.config.tasks)
@@ -289,6 +301,7 @@ class App:
         services.follower.apply(config.logs.follow)
         services.feeds.apply(config)
         services.runner.apply(config)
+        services.ping_keys.apply(name for name, task in config.tasks.items() if task.external)
         for label, names in (
             ("task", config.tasks), ("feed", config.feeds), ("strategy", config.strategies),
             ("source", config.sources),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,24 @@ COMMANDS = (
                 _arg("--for", dest="duration", metavar="DURATION", help="2h, 30m, 1d"),
                 _arg("--until", metavar="TIME", help="2026-12-24T09:30, in the config's time zone"),
             )),
+        ),
+    ),
+    Command(
+        "ping-url", "where an external task reports, and the lines of curl that do it",
+        "exporter.cli.ping_url:ping_url",
+        (
+            _task("name", metavar="TASK", help="an external task"),
+            _flag("--renew", help="make a new address; the old one ends"),
+            _flag("--renew-key", help="make a new key for all tasks; the old one ends"),
+            _flag("--plain", help="print the address alone"),
+        ),
+    ),
+    Command(
+        "exec", "run a command as an external task: report its start, its end and its output",
+        "exporter.cli.exec_task:exec_task",
+        (
+            _arg("words", nargs=argparse.REMAINDER, metavar="TASK -- COMMAND",
+                 help="or --print-file, to copy it to another machine; --flush; --help for more"),
         ),
     ),
     Command("resume", "end a pause", "exporter.cli.pause:resume", (_TASK,)),

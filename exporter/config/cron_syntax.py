@@ -38,7 +38,7 @@ _ANY_DAY = datetime(2000, 1, 1)  # noqa: DTZ001 - cronsim wants a start; only it
 def looks_like_cron(words: str) -> bool:
     """Whether it is meant for a crontab's fields, right or wrong."""
     first, *rest = words.split()
-    return first.startswith("@") or (bool(rest) and re.fullmatch(r"[\d*/,-]+", first) is not None)
+    return first.startswith("@") or (bool(rest) and re.fullmatch(r"[\d*/,~-]+", first) is not None)
 
 
 def parse_cron(words: str) -> WallClock:

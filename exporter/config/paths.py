@@ -19,6 +19,12 @@ def token_path(config: Config) -> Path:
     return config.state.with_name("token")
 
 
+def ping_url_path(config: Config) -> Path:
+    """Where external tasks of this machine ping, for `quant-exporter exec`: ``ping-url`` next to
+    the state file."""
+    return config.state.with_name("ping-url")
+
+
 def cache_folder(config: Config) -> Path:
     """Built calendars: ``cache`` next to the state file."""
     return config.state.parent / "cache"

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporter.config import Task
+from exporter.logs.log_context import fields
 from exporter.redaction.truncate import mask_window
 from exporter.runner.recorder import Recorder
 from exporter.runner.results import RunningRun, Store, running_of
@@ -29,17 +30,21 @@ from exporter.util.units import format_duration
 
 log = logging.getLogger(__name__)
 
-PingKind = Literal["start", "success", "fail"]
+PingKind = Literal["start", "success", "fail", "log"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """What a program reports of its run; `rid` tells its runs apart when they overlap."""
+    """What a program reports of its run; `rid` tells its runs apart when they overlap. `started`
+    and `ended`, Unix seconds, say when it really was, where that is not now."""
 
     kind: PingKind
     items: int | None = None
     message: str | None = None
     rid: str | None = None
+    output: str = ""
+    started: float | None = None
+    ended: float | None = None
 
 
 class External:
@@ -72,15 +77,18 @@ class External:
     async def ping(self, task: str, ping: Ping) -> str:
         """Take in what the program reports; the run's id. Raises :class:`StateError` when it is
         not durable, so that the program reports it again."""
+        if ping.kind == "log":
+            return self._log(task, ping)
         if ping.kind == "start":
-            return await self._start(task, ping.rid)
+            return await self._start(task, ping)
         if ping.kind == "success":
             items = math.nan if ping.items is None else float(ping.items)
-            outcome = Outcome("success", items=items)
+            outcome = Outcome("success", items=items, tail=ping.output)
         else:
             text = mask_window(" ".join((ping.message or "").split()), ERROR_CHARS)
-            outcome = Outcome("error", text or "reported a failure without a message")
-        return await self._end(task, ping.rid, outcome)
+            text = text or "reported a failure without a message"
+            outcome = Outcome("error", text, tail=ping.output)
+        return await self._end(task, ping, outcome)
 
     def take_up(self, run: Run) -> None:
         """A run that was open when the exporter ended; its program knows nothing of that."""
@@ -92,14 +100,24 @@ class External:
             timer.cancel()
         self._timers.clear()
 
-    async def _start(self, task: str, rid: str | None) -> str:
+    def _log(self, task: str, ping: Ping) -> str:
+        """A line of the log, and nothing else."""
+        known = self._find(task, ping.rid)
+        run_id = known.run_id if known else ""
+        with fields(task=task, run_id=run_id):
+            log.info("reports: %s", ping.output or "nothing", extra={"event": "ping_log"})
+        return run_id
+
+    async def _start(self, task: str, ping: Ping) -> str:
+        rid = ping.rid
         known = self._find(task, rid)
         if known is not None:
             self._watch(known)  # its time counts from now
             if rid is None:
                 self._say_overlap(known)
             return known.run_id
-        run = self._new_run(task, rid)
+        run = self._new_run(task, ping)
+        self._say_parallel(run)
         self._watch(run)
         try:
             await self._state.claim(Claim(run.run_id, task, None, "manual", run.started_at))
@@ -111,13 +129,14 @@ class External:
             raise
         return run.run_id
 
-    async def _end(self, task: str, rid: str | None, outcome: Outcome) -> str:
+    async def _end(self, task: str, ping: Ping, outcome: Outcome) -> str:
+        rid = ping.rid
         found = self._find(task, rid)
-        run = found or self._new_run(task, rid)
+        run = found or self._new_run(task, ping)
         if found is not None:
             self._forget(found)
         try:
-            await self._record.accept(run, outcome)
+            await self._record.accept(run, outcome, ping.ended)
         except BaseException:
             if found is not None and self._find(task, rid) is None:
                 self._watch(found)  # the program will report again
@@ -131,10 +150,11 @@ class External:
         unnamed = (r for r in self._open.values() if r.task == task and not _has_rid(r))
         return next(unnamed, None)
 
-    def _new_run(self, task: str, rid: str | None) -> RunningRun:
-        run_id = self._new_id() if rid is None else _run_id(task, rid)
+    def _new_run(self, task: str, ping: Ping) -> RunningRun:
+        run_id = self._new_id() if ping.rid is None else _run_id(task, ping.rid)
         now, began = self._clock.now(), self._clock.monotonic()
-        return RunningRun(run_id, task, None, "manual", now, began)
+        started = next((t for t in (ping.started, ping.ended) if t is not None), now)
+        return RunningRun(run_id, task, None, "manual", started, began - (now - started))
 
     def _watch(self, run: RunningRun) -> None:
         """The run is open, and its `max_runtime` counts: from its start, or again from now."""
@@ -166,6 +186,18 @@ class External:
             run.task,
             extra={"event": "start_overlaps", "task": run.task, "run_id": run.run_id},
         )
+
+    def _say_parallel(self, run: RunningRun) -> None:
+        """Runs with ids of their own may overlap; whoever did not mean them to should know."""
+        others = [other for other in self._open.values() if other.task == run.task]
+        if others:
+            log.warning(
+                "%s starts while %d other %s open",
+                run.task,
+                len(others),
+                "run is" if len(others) == 1 else "runs are",
+                extra={"event": "runs_overlap", "task": run.task, "run_id": run.run_id},
+            )
 
     async def _has_ended(self, run_id: str) -> bool:
         run = await self._state.run(run_id)

@@ -54,23 +54,29 @@ class Recorder:
             )
         return run
 
-    async def accept(self, running: RunningRun, outcome: Outcome) -> None:
-        """Record an end that a program reports: once, however often it does, and only durably.
-        Raises :class:`StateError`; then nothing is recorded."""
-        run, duration = self._ended(running, outcome, attempts=1)
+    async def accept(
+        self, running: RunningRun, outcome: Outcome, ended_at: float | None = None
+    ) -> None:
+        """Record an end that a program reports, now or as of `ended_at`: once, however often it
+        does, and only durably. Raises :class:`StateError`; then nothing is recorded."""
+        run, duration = self._ended(running, outcome, attempts=1, ended_at=ended_at)
         if not await self._state.finish_durably(run):
             return
         self._tell(run, duration)
         with suppress(StateError):  # the run is in state; the journal only lists it
             await self._journal(run, duration)
 
-    def _ended(self, running: RunningRun, outcome: Outcome, attempts: int) -> tuple[Run, float]:
+    def _ended(
+        self, running: RunningRun, outcome: Outcome, attempts: int, ended_at: float | None = None
+    ) -> tuple[Run, float]:
         """The run with its end, and how long it took in seconds."""
-        duration = max(0.0, self._clock.monotonic() - running.began)
+        now = self._clock.now()
+        late = 0.0 if ended_at is None else now - ended_at
+        duration = max(0.0, self._clock.monotonic() - running.began - late)
         run = replace(
             running.to_run(),
             outcome=outcome.kind,
-            ended_at=self._clock.now(),
+            ended_at=now - late,
             attempts=attempts,
             items=nan_to_none(outcome.items),
             error=_utf8(truncate_masked(outcome.error, ERROR_CHARS, self._mask))

@@ -24,6 +24,7 @@ from exporter.tasks.builtin.parts import Parts
 from exporter.tasks.services import TaskServices
 from exporter.util.clock import Clock
 from exporter.web.guard import Guard
+from exporter.web.ping_keys import PingKeys
 from exporter.web.tasks_view import TasksView
 
 
@@ -54,6 +55,7 @@ class ExporterServices(Foundation):
     runner: Runner
     scheduler: Scheduler
     alerts: AlertService
+    ping_keys: PingKeys
     guard: Guard
     tasks_view: TasksView
     closed_days: ClosedDays
@@ -75,6 +77,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         state, metrics, clock, TaskServices(supply.sources, supply.calendars, parts),
         mask=base.logging.mask.text, folder=base.folder,
     )  # fmt: skip
+    ping_keys = PingKeys(state, base.logging.mask.add)
     scheduler = Scheduler(state, runner, supply.calendars, clock, metrics)
     return ExporterServices(
         clock,
@@ -91,7 +94,8 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         runner=runner,
         scheduler=scheduler,
         alerts=AlertService(state, metrics, clock, base.config, base.logging.mask),
-        guard=Guard(token, own_hosts(base.config())),
+        ping_keys=ping_keys,
+        guard=Guard(token, own_hosts(base.config()), ping_keys.admits),
         tasks_view=TasksView(runner, scheduler, state, clock, notice),
         closed_days=ClosedDays(state, supply.calendars),
     )

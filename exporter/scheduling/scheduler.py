@@ -188,6 +188,8 @@ class Scheduler:
         if backlog.last is None:
             return
         plan.seen = backlog.last
+        if plan.task.external and backlog.runnable == 1 and now - backlog.last <= ON_TIME_SECONDS:
+            self._judge_external(plan, cursor)
         chosen = self._judge(plan, backlog, now)
         if chosen is None:
             await self._state.advance(plan.name, backlog.last)
@@ -257,6 +259,29 @@ class Scheduler:
                 },
             )
         return chosen
+
+    def _judge_external(self, plan: Plan, cursor: float) -> None:
+        """Count the slot before the present one as missed when nothing was reported for it. One
+        that came while nobody could report is not judged."""
+        calendar = self._forecast.calendar(plan)
+        before = slots(plan.timetable, plan.zone, calendar, cursor - 1.0, cursor)
+        if not any(slot.at == cursor and slot.skip is None for slot in before):
+            return  # the cursor is where the task began, or a slot that it skips
+        known = self._state.tasks[plan.name]
+        reports = (known.last_start, known.last_success, known.last_failure)
+        since = cursor - plan.task.early
+        if cursor < self._forecast.pause_end(plan.name) or any(
+            at is not None and at >= since for at in reports
+        ):
+            return
+        self._counts.missed(plan.name)
+        log.warning(
+            "%s reported nothing for its slot of %s",
+            plan.name,
+            iso(cursor),
+            extra={"event": "slots_missed", "task": plan.name, "count": 1,
+                   "first_slot": iso(cursor), "last_slot": iso(cursor)},
+        )  # fmt: skip
 
     async def _pulse(self) -> None:
         wall, steady = self._clock.now(), self._clock.monotonic()

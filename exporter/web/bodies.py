@@ -8,7 +8,7 @@ import asyncio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from exporter.web.guard import asks_itself, refuse
+from exporter.web.guard import PING_PATH, asks_itself, refuse
 
 BODY_SECONDS = 10.0
 LARGE_BODY = 1024 * 1024
@@ -23,7 +23,8 @@ def body_limit(path: str) -> int:
     """In bytes."""
     if asks_itself(path):
         return FORM_BODY
-    return LARGE_BODY if path.endswith(_LARGE) else SMALL_BODY
+    large = path.startswith(PING_PATH) or path.endswith(_LARGE)
+    return LARGE_BODY if large else SMALL_BODY
 
 
 @web.middleware
@@ -31,7 +32,8 @@ async def read_bodies(request: web.Request, handler: Handler) -> web.StreamRespo
     """The handler finds the body in memory."""
     if not request.can_read_body:
         return await handler(request)
-    _check_type(request)
+    if not request.path.startswith(PING_PATH):
+        _check_type(request)
     limit = body_limit(request.path)
     if (request.content_length or 0) > limit:
         raise too_large(limit)

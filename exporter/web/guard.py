@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -19,14 +19,21 @@ from aiohttp.typedefs import Handler, Middleware
 
 RETRY_AFTER = "5"
 """Seconds, with every 503."""
+PING_PATH = "/ping/"
+"""What follows is the key itself; see :mod:`exporter.web.ping_keys`."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Guard:
     """Checks Host, Origin and token."""
 
-    def __init__(self, token: str, hosts: Iterable[str]) -> None:
-        self._token = token.encode()
+    def __init__(
+        self,
+        token: str,
+        hosts: Iterable[str],
+        is_ping: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._token, self._is_ping = token.encode(), is_ping
         self.apply(hosts)
 
     def apply(self, hosts: Iterable[str]) -> None:
@@ -39,7 +46,11 @@ class Guard:
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
             self._check_host(request)
-            if request.method not in ("GET", "HEAD"):
+            if request.path.startswith(PING_PATH):
+                # Before its body is read: nobody else may send one.
+                if not self._is_ping(request.path):
+                    raise refuse(404, "not found")
+            elif request.method not in ("GET", "HEAD"):
                 self._check_origin(request)
                 if not asks_itself(request.path):
                     self.require_token(request)

@@ -13,7 +13,7 @@ from exporter.state import State
 from exporter.web.guard import asks_itself, refuse
 
 STARTING = "starting"
-_PING = re.compile(r"/api/v1/tasks/[^/]+/(start|success|fail)")
+_PING = re.compile(r"/api/v1/tasks/[^/]+/(start|success|fail)|/ping/.*")
 _CLAIM = re.compile(r"/api/v1/tasks/[^/]+/run")
 """Durable by itself: a run is refused unless its claim is."""
 

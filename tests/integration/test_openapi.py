@@ -123,6 +123,13 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     for ping in ("start", "success", "fail"):
         assert ask("POST", f"/api/v1/tasks/sync/{ping}", {"items": 3, "message": "m"})[0] == 200
         assert ask("GET", f"/api/v1/tasks/sync/{ping}?token={ask.token}", Accept="*/*")[0] == 200
+    ask("POST", "/api/v1/tasks/sync/ping-url/renew")
+    ask("POST", "/api/v1/ping-key/renew")
+    pings = ask.json("POST", "/api/v1/tasks/sync/ping-url")
+    for ping in (pings["path"], pings["path"] + "/start", pings["key_path"] + "/3"):
+        assert ask("POST", ping, b"\xff any text", kind="octet-stream") == (200, b"OK\n")
+        assert ask("GET", ping, Accept="*/*") == (200, b"OK\n")
+        assert ask("HEAD", ping, Accept="*/*") == (200, b"")
     assert ask("POST", "/api/v1/pause", {"task": "quick", "for": "1h"})[0] == 200
     assert ask("POST", "/api/v1/tasks/quick/run")[0] == 409
     assert ask("POST", "/api/v1/resume", {"task": "quick"})[0] == 200
@@ -165,7 +172,8 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
         if "404" in operation["responses"] and "{" in template and not is_form:
             body = {"equity": 1, "symbol": "A", "side": "buy", "price": 1}
             assert ask(method, path, body)[0] == 404
-        if "413" in operation["responses"] and method == "POST" and not is_form:
+        is_ping = path.startswith("/ping/")
+        if "413" in operation["responses"] and method == "POST" and not is_form and not is_ping:
             known = "momentum" if "strategies" in template else "sync"
             path = template.replace("{name}", known)
             assert ask("POST", path, {"message": "x" * 1_100_000})[0] == 413
@@ -185,6 +193,13 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
         assert ask("POST", f"/api/v1/tasks/quick/{ping}")[0] == 409
         assert ask("GET", f"/api/v1/tasks/quick/{ping}")[0] == 409
         assert ask("GET", f"/api/v1/tasks/sync/{ping}?items=-1")[0] == 400
+    pings = ask.json("POST", "/api/v1/tasks/sync/ping-url")
+    for ping in (pings["path"], pings["path"] + "/log", pings["key_path"] + "/start"):
+        assert ask("GET", ping + "?rid=1", Accept="*/*")[0] == 400
+        assert ask("POST", ping + "?started=nan", b"x")[0] == 400
+        assert ask("POST", ping, b"x" * 1_100_000)[0] == 413
+    for more in ("", "/renew"):
+        assert ask("POST", f"/api/v1/tasks/quick/ping-url{more}")[0] == 409
     assert ask("POST", "/api/v1/tasks/sync/run")[0] == 409
     assert ask("POST", "/api/v1/ack", {"labels": {"alertname": "A"}})[0] == 503
     assert ask("POST", "/api/v1/pause", {"until": 1})[0] == 400

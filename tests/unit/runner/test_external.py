@@ -266,3 +266,43 @@ async def test_the_newest_failure_is_known_masked_short_and_after_a_restart(benc
         if sample[0] == "quant_task_last_failure_info"
     ]
     assert series[1] == ("t", "error", bench.store.ends[2].run_id, "no route")
+
+
+async def test_a_report_that_comes_late_is_recorded_with_its_own_times(bench: Bench) -> None:
+    """An end alone, and the end of a run whose start came in time."""
+    now = bench.clock.now()
+    await bench.ping("success", started=now - 900, ended=now - 300, output="done")
+    await bench.ping("start", rid=RID)
+    bench.clock.advance(60)
+    await bench.ping("fail", rid=RID, started=now, ended=now + 10, message="no broker")
+    first, second = bench.store.ends
+    assert (first.started_at, first.ended_at, first.tail) == (now - 900, now - 300, "done")
+    assert (second.started_at, second.ended_at) == (now, now + 10)
+    durations = bench.registry.get_sample_value("quant_task_duration_seconds_sum", {"task": "t"})
+    assert durations == pytest.approx(610.0)
+    assert bench.store.tasks["t"].covered_until == now - 300
+
+
+async def test_a_run_that_began_long_ago_times_out_by_its_own_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its start was reported late; a log line in between changes nothing."""
+    bench = Bench(max_runtime="0.2s")
+    await bench.ping("start", rid=RID, started=bench.clock.now() - 60)
+    caplog.set_level("INFO")
+    assert await bench.ping("log", rid=RID, output="half") == f"{RID}.t"
+    await asyncio.sleep(0.02)
+    assert bench.ends == [(f"{RID}.t", "timeout")]
+    assert await bench.ping("log") == ""
+    assert "reports: half" in caplog.text
+
+
+async def test_runs_with_ids_that_overlap_are_said_and_none_is_skipped(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever did not mean them to overlap should know."""
+    await bench.ping("start", rid=RID)
+    assert "starts while" not in caplog.text
+    await bench.ping("start", rid=OTHER)
+    assert "t starts while 1 other run is open" in caplog.text
+    assert bench.value("quant_task_skipped_total", reason="overlap") == 0

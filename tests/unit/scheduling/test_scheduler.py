@@ -372,6 +372,28 @@ async def test_an_external_task_is_neither_started_nor_missed() -> None:
     assert (h.runner.submitted, h.missed()) == ([], 0)
 
 
+async def test_a_slot_for_which_an_external_task_reported_nothing_is_missed_at_the_next() -> None:
+    """Late before, missed then; a report of either outcome, or a start alone, is one."""
+    external = Task.model_validate({"external": True, "schedule": "every 1h"})
+    h, clock = await scheduler_at("2026-11-24T06:59", t=external)
+
+    async def until(text: str) -> float:
+        clock.set(at(f"2026-11-24T{text}"))
+        await h.scheduler.sweep()
+        return h.missed()
+
+    assert [await until("07:00"), await until("07:59")] == [0, 0]
+    assert await until("08:00") == 1
+    h.state.change("t", last_failure=at("2026-11-24T08:30"))
+    assert await until("09:00") == 1
+    h.state.change("t", last_start=at("2026-11-24T08:59:55"))
+    assert await until("10:00") == 1
+    assert await until("11:00") == 2
+    h.state.change("t", paused_until=at("2026-11-24T11:30"))
+    assert await until("12:00") == 2
+    assert await until("13:00") == 3
+
+
 async def test_a_state_that_cannot_write_still_counts_each_slot_once() -> None:
     """The failed cursor is logged; the next sweep does not count again."""
     h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00"))

@@ -1,0 +1,144 @@
+"""/ping: how programs on other machines report, by the API that clients of healthchecks.io speak.
+
+``/ping/UUID`` or ``/ping/KEY/TASK`` is a success; ``/start``, ``/fail``, ``/log`` or an exit status
+may follow. By GET, HEAD or POST; a body is the program's output, in any encoding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from aiohttp import web
+
+from exporter.redaction.truncate import drop_partial_start
+from exporter.runner.external import Ping
+from exporter.runner.headline import headline
+from exporter.state import StateError
+from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock
+from exporter.web.guard import PING_PATH, refuse
+from exporter.web.ping_keys import PingKeys, PingTarget
+
+KEPT_CHARS = 10_000
+"""Of a body, from its end: there it says why the program failed."""
+_OLDEST_SECONDS = 30 * 86400.0
+
+
+class PingedTasks(Protocol):
+    """What is needed of :class:`exporter.web.tasks_view.TasksView`."""
+
+    def kind(self, name: str) -> str | None: ...
+    async def ping(self, name: str, ping: Ping) -> str: ...
+
+
+@dataclass(frozen=True)
+class PingApi:
+    """The handlers."""
+
+    tasks: PingedTasks
+    keys: PingKeys
+    clock: Clock
+
+    def routes(self) -> list[web.RouteDef]:
+        """To be mounted in the application."""
+        urls = "/api/v1/tasks/{name}/ping-url"
+        return [
+            web.get(PING_PATH + "{rest:.*}", self.ping),  # HEAD too
+            web.post(PING_PATH + "{rest:.*}", self.ping),
+            web.post(urls, self.show),
+            web.post(f"{urls}/renew", self.renew),
+            web.post("/api/v1/ping-key/renew", self.renew_key),
+        ]
+
+    async def ping(self, request: web.Request) -> web.Response:
+        """The program started, ended, or says something."""
+        if not self.keys.ready:
+            raise refuse(503, "the ping addresses are not known yet; try again")
+        target = self.keys.find(request.path)
+        if target is None:  # the guard has looked already; a reload may have come between
+            raise refuse(404, "not found")
+        output = _output(await request.read())
+        ping = self._ping_of(target, request, output)
+        run_id = await self.tasks.ping(target.task, ping)
+        return web.Response(text="OK\n", headers={
+            "Ping-Body-Limit": str(KEPT_CHARS), "Ping-Run": run_id})  # fmt: skip
+
+    def _ping_of(self, target: PingTarget, request: web.Request, output: str) -> Ping:
+        rid, started = _rid(request), self._moment(request, "started")
+        ended = self._moment(request, "ended")
+        if started is not None and ended is not None and started > ended:
+            raise refuse(400, "started is after ended")
+        if target.action == "start":
+            return Ping("start", rid=rid, started=started)
+        if target.action == "log":
+            return Ping("log", rid=rid, output=output)
+        if target.action == "0":
+            return Ping("success", rid=rid, output=output, started=started, ended=ended)
+        why = headline(output)
+        if target.action != "fail":
+            status = f"exit status {int(target.action)}"
+            why = f"{status}: {why}" if why else status
+        return Ping("fail", None, why, rid, output, started, ended)
+
+    def _moment(self, request: web.Request, name: str) -> float | None:
+        """When it really was, as a client says that could not reach us then; Unix seconds."""
+        given = request.query.get(name)
+        if given is None:
+            return None
+        now = self.clock.now()
+        try:
+            moment = float(given)
+        except ValueError:
+            moment = math.nan
+        if not now - _OLDEST_SECONDS <= moment <= now + FUTURE_TOLERANCE_SECONDS:
+            raise refuse(400, f"{name} must be Unix seconds within the last 30 days")
+        return min(moment, now)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """The addresses of an external task; who reads them may ping."""
+        return self._paths(request.match_info["name"])
+
+    async def renew(self, request: web.Request) -> web.Response:
+        """A new UUID for the task; the old one ends."""
+        self._paths(request.match_info["name"])
+        await self._renew(request.match_info["name"])
+        return self._paths(request.match_info["name"])
+
+    async def renew_key(self, request: web.Request) -> web.Response:
+        """A new key for all tasks; the old one ends."""
+        await self._renew(None)
+        return web.json_response({"ok": True})
+
+    async def _renew(self, task: str | None) -> None:
+        try:
+            await self.keys.renew(task)
+        except StateError as error:
+            raise refuse(503, str(error)) from error
+
+    def _paths(self, name: str) -> web.Response:
+        kind = self.tasks.kind(name)
+        if kind is None:
+            raise refuse(404, f"there is no task {name!r}")
+        if kind != "external":
+            raise refuse(409, f"{name} is not external: its runs are recorded already")
+        paths = self.keys.paths(name)
+        if paths is None:
+            raise refuse(503, "the state file cannot be written, so there is no ping address yet")
+        return web.json_response({"path": paths[0], "key_path": paths[1]})
+
+
+def _output(body: bytes) -> str:
+    text = body.decode("utf-8", "replace").replace("\0", "\ufffd").strip()
+    return text if len(text) <= KEPT_CHARS else drop_partial_start(text[-KEPT_CHARS:])
+
+
+def _rid(request: web.Request) -> str | None:
+    given = request.query.get("rid")
+    if not given:
+        return None
+    try:
+        return str(UUID(given))
+    except ValueError:
+        raise refuse(400, "rid must be a UUID") from None

@@ -1,0 +1,206 @@
+"""Pings by clients that were made for healthchecks.io, by curl, and by those who guess."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.processes import Exporter, free_port, get, need, post, wait_for
+
+pytestmark = pytest.mark.integration
+
+CONFIG = """\
+listen: 127.0.0.1:{port}
+tasks:
+  nightly_etl: {{external: true, schedule: "every 1h"}}
+  orders: {{external: true, schedule: "every 1h"}}
+  inside: {{command: ["true"], schedule: "00:00"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
+    """One for all of this file."""
+    folder = tmp_path_factory.mktemp("pings")
+    port = free_port()
+    (folder / "exporter.yml").write_text(CONFIG.format(port=port))
+    with Exporter(folder / "exporter.yml") as running:
+        yield running.wait_ready(port)
+
+
+def paths(exporter: Exporter, task: str = "nightly_etl", more: str = "") -> tuple[str, str]:
+    """Where it pings: by UUID, and by key."""
+    _, answer = post(f"{exporter.url}/api/v1/tasks/{task}/ping-url{more}", exporter.token)
+    return answer["path"], answer["key_path"]
+
+
+def newest(exporter: Exporter, task: str = "nightly_etl") -> dict[str, Any]:
+    """The task as the API shows it."""
+    tasks = json.loads(get(f"{exporter.url}/api/v1/tasks"))["tasks"]
+    return next(each for each in tasks if each["name"] == task)
+
+
+def run_of(exporter: Exporter, answer: Any, task: str = "nightly_etl") -> dict[str, Any]:
+    """The run that a ping's answer names."""
+    place = f"{exporter.url}/api/v1/tasks/{task}/runs/{answer.headers['Ping-Run']}"
+    return dict(json.loads(get(place)))
+
+
+def ask(url: str, method: str = "GET", body: bytes | None = None) -> Any:
+    """The answer, whatever its status."""
+    request = urllib.request.Request(url, method=method, data=body)
+    try:
+        return urllib.request.urlopen(request, timeout=10)
+    except urllib.error.HTTPError as error:
+        return error
+
+
+def test_a_client_of_healthchecks_io_works_unchanged(exporter: Exporter, tmp_path: Path) -> None:
+    """It runs commands, and reports with their output whether all of them succeeded."""
+    (tmp_path / "job.py").write_text(
+        "import sys\nfrom runchecked import HealthCheckedContext\n"
+        "with HealthCheckedContext(sys.argv[1], enable_tty_output=False) as job:\n"
+        "    job.run(['sh', '-c', sys.argv[2]])\n"
+    )
+    for address in paths(exporter, "orders"):
+        for script, outcome, words in (
+            ("echo 12 rows", "success", "12 rows"),
+            ("echo no broker; exit 3", "failure", "no broker"),
+        ):
+            url = exporter.url + address
+            subprocess.run([sys.executable, "job.py", url, script], cwd=tmp_path, timeout=30,
+                           check=True, capture_output=True)  # fmt: skip
+            assert newest(exporter, "orders")["last_outcome"] == outcome
+            pages = get(f"{exporter.url}/tasks/orders").decode()
+            run = re.findall(r"runs/([0-9a-f-]+)", pages)[0]
+            assert words in get(f"{exporter.url}/runs/{run}").decode()
+
+
+def test_runitor_works_unchanged(exporter: Exporter, tmp_path: Path) -> None:
+    """It runs the command, sends start, output and exit status, each run with its own rid."""
+    runitor = built_runitor(tmp_path)
+    by_uuid, _ = paths(exporter)
+    done = subprocess.run(
+        [runitor, "-api-url", f"{exporter.url}/ping", "-uuid", by_uuid.rpartition("/")[2], "--",
+         "sh", "-c", "echo working; echo FATAL no broker >&2; exit 4"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert newest(exporter)["last_outcome"] == "failure"
+    assert "exit status 4: FATAL no broker" in get(f"{exporter.url}/tasks/nightly_etl").decode()
+
+
+def built_runitor(folder: Path) -> str:
+    """Installed, or built where Go and its proxy are; skips the test otherwise."""
+    if found := shutil.which("runitor"):
+        return found
+    go = need("go")
+    built = subprocess.run(
+        [go, "install", "bdd.fi/x/runitor/cmd/runitor@latest"],
+        capture_output=True, text=True, timeout=100, check=False, cwd=folder,
+        env={"PATH": str(Path(go).parent), "HOME": str(Path.home()), "GOBIN": str(folder)},
+    )  # fmt: skip
+    if built.returncode:
+        pytest.skip(f"runitor cannot be built here: {built.stderr.strip()[-200:]}")
+    return str(folder / "runitor")
+
+
+def test_curl_reports_as_ping_url_says(exporter: Exporter) -> None:
+    """The printed lines, run by a shell."""
+    need("curl")
+    config = exporter.folder / "exporter.yml"
+    printed = subprocess.run(
+        [sys.executable, "-m", "exporter", "ping-url", "orders", "--config", config],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    line = next(line for line in printed.splitlines() if "curl" in line and "cron" not in line)
+    for status, outcome in ((7, "failure"), (0, "success")):
+        subprocess.run(["sh", "-c", f"(exit {status}); {line}"], check=True, timeout=30)
+        assert newest(exporter, "orders")["last_outcome"] == outcome
+    page = get(f"{exporter.url}/tasks/orders").decode()
+    assert "quant-exporter ping-url orders" in page
+    assert "/$?" in page
+    assert paths(exporter, "orders")[0] not in page  # whoever reads a page may not ping
+
+
+def test_an_output_is_kept_from_its_end_and_masked(exporter: Exporter) -> None:
+    """Whatever its encoding is; the line that tells why is the error."""
+    url = exporter.url + paths(exporter)[0]
+    secret = f"Authorization: Bearer {exporter.token}\n".encode()
+    body = b"first\n" + b"\xff x\n" * 9_000 + secret + b"ERROR login refused\nbye\n"
+    run = run_of(exporter, ask(url + "/fail", "POST", body))
+    assert run["outcome"] == "error"
+    assert run["error"] == "ERROR login refused"
+    assert 9_000 < len(run["tail"]) <= 10_010
+    assert run["tail"].endswith("ERROR login refused\nbye")
+    assert exporter.token not in run["tail"]
+    assert "first" not in run["tail"]
+
+
+def test_runs_that_overlap_are_told_apart_by_rid(exporter: Exporter) -> None:
+    """Each end belongs to its own start; one that is repeated counts once."""
+    url, one, other = exporter.url + paths(exporter)[0], uuid.uuid4(), uuid.uuid4()
+    for rid in (one, other):
+        assert ask(f"{url}/start?rid={rid}").status == 200
+    first = run_of(exporter, ask(f"{url}/1?rid={one}"))
+    again = run_of(exporter, ask(f"{url}?rid={one}"))
+    second = run_of(exporter, ask(f"{url}?rid={other}", "HEAD"))
+    assert [run["outcome"] for run in (first, again, second)] == ["error", "error", "success"]
+    assert first["run_id"] == again["run_id"] != second["run_id"]
+    wait_for(lambda: "starts while 1 other run is open" in exporter.output(), "the warning")
+
+
+def test_a_report_that_comes_late_has_its_own_times(exporter: Exporter) -> None:
+    """Sent from a spool when the exporter is back."""
+    url, now = exporter.url + paths(exporter)[0], time.time()
+    answer = ask(f"{url}/0?rid={uuid.uuid4()}&started={now - 900}&ended={now - 300:.3f}")
+    run = run_of(exporter, answer)
+    assert run["started_at"] == pytest.approx(now - 900, abs=0.01)
+    assert run["ended_at"] == pytest.approx(now - 300, abs=0.01)
+    for wrong in (f"started={now}&ended={now - 9}", f"ended={now + 9e5}", "ended=1", "started=inf"):
+        assert ask(f"{url}?{wrong}").status == 400
+
+
+def test_a_log_ping_is_a_line_of_the_log_and_no_run(exporter: Exporter) -> None:
+    """As `/log` is with healthchecks.io."""
+    before = newest(exporter, "orders")
+    url = exporter.url + paths(exporter, "orders")[0]
+    assert ask(url + "/log", "POST", b"half of it is done").status == 200
+    wait_for(lambda: "reports: half of it is done" in exporter.output(), "the line")
+    assert newest(exporter, "orders") == before | {"next_slot": before["next_slot"]}
+
+
+def test_a_wrong_key_learns_nothing(exporter: Exporter) -> None:
+    """Which tasks exist, and which are external, is answered alike; and no address can do more."""
+    by_uuid, by_key = paths(exporter)
+    key = by_key.split("/")[2]
+    wrong = [f"/ping/{uuid.uuid4()}", "/ping/wrong/nightly_etl", "/ping/wrong/nobody",
+             f"/ping/{key}/nobody", f"/ping/{key}/inside", "/ping/wrong/inside/start"]  # fmt: skip
+    answers = [ask(exporter.url + path, "POST", b"x" * 100) for path in wrong]
+    assert {(a.status, a.read(), a.headers["Content-Type"]) for a in answers} == {
+        (404, b'{"error": "not found"}\n', "application/json; charset=utf-8")
+    }
+    assert ask(exporter.url + by_uuid, "PUT", b"").status == 405
+    for path in ("/api/v1/pause", "/api/v1/tasks/inside/run"):
+        assert ask(f"{exporter.url}{path}?token={key}", "POST", b"{}").status == 401
+    assert not re.search("|".join((key, by_uuid.rpartition("/")[2])), exporter.output())
+
+
+def test_a_renewed_address_ends_the_old_one(exporter: Exporter) -> None:
+    """At once."""
+    before, _ = paths(exporter, "orders")
+    after, _ = paths(exporter, "orders", "/renew")
+    assert ask(exporter.url + before).status == 404
+    assert ask(exporter.url + after).status == 200

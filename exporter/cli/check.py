@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from exporter.alerts.undelivered import read_undelivered
 from exporter.cli.text_table import print_table, slot_times
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
@@ -18,7 +19,8 @@ from exporter.runtime.advice import advice, first_notices
 from exporter.runtime.online_check import ask_sources
 from exporter.runtime.schedule_preview import SchedulePreview, schedule_preview
 from exporter.runtime.suggestions import suggested_limits
-from exporter.util.clock import SystemClock
+from exporter.state import State, StateError
+from exporter.util.clock import Clock, SystemClock
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def checked(path: Path, *, secrets_elsewhere: bool = False) -> Checked:
     notes += advice(config, folder, calendars, now)
     notices = first_notices(config, folder, calendars, now)
     schedules = [schedule_preview(config, name, calendars, now) for name in config.tasks]
+    notes += [Mistake("alerts", text) for text in asyncio.run(_undelivered(config, clock))]
     return Checked(config, notes, notices, suggested_limits(config, clock), schedules)
 
 
@@ -113,6 +116,20 @@ def _say_how_many(built: int, of: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if built == of else ""
         print(f"\rcalendars built: {built} of {of}", end=end, file=sys.stderr, flush=True)
+
+
+async def _undelivered(config: Config, clock: Clock) -> list[str]:
+    """Whom no alert reached lately, by the journal; nothing where no exporter has run yet."""
+    if not config.state.is_file():
+        return []
+    try:
+        state = await asyncio.to_thread(State.open, config.state, clock, writer=False)
+        try:
+            return await read_undelivered(state, clock.now(), ZoneInfo(config.timezone))
+        finally:
+            await state.close()
+    except StateError:
+        return []
 
 
 def _as_json(path: Path, mistakes: Sequence[Mistake], found: Checked | None) -> str:

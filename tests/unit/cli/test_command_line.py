@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from exporter.alerts.journal import Journal
 from exporter.cli import main as command_line
 from exporter.cli.command_table import COMMANDS, Command, OneOf
+from exporter.metrics import Metrics
+from exporter.state import State
+from exporter.util.clock import SystemClock, iso
 from tests.unit.clocks import ManualClock
 
 
@@ -215,3 +222,26 @@ def test_tasks_says_one_task_s_schedule_in_words_with_its_next_slots(
     )
     assert command_line.main(["tasks", "--config", config, "scam"]) == 2
     assert "no task 'scam': scan, scalp, report" in capsys.readouterr().err
+
+
+def test_check_notes_an_alert_that_reached_nobody(config: str) -> None:
+    """From the journal, whether or not an exporter runs."""
+
+    async def journalled() -> None:
+        state = State.open(Path(config).parent / "var/state.db", SystemClock())
+        journal = Journal(state, Metrics(CollectorRegistry()), SystemClock())
+        alert = {
+            "labels": {"alertname": "X"}, "annotations": {}, "status": "firing",
+            "startsAt": iso(time.time()), "endsAt": iso(time.time()), "fingerprint": "f",
+        }  # fmt: skip
+        await journal.record("slack", {"alerts": [alert]})
+        failed = {"integration": "slack", "attempts": 1.0, "receivers": ["slack"]}
+        await journal.delivery("failed", failed)
+        await state.close()
+
+    (Path(config).parent / "var").mkdir()
+    asyncio.run(journalled())
+    done = command("check", "--config", config, stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert f"{config}: note: alerts: slack accepts nothing since " in done.stdout.decode()
+    assert f"{config}: note: alerts: Nobody was notified of X " in done.stdout.decode()

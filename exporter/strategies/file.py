@@ -126,19 +126,27 @@ def read_new(
 def first_problem(path: Path, strategy: Strategy, zone: ZoneInfo) -> str | None:
     """Why the file gives no equity, as far as its first lines tell; None when they do."""
     bad: BadLine | None = None
+    position = EquityFilePosition()
     try:
-        for found in read_new(path, EquityFilePosition(), strategy, zone):
+        for found in read_new(path, position, strategy, zone):
             if isinstance(found, EquityPoint):
                 return None
             if isinstance(found, BadLine):
                 bad = bad or found
                 if found.line >= _FIRST_LINES:
                     break
+        if not position.offset and path.stat().st_size:
+            return no_line_ends(path)
     except OSError as error:
         return f"cannot read {path}: {error.strerror or error}"
     if bad is None:
         return f"{path} has no row yet"
     return f"line {bad.line} of {path}: {bad.problem}"
+
+
+def no_line_ends(path: Path) -> str:
+    """What is wrong with a file in which nothing is a finished line."""
+    return f"no line of {path} ends with a newline, so nothing is read: end each line with \\n"
 
 
 def _settings(strategy: Strategy) -> str:
@@ -222,6 +230,8 @@ def _parse(
         cells = split(text, layout.delimiter)
         if [cell.lower() for cell in cells] == layout.header:
             return None  # programs write the header again when they restart
+        while len(cells) > len(layout.columns) and not cells[-1]:
+            cells.pop()  # a comma at the end of each row, but not of the header
         if len(cells) != len(layout.columns):
             raise ValueError(f"{len(cells)} cells where the header has {len(layout.columns)}")
         return parse_point(used_cells(cells, layout), zone, after=position.last)

@@ -105,9 +105,12 @@ def used_cells(cells: Sequence[str], layout: Layout) -> dict[str, Any]:
 
 def plain_number(text: str, layout: Layout) -> str:
     """A number as Python writes it. The decimal sign is remembered once a number shows it."""
-    bare = re.sub(r"[\s\u00a0\u202f'’]|^[$€£¥]|[$€£¥]$", "", text)
+    bare = re.sub(r"[\s\u00a0\u202f'’]", "", text).replace("\u2212", "-")
+    if accounted := re.fullmatch(r"\(([^()-]+)\)", bare):  # how accountants write a negative one
+        bare = f"-{accounted[1]}"
+    bare = re.sub(r"(?<![^+-])[$€£¥]|[$€£¥]$", "", bare)
     if not re.fullmatch(r"[+-]?[\d.,]*\d[\d.,]*", bare):
-        return bare  # exponents, words: what they are is decided by whoever reads numbers
+        return bare or text  # exponents, words: what they are is decided by whoever reads numbers
     decimal = layout.decimal or _decimal_of(bare, text, layout.delimiter)
     if not decimal:
         return bare

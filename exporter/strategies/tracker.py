@@ -20,13 +20,15 @@ from exporter.state import State
 from exporter.strategies.age import trading_age
 from exporter.strategies.equity import EquityCurve, Fill
 from exporter.strategies.equity_point import EquityPoint
-from exporter.strategies.file import EquityFilePosition
+from exporter.strategies.file import EquityFilePosition, no_line_ends
 from exporter.strategies.read_curve import CurveRead, read_curve
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
+UNFINISHED_SECONDS = 120.0
+"""A line without its newline is being written, but not for so long."""
 DOUBT_SECONDS = 900.0
 """A single 0 among good balances counts after so long without another value."""
 
@@ -57,6 +59,8 @@ class Strategies:
         self._unread: set[str] = set()
         """Strategies whose file gave no equity at the last look: missing, or not understood."""
         self._doubted_at: dict[str, float] = {}
+        self._unfinished: dict[str, tuple[int, float]] = {}
+        """Bytes behind the last newline of each file, and since when they are so many."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._reading: dict[str, asyncio.Task[None]] = {}
         metrics.add_reader(self.read)
@@ -146,11 +150,36 @@ class Strategies:
         if position.to_json() == before:
             if name in self._unread and self.problems.get(name, "").startswith("cannot read"):
                 self._readable(name)
+        else:
+            self._readable(name)
+            self._report(name, path, read)
+            self.curves[name] = read.curve
+            await self._keep(name)
+        await self._look_at_last_line(name, path, position)
+
+    async def _look_at_last_line(self, name: str, path: Path, position: EquityFilePosition) -> None:
+        """Report a last line that has had no newline for so long that nobody is writing it."""
+        try:
+            found = await asyncio.to_thread(path.stat)
+        except OSError:
+            return  # the next look says it
+        now, waiting = self._clock.monotonic(), found.st_size - position.offset
+        before, since = self._unfinished.get(name, (0, now))
+        since = since if waiting == before else now
+        self._unfinished[name] = (waiting, since)
+        if waiting <= 0 or now - since < UNFINISHED_SECONDS:
             return
-        self._readable(name)
-        self._report(name, path, read)
-        self.curves[name] = read.curve
-        await self._keep(name)
+        if not position.offset:
+            self._unreadable(name, no_line_ends(path))
+        elif name not in self.problems:
+            self.problems[name] = (
+                f"the last line of {path.name} does not end with a newline, so it is not read: end "
+                "each line with one"
+            )
+            logger.warning(
+                "%s", self.problems[name],
+                extra={"event": "equity_unfinished_line", "strategy": name},
+            )  # fmt: skip
 
     def _report(self, name: str, path: Path, read: CurveRead) -> None:
         if read.late:

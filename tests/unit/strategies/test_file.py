@@ -183,6 +183,7 @@ def test_files_of_other_layouts_are_read_rightly(
         ("date,equity\n07/01/2025,1\n", "timestamp '07/01/2025' is not a time"),
         ('[{"timestamp": 1, "equity": 2}]\n', "it is a JSON array; write one JSON object per line"),
         ("", "has no row yet"),
+        ("timestamp,equity\r1790000000,1\r", "ends with a newline, so nothing is read"),
     ],
 )
 def test_what_is_not_understood_is_said(tmp_path: Path, text: str, problem: str) -> None:
@@ -221,3 +222,27 @@ def test_another_layout_in_the_config_reads_the_file_again(tmp_path: Path) -> No
     position = EquityFilePosition.from_json(position.to_json())
     assert take(file, position) == []
     assert take(file, position, columns={"timestamp": "day"}) == [EquityPoint(JULY, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("-$500", -500.0), ("$-500.25", -500.25), ("($5,000.00)", -5000.0), ("(500)", -500.0),
+        ("\u22121.234,50", -1234.5), ("+€12", 12.0), ("90'000.00", 90000.0), ("12.5€", 12.5),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_brokers_write_them(tmp_path: Path, text: str, number: float) -> None:
+    """Signs of currencies and accountants; rows have a comma more than the header."""
+    file = tmp_path / "e.csv"
+    file.write_bytes(f'timestamp,equity,flow\n1790000000,100,"{text}",\n'.encode())
+    assert take(file, EquityFilePosition()) == [EquityPoint(1790000000, 100, number)]
+
+
+@pytest.mark.parametrize("text", ["USD 500", "500 EUR", "(-500)", "50%", "$", "()", "1$2", "--5"])
+def test_what_is_no_plain_number_is_said(tmp_path: Path, text: str) -> None:
+    """Another currency than the strategy's must not pass for its own."""
+    file = tmp_path / "e.csv"
+    file.write_text(f'timestamp,equity,flow\n1790000000,100,"{text}"\n')
+    (bad,) = take(file, EquityFilePosition())
+    assert isinstance(bad, BadLine)
+    assert "flow must be a number" in bad.problem

@@ -24,7 +24,7 @@ from exporter.metrics import Metrics
 from exporter.strategies.equity import EquityCurve, Fill
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.read_curve import read_curve
-from exporter.strategies.tracker import Strategies
+from exporter.strategies.tracker import UNFINISHED_SECONDS, Strategies
 from tests.unit.clocks import ManualClock
 from tests.unit.feeds.test_poller import FakeState
 from tests.unit.tables import calendar
@@ -443,6 +443,38 @@ async def test_a_file_that_is_not_understood_is_unreadable_until_it_is(tmp_path:
     await desk.read()
     assert desk.value("equity_unreadable") == 0
     assert str(desk.problem).startswith("line 4 of equity.csv: timestamp 'Total' is not a time")
+
+
+async def test_a_last_line_that_never_gets_its_newline_is_reported(tmp_path: Path) -> None:
+    """The newest equity would be missing for ever, and nobody would know."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 60},90")
+    for seconds in (0, 60, UNFINISHED_SECONDS - 61):
+        desk.clock.advance(seconds)
+        await desk.read()
+        assert desk.problem is None
+    desk.clock.advance(2)
+    await desk.read()
+    assert desk.value("equity") == 100
+    assert str(desk.problem).startswith("the last line of equity.csv does not end with a newline")
+    desk.append("\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.problem) == (90, None)
+
+
+async def test_a_file_without_any_newline_is_unreadable(tmp_path: Path) -> None:
+    """As old Macs end lines: with a carriage return alone."""
+    desk = Desk(tmp_path)
+    desk.file.write_bytes(f"timestamp,equity\r{START},100\r".encode())
+    await desk.read()
+    assert desk.value("equity_unreadable") == 0  # it may be being written
+    desk.clock.advance(UNFINISHED_SECONDS)
+    await desk.read()
+    assert desk.value("equity_unreadable") == 1
+    assert str(desk.problem).startswith(f"no line of {desk.file} ends with a newline")
+    desk.file.write_bytes(f"timestamp,equity\r\n{START},100\r\n".encode())
+    await desk.read()
+    assert (desk.value("equity_unreadable"), desk.problem) == (0, None)
 
 
 async def test_age_counts_the_exchange_s_trading_time(tmp_path: Path) -> None:

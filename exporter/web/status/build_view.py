@@ -16,12 +16,13 @@ from exporter.web.status.page_parts import PageParts
 from exporter.web.status.past_month import PastMonth
 from exporter.web.status.recent_alerts import RecentAlerts
 from exporter.web.status.rows import feed_row, strategy_row, task_row
-from exporter.web.status.sparkline import MOST
 from exporter.web.status.view import DigestRow, StatusView, TaskRow, Week
 from exporter.web.status.week import Weeks
 
 HOLDS_SECONDS = 5.0
 DIGEST_HOLDS_SECONDS = 60.0
+RUNS = 5
+"""Of each task: the newest, and the newest failure while nothing succeeded since."""
 
 
 class ViewOf:
@@ -81,7 +82,7 @@ class ViewOf:
 
     def _tasks(self) -> Iterator[TaskRow]:
         tasks, shares = self._parts.config().tasks, self._weeks.shares
-        for known in self._parts.tasks_view.list():
+        for known in self._parts.tasks_view.list(notices=False):
             name = known["name"]
             yield task_row(known, self._runs.get(name, []), tasks.get(name), shares.get(name, ()))
 
@@ -94,7 +95,7 @@ class ViewOf:
         try:
             self._week = await self._weeks.read(ZoneInfo(parts.config().timezone))
             runs: dict[str, list[Run]] = {}
-            for run in await parts.state.runs_of(tuple(parts.config().tasks), 0.0, MOST):
+            for run in await parts.state.runs_of(tuple(parts.config().tasks), 0.0, RUNS):
                 runs.setdefault(run.task, []).append(run)
             self._runs, self._unreadable = runs, None
         except StateError as error:

@@ -64,7 +64,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One configured task. `runs` are its newest runs, oldest first, for the little graph."""
+    """One configured task. `runs` are its newest runs, oldest first."""
 
     name: str
     state: TaskWord

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import promql_parser
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from exporter.app import App
 from exporter.config import Task, load
+from exporter.metrics import TABLE
 from exporter.state import TaskState
 from exporter.util.clock import iso
 from exporter.util.nan import NAN
 from exporter.web.status import render
 from exporter.web.status.build_view import ViewOf
-from exporter.web.status.past_month import PastMonth, draw
+from exporter.web.status.past_month import COMPLETE, EQUITY, PastMonth, draw
 from exporter.web.status.verdict import judge
 from exporter.web.status.view import StatusView, StrategyRow
 from exporter.web.tasks_view import row
@@ -159,6 +162,14 @@ async def test_equity_of_a_month_is_asked_of_prometheus_now_and_then() -> None:
     days = past.feeds["silent"]
     assert (len(days), days[0], days[-1]) == (30, 100.0, 90.5)
     assert draw([(1.0, 5.0)]) is None
+
+
+@pytest.mark.parametrize("query", [EQUITY, COMPLETE])
+def test_what_prometheus_is_asked_is_there(query: str) -> None:
+    """A query that it understands, of metrics that exist."""
+    promql_parser.parse(query)
+    (name,) = re.findall(r"quant_\w+", query)
+    assert name in {metric.name for metric in TABLE}
 
 
 async def test_nobody_waits_for_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from exporter.web.alert_pages import routes as alert_routes
 from exporter.web.api import Api
 from exporter.web.calendar_api import CalendarApi
 from exporter.web.exposition import Exposition
+from exporter.web.messages_api import MessagesApi
 from exporter.web.ping_api import PingApi
 from exporter.web.server import Server, cannot_listen
 from exporter.web.status import routes as status_routes
@@ -200,6 +201,7 @@ class App:
             *api.routes(),
             *CalendarApi(services.closed_days).routes(),
             *PingApi(services.tasks_view, services.ping_keys, self.clock).routes(),
+            *MessagesApi(services.outbox).routes(),
             *status_routes(ViewOf(services)),
             *Records(services).routes(),
             *TaskPage(services, services.guard.is_token).routes(),
@@ -225,6 +227,8 @@ class App:
     ) -> None:
         services.follower.start()
         stack.push_async_callback(services.follower.stop)
+        await services.outbox.start()
+        stack.push_async_callback(services.outbox.stop)
         await services.feeds.start()
         stack.push_async_callback(services.feeds.stop)
         watchdog = asyncio.ensure_future(self._notifier.watchdog())
@@ -300,11 +304,12 @@ class App:
         services.strategies.apply(config)
         services.follower.apply(config.logs.follow)
         services.feeds.apply(config)
+        services.outbox.apply(config)
         services.runner.apply(config)
         services.ping_keys.apply(name for name, task in config.tasks.items() if task.external)
         for label, names in (
             ("task", config.tasks), ("feed", config.feeds), ("strategy", config.strategies),
-            ("source", config.sources),
+            ("source", config.sources), ("channel", config.channels),
         ):  # fmt: skip
             services.metrics.keep_only(label, names)
 

@@ -26,6 +26,7 @@ FETCH_REASONS = (
 SEVERITIES = ("critical", "warning", "info")
 LOWER = {"critical": "warning", "warning": "info", "info": "info"}
 """What each severity is while a new installation is learning."""
+MESSAGE_OUTCOMES = ("sent", "failed", "dropped")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 RUN_BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
@@ -187,6 +188,12 @@ TABLE: tuple[Spec, ...] = (
          "What the configured zone is ahead of UTC now, and what it is called: messages use it."),
     _now("quant_alert_learning_until_timestamp_seconds", "",
          "Until then every severity is exposed one tier lower."),
+    # Messages
+    _counter("quant_messages_total", "channel outcome",
+             "Messages by what became of them: sent, failed (given up) or dropped (too many at once)."),
+    _now("quant_message_queue", "channel", "Messages that wait to be sent."),
+    _now("quant_message_failing", "channel", "1 from the third failed attempt, or a rejected message, until one is accepted."),
+    _now("quant_message_last_success_timestamp_seconds", "channel", "When the channel last accepted a message."),
     # The exporter itself
     _now("quant_state_healthy", "", "1 when state has been durable for a minute and no damaged state file was set aside."),
     _now("quant_exporter_build_info", "version python", "Always 1."),

@@ -240,6 +240,40 @@ class AlertmanagerClient(_Client):
                     found.setdefault(integration, []).append(str(receiver["name"]))
         return found
 
+    @_checked
+    async def integrations(self) -> dict[str, tuple[str, ...]]:
+        """By receiver, in the order of the file, the integrations that it uses."""
+        answer = await self._ask("GET", "/api/v2/status")
+        config = await asyncio.to_thread(yaml.safe_load, answer["config"]["original"])
+        return {
+            str(receiver["name"]): tuple(
+                str(key).removesuffix("_configs") for key in receiver if key.endswith("_configs")
+            )
+            for receiver in _list(config["receivers"])
+        }
+
+    async def post_alert(
+        self, labels: Labels, annotations: Labels, *, start: float, end: float
+    ) -> None:
+        """Have it fire from `start` to `end`."""
+        body = [
+            {
+                "labels": dict(labels),
+                "annotations": dict(annotations),
+                "startsAt": iso(start),
+                "endsAt": iso(end),
+            }
+        ]
+        await self._ask("POST", "/api/v2/alerts", json=body)
+
+    @_checked
+    async def receivers_of(self, labels: Labels) -> list[str]:
+        """The receivers to which the routes send the firing alert with these labels."""
+        for alert in _list(await self._ask("GET", "/api/v2/alerts")):
+            if _labels(alert["labels"]) == dict(labels):
+                return [str(receiver["name"]) for receiver in _list(alert["receivers"])]
+        return []
+
 
 def _by_integration(page: str, metric: str) -> dict[str, float]:
     counts: dict[str, float] = {}

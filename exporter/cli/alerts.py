@@ -10,6 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from exporter.alerts.timeline import LIMIT, Incident, Timeline, read_timeline
+from exporter.cli.try_receivers import try_receivers
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
 from exporter.state import State, StateError
@@ -17,9 +18,19 @@ from exporter.util.clock import Clock, SystemClock
 from exporter.util.units import format_duration, parse_duration
 
 
-def alerts(path: Path, *, since: str, as_json: bool, clock: Clock | None = None) -> int:
-    """The incidents since then, from the state file; works while no exporter runs."""
+def alerts(
+    path: Path,
+    *,
+    since: str,
+    as_json: bool,
+    action: str | None = None,
+    clock: Clock | None = None,
+) -> int:
+    """The incidents since then, from the state file; works while no exporter runs. With the
+    `action` test, a trial through every receiver."""
     clock = clock or SystemClock()
+    if action == "test":
+        return try_receivers(path, clock)
 
     def show(config: Config) -> int:
         try:

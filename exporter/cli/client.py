@@ -33,7 +33,14 @@ class RequestRefusedError(Exception):
         """The request makes no sense, for example an unknown name."""
 
 
-def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+def call(
+    config: Config,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = TIMEOUT,
+) -> Any:
     """The decoded JSON answer. Raises :class:`NotRunningError` or :class:`RequestRefusedError`."""
     where = config.local_url.removeprefix("http://")
     request = urllib.request.Request(
@@ -45,7 +52,7 @@ def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None 
         request.add_header("Authorization", f"Bearer {_token(config)}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=TIMEOUT) as answer:
+        with opener.open(request, timeout=timeout) as answer:
             _must_be_ours(config, answer.headers)
             return json.load(answer)
     except urllib.error.HTTPError as error:
@@ -55,7 +62,7 @@ def call(config: Config, method: str, path: str, body: Mapping[str, Any] | None 
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             raise NotRunningError(
-                f"the exporter at {where} did not answer within {TIMEOUT:.0f} s: it hangs, or "
+                f"the exporter at {where} did not answer within {timeout:.0f} s: it hangs, or "
                 "this machine is overloaded; see the last lines of its log"
             ) from error
         raise NotRunningError(

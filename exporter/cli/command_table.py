@@ -138,7 +138,9 @@ COMMANDS = (
     Command(
         "alerts", "what fired, who was notified, who acknowledged, how long it took",
         "exporter.cli.alerts:alerts",
-        (_arg("--since", default="24h", metavar="DURATION", help="default: %(default)s"), _JSON),
+        (_arg("action", nargs="?", choices=("test",),
+              help="send a trial alert through every receiver of Alertmanager"),
+         _arg("--since", default="24h", metavar="DURATION", help="default: %(default)s"), _JSON),
     ),
     Command(
         "ack", "stop the escalation of a firing alert; its resolved notification still comes",
@@ -183,6 +185,14 @@ COMMANDS = (
             _arg("--format", choices=("md", "html", "json"), default="md",
                  help="default: %(default)s"),
             _flag("--keep", help="also write it to the reports folder"),
+        ),
+    ),
+    Command(
+        "messages", "send a trial message to a channel of `messages:`, or to each",
+        "exporter.cli.try_channels:messages",
+        (
+            _arg("action", choices=("test",)),
+            _arg("channel", nargs="?", metavar="CHANNEL", help="default: every channel"),
         ),
     ),
     Command(

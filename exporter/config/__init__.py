@@ -4,10 +4,11 @@ The models hold seconds, bytes and ratios as numbers; :mod:`exporter.util.units`
 write them. :func:`load` raises :class:`ConfigError`, which carries all mistakes.
 """
 
+from exporter.config.channels import Channel, Email
 from exporter.config.config_errors import ConfigError, Mistake
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.loading import load, load_what_is_right
-from exporter.config.logs_and_alerts import Alerts, DigestSettings, Email, Followed, Logs, Slack
+from exporter.config.logs_and_alerts import Alerts, DigestSettings, Followed, Logs, Slack
 from exporter.config.market_data import Feed, SourceSettings
 from exporter.config.model import Config, Programs
 from exporter.config.task_keys import Strategy, Task
@@ -23,9 +24,8 @@ from exporter.config.types import (
 )
 
 __all__ = [
-    "INTERVAL_SECONDS", "Alerts", "CalendarOverrides", "Config", "ConfigError", "DigestSettings",
-    "Email", "Exchange", "Feed", "Followed", "Interval", "Logs", "Mistake", "Model",
-    "OwnExchange", "Programs", "Schedule", "Severity", "Slack", "SourceSettings", "Strategy",
-    "Task", "Url", "Zone", "load",
-    "load_what_is_right",
+    "INTERVAL_SECONDS", "Alerts", "CalendarOverrides", "Channel", "Config", "ConfigError",
+    "DigestSettings", "Email", "Exchange", "Feed", "Followed", "Interval", "Logs", "Mistake",
+    "Model", "OwnExchange", "Programs", "Schedule", "Severity", "Slack", "SourceSettings",
+    "Strategy", "Task", "Url", "Zone", "load", "load_what_is_right",
 ]  # fmt: skip

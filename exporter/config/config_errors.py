@@ -46,6 +46,9 @@ _STAND_INS: Mapping[str, Any] = {
     "url": "http://localhost",
     "api_key_env": "KEY",
     "api_key_file": "key",
+    "url_env": "KEY",
+    "url_file": "key",
+    "email": {"smtp": "localhost:25", "sender": "me@example.com", "to": ["me@example.com"]},
 }
 """What replaces a wrong value, so that the keys that depend on it can be checked too."""
 

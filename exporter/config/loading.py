@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from exporter.calendars.loader import EXCHANGES
 from exporter.config import references
 from exporter.config import yaml12 as yaml_file
+from exporter.config.channels import Channel, Email
 from exporter.config.config_errors import ConfigError, Mistake, validate
 from exporter.config.exchanges import OwnExchange
 from exporter.config.market_data import Feed, SourceSettings
@@ -22,6 +23,7 @@ _MOST_BYTES = 1_000_000
 _SECTIONS: Mapping[str, type[Model]] = {
     "exchanges": OwnExchange,
     "sources": SourceSettings,
+    "messages": Channel,
     "feeds": Feed,
     "tasks": Task,
     "strategies": Strategy,
@@ -200,12 +202,18 @@ def _anchored(config: Config, folder: Path) -> Config:
                     and config.digest.slack.model_copy(
                         update={"url_file": under(config.digest.slack.url_file)}
                     ),
-                    "email": config.digest.email
-                    and config.digest.email.model_copy(
-                        update={"password_file": under(config.digest.email.password_file)}
-                    ),
+                    "email": _anchored_mail(config.digest.email, under),
                 }
             ),
+            "messages": {
+                name: channel.model_copy(
+                    update={
+                        "url_file": under(channel.url_file),
+                        "email": _anchored_mail(channel.email, under),
+                    }
+                )
+                for name, channel in config.messages.items()
+            },
             "sources": {
                 n: s.model_copy(update={"api_key_file": under(s.api_key_file)})
                 for n, s in config.sources.items()
@@ -216,3 +224,11 @@ def _anchored(config: Config, folder: Path) -> Config:
             },
         }
     )
+
+
+def _anchored_mail(
+    email: Email | None, under: Callable[[Path | None], Path | None]
+) -> Email | None:
+    if email is None:
+        return None
+    return email.model_copy(update={"password_file": under(email.password_file)})

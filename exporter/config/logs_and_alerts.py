@@ -9,8 +9,9 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
+from exporter.config.channels import Email
 from exporter.config.types import NAME, Model, Severity, Url, Variable, here
 from exporter.util.linear_regex import PatternError, compile_linear
 from exporter.util.units import Duration, Ratio, Size
@@ -91,45 +92,9 @@ class Slack(Model):
         return self
 
 
-class Email(Model):
-    """A mail server and who gets mail through it."""
-
-    smtp: str
-    sender: str
-    to: tuple[str, ...] = Field(min_length=1)
-    user: str | None = None
-    password_env: Variable | None = None
-    password_file: Path | None = None
-    security: Literal["starttls", "tls", "none"] = "starttls"
-
-    @field_validator("smtp")
-    @classmethod
-    def _smtp_is_a_server(cls, smtp: str) -> str:
-        host, _, port = smtp.rpartition(":")
-        if not (host and port.isdigit() and int(port) < 65536):
-            raise ValueError(f"invalid server {smtp!r}: write it as smtp.example.com:587")
-        return smtp
-
-    @field_validator("sender", "to")
-    @classmethod
-    def _addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for address in (value,) if isinstance(value, str) else value:
-            if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
-                raise ValueError(f"invalid mail address {address!r}: write me@example.com")
-        return value
-
-    @model_validator(mode="after")
-    def _password_has_a_place(self) -> Email:
-        places = bool(self.password_env) + bool(self.password_file)
-        if places != bool(self.user):
-            raise ValueError(
-                "give `user` with one of `password_env` and `password_file`, or none of the three"
-            )
-        return self
-
-
 class DigestSettings(Model):
-    """Where the nightly digest goes, in addition to the reports folder."""
+    """What the nightly digest says. Where it goes is the task's `report_to`; the keys that said so
+    before (`to`, `slack`, `email`) work one release longer."""
 
     to: tuple[Literal["slack", "email"], ...] = ()
     quiet: bool = True

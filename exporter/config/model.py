@@ -9,12 +9,15 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from exporter.config.channels import Channel
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
 from exporter.config.market_data import Feed, SourceSettings
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import Exchange, Model, Url, Zone, here
 from exporter.util.units import Duration, Ratio, Size
+
+LOG_REVIEW = "exporter.tasks:log_review"
 
 
 class Programs(Model):
@@ -72,6 +75,7 @@ class Config(Model):
     calendar_overrides: Mapping[Exchange, CalendarOverrides] = {}
     logs: Logs = Logs()
     alerts: Alerts = Field(default_factory=Alerts)
+    messages: Mapping[str, Channel] = {}
     digest: DigestSettings = DigestSettings()
     programs: Programs = Programs()
     machine: MachineLimits = MachineLimits()
@@ -110,3 +114,21 @@ class Config(Model):
         named += [t.exchange for t in self.tasks.values() if t.exchange]
         named += [s.exchange for s in self.strategies.values() if s.exchange]
         return sorted(set(named))
+
+    @property
+    def channels(self) -> dict[str, Channel]:
+        """Where messages go, by name; with those that the old keys of `digest` name."""
+        old: dict[str, Channel] = {}
+        if slack := self.digest.slack:
+            old["slack"] = Channel(url_env=slack.url_env, url_file=slack.url_file)
+        if self.digest.email:
+            old["email"] = Channel(email=self.digest.email)
+        return {**old, **self.messages}
+
+    def report_to(self, task: str) -> tuple[str, ...]:
+        """The channels that get what a task reports."""
+        found = self.tasks.get(task)
+        if found is None:
+            return ()
+        old = self.digest.to if found.run == LOG_REVIEW else ()
+        return found.report_to or old

@@ -16,9 +16,9 @@ from exporter.config.entry_points import NoModuleError, find_problem
 
 _REFERENCES = (
     ("feeds", "source", "sources"), ("tasks", "source", "sources"),
-    ("tasks", "strategy", "strategies"),
+    ("tasks", "strategy", "strategies"), ("tasks", "report_to", "messages"),
 )  # fmt: skip
-"""Section, key, and the section that has what the key names."""
+"""Section, key, and the section that has what the key names: one of them, or a list."""
 
 
 class AnyName(frozenset[str]):
@@ -64,8 +64,10 @@ def unknown_names(
         for name in named[section]:
             body = data[section].get(name)
             given = body.get(key) if isinstance(body, dict) else None
-            if isinstance(given, str) and given and given not in named[target]:
-                yield Mistake(f"{section}.{name}.{key}", f"unknown {key} {given!r}: {cure}")
+            what = "channel" if target == "messages" else key
+            for one in given if isinstance(given, list) else [given]:
+                if isinstance(one, str) and one and one not in named[target]:
+                    yield Mistake(f"{section}.{name}.{key}", f"unknown {what} {one!r}: {cure}")
 
 
 def missing_code(tasks: Mapping[str, Any], code: Sequence[Path] | None) -> list[Mistake]:

@@ -48,6 +48,8 @@ class Task(Model):
     rerun_after_crash: bool = False
     idempotent: bool = False
     announce: bool = False
+    report_to: tuple[str, ...] = ()
+    """Channels of `messages` that get what it reports."""
     interruptible: bool | None = None
     stop_grace: DurationOrZero = 5.0
     may_leave_processes: bool = False
@@ -95,6 +97,11 @@ class Task(Model):
         if self.external and self.retries:
             raise ValueError(
                 "an external task has no `retries`, since it runs elsewhere: remove it"
+            )
+        if self.report_to and not self.run:
+            raise ValueError(
+                "only a function (`run`) reports: remove `report_to`; a program sends messages by "
+                "`POST /api/v1/messages`"
             )
         if not self.external and "early" in self.model_fields_set:
             raise ValueError("only an external task can be `early`: remove it")

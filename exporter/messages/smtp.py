@@ -7,7 +7,7 @@ import smtplib
 import ssl
 from email.message import EmailMessage
 
-from exporter.config import Email
+from exporter.config.channels import Email
 from exporter.redaction.truncate import truncate_at_word
 
 _SAID_CHARS = 200

@@ -15,6 +15,8 @@ MOST_BYTES = 64_000
 SHORTEST_LINE = 16
 """Lines of a secret (a private key) from this length on are secret on their own, too."""
 SHORTEST_PATH = 12
+SHORTEST_PIECE = 12
+_HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?|localhost:\d+")
 _SECRET_WORDS = frozenset(
     (
         "KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASS", "PASSPHRASE", "PWD",
@@ -39,13 +41,11 @@ def _texts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     for source in config.sources.values():
         named |= {source.api_key_env} if source.api_key_env else set()
         files += [source.api_key_file] if source.api_key_file else []
-    if config.digest.slack:
-        named |= {config.digest.slack.url_env} if config.digest.slack.url_env else set()
-        files += [config.digest.slack.url_file] if config.digest.slack.url_file else []
-    if config.digest.email:
-        email = config.digest.email
-        named |= {email.password_env} if email.password_env else set()
-        files += [email.password_file] if email.password_file else []
+    for channel in config.channels.values():
+        variables = (channel.url_env, channel.email.password_env if channel.email else None)
+        places = (channel.url_file, channel.email.password_file if channel.email else None)
+        named |= {variable for variable in variables if variable}
+        files += [place for place in places if place]
     folder = environ.get("CREDENTIALS_DIRECTORY")
     for name, value in environ.items():
         if name in named or _is_secret_name(name):
@@ -113,3 +113,14 @@ def _parts(text: str) -> Iterator[str]:
             yield path
             yield address.path
         yield password
+        yield from _pieces(text.partition("://")[2])
+
+
+def _pieces(rest: str) -> Iterator[str]:
+    """Of an address: libraries put its parts together in other ways, as
+    ``tgram://TOKEN/CHAT`` becomes ``https://api.telegram.org/botTOKEN``."""
+    for piece in re.split(r"[/?&=@#]+", rest):
+        for part in {piece, *piece.split(":")}:
+            if len(part) >= SHORTEST_PIECE and not _HOST.fullmatch(part):
+                yield part
+                yield unquote(part)

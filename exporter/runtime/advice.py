@@ -11,6 +11,7 @@ from exporter.alerts.first_notice import first_notice
 from exporter.calendars.loader import Calendars
 from exporter.config import Config, Mistake
 from exporter.config.schedule_forms import WallClock
+from exporter.runtime.moved_keys import moved_keys
 from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
 from exporter.util.nan import none_to_nan
 
@@ -23,6 +24,7 @@ def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> li
         *_cut_off(config, calendars, now),
         *_without_limits(config),
         *_without_rules(config, folder / "prometheus/rules"),
+        *moved_keys(config),
     ]
 
 

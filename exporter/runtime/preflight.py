@@ -20,6 +20,7 @@ from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder, users_cache
 from exporter.config.secret_values import SecretMissingError
 from exporter.logs.tail import rotation as places
+from exporter.messages.sender_process import secret_of
 from exporter.scheduling.slots import next_slot
 from exporter.sources.api_key import read_key
 from exporter.strategies.file import first_problem
@@ -51,9 +52,11 @@ def notes(
     now: float,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Mistake]:
-    """What this machine lacks: programs of tasks, which start in `folder`, and files to follow;
-    tasks that will never run; and calendars that end soon. They are loaded already."""
+    """What this machine lacks: addresses of channels, programs of tasks, which start in `folder`,
+    and files to follow; tasks that will never run; and calendars that end soon. They are loaded
+    already."""
     return [
+        *_channels(config, environ),
         *_programs(config, folder, environ),
         *_followed(config),
         *_equity_files(config),
@@ -110,6 +113,15 @@ def missing_keys(config: Config, environ: Mapping[str, str] = os.environ) -> Ite
     for name, source in config.sources.items():
         try:
             read_key(name, source, environ)
+        except SecretMissingError as error:
+            place, _, text = str(error).partition(": ")
+            yield Mistake(place, text)
+
+
+def _channels(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    for name, channel in config.channels.items():
+        try:
+            secret_of(name, channel, environ)
         except SecretMissingError as error:
             place, _, text = str(error).partition(": ")
             yield Mistake(place, text)

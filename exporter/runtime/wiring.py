@@ -14,6 +14,7 @@ from exporter.config import Config, Task
 from exporter.feeds import Feeds
 from exporter.logs.setup import Logging
 from exporter.logs.tail.follow import Follower
+from exporter.messages.outbox import Outbox
 from exporter.metrics import Metrics
 from exporter.runner.runner import Runner
 from exporter.scheduling.scheduler import Scheduler
@@ -52,6 +53,7 @@ class ExporterServices(Foundation):
     strategies: Strategies
     follower: Follower
     feeds: Feeds
+    outbox: Outbox
     runner: Runner
     scheduler: Scheduler
     alerts: AlertService
@@ -67,14 +69,18 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
     strategies = Strategies(state, clock, metrics, supply.calendars.get)
     feeds = Feeds(state, clock, metrics, supply.sources.__getitem__, supply.calendars.get)
 
+    outbox = Outbox(state, metrics, clock, mask=base.logging.mask.text)
+
     def parts() -> Parts:
-        return Parts(base.config(), state, supply.calendars, supply.sources, feeds, strategies)
+        return Parts(
+            base.config(), state, supply.calendars, supply.sources, feeds, strategies, outbox
+        )
 
     def notice(task: Task, next_slot: float) -> str:
         return first_notice(base.config(), base.folder, task, next_slot, clock.now())
 
     runner = Runner(
-        state, metrics, clock, TaskServices(supply.sources, supply.calendars, parts),
+        state, metrics, clock, TaskServices(supply.sources, supply.calendars, outbox, parts),
         mask=base.logging.mask.text, folder=base.folder,
     )  # fmt: skip
     ping_keys = PingKeys(state, base.logging.mask.add)
@@ -91,6 +97,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         strategies=strategies,
         follower=Follower(state, metrics),
         feeds=feeds,
+        outbox=outbox,
         runner=runner,
         scheduler=scheduler,
         alerts=AlertService(state, metrics, clock, base.config, base.logging.mask),

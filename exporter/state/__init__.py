@@ -11,6 +11,7 @@ from exporter.state.models import (
     StateError,
     Tally,
     TaskState,
+    TaskTimes,
     Trigger,
 )
 from exporter.state.store import State
@@ -27,5 +28,6 @@ __all__ = [
     "StateError",
     "Tally",
     "TaskState",
+    "TaskTimes",
     "Trigger",
 ]

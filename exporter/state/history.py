@@ -10,7 +10,7 @@ from pathlib import Path
 
 from exporter.state import database
 from exporter.state import sql as rows
-from exporter.state.models import JournalPage, JournalRow, Run, Tally
+from exporter.state.models import JournalPage, JournalRow, Run, Tally, TaskTimes
 
 
 def runs(path: Path, since: float, limit: int) -> list[Run]:
@@ -58,6 +58,17 @@ def tally(path: Path, begin: float, end: float) -> list[Tally]:
     )
     with closing(database.read_only(path)) as db:
         return [Tally(*values) for values in db.execute(question, (begin, end))]
+
+
+def times(path: Path, begin: float, end: float) -> list[TaskTimes]:
+    """How long the runs claimed in [begin, end) took, all attempts: one row per task."""
+    question = (
+        "SELECT task, max(ended_at - started_at), avg(ended_at - started_at) FROM runs "
+        "WHERE claimed_at >= ? AND claimed_at < ? AND ended_at IS NOT NULL "
+        "AND started_at IS NOT NULL GROUP BY task"
+    )
+    with closing(database.read_only(path)) as db:
+        return [TaskTimes(*values) for values in db.execute(question, (begin, end))]
 
 
 def run(path: Path, run_id: str) -> Run | None:

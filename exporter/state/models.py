@@ -97,6 +97,15 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskTimes:
+    """How long a task's runs took, in seconds."""
+
+    task: str
+    longest: float
+    mean: float
+
+
+@dataclass(frozen=True, slots=True)
 class JournalRow:
     """Something that happened: a notification, a silence, a resolution, …"""
 

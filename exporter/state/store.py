@@ -25,6 +25,7 @@ from exporter.state.models import (
     StateError,
     Tally,
     TaskState,
+    TaskTimes,
 )
 from exporter.state.schema import MIGRATIONS, Migration
 from exporter.state.snapshot import Contents, Kept
@@ -170,6 +171,10 @@ class State:
     async def tally(self, begin: float, end: float) -> list[Tally]:
         """Outcomes of the runs claimed in [begin, end), counted. Raises :class:`StateError`."""
         return await self._in_thread(lambda: history.tally(self.path, begin, end))
+
+    async def times(self, begin: float, end: float) -> list[TaskTimes]:
+        """How long the runs claimed in [begin, end) took, by task. Raises :class:`StateError`."""
+        return await self._in_thread(lambda: history.times(self.path, begin, end))
 
     async def run(self, run_id: str) -> Run | None:
         """One run; None when it is unknown or was deleted. Raises :class:`StateError`."""

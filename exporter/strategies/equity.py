@@ -8,13 +8,16 @@ flow and just after it is the same.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.strategies.equity_point import EquityPoint
 from exporter.util.local_time import date_of
 from exporter.util.nan import NAN, nan_to_none, none_to_nan
+
+MOST_DAYS = 31
+"""Days of a curve that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,17 @@ class Fill:
     side: str
     at: float
     price: float
+
+
+@dataclass(frozen=True)
+class EquityDay:
+    """One day of a curve, at its end, and the deepest drawdown in it."""
+
+    day: str
+    equity: float
+    pnl: float
+    drawdown: float
+    worst: float
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,10 @@ class EquityCurve:
     """The curve without the points of the newest moment, which may be written again."""
     doubted: EquityPoint | None = None
     """A single 0 after a good balance, until a second look; see :meth:`observe`."""
+    day_worst: float = 0.0
+    """The deepest drawdown of the day."""
+    past: tuple[EquityDay, ...] = ()
+    """The newest days before that had a point, oldest first."""
 
     def observe(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
         """As :meth:`add`; but one 0 among good balances is not a total loss.
@@ -90,7 +108,23 @@ class EquityCurve:
         else:
             # The first point ever starts the day: its flow made its equity.
             base, flows = point.equity, 0.0
-        return EquityCurve(point.at, point.equity, peak, day, base, flows, before, self.doubted)
+        past = self.past if same_day or not known else (*self.past, self.today)[-MOST_DAYS:]
+        added = EquityCurve(
+            point.at, point.equity, peak, day, base, flows, before, self.doubted, past=past
+        )
+        worst = max(self.day_worst if same_day else 0.0, added.drawdown)
+        return replace(added, day_worst=worst) if worst else added
+
+    @property
+    def today(self) -> EquityDay:
+        """The newest day that has a point."""
+        pnl = self.equity - self.day_base - self.day_flows
+        return EquityDay(self.day, self.equity, pnl, self.drawdown, self.day_worst)
+
+    def on(self, day: str) -> EquityDay | None:
+        """What is known of a day; None when it had no point, or is too long ago."""
+        days = (*self.past, *((self.today,) if self.day else ()))
+        return next((one for one in days if one.day == day), None)
 
     @property
     def drawdown(self) -> float:
@@ -111,16 +145,19 @@ class EquityCurve:
 
     def reset_peak(self) -> EquityCurve:
         """The curve with its peak at today's equity."""
-        return replace(self, peak=self.equity, before=None)
+        return replace(self, peak=self.equity, before=None, day_worst=0.0)
 
     def to_json(self) -> dict[str, Any]:
         """For the state file; NaN becomes null."""
-        numbers = ("at", "equity", "peak", "day_base", "day_flows")
+        numbers = ("at", "equity", "peak", "day_base", "day_flows", "day_worst")
+        past = [[nan_to_none(v) if n else v for n, v in enumerate(astuple(d))] for d in self.past]
         return {
             **{name: nan_to_none(getattr(self, name)) for name in numbers},
             "day": self.day,
-            "before": self.before.to_json() if self.before else None,
+            # Its past is ours, or lacks the day that our first point ended.
+            "before": self.before.to_json() | {"past": None} if self.before else None,
             "doubted": asdict(self.doubted) if self.doubted else None,
+            "past": past,
         }
 
     @classmethod
@@ -131,6 +168,13 @@ class EquityCurve:
             return none_to_nan(data.get(name))
 
         before, doubted = data.get("before"), data.get("doubted")
+        past = tuple(
+            EquityDay(str(day), *map(none_to_nan, numbers))
+            for day, *numbers in data.get("past") or ()
+        )
+        earlier = cls.from_json(before) if before else None
+        if earlier is not None:
+            earlier = replace(earlier, past=tuple(one for one in past if one.day < earlier.day))
         return cls(
             number("at"),
             number("equity"),
@@ -138,6 +182,8 @@ class EquityCurve:
             str(data.get("day") or ""),
             number("day_base"),
             float(data.get("day_flows") or 0.0),
-            cls.from_json(before) if before else None,
+            earlier,
             EquityPoint(**doubted) if doubted else None,
+            float(data.get("day_worst") or 0.0),
+            past,
         )

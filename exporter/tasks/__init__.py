@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from exporter.tasks.builtin.key_check import key_check
     from exporter.tasks.builtin.log_review import log_review
     from exporter.tasks.builtin.pre_market_scan import pre_market_scan
+    from exporter.tasks.builtin.weekly_review import weekly_review
 
 __all__ = [
     "Bar",
@@ -36,6 +37,7 @@ __all__ = [
     "key_check",
     "log_review",
     "pre_market_scan",
+    "weekly_review",
 ]
 
 
@@ -45,6 +47,7 @@ _BUILT_IN = {
     "key_check": "exporter.tasks.builtin.key_check",
     "log_review": "exporter.tasks.builtin.log_review",
     "pre_market_scan": "exporter.tasks.builtin.pre_market_scan",
+    "weekly_review": "exporter.tasks.builtin.weekly_review",
 }
 
 

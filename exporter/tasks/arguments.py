@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from exporter.redaction.truncate import LONGEST_TEXT, mask_window
+
 Moment = datetime | date | float
 """A moment: a datetime with a zone, a date (00:00 UTC of that day), or Unix seconds."""
 
@@ -59,6 +61,23 @@ def known_interval(value: object) -> str:
     if value not in INTERVALS:
         raise _wrong(f"interval is {value!r}; pass one of {' '.join(INTERVALS)}")
     return str(value)
+
+
+def message_text(value: object) -> str:
+    """A message's text, no longer than is sent of it. Raises :class:`TypeError`."""
+    if not isinstance(value, str) or not value.strip():
+        raise _wrong(f"the message is {_described(value)}; pass a text")
+    return mask_window(value, LONGEST_TEXT)
+
+
+def channel_list(value: object) -> list[str] | None:
+    """Names of channels: one, several, or None for the usual ones. Raises :class:`TypeError`."""
+    if value is None:
+        return None
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise _wrong(f"to is {_described(value)}; pass a channel's name, or a list of names")
+    return list(names)
 
 
 def _wrong(text: str) -> TypeError:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from exporter.sources.base import Answer, Bar, DataSource, Ticker
 from exporter.tasks.arguments import (
     Moment,
+    channel_list,
     known_interval,
+    message_text,
     one_symbol,
     symbol_list,
     unix_seconds,
@@ -44,6 +46,12 @@ class Services(Protocol):
 
     def exchanges(self, source: str | None) -> Mapping[str, str]:
         """Symbol to exchange, as the feeds of that source say."""
+
+    async def notify(
+        self, task: str, text: str, title: str | None, channels: Sequence[str] | None
+    ) -> bool:
+        """Queue a message; False when some channel has too many. Raises
+        :class:`~exporter.tasks.errors.Permanent` when it is not clear where to."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,20 @@ class Context(_BaseContext):
     ) -> Coroutine[Any, Any, dict[str, Ticker]]:
         """Last price, bid and ask of each symbol; raises as :meth:`latest` does. Await it."""
         return self._tickers(symbol_list(symbols), source, partial)
+
+    def notify(
+        self, text: str, *, title: str | None = None, to: str | Sequence[str] | None = None
+    ) -> Coroutine[Any, Any, bool]:
+        """Send a message to the channels `to` of `messages:` in exporter.yml, or to those of the
+        task's ``report_to``, or to the only one. Await it.
+
+        It is kept until it is sent, which takes seconds, and a channel that is down is tried
+        again: the task does not wait for that. `text` is plain text, without secrets (they are
+        masked) and at most 8000 characters; `title` is the task's name unless given. False when it
+        was dropped, because a channel has 100 waiting or the task sent 30 within the hour. Raises
+        :class:`Permanent` for an unknown channel.
+        """
+        return self._services.notify(self.task, message_text(text), title, channel_list(to))
 
     async def _latest(
         self,
@@ -286,3 +308,10 @@ class BlockingContext(_BaseContext):
             "tickers", {"symbols": symbol_list(symbols), "source": source, "partial": partial}
         )
         return found
+
+    def notify(
+        self, text: str, *, title: str | None = None, to: str | Sequence[str] | None = None
+    ) -> bool:
+        """As :meth:`Context.notify`."""
+        arguments = {"text": message_text(text), "title": title, "to": channel_list(to)}
+        return bool(self._fetch("notify", arguments))

@@ -68,6 +68,8 @@ async def _fetch(context: Context, method: str, arguments: Mapping[str, Any]) ->
             return {symbol: astuple(ticker) for symbol, ticker in tickers.items()}
         case "calendar":
             return _packed(context.calendar(**arguments))
+        case "notify":
+            return await context.notify(**arguments)
     raise Permanent(f"unknown fetch {method!r}")
 
 
@@ -83,6 +85,8 @@ def read(method: str, answered: Mapping[str, Any]) -> Any:
             return [Bar(*bar) for bar in result]
         case "tickers":
             return {symbol: Ticker(*ticker) for symbol, ticker in result.items()}
+        case "notify":
+            return result
     return _unpacked(result)
 
 

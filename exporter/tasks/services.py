@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from exporter.calendars.loader import Calendar, Calendars
+from exporter.messages.message import ChannelMessage
+from exporter.messages.outbox import Outbox
 from exporter.sources.base import DataSource
 from exporter.tasks.errors import Permanent
 
@@ -17,6 +19,7 @@ class TaskServices:
 
     sources: Mapping[str, DataSource]
     calendars: Calendars
+    outbox: Outbox
     get_parts: Callable[[], Any]
 
     @property
@@ -55,3 +58,18 @@ class TaskServices:
             if source in (None, feed.source)
             for symbol in feed.symbols
         }
+
+    async def notify(
+        self, task: str, text: str, title: str | None, channels: Sequence[str] | None
+    ) -> bool:
+        """Queue a message; False when some channel has too many. Raises :class:`Permanent` when no
+        channel is named, or an unknown one."""
+        known = self.outbox.channels
+        wanted = channels or self.parts.config.report_to(task) or (known if len(known) == 1 else ())
+        listed = ", ".join(known) or "none is configured in `messages:`"
+        if not wanted:
+            raise Permanent(f"name a channel, or give the task `report_to`: {listed}")
+        if unknown := [name for name in wanted if name not in known]:
+            raise Permanent(f"unknown channel {unknown[0]!r}; configured: {listed}")
+        message = ChannelMessage(title or task, [text])
+        return await self.outbox.post(message, wanted, source=task) == len(set(wanted))

@@ -43,6 +43,8 @@ class FakeMarket:
         self._tickers: dict[str, Ticker] = {}
         self._errors: dict[str, SourceError] = {}
         self._newest = 0.0
+        self.messages: list[tuple[str | None, str]] = []
+        """Title and text of what the task sent by ``notify``."""
 
     def add_bars(
         self,
@@ -121,6 +123,13 @@ class FakeMarket:
     def exchanges(self, source: str | None) -> Mapping[str, str]:
         """There are no feeds here; ``exchange`` of the context says which exchange it is."""
         return {}
+
+    async def notify(
+        self, task: str, text: str, title: str | None, channels: Sequence[str] | None
+    ) -> bool:
+        """Remember it in :attr:`messages`."""
+        self.messages.append((title, text))
+        return True
 
     def calendar(self, exchange: str) -> Calendar:
         """The exchange's real calendar."""

@@ -142,6 +142,7 @@ def refuse(status: int, text: str) -> web.HTTPException:
         408: web.HTTPRequestTimeout,
         409: web.HTTPConflict,
         413: _TooLarge,
+        429: web.HTTPTooManyRequests,
         500: web.HTTPInternalServerError,
         503: web.HTTPServiceUnavailable,
     }

@@ -22,6 +22,7 @@ CONFIG = """\
 listen: 127.0.0.1:{port}
 alertmanager_url: http://127.0.0.1:{nobody}
 code: [code]
+messages: {{chat: {{url_file: chat}}}}
 tasks:
   quick: {{run: "mine:quick", schedule: "00:00"}}
   slow: {{run: "mine:slow", schedule: "00:00"}}
@@ -98,6 +99,7 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
     (folder / "code").mkdir()
     (folder / "code/mine.py").write_text(CODE)
     port = free_port()
+    (folder / "chat").write_text(f"http://127.0.0.1:{free_port()}/hook")
     (folder / "exporter.yml").write_text(CONFIG.format(port=port, nobody=free_port()))
     with Exporter(folder / "exporter.yml") as running:
         yield running.wait_ready(port)
@@ -138,6 +140,9 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     holiday = {"exchange": "MINE", "date": "2030-12-24"}
     assert ask("POST", "/api/v1/closed", holiday)[0] == 200
     assert ask("POST", "/api/v1/closed", holiday | {"undo": True})[0] == 200
+    assert ask("POST", "/api/v1/messages", {"text": "hello", "to": "chat", "key": "k"})[0] == 202
+    tried = ask.json("POST", "/api/v1/messages/test", {"to": ["chat"]})["channels"]
+    assert "cannot be reached" in tried["chat"]
     equity = {"equity": 100.0, "timestamp": "2026-01-02T10:00:00Z", "flow": 0}
     assert ask("POST", "/api/v1/strategies/momentum/equity", equity)[0] == 200
     fill = {"symbol": "NVDA.US", "side": "buy", "price": 181.5}
@@ -210,6 +215,11 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/closed", day | {"exchange": "XNYS"})[0] == 404
     assert ask("POST", "/api/v1/closed", day | {"date": "tomorrow"})[0] == 400
     assert ask("GET", "/api/v1/alerts?since=yesterday")[0] == 400
+    for path in ("/api/v1/messages", "/api/v1/messages/test"):
+        assert ask("POST", path, {"text": "x", "to": "nobody"})[0] == 404
+    assert ask("POST", "/api/v1/messages", {"text": 1})[0] == 400
+    while ask("POST", "/api/v1/messages", {"text": "a flood"})[0] == 202:
+        pass
     assert ask.unseen("4") == {
         ("POST", "/-/reload", "400"),  # tests/integration/test_orderly.py
         ("POST", "/api/v1/ack", "404"),  # tests/integration/test_alerts_end_to_end.py
@@ -229,7 +239,7 @@ def test_what_aiohttp_refuses_is_told_as_json_too(ask: Asking) -> None:
 
 WRITES = [
     "/api/v1/tasks/sync/success", "/api/v1/tasks/sync/start", "/api/v1/pause", "/api/v1/resume",
-    "/api/v1/closed",
+    "/api/v1/closed", "/api/v1/messages",
     "/api/v1/strategies/momentum/equity", "/api/v1/strategies/momentum/fills", "/api/v1/alerts",
     "/api/v1/ack",
 ]  # fmt: skip
@@ -237,6 +247,7 @@ KEYS = [
     "items", "message", "task", "for", "until", "equity", "timestamp", "flow", "symbol", "side",
     "price", "alerts", "labels", "status", "startsAt", "endsAt", "fingerprint", "annotations",
     "alertname", "comment", "by", "exchange", "date", "undo",
+    "text", "title", "to", "key",
 ]  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
@@ -258,7 +269,7 @@ def test_no_body_breaks_it(ask: Asking, path: str) -> None:
     @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=5) | VALUES)
     def send(body: Any) -> None:
         status, _ = ask("POST", path, json.dumps(body).encode())
-        assert status in (200, 400, 404, 503), (status, body)
+        assert status in (200, 202, 400, 404, 429, 503), (status, body)
         assert status != 503 or path == "/api/v1/ack", body
 
     send()

@@ -1,4 +1,4 @@
-"""A digest for people: Markdown for chat and files, HTML for mail and pages."""
+"""A digest for people: Markdown for files, HTML for mail and pages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from collections.abc import Iterable
 
 from exporter.logs.digest.facts import LogDigest
 from exporter.logs.digest.sections import headline, sections
-
-LONGEST_CHAT = 12_000
-"""Characters, before they are escaped; Slack cuts messages at 40 000."""
 
 
 def markdown(digest: LogDigest) -> str:
@@ -25,21 +22,6 @@ def markdown(digest: LogDigest) -> str:
         if section.note:
             lines += [*([""] if section.rows else []), section.note]
     return "\n".join(lines) + "\n"
-
-
-def chat(digest: LogDigest) -> str:
-    """Without tables, for a chat: the headline, and a line for each row."""
-    lines = [headline(digest)]
-    for section in sections(digest):
-        lines.append(f"*{section.title}*")
-        lines += ["• " + "  ".join(c for c in row if c and c != "–") for row in section.rows[:10]]
-        if len(section.rows) > 10:
-            lines.append(f"… and {len(section.rows) - 10} more")
-        lines += [section.note] if section.note else []
-    text = "\n".join(lines)
-    text = text if len(text) <= LONGEST_CHAT else text[: LONGEST_CHAT - 1] + "…"
-    # Slack's own escapes: https://docs.slack.dev/messaging/formatting-message-text
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def page(digest: LogDigest) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+from exporter.messages.message import ChannelMessage, Chart, MessageTable
+from exporter.strategies.equity import EquityDay
 from exporter.tasks.builtin import report
 from exporter.tasks.builtin.closes import daily_closes
-from exporter.tasks.builtin.parts import parts_of
+from exporter.tasks.builtin.parts import parts_of, send_report
 from exporter.tasks.context import Context
 from exporter.tasks.errors import StaleData
 from exporter.util.clock import iso
 from exporter.util.local_time import date_of
 from exporter.util.nan import NAN
+
+MOST_DAYS = 30
+"""Reports in the picture of the equity."""
 
 
 async def end_of_day_report(context: Context) -> int:
@@ -27,7 +34,7 @@ async def end_of_day_report(context: Context) -> int:
     await parts.strategies.refresh()
     day, until = _day(context, exchange)
     strategies = {
-        name: parts.strategies.summary(name) | {"pnl_today": _pnl(context, name, until)}
+        name: parts.strategies.summary(name) | _of_the_day(context, name, until)
         for name in parts.strategies.configured
     }
     moves: list[dict[str, Any]] = []
@@ -47,6 +54,10 @@ async def end_of_day_report(context: Context) -> int:
         ", ".join(f"{report.number(sum_)} {currency}" for currency, sum_ in earned.items()) or "–",
         len(moves), len(problems),
         extra={"event": "end_of_day_report", "path": str(path), "pnl": earned},
+    )  # fmt: skip
+    await send_report(
+        context, _message(data, earned, _curves(parts.reports, name, day)),
+        "incomplete" if problems else "complete",
     )  # fmt: skip
     if problems:
         symbol, text = next(iter(problems.items()))
@@ -69,13 +80,15 @@ def _day(context: Context, exchange: str | None) -> tuple[date, float]:
     return before.day, before.close
 
 
-def _pnl(context: Context, name: str, until: float) -> float:
-    """The strategy's profit of the day in which `until` lies; NaN when its equity is of a later
-    day, because only the newest day is known."""
+def _of_the_day(context: Context, name: str, until: float) -> dict[str, float]:
+    """The strategy's numbers of the day in which `until` lies. When its equity is of a later day
+    they are those of that day's end, and NaN when the day had no equity."""
     parts = parts_of(context)
-    curve = parts.strategies.curves[name]
-    later = bool(curve.day) and curve.day > date_of(until, parts.zone).isoformat()
-    return NAN if later else curve.pnl_on(until, parts.zone)
+    curve, day = parts.strategies.curves[name], date_of(until, parts.zone).isoformat()
+    if not curve.day or curve.day <= day:
+        return {"pnl_today": curve.pnl_on(until, parts.zone)}
+    past = curve.on(day) or EquityDay(day, NAN, NAN, NAN, NAN)
+    return {"pnl_today": past.pnl, "equity": past.equity, "drawdown": past.drawdown}
 
 
 def _by_currency(strategies: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -131,25 +144,74 @@ async def _moves(
             )
 
 
+def _tables(data: dict[str, Any]) -> list[MessageTable]:
+    """Strategies and symbols, where there are any."""
+    strategies = [
+        (name, s["currency"], report.number(s["equity"]), report.number(s["pnl_today"]),
+         report.percent(s["drawdown"]).removeprefix("+"))
+        for name, s in data["strategies"].items()
+    ]  # fmt: skip
+    moves = [
+        (m["symbol"], report.price(m["previous"]), report.price(m["close"]),
+         report.percent(m["move"]))
+        for m in sorted(data["symbols"], key=lambda m: m["symbol"])
+    ]  # fmt: skip
+    tables = (
+        MessageTable(
+            "Strategies", ("Strategy", "Currency", "Equity", "P&L", "Drawdown"), strategies
+        ),
+        MessageTable("Symbols", ("Symbol", "Previous close", "Close", "Move"), moves),
+    )
+    return [table for table in tables if table.rows]
+
+
 def _markdown(data: dict[str, Any]) -> str:
-    strategies, moves, problems = data["strategies"], data["symbols"], data["problems"]
-    text = f"# End of day, {data['day']}\n\n"
+    tables = [report.table(table.head, table.rows) for table in _tables(data)]
+    text = f"# End of day, {data['day']}\n\n" + "\n".join(tables)
+    return text + report.problem_lines(data["problems"])
+
+
+def _message(
+    data: dict[str, Any], earned: dict[str, float], curves: dict[str, list[float | None]]
+) -> ChannelMessage:
+    """For a phone: strategies without the currency's column, the largest moves first."""
+    total = ", ".join(f"P&L {report.number(sum_)} {currency}" for currency, sum_ in earned.items())
+    parts: list[str | MessageTable] = [total] if total else []
+    strategies = [
+        (name, report.number(s["pnl_today"]), report.percent(s["drawdown"]).removeprefix("+"))
+        for name, s in data["strategies"].items()
+    ]
     if strategies:
-        rows = [
-            (name, s["currency"], report.number(s["equity"]), report.number(s["pnl_today"]),
-             report.percent(s["drawdown"]).removeprefix("+"))
-            for name, s in strategies.items()
-        ]  # fmt: skip
-        text += report.table(("Strategy", "Currency", "Equity", "P&L", "Drawdown"), rows) + "\n"
+        parts.append(MessageTable("", ("Strategy", "P&L", "Drawdown"), strategies))
+    known = [m for m in data["symbols"] if not math.isnan(m["move"])]
+    moves = sorted(known, key=lambda m: -abs(m["move"]))
     if moves:
-        rows2 = [
-            (
-                m["symbol"],
-                report.price(m["previous"]),
-                report.price(m["close"]),
-                report.percent(m["move"]),
-            )
-            for m in sorted(moves, key=lambda m: m["symbol"])
-        ]
-        text += report.table(("Symbol", "Previous close", "Close", "Move"), rows2)
-    return text + "".join(f"\n- {symbol}: {problem}" for symbol, problem in problems.items())
+        rows = [(m["symbol"], report.price(m["close"]), report.percent(m["move"])) for m in moves]
+        parts.append(MessageTable("", ("Symbol", "Close", "Move"), rows))
+    parts += report.problem_parts(data["problems"])
+    charts = (
+        Chart("Equity since 30 reports ago", curves),
+        Chart("Moves of the day", {m["symbol"]: [m["move"]] for m in moves}),
+    )
+    return ChannelMessage(f"End of day, {data['day']}", parts, charts)
+
+
+def _curves(reports: Path, name: str, day: date) -> dict[str, list[float | None]]:
+    """Each strategy's equity by the newest reports up to `day`, against the first of them."""
+    days = sorted(
+        path for path in reports.glob(f"{name}-[0-9]*.json") if path.stem <= f"{name}-{day}"
+    )[-MOST_DAYS:]
+    found: dict[str, list[float | None]] = {}
+    for number, path in enumerate(days):
+        try:
+            strategies = json.loads(path.read_text(encoding="utf-8"))["strategies"]
+            equity = {one: summary["equity"] for one, summary in strategies.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        for one, value in equity.items():
+            if isinstance(value, int | float):
+                found.setdefault(one, [None] * len(days))[number] = float(value)
+    for values in found.values():
+        first = next(value for value in values if value is not None)
+        values[:] = [v / first - 1 if v is not None and first > 0 else None for v in values]
+    return found

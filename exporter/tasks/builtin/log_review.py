@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,12 +15,12 @@ from exporter.logs.digest.archive import load, save
 from exporter.logs.digest.facts import DueSlots, LogDigest, Request
 from exporter.logs.digest.process import DigestError, build_apart
 from exporter.logs.digest.request import asked
-from exporter.logs.digest.sections import headline
+from exporter.logs.digest.sections import headline, sections
 from exporter.logs.files import files_of
-from exporter.messages.delivery import send
+from exporter.messages.message import ChannelMessage, MessageTable
 from exporter.scheduling.slots import slots
 from exporter.strategies.equity import EquityCurve
-from exporter.tasks.builtin.parts import parts_of
+from exporter.tasks.builtin.parts import parts_of, send_report
 from exporter.tasks.context import Context
 from exporter.util.local_time import date_of, midnight
 
@@ -32,9 +32,6 @@ LEAST_SECONDS = 60.0
 """What the summing up itself is given at least."""
 NOON = 12
 """The hour."""
-SENT = "digest_sent"
-"""State key for the channels that have the newest digests: by day, or by run if by hand."""
-KEPT_SENT = 4
 
 
 async def log_review(context: Context) -> int:
@@ -44,7 +41,7 @@ async def log_review(context: Context) -> int:
     end, so that nothing of the day is left out. The day before that is summed up too if nobody has,
     or not after it ended: the pages that are kept are of whole days. A channel that has received
     this slot's digest does not get it again when the run is repeated. Raises OSError, DigestError
-    or TimeoutError; and, after everything else is done, the first channel's NotSentError.
+    or TimeoutError.
     """
     parts = parts_of(context)
     config = parts.config
@@ -73,7 +70,7 @@ async def log_review(context: Context) -> int:
     digest = await make(asked(config, day=str(day), due=due, strategies=lambda at: curves, now=now))
     context.log.info("%s", headline(digest), extra={"event": "digest", "quiet": digest.quiet})
     if not (digest.quiet and not config.digest.quiet):
-        await _send(digest, context)
+        await send_report(context, _message(digest), digest.title)
     return digest.records
 
 
@@ -104,28 +101,21 @@ def _is_missing(request: Request) -> bool:
     )
 
 
-async def _send(digest: LogDigest, context: Context) -> None:
-    parts = parts_of(context)
-    kept = parts.state.kept(SENT).get(SENT) or {}
-    key = digest.title if context.slot is not None else context.run_id
-    took = list(kept.get(key, []))
-    results = await send(digest, parts.config.digest, os.environ, done=took)
-    if results:
-        took += [channel for channel, problem in results.items() if problem is None]
-        newest = {name: kept[name] for name in kept if name != key} | {key: took}
-        await parts.state.keep(SENT, SENT, dict(list(newest.items())[-KEPT_SENT:]))
-    failed = [problem for problem in results.values() if problem]
-    for problem in failed[1:]:
-        context.log.error("%s", problem, extra={"event": "digest_not_sent"})
-    if failed:
-        raise failed[0]
+def _message(digest: LogDigest) -> ChannelMessage:
+    """The headline, and the day's tables."""
+    tables = [
+        MessageTable(section.title, section.head, section.rows, section.note)
+        for section in sections(digest)
+    ]
+    short = re.split(r"[.;] ", headline(digest))[0].rstrip(".")
+    return ChannelMessage(f"Digest {short}", [headline(digest), *tables])
 
 
 def strategies_on(
     config: Config, kept: Mapping[str, Any], moment: float
 ) -> dict[str, dict[str, Any]]:
     """Each strategy's day, of the day of `moment`, from what the state keeps under ``strategy``;
-    one whose newest equity is of a later day is left out, because the state knows one day alone."""
+    one whose equity is all of later days, or of none of the days that are kept, is left out."""
     zone = ZoneInfo(config.timezone)
     day = date_of(moment, zone).isoformat()
     found: dict[str, dict[str, Any]] = {}
@@ -137,6 +127,13 @@ def strategies_on(
                 "equity": curve.equity,
                 "pnl_today": curve.pnl_on(moment, zone),
                 "drawdown": curve.drawdown,
+            }
+        elif past := curve.on(day):
+            found[name] = {
+                "currency": strategy.currency,
+                "equity": past.equity,
+                "pnl_today": past.pnl,
+                "drawdown": past.drawdown,
             }
     return found
 

@@ -12,6 +12,8 @@ from exporter.calendars.loader import Calendars
 from exporter.config import INTERVAL_SECONDS, Config
 from exporter.config.paths import reports_folder
 from exporter.feeds import Feeds
+from exporter.messages.message import ChannelMessage
+from exporter.messages.outbox import Outbox
 from exporter.sources.base import DataSource
 from exporter.state import State
 from exporter.strategies.tracker import Strategies
@@ -31,6 +33,7 @@ class Parts:
     sources: Mapping[str, DataSource]
     feeds: Feeds
     strategies: Strategies
+    outbox: Outbox
 
     @property
     def reports(self) -> Path:
@@ -82,3 +85,12 @@ def parts_of(context: Context) -> Parts:
     """The running parts. They are not for users' tasks, so a context does not show them."""
     parts: Parts = context._services.parts
     return parts
+
+
+async def send_report(context: Context, message: ChannelMessage, about: str) -> None:
+    """To the channels of the task's ``report_to``; `about` is what the report is of. A channel that
+    has the report of a slot does not get it again when the run is repeated."""
+    parts = parts_of(context)
+    key = f"{context.task}|{about}|{context.run_id if context.slot is None else context.slot}"
+    channels = parts.config.report_to(context.task)
+    await parts.outbox.post(message, channels, source=context.task, key=key)

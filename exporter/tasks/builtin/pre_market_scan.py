@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from exporter.messages.message import ChannelMessage, Chart, MessageTable
 from exporter.sources.base import SourceError
 from exporter.tasks.builtin import report
 from exporter.tasks.builtin.closes import daily_closes
-from exporter.tasks.builtin.parts import Parts, parts_of
+from exporter.tasks.builtin.parts import Parts, parts_of, send_report
 from exporter.tasks.context import Context
 from exporter.tasks.errors import NoData, StaleData
 from exporter.util.clock import iso
@@ -53,7 +55,7 @@ async def pre_market_scan(context: Context) -> int:
                 {"symbol": symbol, "previous_close": close, "price": price,
                  "move": price / close - 1}
             )  # fmt: skip
-    _publish(context, calendar.day_of(now).isoformat(), rows, problems, stale)
+    await _publish(context, calendar.day_of(now).isoformat(), rows, problems, stale)
     if stale:
         raise StaleData(
             f"no bar for the session of {session.day} for {', '.join(stale[:5])}"
@@ -89,7 +91,7 @@ async def _last_prices(context: Context, source: str, symbols: list[str]) -> dic
     return {symbol: ticker.last for symbol, ticker in tickers.items()}
 
 
-def _publish(
+async def _publish(
     context: Context,
     day: str,
     rows: list[dict[str, Any]],
@@ -116,9 +118,27 @@ def _publish(
     text = f"# Pre-market scan, {day}\n\n" + report.table(
         ("Symbol", "Previous close", "Price", "Move"), lines
     )
-    text += "".join(f"\n- stale: {line}" for line in stale)
-    text += "".join(f"\n- {symbol}: {problem}" for symbol, problem in problems.items())
+    text += "".join(f"\n- stale: {line}" for line in stale) + report.problem_lines(problems)
     data = {"day": day, "symbols": rows, "problems": problems, "stale": stale}
     parts = parts_of(context)
     name = parts.report_name("pre_market_scan", context.task)
     report.write(parts.reports, f"{name}-{day}", text, data)
+    late = {line.partition(" ")[0]: "stale " + line.partition(" ")[2] for line in stale}
+    await send_report(
+        context, _message(day, rows, problems | late),
+        "incomplete" if problems or stale else "complete",
+    )  # fmt: skip
+
+
+def _message(day: str, rows: list[dict[str, Any]], problems: dict[str, str]) -> ChannelMessage:
+    """For a phone: the largest moves first, as `rows` are."""
+    lines = [
+        (row["symbol"], report.price(row["price"]), report.percent(row["move"])) for row in rows
+    ]
+    table = [MessageTable("", ("Symbol", "Price", "Move"), lines)] if lines else []
+    moves = {row["symbol"]: [None if math.isnan(row["move"]) else row["move"]] for row in rows}
+    return ChannelMessage(
+        f"Pre-market scan, {day}",
+        [*table, *report.problem_parts(problems)],
+        [Chart("Moves before the open", moves)],
+    )

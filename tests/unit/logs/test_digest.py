@@ -39,7 +39,7 @@ from exporter.logs.digest.facts import (
     TaskDay,
 )
 from exporter.logs.digest.query import EVENTS
-from exporter.logs.digest.render import chat, markdown, page
+from exporter.logs.digest.render import markdown, page
 from exporter.logs.digest.request import asked
 from exporter.logs.digest.sections import headline
 from exporter.logs.files import files_of
@@ -429,26 +429,11 @@ class TestRendering:
             alerts=[AlertDay(hostile, hostile, 1, 0, 1)],
             strategies={hostile: {"currency": hostile}}, due=[DueSlots(hostile, 1, 0.0)],
         )  # fmt: skip
-        for text in (markdown(digest), page(digest), chat(digest), headline(digest)):
+        for text in (markdown(digest), page(digest), headline(digest)):
             assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
             assert "\n# big" not in text
         assert not re.search(r"(?<!\\)\]\(", markdown(digest))
-        assert "<!channel>" not in chat(digest)
         assert "<b>" not in page(digest) + markdown(digest)
-
-    def test_a_chat_that_is_cut_is_cut_between_characters(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Not within what stands for one; a day without runs says so."""
-        monkeypatch.setattr("exporter.logs.digest.render.LONGEST_CHAT", 1001)
-        stamp = "2026-03-04T20:00:00.000Z"
-        group = ErrorGroup("f", "error", "a", None, 1, stamp, stamp, "<" * 190, None, True)
-        digest = LogDigest("d", "UTC", 0.0, 86400.0, 1, 1.0, 1.0, 9, 0, 0, errors=[group] * 10)
-        text = chat(digest)
-        assert text.startswith("d: no run ended; 10 errors of 10 kinds, 10 new.")
-        assert len(html.unescape(text)) == 1001
-        assert text.endswith("&lt;…")
-        assert not re.search("&(?!lt;)", text)
 
     def test_what_stands_in_lines_cannot_break_a_page(self, week: Week) -> None:
         """Markup in an example is shown, not obeyed."""
@@ -506,7 +491,7 @@ class TestGoneLines:
         assert digest.tasks[0].failures == {"error": 1}
         deleted = "Lines before 14:00:00 have been deleted"
         said = f"{deleted}; errors from that time come from the error log: 4."
-        for text in (markdown(digest), page(digest), chat(digest)):
+        for text in (markdown(digest), page(digest)):
             assert said in text
         assert digest.to_json()["gone_before"] == FIRST.timestamp() + 14 * 3600 + 0.123
         assert LogDigest.from_json(json.loads(json.dumps(digest.to_json()))) == digest
@@ -691,7 +676,7 @@ class TestBrokenFiles:
             content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
             digest = self._digest(Path(folder), content)
             assert digest.records + digest.broken_lines <= len(lines)
-            for text in (markdown(digest), page(digest), chat(digest)):
+            for text in (markdown(digest), page(digest)):
                 text.encode()
             json.loads(json.dumps(digest.to_json(), allow_nan=False))
             save(digest, Path(folder))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.strategies.equity import EquityCurve
+from exporter.strategies.equity import EquityCurve, EquityDay
 from exporter.strategies.equity_point import EquityPoint
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -116,6 +116,33 @@ def test_a_curve_survives_being_kept() -> None:
     for known in (EquityCurve(), curve((0, 100, 0), (1, 90, 0))):
         again = EquityCurve.from_json(known.to_json())
         assert again.to_json() == known.to_json()
+
+
+def test_a_curve_knows_its_past_days() -> None:
+    """Each with its end, its profit without flows, and the deepest drawdown in between; also when
+    it was kept, and when the newest point is written again."""
+    days = curve(
+        (0, 100, 0), (0.1, 80, 0), (0.2, 110, 0),
+        (1, 220, 110), (1.1, 209, 0),
+        (3, 198, 0),
+    )  # fmt: skip
+    assert days.past == (
+        EquityDay("2026-09-21", 110, 10, 0.0, pytest.approx(0.2)),
+        EquityDay("2026-09-22", 209, -11, pytest.approx(0.05), pytest.approx(0.05)),
+    )
+    assert days.today == EquityDay("2026-09-24", 198, -11, pytest.approx(0.1), pytest.approx(0.1))
+    assert days.on("2026-09-22") == days.past[1]
+    assert days.on("2026-09-23") is None
+    again = EquityCurve.from_json(days.to_json())
+    assert again.to_json() == days.to_json()
+    assert again.rewind().add(EquityPoint(days.at, 230.0, 0.0), NEW_YORK).past == days.past
+
+
+def test_a_curve_forgets_days_that_are_long_past() -> None:
+    """A month is enough."""
+    days = curve(*((n, 100.0 + n, 0.0) for n in range(40)))
+    assert len(days.past) == 31
+    assert days.past[-1].pnl == 1.0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, True, "100"])

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, Feed, Strategy, Task
 from exporter.feeds import Feeds
+from exporter.messages.message import MessageTable
 from exporter.metrics import Metrics
 from exporter.sources import DataSource, SourceError
 from exporter.state import Claim, State
@@ -36,6 +37,7 @@ from exporter.tasks.errors import Permanent
 from tests.runs import ended
 from tests.unit.simulation import Shelf, World, world
 from tests.unit.tables import calendar
+from tests.unit.tasks.posted import Posted
 
 SYMBOLS = ("NVDA.US", "TSLA.US", "SPY.US")
 
@@ -72,6 +74,7 @@ class TaskBench:
             update={"logs": self.config.logs.model_copy(update={"directory": folder / "log"})}
         )
         self.state = State.open(self.config.state, self.clock)
+        self.posted = Posted()
         self.sources: dict[str, Any] = {"sim": w.source}
         metrics = Metrics(CollectorRegistry())
         self.strategies = Strategies(self.state, self.clock, metrics)
@@ -82,7 +85,8 @@ class TaskBench:
     @property
     def parts(self) -> Parts:
         return Parts(
-            self.config, self.state, Shelf(), self.sources, self.feeds, self.strategies  # type: ignore[arg-type]
+            self.config, self.state, Shelf(), self.sources, self.feeds, self.strategies,  # type: ignore[arg-type]
+            self.posted,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def source(self, name: str | None) -> DataSource:
@@ -250,7 +254,7 @@ async def test_the_report_before_the_close_is_of_its_own_day(bench: TaskBench) -
     assert "| Strategy | Currency | Equity | P&L | Drawdown |" in text
 
 
-async def test_the_report_of_a_past_session_has_no_other_days_profit(bench: TaskBench) -> None:
+async def test_the_report_of_a_past_session_has_that_day_s_profit(bench: TaskBench) -> None:
     """Run on Saturday it is Friday's, and a point of Saturday is not part of it."""
     (bench.folder / "equity.csv").write_text(
         "timestamp,equity\n2026-11-27T10:00:00-05:00,100000\n2026-11-27T13:00:00-05:00,100500\n"
@@ -263,7 +267,9 @@ async def test_the_report_of_a_past_session_has_no_other_days_profit(bench: Task
         file.write("2026-11-28T10:00:00-05:00,90000\n")
     await end_of_day_report(bench.context("end_of_day_report"))
     _, data = bench.report("end_of_day-2026-11-27")
-    assert data["strategies"]["momentum"]["pnl_today"] is None
+    friday = data["strategies"]["momentum"]
+    assert friday["pnl_today"] == pytest.approx(500)
+    assert (friday["equity"], friday["drawdown"]) == (100_500, 0)
 
 
 async def test_the_report_is_written_although_a_bar_is_missing(bench: TaskBench) -> None:
@@ -394,3 +400,50 @@ async def test_the_keys_of_all_sources_are_checked(
         ("WARNING", "the key of sim expires in 2d (2027-02-23T12:00:00Z)"),
         ("WARNING", "the key of sim has expired (2027-02-23T12:00:00Z)"),
     ]
+
+
+async def test_a_scan_is_sent_with_the_largest_move_first(bench: TaskBench) -> None:
+    """An incomplete one at once, with what is missing; the complete one after it."""
+    tasks = {
+        name: task.model_copy(update={"report_to": ("chat",)})
+        for name, task in bench.config.tasks.items()
+    }
+    bench.config = bench.config.model_copy(update={"tasks": tasks})
+    bench.world.simulator.faults.add({"fault": "missing_symbol", "symbol": "SPY.US"})
+    with pytest.raises(NoData):
+        await pre_market_scan(bench.context("pre_market_scan"))
+    bench.world.simulator.faults.remove()
+    await pre_market_scan(bench.context("pre_market_scan"))
+    (first, to, key), (second, _, other) = bench.posted.messages
+    assert (first.title, to) == ("Pre-market scan, 2026-11-25", ("chat",))
+    assert (key, other) == ("pre_market_scan|incomplete|run", "pre_market_scan|complete|run")
+    table, problem = first.parts
+    assert isinstance(table, MessageTable)
+    assert len(table.rows) == 2
+    assert str(problem).startswith("SPY.US: ")
+    (table,) = second.parts
+    assert isinstance(table, MessageTable)
+    _, data = bench.report("pre_market_scan-2026-11-25")
+    assert [row[0] for row in table.rows] == [row["symbol"] for row in data["symbols"]]
+    assert set(second.charts[0].series) == set(SYMBOLS)
+
+
+async def test_the_end_of_day_is_sent_with_the_curve_of_the_last_reports(bench: TaskBench) -> None:
+    """P&L by currency, strategies, moves; the equity of a day without a report is a gap."""
+    equity = bench.folder / "equity.csv"
+    equity.write_text("timestamp,equity\n2026-11-25T16:00:00-05:00,100000\n")
+    bench.clock.set(new_york("2026-11-25T16:30:00"))
+    await end_of_day_report(bench.context("end_of_day_report"))
+    equity.write_text(equity.read_text() + "2026-11-27T13:00:00-05:00,90000\n")
+    bench.clock.set(new_york("2026-11-27T13:30:00"))
+    await end_of_day_report(bench.context("end_of_day_report"))
+    message, to, _ = bench.posted.messages[-1]
+    assert to == ()
+    assert message.title == "End of day, 2026-11-27"
+    assert message.parts[0] == "P&L -10,000.00 USD"
+    strategies, moves = message.parts[1:]
+    assert isinstance(strategies, MessageTable)
+    assert strategies.rows[0] == ("momentum", "-10,000.00", "10.00%")
+    assert isinstance(moves, MessageTable)
+    assert len(moves.rows) == 3
+    assert message.charts[0].series == {"momentum": [0.0, pytest.approx(-0.1)]}

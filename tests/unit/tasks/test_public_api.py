@@ -172,9 +172,21 @@ def test_contexts_show_nothing_internal(market: FakeMarket) -> None:
     """What an editor offers is what a task may use."""
     for context in (market.context(), market.blocking_context()):
         assert {name for name in dir(context) if not name.startswith("_")} == {
-            "attempt", "calendar", "clock", "history", "latest", "log", "params", "run_id", "slot",
-            "task", "tickers",
+            "attempt", "calendar", "clock", "history", "latest", "log", "notify", "params",
+            "run_id", "slot", "task", "tickers",
         }  # fmt: skip
     assert {Bar, BlockingContext, Context, NoData} <= {
         getattr(exporter.tasks, name) for name in exporter.tasks.__all__
     }
+
+
+async def test_notify_is_the_same_in_both_and_remembered_by_a_test(market: FakeMarket) -> None:
+    """Checked on the line that called it."""
+    assert await market.context().notify("sold", title="Rebalance", to="phone")
+    assert market.blocking_context().notify("bought", to=["phone", "chat"])
+    assert market.messages == [("Rebalance", "sold"), (None, "bought")]
+    for context in (market.context(), market.blocking_context()):
+        with pytest.raises(TypeError, match=r"the message is 5 \(int\); pass a text \(test_public"):
+            await context.notify(5)  # type: ignore[arg-type, misc]
+        with pytest.raises(TypeError, match="to is 5"):
+            await context.notify("x", to=5)  # type: ignore[arg-type, misc]

@@ -1,0 +1,53 @@
+"""`quant-exporter alerts test` with a real Alertmanager, the shipped file and the sinks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from exporter.alerts.receiver_trial import ReceiverTrial
+from exporter.util.clock import SystemClock
+from tests.integration.servers import alert_stack
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+SENT = """\
+slack: sent (slack, webhook)
+pagerduty: sent (pagerduty, webhook)
+email: sent (email, webhook)
+journal: sent (webhook)
+deadman: sent (webhook)
+"""
+
+
+async def test_every_receiver_gets_a_trial_and_a_broken_one_is_said(tmp_path: Path) -> None:
+    """One after the other; the trial is over a minute later. A receiver without a route is said,
+    with what to do."""
+    async with alert_stack(tmp_path, {}, programs=("exporter", "alertmanager")) as stack:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "exporter", "alerts", "test", cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        assert (out.decode(), process.returncode) == (SENT, 0)
+        for sink, receiver in (("slack", "slack"), ("pagerduty", "pagerduty"), ("email", "email")):
+            assert len(stack.got(sink, f"A trial of {receiver}")) == 1
+        stack.nothing_wrong_on_the_wire()
+
+        await stack.stop("alertmanager")
+        file = tmp_path / "alertmanager.yml"
+        config = yaml.safe_load(file.read_text())
+        trial = next(r for r in config["route"]["routes"] if "QuantTrial" in str(r["matchers"]))
+        trial["routes"] = [r for r in trial["routes"] if r["receiver"] != "email"]
+        file.write_text(yaml.safe_dump(config))
+        (tmp_path / "secrets/slack_url").write_text("http://127.0.0.1:9/gone")
+        await stack.start("alertmanager")
+        found = await ReceiverTrial(stack.alertmanager, SystemClock(), patience=5.0).run()
+        problems = {tried.receiver: tried.problem for tried in found}
+        assert problems["slack"] == "slack was not delivered: Alertmanager's log says why"
+        assert str(problems["email"]).startswith("no route sends a trial to it: add the route of")
+        assert problems["pagerduty"] is problems["journal"] is problems["deadman"] is None

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack up down setup setup-dev lock test soak bench lint unit coverage dashboards pictures
+.PHONY: help run stack up down setup setup-dev lock test soak bench lint unit coverage dashboards pictures docs
 
 help:  ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,16 @@ dashboards: setup-dev  ## write grafana/dashboards/*.json from grafana/boards
 
 pictures: setup-dev  ## take the guide's pictures again (needs chromium)
 	$(BIN)/python -m tests.browser.pictures
+
+# In an environment of its own: what makes the pages is no part of what runs or tests the exporter.
+.venv-docs/.ready: requirements-docs.lock
+	@$(PYTHON) -m venv --clear .venv-docs
+	@.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch $@
+
+docs: .venv-docs/.ready  ## the documentation as a site in build/site; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 lint: setup-dev  ## ruff, mypy, which room may import which, and a check of each file format
 	$(BIN)/ruff check .

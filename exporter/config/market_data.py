@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +53,13 @@ class SourceSettings(Model):
 _SPREAD_SECONDS = 300.0
 
 
+class Ignored(Model):
+    """A symbol that nobody is to hear of for a while."""
+
+    until: date | None = None
+    reason: str = ""
+
+
 class Feed(Model):
     """The symbols of one source at one interval that must stay fresh."""
 
@@ -63,6 +72,8 @@ class Feed(Model):
     severity: Severity = "critical"
     max_overdue: Limits[Duration] = Field(default_factory=dict)
     max_spread: Limits[Ratio] = Field(default_factory=dict)
+    max_unchanged: int | None = Field(None, ge=2, le=10_000)
+    ignore: Mapping[str, Ignored] = {}
 
     @field_validator("symbols")
     @classmethod
@@ -77,6 +88,17 @@ class Feed(Model):
         if twice:
             raise ValueError(f"{', '.join(twice)} is listed twice: keep one")
         return symbols
+
+    @model_validator(mode="after")
+    def _ignored_symbols_are_here(self) -> Feed:
+        unknown = sorted(set(self.ignore) - set(self.symbols))
+        if unknown:
+            raise ValueError(f"`ignore` names {', '.join(unknown)}, which is not in `symbols`")
+        return self
+
+    def ignored_on(self, day: date) -> set[str]:
+        """The symbols that are ignored on a day of the exchange."""
+        return {s for s, one in self.ignore.items() if one.until is None or day < one.until}
 
     @property
     def poll_seconds(self) -> float:

@@ -45,16 +45,30 @@ class FeedState:
     last_full: float = NAN
     """The newest poll for all symbols."""
     problem: str | None = None
+    unanswered: frozenset[str] = frozenset()
+    """Symbols for which the newest answer had nothing that can be used."""
 
     @property
     def calendar(self) -> Calendar:
         """The exchange's calendar as it is now: it is renewed before it ends."""
         return self.calendar_of(self.feed.exchange)
 
+    @property
+    def answers(self) -> bool:
+        """Whether the newest answers had something of at least one symbol."""
+        return not math.isnan(self.last_full) and not self.unanswered >= self.known.keys()
+
+    def watched(self, now: float) -> dict[str, SymbolState]:
+        """The symbols that are not ignored."""
+        if not self.feed.ignore:
+            return self.known
+        ignored = self.feed.ignored_on(self.calendar.day_of(now))
+        return {s: k for s, k in self.known.items() if s not in ignored}
+
     def missing(self, now: float) -> list[str]:
         """Symbols whose newest closed bar is not there yet, due or not."""
         newest = self.calendar.last_bar_end_before(self.feed.interval, now)
-        return [s for s, k in self.known.items() if k.from_when < newest]
+        return [s for s, k in self.watched(now).items() if k.from_when < newest]
 
     def missing_closes(self, now: float) -> list[str]:
         """Symbols whose close needs an individual request; those that waited longest come first."""

@@ -15,6 +15,7 @@ from exporter.calendars.loader import Calendar
 from exporter.config import Config
 from exporter.feeds.feed import SETTLE, FeedState
 from exporter.feeds.request_share import shares
+from exporter.feeds.standstill import halted_symbols, silent_since
 from exporter.feeds.symbol_state import SymbolState, after_answer
 from exporter.metrics import Metrics, Sample
 from exporter.sources.base import Bar, DataSource, SourceError, Ticker
@@ -131,6 +132,7 @@ class Feeds:
         await self._keep(state)
         if full and state.calendar.is_open(now) and not (set(problems) >= set(symbols)):
             await self._spreads(state, symbols)
+        state.unanswered = (state.unanswered - set(symbols)) | problems.keys()
         self._report(state, problems)
 
     def _apply_bars(self, state: FeedState, symbol: str, bars: list[Bar]) -> bool:
@@ -199,7 +201,8 @@ class Feeds:
         """What is overdue in a feed, worst first, as sentences."""
         now = self._clock.now()
         late = sorted(
-            ((state.overdue(k, now), s, k) for s, k in state.known.items()), key=lambda x: -x[0]
+            ((state.overdue(k, now), s, k) for s, k in state.watched(now).items()),
+            key=lambda x: -x[0],
         )
         return [
             f"{symbol} overdue for {format_duration(seconds)}, last bar "
@@ -219,7 +222,15 @@ class Feeds:
                 yield "quant_feed_overdue_limit_seconds", (name, severity), seconds
             for severity, ratio in feed.max_spread.items():
                 yield "quant_feed_spread_limit_ratio", (name, severity), ratio
+            if feed.max_unchanged:
+                yield "quant_feed_unchanged_limit_bars", (name,), float(feed.max_unchanged)
             yield from self._read_symbols(state, now)
+        by_exchange: dict[str, list[FeedState]] = {}
+        for state in list(self.feeds.values()):
+            by_exchange.setdefault(state.feed.exchange, []).append(state)
+        for exchange, states in by_exchange.items():
+            since, day = silent_since(states, now)
+            yield "quant_exchange_silent_since_timestamp_seconds", (exchange, day), since
 
     def _read_symbols(self, state: FeedState, now: float) -> Iterator[Sample]:
         # Most of 500 symbols share their newest bar: each distinct moment is looked up once.
@@ -227,7 +238,18 @@ class Feeds:
         is_open = state.calendar.is_open(now)
         oldest_spread = now - max(3 * state.feed.poll_seconds, 60.0)
         missing = 0
+        watched, halted = state.watched(now), halted_symbols(state, now)
         for symbol, known in list(state.known.items()):
+            label = (state.name, symbol)
+            yield "quant_data_last_bar_timestamp_seconds", label, known.end
+            yield "quant_data_age_seconds", label, now - known.end
+            yield "quant_data_close_price", label, known.close
+            if state.feed.ignore:
+                yield "quant_data_ignored", label, float(symbol not in watched)
+            if symbol not in watched:
+                yield "quant_data_overdue_seconds", label, NAN
+                yield "quant_data_spread_ratio", label, NAN
+                continue
             moment = known.from_when
             if moment not in by_moment:
                 count = state.calendar.expected_bars(
@@ -237,11 +259,10 @@ class Feeds:
             overdue, count = by_moment[moment]
             missing += count
             asked, spread = state.spread.get(symbol, (0.0, NAN))
-            label = (state.name, symbol)
-            yield "quant_data_last_bar_timestamp_seconds", label, known.end
-            yield "quant_data_age_seconds", label, now - known.end
             yield "quant_data_overdue_seconds", label, overdue
-            yield "quant_data_close_price", label, known.close
+            yield "quant_data_halted", label, float(symbol in halted)
+            if state.feed.max_unchanged:
+                yield "quant_data_unchanged_bars", label, float(known.unchanged)
             current = is_open and asked >= oldest_spread
             yield "quant_data_spread_ratio", label, spread if current else NAN
         yield "quant_feed_missing_bars", (state.name,), float(missing)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from exporter.calendars.bars import INTERVAL_SECONDS
 from exporter.calendars.loader import Calendar
 from exporter.sources.base import Bar
 from exporter.util.nan import NAN, nan_to_none, none_to_nan
@@ -18,8 +19,9 @@ class SymbolState:
 
     ``end`` is the end of the newest closed bar, ``close`` the close of the bar that ended at
     ``priced``: the same bar, unless the source showed a later bar that is still forming.
-    ``past`` is a moment by which the source has shown all that it has: bars that ended by then and
-    did not come never will, as in a minute without trades.
+    ``volume`` is that bar's, and ``unchanged`` how many bars up to it repeat the close and volume
+    of the one before. ``past`` is a moment by which the source has shown all that it has: bars that
+    ended by then and did not come never will, as in a minute without trades.
     """
 
     since: float
@@ -27,9 +29,13 @@ class SymbolState:
     close: float = NAN
     priced: float = NAN
     past: float = NAN
+    volume: float = NAN
+    unchanged: int = 0
 
     def _key(self) -> tuple[float | None, ...]:
-        numbers = (self.since, self.end, self.close, self.priced, self.past)
+        numbers = (
+            self.since, self.end, self.close, self.priced, self.past, self.volume, self.unchanged
+        )  # fmt: skip
         return tuple(nan_to_none(number) for number in numbers)
 
     def __eq__(self, other: object) -> bool:
@@ -51,10 +57,13 @@ class SymbolState:
 
     def to_json(self, series: list[str]) -> dict[str, Any]:
         """For the state file; `series` is its source and interval."""
-        numbers = {"end": self.end, "close": self.close, "priced": self.priced}
+        numbers = {
+            "end": self.end, "close": self.close, "priced": self.priced, "volume": self.volume
+        }  # fmt: skip
         return {
             "since": self.since,
             "series": series,
+            "unchanged": self.unchanged,
             **{name: nan_to_none(value) for name, value in numbers.items()},
         }
 
@@ -63,7 +72,10 @@ class SymbolState:
         """The reverse of :meth:`to_json`, and of what older versions wrote."""
         end, close = none_to_nan(saved["end"]), none_to_nan(saved["close"])
         priced = none_to_nan(saved["priced"]) if "priced" in saved else end
-        return cls(float(saved["since"]), end, close, priced)
+        return cls(
+            float(saved["since"]), end, close, priced,
+            volume=none_to_nan(saved.get("volume")), unchanged=int(saved.get("unchanged", 0)),
+        )  # fmt: skip
 
 
 def after_answer(
@@ -76,7 +88,7 @@ def after_answer(
     exist; its close stays unknown. A bar may come again with another close: closing auctions
     are added after the bell.
     """
-    closed: tuple[float, Bar] | None = None
+    newest = -math.inf
     past = known.past
     for bar in bars:
         end = calendar.bar_end(bar.start, interval)
@@ -84,13 +96,27 @@ def after_answer(
             before = calendar.last_bar_end_before(interval, end - 1.0)
             if before <= now and not before <= past:
                 past = before
-        elif closed is None or end > closed[0]:
-            closed = end, bar
-    if closed is None:
+            continue
+        newest = max(newest, end)
+        if not end < known.priced:
+            in_session = calendar.is_open(bar.start) or _is_long(interval)
+            known = _priced(known, bar, end, in_session)
+    if newest == -math.inf:
         # Where closed bars are shown too, `past` may lie after the newest of them: no trades since.
         shown = math.isnan(known.end) or past > known.from_when
         return replace(known, end=past if shown else known.end, past=past), False
-    end, bar = closed
-    if not end < known.priced:
-        known = replace(known, close=bar.close, priced=end)
-    return replace(known, end=known.end if known.end > end else end, past=past), True
+    return replace(known, end=known.end if known.end > newest else newest, past=past), True
+
+
+def _is_long(interval: str) -> bool:
+    return INTERVAL_SECONDS[interval] >= INTERVAL_SECONDS["1d"]
+
+
+def _priced(known: SymbolState, bar: Bar, end: float, in_session: bool) -> SymbolState:
+    """With the close of a bar that is not older than the one whose close is known."""
+    no_volume = math.isnan(bar.volume) and math.isnan(known.volume)
+    same = bar.close == known.close and (no_volume or bar.volume == known.volume)
+    unchanged = known.unchanged if same else 0
+    if same and end > known.priced and in_session:
+        unchanged += 1
+    return replace(known, close=bar.close, volume=bar.volume, priced=end, unchanged=unchanged)

@@ -113,3 +113,6 @@ class WatchedSource(DataSource, Protocol):
 
     def out_since(self) -> float:
         """Since when it has answered nothing, Unix seconds; NaN while it answers."""
+
+    def clock_offset(self) -> float:
+        """Seconds by which our clock is ahead of its; NaN while nobody knows."""

@@ -19,6 +19,9 @@ from exporter.sources.base import SourceError, WatchedSource
 from exporter.sources.factory import open_source
 from exporter.util.clock import Clock
 
+CLOCK_OFFSET_SECONDS = 30.0
+"""By how much the machine's clock may be wrong before it alerts."""
+
 
 class SupplyError(Exception):
     """Something that the config needs is not available; the message says what, and what to do."""
@@ -91,10 +94,13 @@ class Supply:
         return open_source(name, settings, self._metrics, self._clock, simulator_url=url)
 
     def samples(self) -> Iterator[Sample]:
-        """The samples of each source at a scrape."""
+        """The samples of the clock and of each source at a scrape."""
+        yield "quant_exporter_clock_timestamp_seconds", (), self._clock.now()
+        yield "quant_exporter_clock_offset_limit_seconds", (), CLOCK_OFFSET_SECONDS
         for source in list(self.sources.values()):
             yield "quant_source_simulated", (source.name,), float(source.simulated)
             yield "quant_source_out_since_timestamp_seconds", (source.name,), source.out_since()
+            yield "quant_source_clock_offset_seconds", (source.name,), source.clock_offset()
             yield "quant_source_key_expiry_timestamp_seconds", (source.name,), source.key_expiry
 
 

@@ -23,6 +23,7 @@ from exporter.sources.envelope import RATE_PAUSE_SECONDS, read_envelope
 from exporter.sources.outage import Outage
 from exporter.sources.parse import Flaw
 from exporter.sources.rate_limiter import Budget
+from exporter.sources.server_clock import ServerClock
 from exporter.sources.transport import RawAnswer, Transport
 from exporter.util.backoff import backoff_cap, backoff_pause
 from exporter.util.clock import Clock, iso
@@ -83,6 +84,7 @@ class Fetcher:
         )
         self._large = asyncio.Lock()
         self._outage = Outage()
+        self._server_clock = ServerClock()
         self._stopped_until = -math.inf
         self._refused_at = math.inf
         """When the newest rate limit was hit that no good answer followed."""
@@ -95,6 +97,10 @@ class Fetcher:
     def out_since(self) -> float:
         """Since when nothing has been answered, Unix seconds; NaN while requests are answered."""
         return self._clock.now() - (self._clock.monotonic() - self._outage.since)
+
+    def clock_offset(self) -> float:
+        """Seconds by which our clock is ahead of the source's; NaN while nobody knows."""
+        return self._server_clock.offset(self._clock.now(), self._clock.monotonic())
 
     async def fetch(
         self,
@@ -168,9 +174,12 @@ class Fetcher:
 
         started = self._clock.monotonic()
         try:
-            return await self._transport.get(endpoint, parameters, is_large)
+            raw = await self._transport.get(endpoint, parameters, is_large)
         finally:
-            self._duration.labels(self.name, endpoint).observe(self._clock.monotonic() - started)
+            ended = self._clock.monotonic()
+            self._duration.labels(self.name, endpoint).observe(ended - started)
+        self._server_clock.answered(raw.headers, started, ended)
+        return raw
 
     def _apply_server_limits(self, error: SourceError, started: float) -> None:
         """Apply what one answer says about the whole source: all requests wait, or all stop."""

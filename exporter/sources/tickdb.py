@@ -130,6 +130,10 @@ class TickDB:
         """Since when it has answered nothing, Unix seconds; NaN while it answers."""
         return self._fetcher.out_since()
 
+    def clock_offset(self) -> float:
+        """Seconds by which our clock is ahead of its; NaN while nobody knows, and simulated."""
+        return math.nan if self.simulated else self._fetcher.clock_offset()
+
     async def close(self) -> None:
         """End all connections and all waiting."""
         await self._fetcher.close()

@@ -36,6 +36,8 @@ CRITICAL = [
     of("DiskFull", "critical", job="node", instance="vps:9100", mountpoint="/"),
     of("QuantDrawdown", "critical", **EXPORTER, strategy="m"),
     of("QuantSourceDown", "critical", **EXPORTER, source="tickdb"),
+    of("QuantExchangeSilent", "critical", **EXPORTER, exchange="XNYS"),
+    of("QuantPriceFrozen", "critical", **EXPORTER, source="s", feed="f", symbol="GME.US"),
 ]
 HEARD = [
     of("QuantLogFetchesFailing", "warning", **EXPORTER, file="bot_b"),
@@ -43,12 +45,17 @@ HEARD = [
     of("DiskFull", "warning", job="node", instance="vps:9100", mountpoint="/"),
     of("QuantDrawdown", "warning", **EXPORTER, strategy="other"),
     of("QuantDataOverdue", "critical", **EXPORTER, source="other", feed="f"),
+    of("QuantDataOverdue", "critical", **EXPORTER, source="s", feed="hk", exchange="XHKG"),
+    of("QuantTaskFailing", "critical", **EXPORTER, task="rebalance", exchange="XNYS"),
+    of("QuantPriceFrozen", "warning", **EXPORTER, source="s", feed="f", symbol="AMC.US"),
     of("DiskFull", "info", job="node", instance="vps:9100"),
 ]
 MUTED = [
     of("QuantLogFetchesFailing", "warning", **EXPORTER, file="bot_a"),
     of("QuantDrawdown", "warning", **EXPORTER, strategy="m"),
     of("QuantDataOverdue", "critical", **EXPORTER, source="tickdb", feed="f"),
+    of("QuantDataOverdue", "critical", **EXPORTER, source="s", feed="daily", exchange="XNYS"),
+    of("QuantTaskFailing", "critical", **EXPORTER, task="scan", source="s", exchange="XNYS"),
 ]
 
 

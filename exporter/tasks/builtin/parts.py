@@ -73,7 +73,7 @@ class Parts:
             known.from_when
             for state in self.feeds.feeds.values()
             if state.feed.source == source
-            and (known := state.known.get(symbol)) is not None
+            and (known := state.watched(now).get(symbol)) is not None
             and not math.isnan(known.end)
             and INTERVAL_SECONDS[state.feed.interval] < INTERVAL_SECONDS["1d"]
             and state.overdue(known, now) > 0

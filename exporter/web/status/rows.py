@@ -97,7 +97,7 @@ def _failure(run: Run) -> Failure:
 def feed_row(state: FeedState, now: float, days: tuple[float, ...] = ()) -> FeedRow:
     """One feed with its worst symbol, and how complete its last days were."""
     feed = state.feed
-    overdue = ((symbol, state.overdue(known, now)) for symbol, known in state.known.items())
+    overdue = ((symbol, state.overdue(known, now)) for symbol, known in state.watched(now).items())
     late = sorted((each for each in overdue if each[1] > 0), key=lambda each: (-each[1], each[0]))
     missing = sum(
         state.calendar.expected_bars(feed.interval, state.known[symbol].from_when, now - feed.delay)

@@ -117,6 +117,12 @@ class Transport:
     ) -> RawAnswer:
         if self._closed:
             raise SourceError("connect", "the source has been closed")
+        if self._proxy and not self._proxy.url.startswith(("http://", "https://")):
+            raise SourceError(
+                "connect",
+                f"{self._proxy_text()}, is not an HTTP proxy (SOCKS is not supported): name one, "
+                "or the source's host in NO_PROXY",
+            )
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self.timeout,

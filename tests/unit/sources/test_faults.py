@@ -272,6 +272,21 @@ async def test_requests_go_through_the_proxy_of_the_environment(
     assert str(failure) == f"cannot reach the proxy http://127.0.0.1:{port}, from `proxy`"
 
 
+async def test_a_proxy_of_another_kind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOCKS, as for ssh -D; its password stays hidden."""
+    monkeypatch.setenv("http_proxy", "socks5://me:pass@127.0.0.1:1080")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    bench = Bench(retries=2)
+    async with bench.client("http://tickdb.invalid/v1") as source:
+        failure = (await source.latest([SYMBOL], "1m")).bad[SYMBOL]
+    assert str(failure) == (
+        "the proxy socks5://127.0.0.1:1080, from http_proxy, is not an HTTP proxy (SOCKS is not "
+        "supported): name one, or the source's host in NO_PROXY"
+    )
+    assert bench.slept == []
+
+
 async def test_hundreds_of_bad_symbols_are_counted_and_few_lines_are_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

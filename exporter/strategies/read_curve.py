@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,16 +17,27 @@ from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import BadLine, EquityFilePosition, Restart, read_new
 from exporter.util.clock import iso
 
+_SORTED_AT_ONCE = 20_000
+
 
 @dataclass
 class CurveRead:
-    """What a look at a file brought. ``late`` counts points that are older than one before them."""
+    """What a look at a file brought. ``late`` counts points that are older than one before them.
+
+    Of unusable lines the first is kept: a file may have a million of them.
+    """
 
     curve: EquityCurve
     good: int = 0
-    bad: list[BadLine] = field(default_factory=list)
+    bad: int = 0
+    first_bad: BadLine | None = None
     late: int = 0
     first_late: int = 0
+
+    def add_bad(self, line: BadLine) -> None:
+        """One more unusable line."""
+        self.bad += 1
+        self.first_bad = self.first_bad or line
 
 
 def read_curve(
@@ -40,15 +52,18 @@ def read_curve(
     """`curve` with what is new in the file after `position`, which moves on; points after `latest`
     are unusable. Raises :class:`OSError`."""
     read, rows = CurveRead(curve), _Rows()
+    titles, first_title = 0, None
     from_start, first_look = False, position.inode == 0
     for found in read_new(path, position, strategy, zone):
         if isinstance(found, Restart):
             from_start = True
+        elif isinstance(found, BadLine) and found.above_header:
+            titles, first_title = titles + 1, first_title or found
         elif isinstance(found, BadLine):
-            read.bad.append(found)
+            read.add_bad(found)
         elif found.at > latest:
             problem = f"timestamp {iso(found.at)} lies in the future"
-            read.bad.append(BadLine(position.line, str(found.equity), problem))
+            read.add_bad(BadLine(position.line, str(found.equity), problem))
         elif from_start:
             rows.append(found)
         else:
@@ -61,8 +76,8 @@ def read_curve(
         read.good += len(rows)
         replay = _first_replay if first_look else _replay
         read.curve = replay(read.curve, rows, zone)
-    if read.good or any(not line.above_header for line in read.bad) or position.layout.columns:
-        read.bad = [line for line in read.bad if not line.above_header]
+    if not (read.good or read.bad or position.layout.columns):
+        read.bad, read.first_bad = titles, first_title
     return read
 
 
@@ -112,9 +127,13 @@ class _Rows:
     def in_order(self) -> Iterator[EquityPoint]:
         """Oldest first; those of one moment in the order of the file's direction."""
         times = self._columns[0]
-        order: Sequence[int] = range(len(times))
+        rows = range(len(times))
+        order: Iterable[int] = rows
         if any(b < a for a, b in pairwise(times)):
-            newest_first = times[0] > times[-1]
-            order = sorted(reversed(order) if newest_first else order, key=times.__getitem__)
+            rows = rows[::-1] if times[0] > times[-1] else rows
+            # Piece by piece: sorting a million at once would keep the event loop from turning.
+            pieces = (rows[n : n + _SORTED_AT_ONCE] for n in range(0, len(rows), _SORTED_AT_ONCE))
+            runs = [array("L", sorted(piece, key=times.__getitem__)) for piece in pieces]
+            order = heapq.merge(*runs, key=times.__getitem__)
         for n in order:
             yield EquityPoint(*(column[n] for column in self._columns))

@@ -197,11 +197,10 @@ class Strategies:
             logger.warning(
                 "%s", self.problems[name], extra={"event": "equity_doubted", "strategy": name}
             )
-        if read.bad:
-            first = read.bad[0]
+        if first := read.first_bad:
             logger.error(
                 "%d unusable lines in %s, the first in line %d: %s",
-                len(read.bad), path, first.line, first.problem,
+                read.bad, path, first.line, first.problem,
                 extra={"event": "equity_malformed", "strategy": name, "example": first.text},
             )  # fmt: skip
             self.problems[name] = f"line {first.line} of {path.name}: {first.problem}"

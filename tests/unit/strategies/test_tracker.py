@@ -10,10 +10,12 @@ import math
 import os
 import random
 import threading
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -23,6 +25,7 @@ from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
 from exporter.strategies.equity import EquityCurve, Fill
 from exporter.strategies.equity_point import EquityPoint
+from exporter.strategies.file import EquityFilePosition
 from exporter.strategies.read_curve import read_curve
 from exporter.strategies.tracker import UNFINISHED_SECONDS, Strategies
 from tests.unit.clocks import ManualClock
@@ -538,3 +541,58 @@ async def test_a_large_file_holds_up_nobody_else(
     gate.set()
     await desk.read()
     assert desk.strategies.curves["s"].equity == 100
+
+
+def test_a_large_file_out_of_order_is_sorted_in_small_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sort of a million rows would keep the whole process waiting; rows of one moment stay in
+    the file's direction."""
+    times = [START + 60 * (n % 50) for n in range(120)]
+    random.Random(7).shuffle(times)
+    times[0], times[-1] = START + 60 * 60, START - 60  # newest first
+    path = tmp_path / "equity.csv"
+    lines = [f"{at},{100 + n}" for n, at in enumerate(times)]
+    path.write_text("timestamp,equity\n" + "\n".join(lines) + "\n")
+    sizes: list[int] = []
+
+    def noted(rows: Sequence[int], **more: Any) -> list[int]:
+        sizes.append(len(rows))
+        return sorted(rows, **more)
+
+    seen: list[float] = []
+    observe = EquityCurve.observe
+
+    def noted_observe(curve: EquityCurve, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
+        seen.append(point.equity)
+        return observe(curve, point, zone)
+
+    monkeypatch.setattr("exporter.strategies.read_curve.sorted", noted, raising=False)
+    monkeypatch.setattr("exporter.strategies.read_curve._SORTED_AT_ONCE", 50)
+    monkeypatch.setattr(EquityCurve, "observe", noted_observe)
+    read_curve(
+        EquityCurve(), path, EquityFilePosition(), Strategy(equity_file=path),
+        zone=ZoneInfo("UTC"), latest=START + 86400,
+    )  # fmt: skip
+    assert sizes == [50, 50, 20]
+    order = sorted(range(len(times) - 1, -1, -1), key=times.__getitem__)
+    assert seen == [100 + n for n in order]
+
+
+def test_a_large_file_of_nonsense_is_counted_and_not_kept(tmp_path: Path) -> None:
+    """24 MB of it took 300 MB of memory."""
+    path = tmp_path / "equity.csv"
+    with path.open("w") as file:
+        file.write("timestamp,equity\n")
+        file.writelines(f"{n} is no time,{'x' * 200}\n" for n in range(10_000))
+    tracemalloc.start()
+    read = read_curve(
+        EquityCurve(), path, EquityFilePosition(), Strategy(equity_file=path),
+        zone=ZoneInfo("UTC"), latest=START,
+    )  # fmt: skip
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert read.bad == 10_000
+    assert read.first_bad
+    assert read.first_bad.line == 2
+    assert held < 500_000

@@ -64,7 +64,27 @@ LOGINS = (
         "a header's secret",
         "authorization cookie",
         rf"(?P<keep>{BEGINS}(?:(?:proxy-)?authorization|(?:set-)?cookie)\s*[:=]\s*)"
+        r"(?!(?:required|missing|none|not|invalid|failed|denied|expired|is|was|has)\b)"
         r"[^\s\"'\\][^\r\n\"'\\]*",
+    ),
+    shape(
+        "a password",
+        "basicauth digestauth",
+        r"(?P<keep>(?:basic|digest)auth\(\s*\\*[\"'][^\"'\r\n]{0,200}[\"']\s*,\s*\\*[\"'])"
+        r"[^\"'\r\n\\]+",
+    ),
+    shape("a password", ("identified by",), r"(?P<keep>identified\s+by\s+[\"'])[^\"'\r\n]+"),
+    # A line of .netrc.
+    shape(
+        "a password",
+        "machine",
+        r"(?P<keep>\bmachine\s+\S{1,200}\s+login\s+\S{1,200}\s+password\s+)\S+",
+    ),
+    # FIX logons: Password and NewPassword, between the fields' separators as programs show them.
+    shape(
+        "a password",
+        "554= 925=",
+        r"(?P<keep>(?:\A|[\x01|;^\s]|\\x01|\\u0001|<SOH>)(?:554|925)=)[^\x01|;^\s\\<]+",
     ),
     # Headers without their name. Plain words after "bearer" are prose.
     shape(
@@ -113,9 +133,10 @@ LOGINS = (
     ),
     shape(
         "a password",
-        ("sshpass", "mongo", "redis-cli", "ldap", "zip ", "openssl", "docker login"),
+        ("sshpass", "mongo", "mosquitto", "redis-cli", "ldap", "zip ", "openssl", "docker login"),
         r"(?P<keep>\b(?:sshpass\s+-p|mongo\w{0,10}\b[^\r\n]{0,300}?\s-p|redis-cli\b[^\r\n]{0,300}?\s-a"
         r"|ldap\w{1,10}\b[^\r\n]{0,300}?\s-w|(?-i:(?:un)?zip\b[^\r\n]{0,100}?\s-P)"
-        r"|docker\s+login\b[^\r\n]{0,300}?\s-p|openssl\b[^\r\n]{0,300}?\spass:)\s*[\"']?)[^\s\"'<>\\]+",
+        r"|mosquitto_\w{1,10}\b[^\r\n]{0,300}?\s(?-i:-P)|openssl\b[^\r\n]{0,300}?(?:\spass:|\s-k\s)"
+        r"|docker\s+login\b[^\r\n]{0,300}?\s-p)\s*[\"']?)[^\s\"'<>\\]+",
     ),
 )

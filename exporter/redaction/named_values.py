@@ -13,6 +13,7 @@ from typing import Literal
 
 from exporter.redaction.secret_names import NAME, Announces, is_plural, kind_of
 from exporter.redaction.secret_shape import Span
+from exporter.redaction.value_checks import looks_random
 
 LONGEST_UNSURE = 512
 """Characters of a value by which is decided whether it is a secret."""
@@ -88,7 +89,7 @@ def _in_prose(text: str, name: str, kind: Announces, at: int) -> Span | None:
     if kind is Announces.DIGITS:
         found = _CODE_IN_PROSE.match(text, at)
     elif kind is Announces.RANDOM:
-        found = _HEX_KEY.match(text, at)
+        found = _HEX_KEY.match(text, at) or _long_key(text, at)
     else:
         found = _in_sentence(text, name, kind, at) if kind in _SURE else None
     if found is not None:
@@ -105,15 +106,25 @@ def _in_prose(text: str, name: str, kind: Announces, at: int) -> Span | None:
 def _in_sentence(text: str, name: str, kind: Announces, at: int) -> re.Match[str] | None:
     if name.startswith(("pass", "mnemonic")) and (quoted := _QUOTED_IN_PROSE.match(text, at)):
         return quoted if kind.is_secret(quoted["value"]) else None
+    if name.startswith("pass") and (short := _SHORT_IN_PROSE.match(text, at)):
+        return short if Announces.MIXED.is_secret(short["value"]) else None
     word = _IN_PROSE.match(text, at)
     if word is None or not _is_no_word(word["value"], "key" in name):
         return None
     return word if kind.is_secret(word["value"]) else None
 
 
+def _long_key(text: str, at: int) -> re.Match[str] | None:
+    found = _LONG_KEY.match(text, at)
+    kinds = (str.islower, str.isupper, str.isdigit)
+    return found if found and all(any(map(kind, found["value"])) for kind in kinds) else None
+
+
 def _is_no_word(value: str, even_a_number: bool) -> bool:
     if value.isdigit():
         return even_a_number or len(value) >= LONGEST_ID
+    if not _PATH_SIGNS.isdisjoint(value):
+        return looks_random(value)
     return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
@@ -142,11 +153,14 @@ def _in_query(rest: str, first: str) -> bool:
     )
 
 
-# The sign between, also of a tuple, of JSON in a string, percent-encoded; or of an entry that has
-# its name apart: {"name": "api_key", "value": "…"}.
+# The sign between, also of a tuple, of JSON in a string, percent-encoded, of an assignment to an
+# item (environ["API_KEY"] = "…"), in front of a block of YAML; or of an entry that has its name
+# apart: {"name": "api_key", "value": "…"}, <add key="api_key" value="…"/>.
 _SIGN = re.compile(
-    r"(?:\\*[\"']\s*,\s*\\*[\"']value\\*[\"']\s*:|[:=]\\*[\"']\s*,"
-    r"|(?:\\*[\"']|%22)?\s*(?:=>|->|:=|=|:|\u2192|%3d|%3a|\\+u003[da]|(?<=[\"']),))\s*",
+    r"(?:\\*[\"']\s*,\s*\\*[\"']value\\*[\"']\s*:|\\*[\"']\s+value\s*=|[:=]\\*[\"']\s*,"
+    r"|\\*[\"']\]\s*=(?!=)"
+    r"|(?:\\*[\"']|%22)?\s*(?:=>|->|:=|=|:|\u2192|%3d|%3a|\\+u003[da]|(?<=[\"']),))\s*"
+    r"(?:[|>][+\-]?\s*\n\s+)?",
     re.IGNORECASE,
 )
 _SCHEME = r"(?:(?:bearer|basic|token|digest|geniekey|apikey)\s+)?"
@@ -170,7 +184,10 @@ _ITEMS = re.compile(r"[^\s,;:=\"'\\\[({]+")
 _OPTION = re.compile(r"\s+[\"']?(?![-\s])(?P<value>[^\s\"'<>\\]+)")
 _OPENS_TAG = re.compile(r"<(?:\w+:)?[\w-]*\Z")
 _ELEMENT = re.compile(r">(?P<value>[^<]+)")
-_IN_PROSE = re.compile(r"(?: is| was)?\W{1,4}(?P<value>[\w\-]{12,512})(?![\w\-=])")
+_IN_PROSE = re.compile(r"(?: is| was| to)?\W{1,4}(?P<value>[\w\-+/]{12,512}={0,2})(?![\w\-=])")
+_SHORT_IN_PROSE = re.compile(r" (?:is|was)(?::|=)?\s{1,3}(?P<value>[^\s\"'<>\\,;]{6,200})")
+_LONG_KEY = re.compile(r"(?: is| was| to)?\W{1,4}(?P<value>[\w\-+/]{40,512}={0,2})(?![\w\-=])")
+_PATH_SIGNS = frozenset("+/")
 _HEX_KEY = re.compile(r"\W{1,4}(?P<value>(?:0x)?[0-9a-fA-F]{64})(?![0-9a-fA-F])")
 _QUOTED_IN_PROSE = re.compile(r"\s+(?P<quote>[\"'])(?P<value>[^\"'\r\n]{4,200})(?P=quote)")
 _CODE_IN_PROSE = re.compile(r"(?: is| was|:)?\W{1,3}(?P<value>\d{4,10})(?![\w.\-])")

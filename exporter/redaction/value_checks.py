@@ -15,7 +15,7 @@ _STATES = frozenset(
         "configured", "provided", "needed", "optional", "default", "not", "is", "was",
         "are", "has", "must", "should", "cannot", "will", "does", "too", "mismatch",
         "accepted", "ignored", "unused", "str", "string", "int", "float", "bool", "bytes",
-        "any",
+        "any", "from", "see", "via", "in",
     ]
 )  # fmt: skip
 _PLACEHOLDER = re.compile(

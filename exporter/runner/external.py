@@ -63,6 +63,8 @@ class External:
         self._tasks: Mapping[str, Task] = {}
         self._open: dict[str, RunningRun] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._claims: dict[str, asyncio.Future[bool]] = {}
+        """Starts that are on their way to the disk: whether they got there."""
         self._ending: set[asyncio.Task[Run]] = set()
 
     def apply(self, tasks: Mapping[str, Task]) -> None:
@@ -115,18 +117,27 @@ class External:
             self._watch(known)  # its time counts from now
             if rid is None:
                 self._say_overlap(known)
+            claiming = self._claims.get(known.run_id)
+            if claiming is not None and not await asyncio.shield(claiming):
+                raise StateError("the run's start could not be kept")
             return known.run_id
         run = self._new_run(task, ping)
         self._say_parallel(run)
         self._watch(run)
+        claiming = self._claims[run.run_id] = asyncio.get_running_loop().create_future()
         try:
             await self._state.claim(Claim(run.run_id, task, None, "manual", run.started_at))
+            claiming.set_result(True)
         except StateError:
             if self._open.get(run.run_id) is run:
                 self._forget(run)
             if rid is not None and await self._has_ended(run.run_id):
                 return run.run_id  # reported again after its end
             raise
+        finally:
+            del self._claims[run.run_id]
+            if not claiming.done():
+                claiming.set_result(False)
         return run.run_id
 
     async def _end(self, task: str, ping: Ping, outcome: Outcome) -> str:

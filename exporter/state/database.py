@@ -224,6 +224,15 @@ def read_contents(path: Path) -> Contents:
         return rows.load(db)
 
 
+def read_intact(path: Path) -> Contents:
+    """The same, of a file that cannot be written and so cannot be set aside. Also raises
+    :class:`Damaged`: half of what it held would be worse than nothing."""
+    with closing(read_only(path)) as db:
+        if problem := _problem(db):
+            raise Damaged(problem)
+        return rows.load(db)
+
+
 def _sibling(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
 

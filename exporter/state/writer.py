@@ -212,8 +212,8 @@ class StateWriter:
         except (sqlite3.Error, OSError, database.Damaged) as error:
             self._disconnect()
             self._note_failure(error)
-            with suppress(sqlite3.Error, OSError, ValueError):
-                self.contents = self._on_disk = database.read_contents(self._path)
+            with suppress(sqlite3.Error, OSError, ValueError, database.Damaged):
+                self.contents = self._on_disk = database.read_intact(self._path)
                 self._known = True
         self._find_set_aside()
 

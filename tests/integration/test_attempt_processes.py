@@ -240,20 +240,21 @@ async def test_pools_of_processes_leave_nothing_behind(bench: Bench, method: str
     assert (result.outcome, result.items, result.tail) == ("success", 8, None), result.error
 
 
-async def test_one_sigterm_ends_what_a_function_has_just_forked(bench: Bench) -> None:
+@pytest.mark.parametrize("fork", ["os.fork()", "pty.fork()[0]"])
+async def test_one_sigterm_ends_what_a_function_has_just_forked(bench: Bench, fork: str) -> None:
     """However early it comes: a pool that ends its new workers waits for them without a limit."""
     (bench.folder / "forking.py").write_text(
-        textwrap.dedent("""
-            import os, signal, time
+        textwrap.dedent(f"""
+            import os, pty, signal, time
             def f():
                 ends = set()
-                for _ in range(300):
-                    if not (pid := os.fork()):
+                for _ in range(200):
+                    if not (pid := {fork}):
                         time.sleep(60)
                         os._exit(0)
                     os.kill(pid, signal.SIGTERM)
                     ends.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-                assert ends == {-signal.SIGTERM}, ends
+                assert ends == {{-signal.SIGTERM}}, ends
                 assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
         """)
     )

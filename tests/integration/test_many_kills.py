@@ -1,21 +1,25 @@
-"""Killed again and again, wherever it is: while it starts, claims, runs, records."""
+"""Killed again and again, wherever it is: while it starts, claims, runs, records, answers."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.integration.pings import EXTERNAL_TASKS, Traffic, lost
 from tests.integration.processes import Exporter, free_port, wait_for
 
 pytestmark = pytest.mark.integration
 
-KILLS = 10
-TASKS = ("plain", "coroutine", "command")
+SCHEDULED = ("plain", "coroutine", "command")
+PINGS_PER_SECOND = 200.0
 CONFIG = """\
 listen: 127.0.0.1:{port}
 code: [code]
@@ -25,7 +29,7 @@ tasks:
   command:
     command: [sh, -c, "echo $QUANT_SLOT $QUANT_RUN_ID >> command.slots"]
     schedule: "every 1s"
-"""
+{external}"""
 PROBE = """\
 import asyncio, os, time
 
@@ -44,37 +48,67 @@ async def coroutine(context):
 """
 
 
-@pytest.mark.timeout(240)
-def test_no_slot_runs_twice_and_every_start_has_its_claim(tmp_path: Path) -> None:
-    """What a task did is never unknown to the state file, and never done again."""
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.soak)])
+def test_no_slot_runs_twice_and_nothing_accepted_is_lost(
+    tmp_path: Path, kills: int, record_property: Callable[[str, object], None]
+) -> None:
+    """What a task did is never unknown to the state file, and never done again; what a program was
+    answered is in it."""
     port = free_port()
     (tmp_path / "code").mkdir()
     (tmp_path / "code/probe.py").write_text(PROBE)
-    (tmp_path / "exporter.yml").write_text(CONFIG.format(port=port))
+    config = tmp_path / "exporter.yml"
+    config.write_text(CONFIG.format(port=port, external=EXTERNAL_TASKS))
     chance = random.Random(20261125)
-    successes: dict[str, float] = {}
-    for number in range(KILLS):
-        exporter = Exporter(tmp_path / "exporter.yml")
-        if number % 2:
-            exporter.wait_ready(port)
-            successes = _not_earlier(exporter, successes)
-            time.sleep(chance.uniform(0.0, 1.2))
-        else:
-            time.sleep(chance.uniform(0.2, 2.5))
-        exporter.kill()
-    with Exporter(tmp_path / "exporter.yml").wait_ready(port) as exporter:
-        _not_earlier(exporter, successes)
-        ready = time.time()
-        for name in TASKS:
-            wait_for(lambda name=name: _slots(tmp_path, name)[-1:] > [ready + 1], f"{name} to run")
-        assert exporter.stop() == 0
-        assert "Traceback" not in exporter.output()
-    for name in TASKS:
-        _check(tmp_path, name)
+    with Exporter(config).wait_ready(port) as first:
+        traffic = Traffic(first.url, first.token, random.Random(4711))
+        first.kill()
+    began = time.monotonic()
+    sending = threading.Thread(target=lambda: asyncio.run(traffic.run(PINGS_PER_SECOND)))
+    sending.start()
+    try:
+        _kill_again_and_again(config, port, kills, chance)
+        with Exporter(config).wait_ready(port) as exporter:
+            ready = time.time()
+            for name in SCHEDULED:
+                wait_for(
+                    lambda name=name: _slots(tmp_path, name)[-1:] > [ready + 1], f"{name} to run"
+                )
+            traffic.over.set()
+            sending.join()
+            assert exporter.stop() == 0
+            assert "Traceback" not in exporter.output()
+    finally:
+        traffic.over.set()
+        sending.join()
+    took = time.monotonic() - began
+    record_property(
+        "measured", f"{kills} kills in {took:.0f} s: {traffic.accepted} pings accepted, "
+        f"{traffic.refused} refused, {traffic.unanswered} unanswered",
+    )  # fmt: skip
+    assert traffic.accepted > 20 * kills
+    assert lost(traffic, tmp_path) == {}
+    for name in SCHEDULED:
+        _check(tmp_path, name, kills)
     assert not list((tmp_path / "var").glob("*.corrupt-*"))
 
 
-def _check(folder: Path, name: str) -> None:
+def _kill_again_and_again(config: Path, port: int, kills: int, chance: random.Random) -> None:
+    """At any moment from its first line on; every second time once it is ready."""
+    successes: dict[str, float] = {}
+    for number in range(kills):
+        exporter = Exporter(config)
+        if number % 2:
+            exporter.wait_ready(port)
+            successes = _not_earlier(exporter, successes)
+            time.sleep(chance.uniform(0.0, 1.0))
+        else:
+            time.sleep(chance.uniform(0.2, 2.0))
+        exporter.kill()
+
+
+def _check(folder: Path, name: str, kills: int) -> None:
     ran = dict(line.split() for line in (folder / f"{name}.slots").read_text().splitlines())
     twice = [slot for slot, count in Counter(_slots(folder, name)).items() if count > 1]
     assert not twice, f"{name} ran twice in {twice}"
@@ -84,7 +118,7 @@ def _check(folder: Path, name: str) -> None:
     assert {slot: claimed.get(slot) for slot in ran} == ran
     outcomes = Counter(outcome for *_, outcome in rows)
     assert set(outcomes) <= {"success", "crashed"}
-    assert outcomes["crashed"] <= KILLS
+    assert outcomes["crashed"] <= kills + 1
     assert outcomes["success"] >= 2
 
 

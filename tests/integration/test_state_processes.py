@@ -207,6 +207,29 @@ async def test_a_disk_that_is_full_from_the_start_is_healed_from(small_disk):
         assert db.execute("SELECT name, schedule FROM tasks").fetchall() == [("scan", "every 1h")]
 
 
+async def test_a_damaged_file_on_a_read_only_disk_is_not_believed(small_disk):
+    """It is checked as on any other disk; half of what it held would let slots run twice."""
+    disk, remount = small_disk
+    path = disk / "state.db"
+    before = State.open(path, SystemClock())
+    await before.register({f"task{n}": "every 1h" for n in range(300)}, T)
+    await before.close()
+    content = bytearray(path.read_bytes())
+    page = content.index(b"task299") // 4096 * 4096
+    content[page : page + 8] = b"\xff" * 8  # the b-tree page's header
+    path.write_bytes(content)
+    remount("ro")
+    state = State.open(path, SystemClock())
+    try:
+        assert not state.durable
+        assert state.tasks == {}
+        remount("rw")
+        await state.probe()
+        assert [each.name for each in disk.glob("state.db.corrupt-*")] != []
+    finally:
+        await state.close()
+
+
 @pytest.mark.parametrize("killed", [False, True])
 async def test_a_read_only_disk_still_knows_the_past(small_disk, killed):
     """After a clean end and after a kill; writing begins when it may."""

@@ -124,22 +124,24 @@ def _stop_in(attempt: int) -> Callable[[int, object], None]:
     return stop
 
 
-def _fork_safely(stop: Callable[[int, object], None]) -> Callable[[], int]:
-    """`os.fork` for a process whose SIGTERM has that handler. Python forgets a signal that reaches
-    a new process before its first line, and a handler may come too late for a wait that begins: who
-    ends a pool of processes would then wait for ever. So SIGTERM is kept back until it ends it."""
-    fork = os.fork
+def _fork_safely(fork: Callable[[], Any], stop: Callable[[int, object], None]) -> Callable[[], Any]:
+    """`os.fork` or `os.forkpty` for a process whose SIGTERM has that handler.
 
-    def fork_safely() -> int:
+    Python forgets a signal that reaches a new process before its first line, and a handler may come
+    too late for a wait that begins: who ends a pool of processes would then wait for ever. So
+    SIGTERM is kept back until it ends it.
+    """
+
+    def fork_safely() -> Any:
         if signal.getsignal(signal.SIGTERM) is not stop:
             return fork()  # the user's own handler, or already the default
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-            pid = fork()
-            if pid == 0:
+            forked = fork()
+            if forked == 0 or (isinstance(forked, tuple) and forked[0] == 0):
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            return pid
+            return forked
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -152,7 +154,7 @@ def _call(job: dict[str, Any], line: _Line) -> Outcome:
     faulthandler.enable()
     stop = _stop_in(os.getpid())
     signal.signal(signal.SIGTERM, stop)
-    os.fork = _fork_safely(stop)
+    os.fork, os.forkpty = _fork_safely(os.fork, stop), _fork_safely(os.forkpty, stop)
     handler = RecordSender(line.send_text)
     logging.basicConfig(handlers=[handler], level=job["level"].upper(), force=True)
     sys.path[:0] = job["code"]

@@ -124,6 +124,24 @@ SECRETS = [
     "curl -u me:{word} https://h",
     "wget --password={word} https://h",
     "mongosh -u me -p {word}",
+    "mosquitto_pub -u me -P {word} -t x",
+    "openssl enc -aes-256-cbc -k {word} -in x",
+    # Logins of a protocol, a library, a database and a file of logins.
+    "8=FIX.4.4|553=me|554={word}|925={word}|10=128|",
+    "8=FIX.4.4\\x01553=me\\x01554={word}\\x0110=128",
+    "HTTPBasicAuth('me', '{word}')",
+    "ALTER USER me IDENTIFIED BY '{word}'",
+    "machine ftp.example.com login me password {word}",
+    # Prose: values in base64 go as a whole, and keys that nobody would have made up.
+    "kraken secret {key}/{key}+{key}==",
+    "kraken key {key}abcdefgh",
+    "set api key to {key}",
+    "the password is {word}",
+    # Files and code.
+    "api_secret: |\n  {key}\n",
+    "api_secret: >-\n    {key}",
+    '<add key="ApiSecret" value="{word}"/>',
+    "os.environ['BROKER_PASSWORD'] = '{word}'",
     # Behind an escaped line break, as a program shows what it has.
     "'failed\\nghp_{key}'",
     '{{"log":"failed\\\\nsk-ant-{key}"}}',
@@ -167,7 +185,13 @@ HARMLESS = [
     "opinion: 123456", "passed=12 failed=3 pass=15", "keys: ['open', 'high']",
     "error code=3001", "error_code=INSUFFICIENT_FUNDS_2024", "monkey_0123456789abcdefgh",
     "SORT_KEY=volume", 'secret "my-config" not found', "the password must have 12 characters",
-    "rate(x[5m]) of key levels", "order key 17",
+    "rate(x[5m]) of key levels", "order key 17", "secret: from env", "token in app/v1/orders",
+    "Authorization: required", "the password is too short", "row['token'] == 'PEPE'",
+    # Ids, prices and hashes.
+    "ISIN US0378331005", "run 550e8400-e29b-41d4-a716-446655440000 ended", "pnl +1234.56 (1.2%)",
+    "orderId=283194212 clientOrderId=x-A6SIDXVS17642592000001", "1554=3 filled",
+    "git 9fceb02d0ae598e95dc970b74767f19372d61af8", "BTCUSDT last=61234.5 bid=61234.4",
+    "idempotency key 550e8400-e29b-41d4-a716-446655440000", "redis key quant:bars:BTCUSDT",
     # Addresses.
     "http://localhost:10077/runs/4f1d2c3b4a5968778695a4b3c2d1e0f9",
     "https://medium.com/@user/some-post-1", "https://h/x?email=a@b.com",

@@ -134,6 +134,27 @@ async def test_a_start_within_a_run_is_an_overlap_and_no_failure(bench: Bench) -
     assert bench.ends == [(first, "success"), ("id2", "error")]
 
 
+@pytest.mark.parametrize("rid", [None, RID])
+async def test_a_start_that_finds_one_on_its_way_waits_until_that_is_durable(
+    bench: Bench, rid: str | None
+) -> None:
+    """It was accepted at once, and lost with the first when the exporter was killed."""
+    bench.store.turns = itertools.repeat(5)
+    first = asyncio.ensure_future(bench.ping("start", rid))
+    second = asyncio.ensure_future(bench.ping("start", rid))
+    while not second.done():
+        await asyncio.sleep(0)
+    assert [claim.run_id for claim in bench.store.claims] == [await first] == [await second]
+
+    bench = Bench()
+    bench.store.durable = False
+    answers = await asyncio.gather(
+        *(bench.ping("start", rid) for _ in range(2)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [StateError] * 2
+    assert bench.open == []
+
+
 async def test_overlapping_runs_with_ids_are_told_apart(bench: Bench) -> None:
     """They end in any order, and neither is counted as an overlap."""
     first, second = await bench.ping("start", RID), await bench.ping("start", OTHER)

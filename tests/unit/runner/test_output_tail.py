@@ -7,7 +7,7 @@ import time
 import pytest
 
 from exporter.runner.headline import headline
-from exporter.runner.output_tail import TAIL_CHARS, OutputTail
+from exporter.runner.output_tail import _RAW_BYTES, TAIL_CHARS, OutputTail
 
 
 def tail(*pieces: bytes) -> str:
@@ -56,6 +56,26 @@ def test_a_progress_bar_does_not_push_out_what_came_before_it() -> None:
     assert tail(b"broker: order rejected\n", states, b"\rdone").startswith(
         "broker: order rejected\n"
     )
+
+
+@pytest.mark.parametrize("size", [_RAW_BYTES - 1, _RAW_BYTES, _RAW_BYTES + 1])
+def test_nothing_is_dropped_before_it_must_be(size: int) -> None:
+    """Below the limit all of it is there to be drawn over; beyond it, the newest half."""
+    output = OutputTail()
+    output.add(b"first\n" + b"\b" * (size - 6))
+    assert (output.text() == "first") is (size <= _RAW_BYTES)
+    assert len(output._raw) == (size if size <= _RAW_BYTES else _RAW_BYTES // 2)
+
+
+def test_lines_that_were_overwritten_make_room_before_anything_is_dropped() -> None:
+    """Also where a line is empty or ends in a carriage return, and only up to their last state."""
+    bar = b"bar %5d\r" * 10_000 % tuple(range(10_000))
+    output = OutputTail()
+    output.add(b"kept\r\n" + b"x " * 15_000 + b"\n" + bar)
+    assert output.text().startswith("[…] x")
+    assert output.text().endswith("x \nbar  9999")
+    assert bytes(output._raw).startswith(b"kept\r\nx x")
+    assert not output._cut
 
 
 def test_of_much_output_the_end_is_kept() -> None:

@@ -96,7 +96,7 @@ test: setup-dev  ## everything: lint, then all tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -n 3
 
-soak: setup-dev  ## the tests that take minutes or hours
+soak: setup-dev  ## the tests that take minutes or hours (QUANT_SOAK_MINUTES=2 shortens the load)
 	$(BIN)/pytest -m soak -o timeout=0
 
 bench: setup  ## measure, beside others that do the same (ONLY=digest,slots for some; QUICK=1 for seconds)

@@ -12,6 +12,7 @@ from exporter.tasks.outcome import Outcome
 from exporter.util.units import format_duration
 
 STOPPED = "stopped at shutdown"
+_SHELL_SIGNALS = 128
 
 
 def stopped_outcome() -> Outcome:
@@ -56,7 +57,13 @@ def _of_main(  # noqa: PLR0911  one line for each way to end
         case ProcessEnd(status=0):
             return Outcome("success")
     why = headline(ended.tail)
-    return _error(f"exit code {ended.status}" + (f": {why}" if why else ""))
+    return _error(f"exit code {ended.status}{_in_a_shell(ended.status)}{f': {why}' if why else ''}")
+
+
+def _in_a_shell(status: int) -> str:
+    """A shell exits with 128 and the signal that ended its command."""
+    name = _signal_name(status - _SHELL_SIGNALS)
+    return f" ({name} in a shell)" if name.startswith("SIG") else ""
 
 
 def _with_headline(report: Outcome, tail: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""Lines of JSON as text in which patterns are looked for: "level logger message".
+"""Lines of JSON as text in which patterns are looked for: "level logger message error".
 
 Programs name these fields in many ways, put them into an object of their own, write levels as
 numbers, and wrap each other's lines; what is not recognised is searched as it is.
@@ -20,8 +20,11 @@ _MESSAGES = (
     "message", "msg", "event", "log", "MESSAGE", "short_message", "@message", "Body", "body",
     "text",
 )  # fmt: skip
+_ERRORS = ("error", "err", "exception", "exc_info", "error.message", "stack_trace")
+"""What went wrong, of lines whose message says only where: of zap, zerolog, pino, Python, ECS."""
 _WITHIN = ("fields", "record", "attributes", "log")
 """Objects that may have these fields instead: of Rust's tracing, Loguru, ECS."""
+_ERRORS_AND_FIELDS = frozenset([*_ERRORS, "fields"])
 _SYSLOG = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
 """Numbers of syslog and of systemd's journal."""
 _PINO = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
@@ -75,11 +78,13 @@ def _usual_text(record: Record) -> str:
         return ""
     if not (message and isinstance(message, str)) or message[0] == "{" or "record" in record:
         return ""
+    if not _ERRORS_AND_FIELDS.isdisjoint(record):
+        return ""
     return f"{level} {logger} {message}"
 
 
-def _fields(record: Record, message_key: str | None, wrappings: int) -> tuple[str, str, str] | None:
-    """Level, logger and message."""
+def _fields(record: Record, message_key: str | None, wrappings: int) -> tuple[str, ...] | None:
+    """Level, logger and message, and what went wrong where the record says so."""
     inner = record.get("record")
     if isinstance(inner, dict) and "message" in inner:
         record = inner  # Loguru's own level and name are in there, too
@@ -92,7 +97,9 @@ def _fields(record: Record, message_key: str | None, wrappings: int) -> tuple[st
         wrapped = parse(text.encode("utf-8", "replace"))
         if wrapped is not None and (found := _fields(wrapped, None, wrappings - 1)) is not None:
             return found
-    return _level(record), _said(_first(record, _LOGGERS)), text.rstrip("\n")
+    found = _level(record), _said(_first(record, _LOGGERS)), text.rstrip("\n")
+    error = "" if message_key else _error(record)
+    return (*found, error) if error and error not in text else found
 
 
 def _first(record: Record, names: tuple[str, ...]) -> Any:
@@ -113,6 +120,19 @@ def _first(record: Record, names: tuple[str, ...]) -> Any:
                 if value is not None and not isinstance(value, dict):
                     return value
     return empty
+
+
+def _error(record: Record) -> str:
+    """An error's text, or type and message of one that is an object; empty when there is none."""
+    for where in (record, *(record.get(name) for name in _WITHIN)):
+        if isinstance(where, dict):
+            for name in _ERRORS:
+                value = where.get(name)
+                if isinstance(value, dict):
+                    value = " ".join(_said(value.get(part)) for part in ("type", "message")).strip()
+                if value and isinstance(value, str):
+                    return value
+    return ""
 
 
 def _at(record: Record, path: str) -> Any:

@@ -15,6 +15,11 @@ _TELLING = re.compile(
     re.IGNORECASE,
 )
 _LOUD = re.compile(r"\b(?:FATAL|CRITICAL|ERROR)\b")
+_WARNING = re.compile(r"\b\w*Warning: ")
+_SHELL = re.compile(r"(?:Aborted|Killed|Terminated|Segmentation fault)(?: \(core dumped\))?")
+"""Says that a program ended, not why."""
+_WHAT = re.compile(r"\s+what\(\):\s")
+"""The text of a C++ exception."""
 _NOT_TELLING = re.compile(r"\b(?:0|no|without) (?:errors?|failures?|failed)\b", re.IGNORECASE)
 
 
@@ -30,16 +35,24 @@ def headline(output: str) -> str:
         if found:
             return found
     # What is indented explains the line before it: the frames of other languages' stacks.
-    outer = [line.strip() for line in lines if not line[:1].isspace()][-_LOOKED_AT:]
-    telling = [line for line in outer if _TELLING.search(_NOT_TELLING.sub("", line))]
-    return (telling or outer or [lines[-1].strip()])[-1]
+    outer = [line.strip() for line in lines if not line[:1].isspace() or _WHAT.match(line)]
+    outer = outer[-_LOOKED_AT:]
+    telling = [line for line in outer if _tells(line)]
+    why = [line for line in telling if not _SHELL.fullmatch(line)]
+    return (why or telling or outer or [lines[-1].strip()])[-1]
+
+
+def _tells(line: str) -> bool:
+    if line.startswith("what():"):
+        return True
+    return not _WARNING.search(line) and bool(_TELLING.search(_NOT_TELLING.sub("", line)))
 
 
 def _exception(lines: list[str]) -> str:
     """The exception's line, below its frames; nothing when a later line is another failure's."""
     for n, line in enumerate(lines):
         text = line.removeprefix("  | ")
-        if text.startswith((" ", "|", "+")):
+        if text.startswith((" ", "|", "+", "> File ")):  # Loguru marks a frame by >
             continue
         below = lines[n + 1 :]
         if any(_LOUD.search(each) for each in below):

@@ -120,6 +120,16 @@ def test_a_flood_costs_little(line: bytes) -> None:
          "  | ExceptionGroup: two orders failed (2 sub-exceptions)\n  +-+---------------- 1 -----"
          "\n    | ValueError: a\n    +------------", "ExceptionGroup: two orders failed "
          "(2 sub-exceptions)"),
+        ('ERROR | order failed\nTraceback (most recent call last):\n\n  File "x.py", line 9\n    f()\n'
+         '> File "x.py", line 3, in f\n    g()\n\nZeroDivisionError: division by zero',
+         "ZeroDivisionError: division by zero"),
+        ("ERROR no broker\n/lib/x.py:3: DeprecationWarning: invalid escape\n  x = 1",
+         "ERROR no broker"),
+        ("terminate called after throwing an instance of 'std::runtime_error'\n"
+         "  what():  no broker\nAborted (core dumped)", "what():  no broker"),
+        ("Fatal Python error: Segmentation fault\n\nSegmentation fault",
+         "Fatal Python error: Segmentation fault"),
+        ("loading\nKilled", "Killed"),
         ("Error: connect ECONNREFUSED 127.0.0.1:7497\n    at TCPConnectWrap (net.js:1)\n"
          "    at emitTwo (events.js:2)", "Error: connect ECONNREFUSED 127.0.0.1:7497"),
         ("ls: cannot access 'x': No such file or directory\nbye", "ls: cannot access 'x': No such "

@@ -120,7 +120,7 @@ def test_a_flood_costs_little(line: bytes) -> None:
          "  | ExceptionGroup: two orders failed (2 sub-exceptions)\n  +-+---------------- 1 -----"
          "\n    | ValueError: a\n    +------------", "ExceptionGroup: two orders failed "
          "(2 sub-exceptions)"),
-        ('ERROR | order failed\nTraceback (most recent call last):\n\n  File "x.py", line 9\n    f()\n'
+        ('ERROR | failed\nTraceback (most recent call last):\n\n  File "x.py", line 9\n    f()\n'
          '> File "x.py", line 3, in f\n    g()\n\nZeroDivisionError: division by zero',
          "ZeroDivisionError: division by zero"),
         ("ERROR no broker\n/lib/x.py:3: DeprecationWarning: invalid escape\n  x = 1",

@@ -60,9 +60,9 @@ def _of_main(  # noqa: PLR0911  one line for each way to end
     return _error(f"exit code {ended.status}{_in_a_shell(ended.status)}{f': {why}' if why else ''}")
 
 
-def _in_a_shell(status: int) -> str:
+def _in_a_shell(status: int | None) -> str:
     """A shell exits with 128 and the signal that ended its command."""
-    name = _signal_name(status - _SHELL_SIGNALS)
+    name = _signal_name((status or 0) - _SHELL_SIGNALS)
     return f" ({name} in a shell)" if name.startswith("SIG") else ""
 
 

@@ -19,6 +19,8 @@ TASKS = ("orders", "prices", "fills")
 EXTERNAL_TASKS = "".join(f'  {name}: {{external: true, schedule: "every 1h"}}\n' for name in TASKS)
 """For a config, below ``tasks:``."""
 _AGAIN_SECONDS = 0.2
+_MOST_WAITING = 1000
+"""Reports that may be under way at once: on a busy machine fewer are sent, and none piles up."""
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Traffic:
                 if at > began + seconds or self.over.is_set():
                     break
                 await asyncio.sleep(max(0.0, at - time.monotonic()))
+                while len(sent) >= _MOST_WAITING and not self.over.is_set():
+                    await asyncio.sleep(0.01)
                 one = asyncio.create_task(self._report(session))
                 sent.add(one)
                 one.add_done_callback(sent.discard)

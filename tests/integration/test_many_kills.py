@@ -1,8 +1,12 @@
-"""Killed again and again, wherever it is: while it starts, claims, runs, records, answers."""
+"""Killed again and again, wherever it is: while it starts, claims, runs, records, answers.
+
+``QUANT_SOAK_KILLS`` says how often in `make soak` (500).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sqlite3
 import threading
@@ -19,6 +23,7 @@ from tests.integration.processes import Exporter, free_port, wait_for
 pytestmark = pytest.mark.integration
 
 SCHEDULED = ("plain", "coroutine", "command")
+MANY = int(os.environ.get("QUANT_SOAK_KILLS", "500"))
 PINGS_PER_SECOND = 200.0
 CONFIG = """\
 listen: 127.0.0.1:{port}
@@ -48,8 +53,8 @@ async def coroutine(context):
 """
 
 
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.soak)])
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kills", [20, pytest.param(MANY, marks=pytest.mark.soak)])
 def test_no_slot_runs_twice_and_nothing_accepted_is_lost(
     tmp_path: Path, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -132,8 +137,15 @@ def _not_earlier(exporter: Exporter, before: dict[str, float]) -> dict[str, floa
     """The times of success; none went back."""
     found = {
         series: value
-        for series, value in exporter.metrics().items()
+        for series, value in wait_for(lambda: _scraped(exporter), "a scrape").items()
         if series.startswith("quant_task_last_success_timestamp_seconds{") and value == value
     }
     assert all(found[series] >= value for series, value in before.items()), (before, found)
     return found
+
+
+def _scraped(exporter: Exporter) -> dict[str, float]:
+    try:
+        return exporter.metrics()
+    except OSError:  # a machine that is busier than a request's patience
+        return {}

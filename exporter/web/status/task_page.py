@@ -81,15 +81,15 @@ class TaskPage:
         return done
 
     async def _do(self, name: str, form: Mapping[str, str]) -> tuple[str, str]:
-        view = self._parts.tasks_view
-        match form.get("action"):
+        view, action, time = self._parts.tasks_view, form.get("action"), form.get("for")
+        if time not in PAUSES and (time is not None or action == "pause"):
+            raise ValueError(f"invalid `for`: choose one of {', '.join(PAUSES)}")
+        match action:
             case "run":
                 if view.kind(name) == "external":
                     raise BusyError(f"{name} is external: start it where it runs")
                 return "Started", f"Run {await view.run(name)} of {name} has started."
             case "pause":
-                if (time := form.get("for", "")) not in PAUSES:
-                    raise ValueError(f"invalid `for`: choose one of {', '.join(PAUSES)}")
                 await view.pause(name, self._parts.clock.now() + parse_duration(time))
                 return "Paused", f"{name} runs nothing and alerts nobody for {time}."
             case "resume":

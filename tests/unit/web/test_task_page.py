@@ -79,7 +79,13 @@ async def test_its_buttons_ask_for_the_token_once(exporter: Exporter) -> None:
         await page(await session.post("/tasks/weekly", data={"action": "resume"}))
         ran = await page(await session.post("/tasks/weekly", data={"action": "run"}))
         assert re.search(r"Run \S+ of weekly has started\.", ran.text)
-        for odd in ({"action": "explode"}, {"action": "pause", "for": "9w"}, {}):
+        for odd in (
+            {"action": "explode"},
+            {"action": "pause", "for": "9w"},
+            {"action": "pause"},
+            {"action": "run", "for": "AAA"},
+            {},
+        ):
             await page(await session.post("/tasks/weekly", data=odd), 400)
         await page(await session.post("/tasks/none", data={"action": "run"}), 404)
 

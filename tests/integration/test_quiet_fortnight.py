@@ -93,7 +93,7 @@ class Quiet:
             begin = self.begin
             events = [*self.happens, *_equity(self.begin, self.end)]
             for end in (*self.deploys, self.end):
-                runs = await life.live(begin, end, [e for e in events if begin <= e[0] < end])
+                runs += await life.live(begin, end, [e for e in events if begin <= e[0] < end])
                 life.is_down(end + 60, end + 60)
                 begin = end + 120
             out.write("# EOF\n")
@@ -134,7 +134,7 @@ QUARTER = Quiet(
     [
         pytest.param(FORTNIGHT, [OLDER], id="fortnight"),
         pytest.param(QUARTER, [one.values[0] for one in GENERATIONS], id="quarter",
-                     marks=pytest.mark.soak),
+                     marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
     ],
 )  # fmt: skip
 def test_nobody_is_woken(quiet: Quiet, generations: list[Generation], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from exporter.alerts.replay.engine import Fired
 from exporter.util.clock import iso
-from tests.integration.servers import AlertStack
+from tests.integration.servers import PATIENCE, AlertStack
 
 DOWN = "QuantExporterDown"
 LOUDEST = {"pagerduty": "phone", "slack": "chat", "email": "chat"}
@@ -55,14 +55,14 @@ async def hear(place: AlertStack, scopes: Mapping[str, Sequence[Fired]]) -> dict
     }
     for phase in sorted({scene.phase for scene in scenes.values()}):
         await _ask(place, [scene for scene in scenes.values() if scene.phase == phase])
-    return {
-        scope: [
-            Heard(one.name, one.labels, tier, moment, one.end)
-            for one in fired
-            if (first := _first(one, scope, scenes)) and (tier := first[1]) and (moment := first[0])
-        ]
-        for scope, fired in scopes.items()
-    }
+    heard: dict[str, list[Heard]] = {}
+    for scope, fired in scopes.items():
+        for one in fired:
+            if first := _first(one, scope, scenes):
+                moment, tier = first
+                told = Heard(one.name, one.labels, tier, moment, one.end)
+                heard.setdefault(scope, []).append(told)
+    return heard
 
 
 def _first(
@@ -117,20 +117,23 @@ async def _post(place: AlertStack, alerts: Iterable[Mapping[str, str]], end: flo
 async def _once_there(
     place: AlertStack, alerts: Iterable[Mapping[str, str]]
 ) -> dict[frozenset[tuple[str, str]], Any]:
-    """Alertmanager's own words on each alert, once its inhibition knows all of them."""
-    wanted = {frozenset(labels.items()) for labels in alerts}
-    found: dict[frozenset[tuple[str, str]], Any] = {}
-
-    async def look() -> bool:
-        async with place.client.get(f"{place.url('alertmanager')}/api/v2/alerts") as answer:
-            found.clear()
-            found.update({frozenset(a["labels"].items()): a for a in await answer.json()})
-        return wanted <= found.keys()
-
-    for _ in range(200):
-        if await look():
-            break
+    """Alertmanager's own words on each alert, once its inhibition knows all of them: it hears of
+    alerts in their order, so it does when one that comes last is muted by another."""
+    about = {"job": "rig", "instance": f"last~{time.time()}", "source": "s", "severity": "critical"}
+    mutes = about | {"alertname": "QuantSourceDown"}
+    muted = about | {"alertname": "QuantDataOverdue"}
+    await _post(place, [mutes, muted], time.time() + 3600)
+    last = frozenset(muted.items())
+    end = time.monotonic() + PATIENCE
+    while not (last in (found := await _look(place)) and found[last]["status"]["inhibitedBy"]):
+        assert time.monotonic() < end, "inhibition does not hear of alerts"
         await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)  # inhibition hears of them a moment later
-    assert await look(), wanted - found.keys()
+    await _post(place, [mutes, muted], time.time() - 1)
+    found = await _look(place)
+    assert not (missing := {frozenset(a.items()) for a in alerts} - found.keys()), missing
     return found
+
+
+async def _look(place: AlertStack) -> dict[frozenset[tuple[str, str]], Any]:
+    async with place.client.get(f"{place.url('alertmanager')}/api/v2/alerts") as answer:
+        return {frozenset(alert["labels"].items()): alert for alert in await answer.json()}

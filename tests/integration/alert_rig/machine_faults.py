@@ -3,6 +3,8 @@ own."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -52,10 +54,14 @@ def _fetches_fail(life: Life) -> None:
         file.write("fetch failed: timeout\n" * 8 + "fetch ok\n" * 2)
 
 
-def log_folder_is_lost(life: Life) -> None:
+async def log_folder_is_lost(life: Life) -> None:
     folder = life.folder / "var/log"
     shutil.rmtree(folder)
     folder.write_text("a file in its place")
+    # Another thread writes, in real time: hours may pass before it notices.
+    while life.parts.logging.trouble is None:
+        logging.getLogger("exporter").info("a line that cannot be written")
+        await asyncio.sleep(0.01)
 
 
 PATTERNS = {"fetch_failed": "fetch failed", "fetch_ok": "fetch ok"}

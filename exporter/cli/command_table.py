@@ -125,6 +125,23 @@ COMMANDS = (
                  help="or --print-file, to copy it to another machine; --flush; --help for more"),
         ),
     ),
+    Command(
+        "import", "what cron or systemd runs, as tasks, and wrapped so that it reports",
+        "exporter.cli.import_schedules:import_schedules",
+        (
+            _arg("kind", choices=("crontab", "timers")),
+            _arg("file", nargs="?", metavar="FILE",
+                 help="a crontab, or - for stdin; default: what `crontab -l` prints"),
+            _flag("--system", help="a user follows the schedule, as in /etc/crontab"),
+            _flag("--user", help="the timers of the user's own systemd"),
+            _arg("--timezone", metavar="ZONE", help="default: this machine's"),
+            _flag("--command", dest="as_command", help="tasks that the exporter runs itself"),
+            _flag("--wrapped", help="print the crontab to install alone"),
+            _arg("--wrapper", default="/usr/local/bin/qexec", metavar="PATH",
+                 help="where `exec --print-file` went; default: %(default)s"),
+        ),
+        config=False,
+    ),
     Command("resume", "end a pause", "exporter.cli.pause:resume", (_TASK,)),
     Command(
         "closed", "count a day of an exchange as a holiday, at once and for good",

@@ -13,7 +13,17 @@ from pathlib import Path
 from benchmarks.figures import Row, machine, save, table
 from benchmarks.processes import BenchmarkError
 
-FIGURES = ("scrape", "sweep", "slots", "start", "busy_hour", "digest", "log_calls", "follow")
+FIGURES = (
+    "scrape",
+    "sweep",
+    "slots",
+    "start",
+    "busy_hour",
+    "digest",
+    "log_calls",
+    "follow",
+    "pings",
+)
 """One module each, with a function ``run(folder, quick)`` that gives its rows."""
 
 

@@ -1,0 +1,99 @@
+"""Pings by the hundred a second, and what it costs a command to report by `exec`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+
+from benchmarks import building
+from benchmarks.figures import OURS, Row, compared, percentile
+from benchmarks.processes import ROOT, BenchmarkError, free_port
+
+RATE = 500
+TASKS = 20
+ADDED_AIM_MS = 60.0
+_PATIENCE_SECONDS = 30.0
+
+
+def run(folder: Path, quick: bool) -> Sequence[Row]:
+    """Every ping is a run of its own, by the key and the task's name."""
+    port = free_port()
+    tasks = {f"job_{n}": {"external": True, "schedule": "every 1h"} for n in range(TASKS)}
+    config = building.config(folder, port, "http://127.0.0.1:9", tasks=tasks)
+    with building.exporter(config, port):
+        base = _base(folder / "var/ping-url")
+        times = asyncio.run(_send(base, 3 if quick else 60))
+        added = _added(base, folder, 3 if quick else 15)
+    with sqlite3.connect(folder / "var/state.db") as state:
+        (kept,) = state.execute("SELECT count(*) FROM runs WHERE items IS NULL").fetchone()
+    reported = sum(len(rounds) for rounds in added.values())
+    what = f"{RATE} pings a second"
+    return [
+        Row("pings", f"{what}: p99", OURS, percentile(times, 0.99) * 1000, "ms"),
+        Row("pings", "lost", OURS, max(0, len(times) + reported - kept), "runs", aim=0),
+        *compared("exec", "added to `true`, both reports", added, "ms", aim=ADDED_AIM_MS),
+    ]
+
+
+def _base(file: Path) -> str:
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not file.is_file():
+        if time.monotonic() > end:
+            raise BenchmarkError(f"{file} was not written")
+        time.sleep(0.05)
+    return file.read_text().strip()
+
+
+async def _send(base: str, seconds: float) -> list[float]:
+    """At a steady pace, whatever the answers take; how long each took. All must be accepted."""
+    times: list[float] = []
+
+    async def ping(session: aiohttp.ClientSession, number: int) -> None:
+        began = time.perf_counter()
+        async with session.post(f"{base}/job_{number % TASKS}/0", data=b"12 rows\n") as answer:
+            await answer.read()
+        if answer.status != 200:
+            raise BenchmarkError(f"a ping was answered {answer.status}")
+        times.append(time.perf_counter() - began)
+
+    connections = aiohttp.TCPConnector(limit=200)
+    async with aiohttp.ClientSession(connector=connections) as session:
+        began, sent = time.monotonic(), []
+        for number in range(int(RATE * seconds)):
+            await asyncio.sleep(max(0.0, began + number / RATE - time.monotonic()))
+            sent.append(asyncio.create_task(ping(session, number)))
+        await asyncio.gather(*sent)
+    return times
+
+
+def _added(base: str, folder: Path, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds beyond the plain command, by wrapper; rounds alternate."""
+    env = {**os.environ, "QUANT_PING_URL": base, "QUANT_EXEC_SPOOL": str(folder / "spool")}
+    wrapper = [sys.executable, str(ROOT / "exporter/cli/exec_wrapper.py"), "job_0", "--"]
+    wrapped = {OURS: wrapper}
+    if runitor := shutil.which("runitor"):
+        server, _, key = base.rpartition("/")
+        wrapped["runitor"] = [
+            runitor, "-api-url", server, "-ping-key", key, "-slug", "job_0", "--",
+        ]  # fmt: skip
+    found: dict[str, list[float]] = {who: [] for who in wrapped}
+    for _ in range(rounds):
+        plain = _seconds(["true"], env)
+        for who, words in wrapped.items():
+            found[who].append((_seconds([*words, "true"], env) - plain) * 1000)
+    return found
+
+
+def _seconds(words: list[str], env: dict[str, str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(words, env=env, check=True, stdin=subprocess.DEVNULL)
+    return time.perf_counter() - began

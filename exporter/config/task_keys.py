@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from exporter.config import schedule_syntax as syntax
 from exporter.config.entry_points import target_of
 from exporter.config.schedule_forms import Timetable, counts, needs_exchange
-from exporter.config.types import Exchange, Limits, Model, Schedule, Severity
+from exporter.config.types import Exchange, Limits, Model, Schedule, Severity, Variable
 from exporter.util.backoff import backoff_cap
 from exporter.util.units import Duration, DurationOrZero, Ratio, format_duration
 
+_OF_COMMANDS = frozenset(("cwd", "env", "secrets", "success_codes", "nothing_on", "retry_on"))
+ExitCode = Annotated[int, Field(ge=0, le=255)]
 NOTICE_SECONDS = 120.0
 """How long a warning may be on its way: a run that is too slow must last that much longer."""
 
@@ -54,6 +57,15 @@ class Task(Model):
     stop_grace: DurationOrZero = 5.0
     may_leave_processes: bool = False
     params: Mapping[str, Any] = {}
+    cwd: Path | None = None
+    env: Mapping[str, str] = {}
+    secrets: tuple[Variable, ...] = ()
+    """Variables or credentials of the exporter that the program gets by these names."""
+    success_codes: tuple[ExitCode, ...] = (0,)
+    nothing_on: tuple[ExitCode, ...] = ()
+    """Exit codes that mean that there was nothing to do it with: `no_data`."""
+    retry_on: tuple[ExitCode, ...] | None = None
+    """The only exit codes that are tried again; None: all but those of a success."""
 
     @model_validator(mode="before")
     @classmethod
@@ -106,6 +118,7 @@ class Task(Model):
         if not self.external and "early" in self.model_fields_set:
             raise ValueError("only an external task can be `early`: remove it")
         self._check_exchange()
+        self._check_command_keys()
         if self.max_duration is not None and self.max_duration > self.longest_duration_limit:
             raise ValueError(_useless_duration_limit(self.longest_duration_limit))
         return self
@@ -119,6 +132,25 @@ class Task(Model):
                 f"{self.exchange} is closed: write `trading day` instead of `day`, or remove "
                 "`exchange`"
             )
+
+    def _check_command_keys(self) -> None:
+        wrong = sorted(self.model_fields_set & _OF_COMMANDS)
+        if wrong and not self.command:
+            raise ValueError(f"only a `command` can have `{wrong[0]}`: remove it")
+        if both := sorted(set(self.success_codes) & {*self.nothing_on, *(self.retry_on or ())}):
+            raise ValueError(f"exit code {both[0]} is a success and something else: keep one")
+
+    @field_validator("env")
+    @classmethod
+    def _env_has_names(cls, env: Mapping[str, str]) -> Mapping[str, str]:
+        for name, value in env.items():
+            if not re.fullmatch(r"[A-Za-z_]\w*", name) or name.startswith("QUANT_"):
+                raise ValueError(
+                    f"invalid variable {name!r}: write letters, digits and _, and not QUANT_ first"
+                )
+            if "\0" in value:
+                raise ValueError(f"{name} contains a null character, which no program can receive")
+        return env
 
     @property
     def longest_duration_limit(self) -> float:

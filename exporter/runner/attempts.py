@@ -13,9 +13,10 @@ from pathlib import Path
 from exporter.config import Config, Task
 from exporter.config.entry_points import NotFoundError, find_kind
 from exporter.config.paths import token_path
+from exporter.config.secret_values import SecretMissingError, read_secret
 from exporter.runner.coroutines import HELD_SECONDS, Loader, call
 from exporter.runner.printed import taken_aside
-from exporter.runner.process_outcome import outcome_of, stopped_outcome, timeout_outcome
+from exporter.runner.process_outcome import ExitCodes, outcome_of, stopped_outcome, timeout_outcome
 from exporter.runner.worker.forkserver_client import (
     SOCKET_VARIABLE,
     Process,
@@ -87,6 +88,8 @@ class Attempts:
             return await self._in_process(task, about, limit_seconds)
         except NotFoundError as error:
             return Outcome("error", f"run: {task.run}: {error}")
+        except SecretMissingError as error:
+            return Outcome("error", f"secrets: {str(error).partition(': ')[2]}")
         except (WorkerError, OSError) as error:
             return Outcome("error", f"could not be started: {error}", retryable=True)
 
@@ -153,7 +156,7 @@ class Attempts:
     async def _in_process(self, task: Task, about: About, limit: float) -> Outcome:
         job = {
             "env": self._environment(task, about),
-            "folder": str(self._folder),
+            "folder": str(self._folder / (task.cwd or "")),
             "command": list(task.command) if task.command else None,
             "run": task.run,
             "code": [str(folder) for folder in self._code],
@@ -167,12 +170,16 @@ class Attempts:
             self.workers, job, patience, answer=self._answer(about), on_lost=self._on_lost,
             on_left=partial(self._lives_on, about.task),
         )  # fmt: skip
-        return outcome_of(ended, limit, is_command=bool(task.command))
+        codes = ExitCodes(task.success_codes, task.nothing_on, task.retry_on)
+        return outcome_of(ended, limit, codes if task.command else None)
 
     def _environment(self, task: Task, about: About) -> dict[str, str]:
         facts = {**_facts(about), **self._session_facts(task, about)}
         environment = {**self.workers.environment, **self._api}
         environment |= {f"QUANT_{name}": value for name, value in facts.items()}
+        environment |= task.env
+        for name in task.secrets:
+            environment[name] = read_secret("secrets", name, None, os.environ)
         # What a program printed before its timeout would else be lost with Python's buffer.
         environment.setdefault("PYTHONUNBUFFERED", "1")
         return environment

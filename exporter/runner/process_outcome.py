@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from exporter.runner.headline import headline
 from exporter.runner.worker.supervisor import ProcessEnd
-from exporter.tasks.outcome import Outcome
+from exporter.tasks.outcome import Kind, Outcome
 from exporter.util.units import format_duration
 
 STOPPED = "stopped at shutdown"
@@ -25,9 +25,33 @@ def timeout_outcome(limit: float) -> Outcome:
     return Outcome("timeout", f"did not end within {format_duration(limit)}", retryable=True)
 
 
-def outcome_of(ended: ProcessEnd, limit: float, *, is_command: bool) -> Outcome:
-    """What it reported counts if it came in time; processes that it left behind count always."""
-    outcome = _of_main(ended, limit, is_command=is_command)
+@dataclass(frozen=True)
+class ExitCodes:
+    """What a command's exit codes mean: all others are errors."""
+
+    success: Collection[int] = (0,)
+    nothing: Collection[int] = ()
+    retry: Collection[int] | None = None
+    """The only ones after which it is tried again; None: every one that is not a success."""
+
+    def outcome(self, status: int, tail: str) -> Outcome:
+        """Of a command that ended by itself, or (negative) by a signal."""
+        if status in self.success:
+            return Outcome("success")
+        code = _SHELL_SIGNALS - status if status < 0 else status
+        retryable = self.retry is None or code in self.retry
+        if status < 0:
+            return Outcome("error", f"was ended by {_signal_name(-status)}", retryable=retryable)
+        why = headline(tail)
+        text = f"exit code {status}{_in_a_shell(status)}" + (f": {why}" if why else "")
+        kind: Kind = "no_data" if status in self.nothing else "error"
+        return Outcome(kind, text, retryable=retryable)
+
+
+def outcome_of(ended: ProcessEnd, limit: float, codes: ExitCodes | None) -> Outcome:
+    """What it reported counts if it came in time; processes that it left behind count always.
+    `codes` are a command's; None: it is a function."""
+    outcome = _of_main(ended, limit, codes)
     if ended.alive:
         stuck = f"could not be ended: {_list(ended.alive)}"
         outcome = replace(outcome, error=_and(outcome.error, stuck), retryable=False)
@@ -39,7 +63,7 @@ def outcome_of(ended: ProcessEnd, limit: float, *, is_command: bool) -> Outcome:
 
 
 def _of_main(  # noqa: PLR0911  one line for each way to end
-    ended: ProcessEnd, limit: float, *, is_command: bool
+    ended: ProcessEnd, limit: float, codes: ExitCodes | None
 ) -> Outcome:
     match ended:
         case ProcessEnd(how="stopped"):
@@ -50,14 +74,11 @@ def _of_main(  # noqa: PLR0911  one line for each way to end
             return _with_headline(report, ended.tail)
         case ProcessEnd(status=None):
             return _error("its process was lost: the one that guards it was killed")
+        case ProcessEnd(status=int(status)) if codes is not None:
+            return codes.outcome(status, ended.tail)
         case ProcessEnd(status=int(status)) if status < 0:
             return _error(f"was ended by {_signal_name(-status)}")
-        case ProcessEnd(status=status) if not is_command:
-            return _error(f"the process ended (exit code {status}) before the function returned")
-        case ProcessEnd(status=0):
-            return Outcome("success")
-    why = headline(ended.tail)
-    return _error(f"exit code {ended.status}{_in_a_shell(ended.status)}{f': {why}' if why else ''}")
+    return _error(f"the process ended (exit code {ended.status}) before the function returned")
 
 
 def _in_a_shell(status: int | None) -> str:

@@ -136,7 +136,7 @@ def _programs(config: Config, folder: Path, environ: Mapping[str, str]) -> Itera
             if not shutil.which(program, path=environ.get("PATH")):
                 yield Mistake(place, f"there is no program {program!r} on the PATH; install it")
             continue
-        path = folder / program
+        path = folder / (task.cwd or "") / program
         if not _seen(path.is_file):
             yield Mistake(place, f"there is no file {path}; create it or correct the path")
         elif not os.access(path, os.X_OK):

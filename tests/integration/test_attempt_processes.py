@@ -412,6 +412,34 @@ async def test_a_run_finds_the_facts_of_its_session_in_its_environment(
     assert (result.outcome, result.tail) == ("success", "XNYS 2026-12-01"), result.error
 
 
+async def test_a_command_gets_its_folder_its_variables_and_its_secrets(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source's key too, which is left out otherwise; one that is not there is said."""
+    monkeypatch.setenv("SOURCE_KEY", "k-123")
+    (bench.folder / "bots").mkdir()
+    (bench.folder / "bots/say.sh").write_text('#!/bin/sh\necho "$MODE ${SOURCE_KEY:-none} $PWD"\n')
+    (bench.folder / "bots/say.sh").chmod(0o755)
+    task = {"command": ["./say.sh"], "cwd": "bots", "env": {"MODE": "live"}}
+    assert (await bench.run(**task)).tail == f"live none {bench.folder}/bots"
+    bench.clock.advance(60)
+    result = await bench.run(**task, secrets=["SOURCE_KEY"])
+    assert result.tail == f"live k-123 {bench.folder}/bots"
+    bench.clock.advance(60)
+    result = await bench.run(**task, secrets=["NO_SUCH_KEY"], retries=3)
+    assert (result.outcome, result.attempts) == ("error", 1)
+    assert str(result.error).startswith("secrets: NO_SUCH_KEY is not set; export NO_SUCH_KEY=")
+
+
+async def test_only_the_exit_codes_that_a_task_names_are_tried_again(bench: Bench) -> None:
+    """And one may mean that there was nothing to do it with."""
+    how = {"retries": 2, "backoff": "10ms", "retry_on": [75], "nothing_on": [3]}
+    for code, outcome, attempts in ((75, "error", 3), (2, "error", 1), (3, "no_data", 1)):
+        bench.clock.advance(60)
+        result = await bench.run(command=["sh", "-c", f"exit {code}"], **how)
+        assert (result.outcome, result.attempts) == (outcome, attempts)
+
+
 def _libraries() -> list[Path]:
     """Shared libraries of this system, any of which may be loaded under another name."""
     return sorted(

@@ -31,6 +31,7 @@ from exporter.runtime.wiring import ExporterServices, Foundation, build, own_hos
 from exporter.sources.registry import Supply, SupplyError
 from exporter.state import AlreadyRunning, State, StateError
 from exporter.util.clock import Clock, SystemClock
+from exporter.util.own_command import own_command
 from exporter.web.alert_pages import routes as alert_routes
 from exporter.web.api import Api
 from exporter.web.calendar_api import CalendarApi
@@ -280,6 +281,12 @@ class App:
             "ready: page http://%s:%d/ and metrics http://%s:%d/metrics", host, port, host, port,
             extra={"event": "ready", "tasks": tasks, "version": __version__},
         )  # fmt: skip
+        if sys.stderr.isatty():
+            command = own_command()
+            logger.info(
+                "next: open the page, change %s, and in a second terminal `%s check` and "
+                "`%s reload`; Ctrl-C stops it", self.path, command, command,
+            )  # fmt: skip
 
     # --- config
 

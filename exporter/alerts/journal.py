@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exporter.alerts.alertmanager_objects import parse_time
+from exporter.alerts.sentences import sentence
 from exporter.metrics import SEVERITIES, Metrics
 from exporter.redaction.mask import Mask
 from exporter.state import State
@@ -86,9 +87,8 @@ class Journal:
     async def write(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Anything else that belongs to an incident: silences, acknowledgements, failures."""
         fields = self._mask.mapping(fields)
-        labels = fields.get("labels", {})
         logger.info(
-            "%s %s", kind, " ".join(f"{n}={v}" for n, v in sorted(labels.items())),
+            "%s", sentence(kind, fields),
             extra={"event": f"alert_{kind}", "alert": dict(fields), **_for_the_digest(fields)},
         )  # fmt: skip
         await self._state.journal(kind, self._clock.now(), fields)

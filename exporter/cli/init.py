@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from exporter.cli.check import checked, print_notices
 from exporter.cli.with_config import complain
 from exporter.config import ConfigError
+from exporter.util.own_command import own_command
 from exporter.util.shipped import shipped
 
 _PLACES = {
@@ -77,9 +76,7 @@ def _write(source: Path, target: Path) -> bool:
 
 
 def _next_steps(folder: Path) -> str:
-    command = "quant-exporter"
-    if not shutil.which(command):
-        command = str(Path(sys.executable).with_name(command))
+    command = own_command()
     steps = [] if folder == Path.cwd() else [f"cd {folder}"]
     steps += [f"{command} check", f"{command} run"]
     return "Next:\n" + "".join(f"  {step}\n" for step in steps).rstrip()

@@ -190,6 +190,10 @@ _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 _IN_HEAD = frozenset(["timestamp", "level", "logger", "event", "message", "task", "stack"])
 _IN_HEAD_AND_ERROR = _IN_HEAD | {"error_message"}
+_OF_ALERT = frozenset([
+    "alert", "alertname", "fingerprint", "receiver", "severity", "starts_at", "status",
+])  # fmt: skip
+"""The message says them; programs find them in the file."""
 
 
 class Readable:
@@ -207,6 +211,8 @@ class Readable:
         level = str(data.get("level", "info"))
         shown = "stack" in data or str(data.get("error_message")) in str(data.get("message"))
         known = _IN_HEAD_AND_ERROR if shown else _IN_HEAD
+        if isinstance(data.get("alert"), dict):
+            known |= _OF_ALERT
         rest = " ".join([f"{k}={_word(v)}" for k, v in data.items() if k not in known])
         logger = str(data.get("logger", "")).removeprefix("exporter.")
         task = f" [{data['task']}]" if data.get("task") else ""

@@ -152,3 +152,18 @@ def test_many_lines_are_shown_a_few_at_a_time(
     said = os.read(pipe[0], 10_000).decode().splitlines()
     assert [line.rpartition(" ")[2] for line in said] == [str(n) for n in range(25)]
     assert pauses == [PAUSE_SECONDS] * 2
+
+
+def test_an_alert_is_a_sentence_on_the_terminal_and_json_in_the_file() -> None:
+    """The whole alert beside its own sentence made a line of a screen."""
+    data = {
+        "level": "info", "logger": "exporter.alerts.journal", "event": "alert_notification",
+        "message": "slack was notified: QuantTaskFailing is firing",
+        "alert": {"labels": {"alertname": "QuantTaskFailing"}}, "alertname": "QuantTaskFailing",
+        "severity": "critical", "status": "firing", "receiver": "slack", "fingerprint": "1f",
+        "starts_at": "2026-11-24T02:00:00Z",
+    }  # fmt: skip
+    said = Readable(ZoneInfo("UTC"), "journal").text(data)
+    assert said == "<6>alerts.journal: slack was notified: QuantTaskFailing is firing\n"
+    other = {"level": "info", "logger": "exporter.x", "message": "m", "status": "200"}
+    assert Readable(ZoneInfo("UTC"), "journal").text(other).endswith("m  status=200\n")

@@ -139,3 +139,17 @@ def test_a_flood_costs_little(line: bytes) -> None:
 def test_the_headline_is_the_exception_or_the_last_telling_line(output: str, line: str) -> None:
     """What comes after it (tidying up, a progress bar) does not hide it."""
     assert headline(output) == line
+
+
+def test_little_output_is_kept_whole_and_memory_is_bounded() -> None:
+    """64 KB are looked through for overwritten lines; half stay if that frees nothing."""
+    output = OutputTail()
+    output.add(b"x" * (1 << 16))
+    assert len(output._raw) == 1 << 16
+    output.add(b"y")
+    assert len(output._raw) == 1 << 15
+    assert output._raw.endswith(b"xy")
+    bars = OutputTail()
+    bars.add(b"first\n" + b"\rstate" * 20_000)
+    assert bytes(bars._raw) == b"first\nstate"
+    assert bars.text() == "first\nstate"

@@ -38,3 +38,28 @@ def test_a_claim_that_was_withdrawn_while_the_file_was_away_leaves_it() -> None:
     assert [statement.split()[0] for statement, _ in statements] == ["INSERT", "DELETE"]
     assert [values[0] for _, values in statements] == ["r2", "r1"]
     assert list(sql.difference_of_open_runs(OPEN, OPEN)) == []
+
+
+def test_a_file_that_can_be_read_again_keeps_the_newest_of_each_moment() -> None:
+    """What the disk knew and what happened meanwhile are both true."""
+    disk = Contents(tasks={
+        "a": TaskState(cursor=5.0, covered_until=4.0, last_success=3.0, last_failure=9.0,
+                       last_start=8.0, consecutive_failures=2, items=7.0, paused_until=50.0),
+    })  # fmt: skip
+    quiet = Contents(tasks={"a": TaskState(cursor=10.0, schedule="s")})
+    merged = snapshot.merge(disk, quiet).tasks["a"]
+    assert (merged.last_success, merged.last_failure, merged.last_start) == (3.0, 9.0, 8.0)
+    assert (merged.cursor, merged.covered_until, merged.paused_until) == (10.0, 4.0, 50.0)
+    assert (merged.consecutive_failures, merged.items, merged.schedule) == (2, 7.0, "s")
+    ran = TaskState(cursor=10.0, last_success=11.0, last_start=10.5, items=1.0)
+    merged = snapshot.merge(disk, Contents(tasks={"a": ran})).tasks["a"]
+    assert (merged.last_success, merged.last_failure, merged.consecutive_failures) == (11.0, 9.0, 0)
+    assert merged.items == 1.0
+    assert snapshot.merge(Contents(), Contents(tasks={"new": ran})).tasks["new"] == ran
+
+
+def test_a_clock_that_is_set_back_lowers_a_task_that_is_not_known_too() -> None:
+    """A reload may have added it a moment ago."""
+    assert snapshot.lower(Contents(), "new", 5.0).tasks["new"].cursor is None
+    known = Contents(tasks={"a": TaskState(cursor=9.0, covered_until=3.0)})
+    assert snapshot.lower(known, "a", 5.0).tasks["a"] == TaskState(cursor=5.0, covered_until=3.0)

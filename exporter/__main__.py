@@ -9,8 +9,13 @@ def main() -> int:
         from exporter.cli import exec_wrapper
 
         return exec_wrapper.main(sys.argv[2:])
+    import signal
+
+    # Ctrl-C while the rest is imported ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from exporter.cli import main as command_line
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return command_line.main()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from exporter.alerts.undelivered import read_undelivered
+from exporter.cli.progress import working
 from exporter.cli.text_table import print_table, slot_times
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
@@ -44,11 +45,13 @@ def check(
     each schedule means. Offline, unless `online` asks each source for the symbols of its feeds."""
     failed: list[Mistake] = []
     try:
-        found = checked(path, secrets_elsewhere=secrets_elsewhere)
+        with working("reading the file and the calendars that it names"):
+            found = checked(path, secrets_elsewhere=secrets_elsewhere)
         if online:
             # What it logs on the way, the lines below say.
             logging.getLogger("exporter").addHandler(logging.NullHandler())
-            unknown, failed = asyncio.run(ask_sources(found.config, SystemClock()))
+            with working("asking the sources for their symbols"):
+                unknown, failed = asyncio.run(ask_sources(found.config, SystemClock()))
             if unknown or failed:
                 raise ConfigError(str(path), unknown + failed)
     except ConfigError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from exporter.calendars.loader import CalendarError
+from exporter.cli.progress import working
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
 from exporter.config.exchanges import make_calendars
@@ -88,7 +89,8 @@ def main(
         print(error, file=sys.stderr)
         return 2
     try:
-        digest = _made(request)
+        with working("reading the logs"):
+            digest = _made(request)
     except DigestError as error:
         print(error, file=sys.stderr)
         return 1

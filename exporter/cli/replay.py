@@ -14,6 +14,7 @@ from exporter.alerts.api_clients import PrometheusClient, ServerError
 from exporter.alerts.replay import engine, what_if
 from exporter.alerts.replay.rules import Rule, read_rules, with_limits
 from exporter.alerts.replay.summary import longest_gap, nights
+from exporter.cli.progress import working
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
 from exporter.util.clock import SystemClock
@@ -47,7 +48,13 @@ def replay(
     def ask(config: Config) -> int:
         end = SystemClock().now()
         span = (end - seconds, end)
-        return asyncio.run(_replay(config, rules, span, every, recorded=recorded, as_json=as_json))
+        with working("asking Prometheus for its history"):
+            fired, really = asyncio.run(_replay(config, rules, span, every, recorded=recorded))
+        if as_json:
+            print(json.dumps([asdict(one) for one in fired], indent=2))
+        else:
+            _print_summary(fired, really, span, ZoneInfo(config.timezone))
+        return 0
 
     try:
         return with_config(path, ask, tolerant=True)
@@ -68,18 +75,23 @@ async def _replay(
     step: float,
     *,
     recorded: bool,
-    as_json: bool,
-) -> int:
+) -> tuple[list[engine.Fired], list[engine.Fired]]:
+    """What would have fired, and what did."""
     async with aiohttp.ClientSession() as session:
         prometheus = PrometheusClient(session, lambda: config.prometheus_url)
         if not recorded and await engine.limits_are_known(prometheus, span[1]):
             rules = with_limits(rules, [what_if.LimitsAt(span[1])])
         fired = await engine.replay(prometheus, rules, *span, step)
         really = await engine.really(prometheus, [rule.name for rule in rules], *span, step)
-    zone = ZoneInfo(config.timezone)
-    if as_json:
-        print(json.dumps([asdict(one) for one in fired], indent=2))
-        return 0
+    return fired, really
+
+
+def _print_summary(
+    fired: list[engine.Fired],
+    really: list[engine.Fired],
+    span: tuple[float, float],
+    zone: ZoneInfo,
+) -> None:
     weeks = (span[1] - span[0]) / (7 * 86400)
     print(f"{'ALERT':28}{'TIER':10}{'A WEEK':>8}{'WOULD':>8}{'DID':>6}")
     for name, tier in sorted({(one.name, one.severity) for one in [*fired, *really]}):
@@ -90,4 +102,3 @@ async def _replay(
     print(f"nights with a page: {disturbed}, of these over without you by 07:00: {false}")
     print(f"longest gap: {format_duration(longest_gap(fired, *span))}")
     print("Inhibition, silences and quiet hours come after this and are not counted.")
-    return 0

@@ -1,0 +1,48 @@
+"""Long steps of a command are not silent."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+PATIENCE_SECONDS = 1.0
+
+
+@contextlib.contextmanager
+def working(
+    text: str, patience_seconds: float = PATIENCE_SECONDS, stream: TextIO | None = None
+) -> Iterator[None]:
+    """Say on stderr what takes longer than a moment: on a terminal a line that counts the seconds
+    and goes away at the end, elsewhere one plain line."""
+    where = stream or sys.__stderr__
+    if where is None:
+        yield
+        return
+    done = threading.Event()
+    thread = threading.Thread(target=_say, args=(text, patience_seconds, done, where), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _say(text: str, patience_seconds: float, done: threading.Event, stream: TextIO) -> None:
+    began = time.monotonic()
+    if done.wait(patience_seconds):
+        return
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        if not stream.isatty():
+            print(f"{text} …", file=stream, flush=True)
+            return
+        while True:
+            shown = f"{text} … {time.monotonic() - began:.0f} s"
+            print(f"\r{shown}", end="", file=stream, flush=True)
+            if done.wait(1.0):
+                break
+        print(f"\r{' ' * len(shown)}\r", end="", file=stream, flush=True)

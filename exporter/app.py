@@ -32,7 +32,7 @@ from exporter.sources.registry import Supply, SupplyError
 from exporter.state import AlreadyRunning, State, StateError
 from exporter.util.clock import Clock, SystemClock
 from exporter.util.own_command import own_command
-from exporter.web.alert_pages import routes as alert_routes
+from exporter.web.alert_pages import AlertPages
 from exporter.web.api import Api
 from exporter.web.calendar_api import CalendarApi
 from exporter.web.exposition import Exposition
@@ -206,10 +206,10 @@ class App:
             *status_routes(ViewOf(services)),
             *Records(services).routes(),
             *TaskPage(services, services.guard.is_token).routes(),
-            *alert_routes(
+            *AlertPages(
                 services.alerts.journal, services.alerts.acks, services.state, self.clock,
                 services.guard.is_token, runbook_url=lambda: self.config.alerts.runbook_url,
-            ),
+            ).routes(),
         ]  # fmt: skip
         server = Server(
             Exposition(self.registry), services.guard, services.missing, self._reloading.reload,

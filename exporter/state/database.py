@@ -18,7 +18,7 @@ from pathlib import Path
 from exporter.state import schema
 from exporter.state import sql as rows
 from exporter.state.snapshot import Contents
-from exporter.util.atomic import private_folder
+from exporter.util.atomic import private_folder, sync_folder
 from exporter.util.clock import utc
 
 BUSY_SECONDS = 5.0
@@ -127,7 +127,7 @@ def _create_if_missing(path: Path) -> bool:
         raise Damaged("its write-ahead log is there, but the file itself is empty or gone")
     private_folder(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return True
 
 
@@ -168,7 +168,7 @@ def set_aside(path: Path, now: float) -> Path:
     for end in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             _sibling(path, end).rename(_sibling(target, end))
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return target
 
 
@@ -178,7 +178,7 @@ def note_lost(path: Path, now: float, text: str) -> Path:
     descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text + "\n")
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return note
 
 
@@ -235,11 +235,3 @@ def read_intact(path: Path) -> Contents:
 
 def _sibling(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

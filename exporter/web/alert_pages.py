@@ -26,30 +26,9 @@ LONGEST = 7 * 86400.0
 _OURS = ("token", "for", "comment", "by")
 
 
-def routes(
-    journal: Journal,
-    acks: AckReconciler,
-    state: State,
-    clock: Clock,
-    is_token: Callable[[str], bool],
-    *,
-    runbook_url: Callable[[], str | None],
-) -> list[web.RouteDef]:
-    """For the server. The guard checks the token of writes below /api; /ack does it itself.
-    `runbook_url` is where /runbook redirects to; None for our own."""
-    pages = AlertPages(journal, acks, state, clock, is_token, runbook_url=runbook_url)
-    return [
-        web.post("/api/v1/alerts", pages.webhook),
-        web.get("/api/v1/alerts", pages.incidents),
-        web.post("/api/v1/ack", pages.acknowledge),
-        web.get("/ack", pages.ask),
-        web.post("/ack", pages.confirm),
-        web.get("/runbook", pages.runbook),
-    ]
-
-
 class AlertPages:
-    """The handlers."""
+    """The handlers. The guard checks the token of writes below /api; /ack does it itself.
+    `runbook_url` is where /runbook redirects to; None for our own."""
 
     def __init__(
         self,
@@ -64,6 +43,17 @@ class AlertPages:
         self._journal, self._acks, self._state = journal, acks, state
         self._clock, self._is_token = clock, is_token
         self._runbook_url = runbook_url
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the server."""
+        return [
+            web.post("/api/v1/alerts", self.webhook),
+            web.get("/api/v1/alerts", self.incidents),
+            web.post("/api/v1/ack", self.acknowledge),
+            web.get("/ack", self.ask),
+            web.post("/ack", self.confirm),
+            web.get("/runbook", self.runbook),
+        ]
 
     async def webhook(self, request: web.Request) -> web.Response:
         """Alertmanager's webhook; ``?receiver=`` says for which channel it stands."""

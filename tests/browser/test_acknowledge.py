@@ -14,7 +14,7 @@ from playwright.async_api import Page, expect
 from prometheus_client import CollectorRegistry
 
 from exporter.state import State
-from exporter.web.alert_pages import routes as alert_routes
+from exporter.web.alert_pages import AlertPages
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard
 from exporter.web.server import Server
@@ -58,7 +58,7 @@ async def serving(folder: Path, acks: Acknowledgements) -> AsyncIterator[int]:
         return []
 
     routes = [
-        *alert_routes(acks, acks, state, clock, guard.is_token, runbook_url=lambda: None),  # type: ignore[arg-type]
+        *AlertPages(acks, acks, state, clock, guard.is_token, runbook_url=lambda: None).routes(),  # type: ignore[arg-type]
         *status_routes(views.well),
     ]
     server = Server(

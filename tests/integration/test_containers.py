@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -13,7 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 from string import ascii_uppercase
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from exporter.config import load
 from tests.boards import queries, selectors
 from tests.compose import LASTING, ROOT
 from tests.integration import stand_ins
+from tests.scripts import load_script
 from tests.unit.clocks import ManualClock
 
 pytestmark = pytest.mark.integration
@@ -31,17 +30,8 @@ needs_checkers = pytest.mark.skipif(
     not (shutil.which("promtool") and shutil.which("amtool")),
     reason="promtool or amtool is missing; tools/install-test-packages",
 )
+SETTINGS = load_script("deploy/containers/settings.py")
 SECRETS = ("slack_url", "pagerduty_key", "smtp_password", "exporter_token")
-
-
-def _settings() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "settings", ROOT / "deploy/containers/settings.py"
-    )
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def made(folder: Path, **secrets: str) -> tuple[list[str], dict[str, Any]]:
@@ -49,7 +39,7 @@ def made(folder: Path, **secrets: str) -> tuple[list[str], dict[str, Any]]:
     (folder / "secrets").mkdir()
     for name in SECRETS:
         (folder / "secrets" / name).write_text(secrets.get(name, ""))
-    said = _settings().make(ROOT / "prometheus", ROOT / "alerting", folder / "secrets", folder)
+    said = SETTINGS.make(ROOT / "prometheus", ROOT / "alerting", folder / "secrets", folder)
     return said, yaml.safe_load((folder / "alertmanager/alertmanager.yml").read_text())
 
 
@@ -116,7 +106,7 @@ def test_made_anew_each_time(tmp_path: Path) -> None:
     made(tmp_path)
     stale = tmp_path / "prometheus/rules/stale.yml"
     stale.write_text("groups: []")
-    _settings().make(ROOT / "prometheus", ROOT / "alerting", tmp_path / "secrets", tmp_path)
+    SETTINGS.make(ROOT / "prometheus", ROOT / "alerting", tmp_path / "secrets", tmp_path)
     assert not stale.exists()
 
 

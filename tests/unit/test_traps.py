@@ -18,7 +18,6 @@ from exporter.config import schedule_syntax as timetable
 from exporter.logs.digest.build import build
 from exporter.logs.digest.facts import Request
 from exporter.logs.files import files_of
-from exporter.logs.setup import Logging
 from exporter.metrics import Metrics
 from exporter.runner.runner import Runner
 from exporter.scheduling.scheduler import Scheduler
@@ -32,6 +31,7 @@ from exporter.util.backoff import retry_after_seconds
 from exporter.util.clock import Clock
 from tests.unit.clocks import ManualClock
 from tests.unit.feeds.test_poller import PollerBench
+from tests.unit.own_log import own_log
 from tests.unit.simulation import world
 from tests.unit.tables import calendar
 from tests.unit.tickdb_server import NOW, Bench, error, good, row, series
@@ -211,24 +211,12 @@ def test_a_healthy_check_tells_nobody() -> None:
 async def test_the_digest_counts_what_the_logs_say_also_after_midnight(tmp_path: Path) -> None:
     """A line is in the file of its own day, and its text where the digest looks for it."""
     clock = ManualClock(at("2026-11-24T23:59:58"))
-    logs = Logging(
-        Logs(directory=tmp_path), "America/New_York", clock, Metrics(CollectorRegistry()),
-        terminal_fd=None,
-    )  # fmt: skip
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    root.handlers.clear()
-    logs.start()
-    try:
+    with own_log(Logs(directory=tmp_path), clock):
         for moment, text in (("2026-11-24T23:59:59", "before"), ("2026-11-25T00:00:01", "after")):
             record = logging.makeLogRecord({"name": "mine", "levelno": 40, "levelname": "ERROR"})
             record.msg, record.created = text, at(moment)
             clock.set(at(moment))
             logging.getLogger("mine").handle(record)
-    finally:
-        logs.stop()
-        root.setLevel(level)
-        root.handlers[:] = handlers
     assert [str(file.day) for file in files_of(tmp_path, "exporter")] == [
         "2026-11-24", "2026-11-25",
     ]  # fmt: skip

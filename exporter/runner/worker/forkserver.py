@@ -21,7 +21,11 @@ import time
 
 from exporter.runner.worker import child
 from exporter.runner.worker.guardian import Guardian
-from exporter.runner.worker.process_tree import adopt_orphans, descendants
+from exporter.runner.worker.process_tree import (
+    adopt_orphans,
+    descendants,
+    wake_when_a_child_ends,
+)
 
 DESCRIPTORS = 4
 _LEAVE_SECONDS = 1.0
@@ -38,11 +42,7 @@ class _Server:
             self.sock.sendall(json.dumps({"hello": os.getpid()}).encode())
         except OSError:
             return None
-        wake_read, wake_write = os.pipe()
-        for end in (wake_read, wake_write):
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        wake_read, wake_write = wake_when_a_child_ends()
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
         poll.register(wake_read, select.POLLIN)

@@ -33,6 +33,7 @@ from exporter.runner.worker.process_tree import (
     descendants,
     die_with_parent,
     signal_each_once,
+    wake_when_a_child_ends,
 )
 
 SETTLE_SECONDS = 2.0
@@ -65,11 +66,7 @@ class Guardian:
     def run(self, control: int, output: int) -> bool:
         """Start the attempt and watch it. True in the attempt's own process; else never returns."""
         adopt_orphans()
-        wake_read, wake_write = os.pipe()
-        for end in (wake_read, wake_write):
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        wake_read, wake_write = wake_when_a_child_ends()
         me = os.getpid()
         try:
             self._main = os.fork()

@@ -42,6 +42,17 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def wake_when_a_child_ends() -> tuple[int, int]:
+    """A pipe, to be polled, whose first end becomes readable when a child has ended or another
+    signal came."""
+    wake_read, wake_write = os.pipe()
+    for end in (wake_read, wake_write):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return wake_read, wake_write
+
+
 def _all() -> list[ProcessInfo]:
     found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208  pathlib would be one more import

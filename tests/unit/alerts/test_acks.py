@@ -24,7 +24,7 @@ from exporter.logs.digest.build import NOTIFIED
 from exporter.metrics import Metrics
 from exporter.state import State
 from exporter.util.clock import iso
-from exporter.web.alert_pages import routes
+from exporter.web.alert_pages import AlertPages
 from tests.unit.clocks import ManualClock
 
 LABELS = {"alertname": "QuantTaskFailing", "severity": "critical", "task": "signals"}
@@ -397,14 +397,14 @@ async def test_a_notification_stands_in_the_log_as_digests_read_it(
 async def client(scene: Scene) -> AsyncIterator[TestClient[Any, Any]]:
     app = web.Application()
     app.add_routes(
-        routes(
+        AlertPages(
             scene.journal,
             scene.acks,
             scene.state,
             scene.clock,
             lambda t: t == "secret",
             runbook_url=lambda: None,
-        )
+        ).routes()
     )
     async with TestClient(TestServer(app)) as made:
         yield made
@@ -475,8 +475,8 @@ async def test_the_runbook_of_ones_own_is_one_redirect_away(scene: Scene) -> Non
     """The rules need not know where it is; a browser keeps the fragment."""
     app = web.Application()
     app.add_routes(
-        routes(scene.journal, scene.acks, scene.state, scene.clock, lambda t: False,
-               runbook_url=lambda: "https://wiki.example/runbook")
+        AlertPages(scene.journal, scene.acks, scene.state, scene.clock, lambda t: False,
+               runbook_url=lambda: "https://wiki.example/runbook").routes()
     )  # fmt: skip
     async with TestClient(TestServer(app)) as client:
         answer = await client.get("/runbook", allow_redirects=False)

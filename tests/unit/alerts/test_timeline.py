@@ -19,7 +19,7 @@ from exporter.cli.alerts import alerts
 from exporter.metrics import Metrics
 from exporter.state import JournalRow, State
 from exporter.util.clock import iso
-from exporter.web.alert_pages import routes
+from exporter.web.alert_pages import AlertPages
 from tests.unit.clocks import ManualClock
 
 NOW = 1795485600.0
@@ -95,8 +95,8 @@ async def test_pages_have_each_incident_once(state: State) -> None:
     app = web.Application()
     journal = Journal(state, Metrics(CollectorRegistry()), ManualClock(now=NOW + 10))
     app.add_routes(
-        routes(journal, None, state, ManualClock(now=NOW + 10), lambda t: False,  # type: ignore[arg-type]
-               runbook_url=lambda: None)
+        AlertPages(journal, None, state, ManualClock(now=NOW + 10), lambda t: False,  # type: ignore[arg-type]
+               runbook_url=lambda: None).routes()
     )  # fmt: skip
     async with TestClient(TestServer(app)) as client:
         seen, until, left = [], None, 1

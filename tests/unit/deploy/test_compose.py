@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import configparser
-import importlib.util
 import json
 import re
 import subprocess
 import sys
 import tomllib
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,6 +25,7 @@ from tests.compose import (
     mounts,
     secret_names,
 )
+from tests.scripts import load_script
 
 each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 each_lasting = pytest.mark.parametrize("service", LASTING.values(), ids=LASTING)
@@ -217,7 +216,7 @@ def test_words_of_a_health_check_have_no_spaces_but_for_a_shell(service: dict[st
 
 async def test_health_check_of_the_image_knows_ready_from_not_yet() -> None:
     """By the status alone."""
-    healthy = _load("healthy")
+    healthy = load_script("deploy/containers/healthy.py")
     status = 503
 
     async def ready(request: web.Request) -> web.Response:
@@ -231,15 +230,6 @@ async def test_health_check_of_the_image_knows_ready_from_not_yet() -> None:
         assert await asyncio.to_thread(healthy.ready, server.port) is True
     with pytest.raises(OSError, match="refused"):
         await asyncio.to_thread(healthy.ready, server.port)
-
-
-def _load(name: str) -> ModuleType:
-    place = ROOT / "deploy/containers" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, place)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_image_installs_what_the_lock_says() -> None:

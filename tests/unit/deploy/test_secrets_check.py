@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import subprocess
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.scripts import load_script
 
 PROJECT = Path(__file__).resolve().parents[3]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "secrets_check", PROJECT / "deploy/secrets_check.py"
-    )
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-secrets_check = _load()
+secrets_check = load_script("deploy/secrets_check.py")
 
 # Put together here, so that no file of this project holds one.
 SECRETS = {

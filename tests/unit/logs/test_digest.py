@@ -21,7 +21,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 
 from exporter.cli import digest as command
 from exporter.cli import logs as ask
@@ -46,8 +45,8 @@ from exporter.logs.files import files_of
 from exporter.logs.retention import RetentionPolicy, tidy
 from exporter.logs.run_lines import lines_of_run
 from exporter.logs.setup import Logging
-from exporter.metrics import Metrics
 from tests.unit.clocks import ManualClock
+from tests.unit.own_log import own_log
 
 ZONE = ZoneInfo("America/New_York")
 FIRST = datetime(2026, 3, 4, tzinfo=ZONE)  # the week in which New York's clocks go forward
@@ -66,20 +65,8 @@ class Week:
         self.written: list[dict[str, Any]] = []
         self._random = random.Random(5)
         self._clock = ManualClock(FIRST.timestamp())
-        logs = Logging(
-            self.config.logs, "America/New_York", self._clock, Metrics(CollectorRegistry()),
-            terminal_fd=None,
-        )  # fmt: skip
-        root = logging.getLogger()
-        level, handlers = root.level, root.handlers[:]
-        root.handlers.clear()
-        logs.start()
-        try:
+        with own_log(self.config.logs, self._clock) as logs:
             self._write(logs)
-        finally:
-            logs.stop()
-            root.setLevel(level)
-            root.handlers[:] = handlers
 
     def _write(self, logs: Logging) -> None:
         end = (FIRST + timedelta(days=7)).timestamp()

@@ -18,15 +18,18 @@ ifneq ($(MOVED),)
 .PHONY: $(VENV)/.runtime
 endif
 
+# On a terminal pip shows what it does; elsewhere one line is enough.
+QUIET := $(shell [ -t 2 ] || echo --quiet)
+
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "installing into $(VENV), which takes about a minute"
 	@$(PYTHON) -m venv $(MOVED) $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install $(QUIET) --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install $(QUIET) --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install $(QUIET) --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
 setup: $(VENV)/.runtime  ## install what the exporter needs into .venv

@@ -25,16 +25,11 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``quant-exporter``."""
-    commands = parser()
-    if "_ARGCOMPLETE" in os.environ:
-        from exporter.cli.completion import answer_shell
-
-        answer_shell(commands)
-    arguments = vars(commands.parse_args(argv))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show must not end us
             stream.reconfigure(errors="backslashreplace")
     try:
+        arguments = _parsed(argv)
         code = _call(arguments.pop("command"), arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -49,6 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"the output cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     return code
+
+
+def _parsed(argv: Sequence[str] | None) -> dict[str, Any]:
+    commands = parser()
+    if "_ARGCOMPLETE" in os.environ:
+        from exporter.cli.completion import answer_shell
+
+        answer_shell(commands)
+    return vars(commands.parse_args(argv))
 
 
 def _leave_stdout() -> None:

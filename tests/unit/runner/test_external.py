@@ -327,3 +327,15 @@ async def test_runs_with_ids_that_overlap_are_said_and_none_is_skipped(
     await bench.ping("start", rid=OTHER)
     assert "t starts while 1 other run is open" in caplog.text
     assert bench.value("quant_task_skipped_total", reason="overlap") == 0
+
+
+async def test_an_end_closes_the_run_of_its_own_rid_and_keeps_its_start() -> None:
+    """Two runs overlap; how long each took is counted from its own start."""
+    bench = Bench()
+    rids = [f"{n}1111111-2222-4333-8444-555555555555" for n in (1, 2)]
+    began = bench.clock.now()
+    first, second = [await bench.ping("start", rid=rid) for rid in rids]
+    bench.clock.advance(30)
+    assert await bench.ping("success", rid=rids[0]) == first
+    assert bench.open == [second]
+    assert (bench.store.ends[-1].started_at, bench.store.ends[-1].ended_at) == (began, began + 30)

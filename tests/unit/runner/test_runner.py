@@ -499,6 +499,24 @@ async def test_rerun_after_crash_holds_within_grace(bench: Bench, age: float, ou
     assert [(end.run_id, end.outcome) for end in bench.store.ends] == [("r1", outcome)]
 
 
+async def test_a_run_that_cannot_be_opened_again_is_recorded_as_crashed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk refuses; the run must not stay open for ever, nor run without a claim."""
+
+    async def refused(run_id: str) -> bool:
+        raise StateError("disk full")
+
+    bench.configure(run="user_code:co", rerun_after_crash=True)
+    now = bench.clock.now()
+    bench.store.open["r1"] = Run("r1", "t", now - 10, "schedule", now - 10)
+    monkeypatch.setattr(bench.store, "reopen", refused)
+    await bench.runner.recover()
+    [end] = bench.store.ends
+    assert (end.outcome, end.error) == ("crashed", "and could not be started again: disk full")
+    assert bench.value("quant_task_running") == 0
+
+
 async def test_an_external_task_runs_while_it_says_so(bench: Bench) -> None:
     """As any other; and nobody else can report a run of a task that we start ourselves."""
     bench.configure(external=True)

@@ -12,18 +12,17 @@ from pathlib import Path
 from exporter.config import Config, Task
 from exporter.logs.log_context import fields
 from exporter.metrics import Metrics
-from exporter.redaction.truncate import truncate_masked
 from exporter.runner.attempts import Attempts
 from exporter.runner.external import External, Ping
 from exporter.runner.process_outcome import STOPPED
 from exporter.runner.recorder import Recorder, slot_field
 from exporter.runner.results import BusyError, RunningRun, Store, running_of
+from exporter.runner.retries import Retries
 from exporter.runner.samples import create_series, samples
 from exporter.scheduling.slot_counts import SlotCounts
 from exporter.state import Claim, Run, StateError, Trigger
-from exporter.tasks.context import About, Services
-from exporter.tasks.outcome import ERROR_CHARS, Outcome
-from exporter.util.backoff import backoff_cap, backoff_pause
+from exporter.tasks.context import Services
+from exporter.tasks.outcome import Outcome
 from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -49,7 +48,6 @@ class Runner:
         self.tasks: Mapping[str, Task] = {}
         self._state, self._metrics, self._clock = state, metrics, clock
         self._rng = rng or random.Random()
-        self._mask = mask
         self._counts = SlotCounts(metrics)
         self._record = Recorder(state, metrics, clock, mask)
         lost = metrics.counter("quant_log_dropped_total")
@@ -58,6 +56,9 @@ class Runner:
         self._running: dict[str, RunningRun] = {}
         self._jobs: set[asyncio.Task[Run | None]] = set()
         self._draining = asyncio.Event()
+        self._retries = Retries(
+            self._attempts, metrics, clock, self._rng, mask=mask, draining=self._draining
+        )
         metrics.add_reader(
             lambda: samples(
                 self.tasks,
@@ -278,48 +279,12 @@ class Runner:
             )
             outcome = Outcome("error", STOPPED)
             try:
-                outcome = await self._all_attempts(run, task)
+                outcome = await self._retries.run(run, task)
             finally:
                 # Also when cancelled: a run that was claimed is closed, whatever happens.
                 self._running.pop(run.task, None)
                 result = await self._record(run, outcome, attempts=run.attempt)
             return result
-
-    async def _all_attempts(self, run: RunningRun, task: Task) -> Outcome:
-        ends = run.began + task.max_runtime_seconds
-        while True:
-            left = ends - self._clock.monotonic()
-            about = About(
-                run.task, run.run_id, run.slot, run.attempt, task.params, task.source,
-                task.exchange,
-            )  # fmt: skip
-            outcome = await self._attempts.run(task, about, max(min(task.timeout, left), 0.01))
-            retry = run.attempt - 1
-            if outcome.kind == "success" or not outcome.retryable or retry >= task.retries:
-                return outcome
-            if self._attempts.still_there(run.task):
-                return outcome
-            cap = backoff_cap(task.backoff, retry)
-            pause = backoff_pause(cap, self._rng, outcome.retry_after_seconds)
-            if self._clock.monotonic() + pause >= ends or self._draining.is_set():
-                return outcome
-            log.warning(
-                "attempt %d of %d ended with %s, the next follows in %.1f s: %s",
-                run.attempt,
-                task.retries + 1,
-                outcome.kind,
-                pause,
-                truncate_masked(outcome.error or "", ERROR_CHARS, self._mask),
-                extra={"event": "run_retry", "attempt": run.attempt, "outcome": outcome.kind},
-            )
-            try:
-                await asyncio.wait_for(self._draining.wait(), pause)
-            except TimeoutError:
-                pass
-            else:
-                return outcome
-            run.attempt += 1
-            self._metrics.counter("quant_task_retries_total").labels(run.task).inc()
 
     def _may_rerun(self, run: Run, task: Task) -> bool:
         if not task.rerun_after_crash or self._draining.is_set() or run.task in self._running:

@@ -45,8 +45,7 @@ def check(
     each schedule means. Offline, unless `online` asks each source for the symbols of its feeds."""
     failed: list[Mistake] = []
     try:
-        with working("reading the file and the calendars that it names"):
-            found = checked(path, secrets_elsewhere=secrets_elsewhere)
+        found = checked(path, secrets_elsewhere=secrets_elsewhere)
         if online:
             # What it logs on the way, the lines below say.
             logging.getLogger("exporter").addHandler(logging.NullHandler())

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from exporter.alerts.undelivered import read_undelivered
-from exporter.cli.progress import working
+from exporter.cli.progress import show_count, working
 from exporter.cli.text_table import print_table, slot_times
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
@@ -100,7 +100,9 @@ def print_notices(before: str, notices: Mapping[str, str]) -> None:
 def checked(path: Path, *, secrets_elsewhere: bool = False) -> Checked:
     """Read and check the config. Raises :class:`ConfigError`."""
     config, clock = load(path), SystemClock()
-    calendars = preflight.calendars_to_check_with(config, clock, _say_how_many)
+    calendars = preflight.calendars_to_check_with(
+        config, clock, partial(show_count, "calendars built")
+    )
     mistakes, keys = preflight.mistakes(config, calendars), [*preflight.missing_keys(config)]
     if mistakes or (keys and not secrets_elsewhere):
         raise ConfigError(str(path), mistakes + ([] if secrets_elsewhere else keys))
@@ -111,13 +113,6 @@ def checked(path: Path, *, secrets_elsewhere: bool = False) -> Checked:
     schedules = [schedule_preview(config, name, calendars, now) for name in config.tasks]
     notes += [Mistake("alerts", text) for text in asyncio.run(_undelivered(config, clock))]
     return Checked(config, notes, notices, suggested_limits(config, clock), schedules)
-
-
-def _say_how_many(built: int, of: int) -> None:
-    """A first check builds calendars, which takes a moment for each."""
-    if sys.stderr.isatty():
-        end = "\n" if built == of else ""
-        print(f"\rcalendars built: {built} of {of}", end=end, file=sys.stderr, flush=True)
 
 
 async def _undelivered(config: Config, clock: Clock) -> list[str]:

@@ -32,6 +32,15 @@ def working(
         thread.join()
 
 
+def show_count(what: str, done: int, of: int, stream: TextIO | None = None) -> None:
+    """On a terminal, one line that counts; its end stays."""
+    where = stream or sys.__stderr__
+    if where is not None and where.isatty():
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            end = "\n" if done == of else ""
+            print(f"\r{what}: {done} of {of}", end=end, file=where, flush=True)
+
+
 def _say(text: str, patience_seconds: float, done: threading.Event, stream: TextIO) -> None:
     began = time.monotonic()
     if done.wait(patience_seconds):

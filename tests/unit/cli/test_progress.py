@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.progress import working
+from exporter.cli.progress import show_count, working
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,6 +45,16 @@ def test_a_short_step_says_nothing_and_a_failing_one_ends_its_line() -> None:
     with pytest.raises(ValueError, match="wrong"), working("x", 60.0, screen):
         raise ValueError("wrong")
     assert screen.getvalue() == ""
+
+
+def test_a_count_is_one_line_on_a_terminal_and_nothing_elsewhere() -> None:
+    """It overwrites itself, so it goes past what shows control codes as text."""
+    screen, file = Screen(), io.StringIO()
+    for stream in (screen, file):
+        for done in (1, 2):
+            show_count("calendars built", done, 2, stream)
+    assert screen.getvalue() == "\rcalendars built: 1 of 2\rcalendars built: 2 of 2\n"
+    assert file.getvalue() == ""
 
 
 def test_nobody_who_reads_it_is_no_error() -> None:

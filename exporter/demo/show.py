@@ -4,7 +4,7 @@ Writes into FOLDER the shipped Prometheus and Alertmanager files with shortened 
 Procfile for honcho; and next to CONFIG one that is like it, so that relative paths mean the same,
 but with its state and logs in FOLDER. With ``--fault`` a task is added that fails for its first 90
 seconds, so that the whole story passes: page, escalation, resolved notification. Without ``--live``
-the user's own tasks do nothing, and no digest is sent: one of them may place orders.
+the user's own tasks do nothing, and no message is sent: one of them may place orders.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def _stand_ins(data: dict[str, Any], base: Path) -> list[str]:
             task.pop("run", None)
             task["command"] = ["echo", "not run: this is a show"]
             replaced.append(str(name))
-    data.pop("digest", None)
+        task.pop("report_to", None)
+    for where in ("digest", "messages"):
+        data.pop(where, None)
     return replaced
 
 

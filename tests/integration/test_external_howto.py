@@ -41,7 +41,7 @@ def test_the_lines_to_copy_report_how_a_program_ended(tmp_path: Path) -> None:
         wait_for(lambda: answers(f"{url}/-/ready"), "the exporter")
         with config.open("a") as file:
             file.write(copied("yaml"))
-        for code, outcome in ((0, "success"), (3, "error")):
+        for code, outcome in ((0, "success"), (3, "failure")):
             script.write_text(f"#!/bin/sh\nexit {code}\n")
             done = subprocess.run(
                 ["bash", "-c", copied("sh")], cwd=tmp_path, capture_output=True, text=True,
@@ -50,4 +50,4 @@ def test_the_lines_to_copy_report_how_a_program_ended(tmp_path: Path) -> None:
             assert done.returncode == code, done.stdout + done.stderr
             tasks = json.loads(get(f"{url}/api/v1/tasks"))["tasks"]
             [backup] = [task for task in tasks if task["name"] == "backup"]
-            assert backup["last_run"]["outcome"] == outcome
+            assert backup["last_outcome"] == outcome

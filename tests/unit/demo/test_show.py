@@ -87,10 +87,11 @@ code: [mine]
 sources: {market: {type: simulated}}
 strategies: {book: {equity_file: data/equity.csv}}
 digest: {slack: {url_env: HOOK}}
+messages: {chat: {url_env: CHANNEL}}
 tasks:
-  scan: {run: "exporter.tasks:pre_market_scan", schedule: "07:00"}
+  scan: {run: "exporter.tasks:pre_market_scan", schedule: "07:00", report_to: [chat]}
   paper: {run: "paper:trade", schedule: "every 1m"}
-  orders: {run: "orders:place", schedule: "every 1m", retries: 2}
+  orders: {run: "orders:place", schedule: "every 1m", retries: 2, report_to: [chat]}
   script: {command: [./rebalance.sh], schedule: "every 1m", strategy: book}
   sync: {external: true, schedule: "every 1h"}
 """
@@ -119,7 +120,7 @@ def test_tasks_of_ones_own_do_nothing_in_a_show(tmp_path: Path) -> None:
         "scan": "exporter.tasks:pre_market_scan", "paper": "paper:trade", "orders": "echo",
         "script": "echo", "sync": "external",
     }  # fmt: skip
-    assert shown.digest.slack is None
+    assert (shown.digest.slack, shown.messages) == (None, {})
     (tmp_path / "mine/paper.py").write_text("def trade(context): ...\n")
     assert "paper" in prepare(tmp_path / "show", config, fault=False, now=0.0)
 

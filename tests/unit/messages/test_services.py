@@ -13,6 +13,7 @@ from exporter.messages import sender
 from exporter.messages.message import ChannelMessage, Chart, MessageTable
 from exporter.messages.sender import Sent, by_address
 from tests.unit.messages.services import (
+    BOT_TOKEN,
     DISCORD,
     NTFY,
     SLACK,
@@ -87,7 +88,7 @@ def test_telegram_gets_text_or_a_picture_with_it(them: Services) -> None:
     which Telegram would refuse. A short text is the picture's caption."""
     assert by_address(NO_PICTURE, TELEGRAM) == Sent(True)
     (text,) = them.asked
-    assert text.path == "/bot123456789:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc/sendMessage"
+    assert text.path == f"/bot{BOT_TOKEN}/sendMessage"
     assert text.json["chat_id"] == 12315544
     assert "momentum\\_001 \\*fell\\*" in text.json["text"]
     assert "```\nStrategy           P&L\n" in text.json["text"]

@@ -52,6 +52,9 @@ async def take_task(browser: Browser, folder: Path) -> Path:
                 at = NOW - 3600 - n * 300
                 run = ended(f"run{n:02d}", "signals", at, "success", at, at + 2 + n % 4, items=3)
                 await made.state.finish(run)
+            at = NOW - 300
+            failed = ended("run15", "signals", at, "error", at, at + 4, error=error, items=3)
+            await made.state.finish(failed)
             page = await browser.new_page(viewport=LAPTOP)  # type: ignore[arg-type]
             await page.goto(f"{site.url}tasks/signals")
             path = folder / "task.png"

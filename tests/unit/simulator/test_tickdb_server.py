@@ -174,15 +174,14 @@ async def control(w: World, method: str = "GET", path: str = "/faults", **body: 
         return response.status, await response.json()
 
 
-SPOILS_A_SERIES = [
-    "wrong_types", "missing_fields", "not_numbers", "high_below_low", "disorder",
-]  # fmt: skip
+SPOILS_A_SERIES = ["wrong_types", "missing_fields", "not_numbers", "high_below_low"]
 EXPECTED = {
     **dict.fromkeys([*SPOILS_A_SERIES, "html", "truncate"], "malformed"),
     "http": "http", "redirect": "http", "rate_limit": "rate_limit", "quota": "quota",
     "auth": "auth", "server_error": "api", "missing_symbol": "api", "disconnect": "connect",
     "hang": "timeout", "drip": "timeout",
-    "latency": None, "descending": None, "frozen": None, "outlier": None, "no_history": None,
+    "latency": None, "descending": None, "disorder": None, "frozen": None, "outlier": None,
+    "no_history": None,
     "forming_only": None, "duplicates": None, "future": "wrong_time",
 }  # fmt: skip
 

@@ -66,7 +66,7 @@ async def test_an_outage_begins_with_the_first_attempt_that_fails() -> None:
         await source.latest(["A.US"], "1m")
         assert math.isnan(source.out_since())
         bench.clock.advance(60)
-        bench.server.script = [web.Response(status=502)]
+        bench.server.script = [lambda request: web.Response(status=502)]
         await source.latest(["A.US"], "1m")
         bench.clock.advance(60)
         await source.latest(["A.US"], "1m")

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-import re2
-
 _INSTEAD = {
     "(?=": "look-ahead", "(?!": "look-ahead", "(?<": "look-behind", "(?>": "an atomic group",
     "(?#": "a comment", "(?x": "the verbose flag", "(?(": "a conditional group",
@@ -42,6 +40,8 @@ class PatternError(ValueError):
 def compile_linear(pattern: str) -> LinearPattern:
     """A pattern that is found within lines of bytes: ``^`` and ``$`` are a line's beginning and
     end, and nothing in it stands for a line feed. Raises :class:`PatternError`."""
+    import re2  # 4 MB, which only those with a pattern pay for
+
     if _OPEN_COUNT.search(pattern):
         raise PatternError("write {0,3} for {,3}")
     if _LARGE_COUNT.search(pattern):

@@ -106,7 +106,9 @@ def built_runitor(folder: Path) -> str:
     """Installed, or built where Go and its proxy are; skips the test otherwise."""
     if found := shutil.which("runitor"):
         return found
-    go = need("go")
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("neither runitor is installed, nor Go to build it")
     built = subprocess.run(
         [go, "install", "bdd.fi/x/runitor/cmd/runitor@latest"],
         capture_output=True, text=True, timeout=100, check=False, cwd=folder,

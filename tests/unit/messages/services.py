@@ -144,6 +144,14 @@ def services(folder: Path) -> Iterator[Services]:
         thread.join()
 
 
+def _usage(*, sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, key_cert_sign=sign, crl_sign=sign, content_commitment=False,
+        key_encipherment=False, data_encipherment=False, key_agreement=False,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
 def _certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
     """A certificate of an authority of its own, for every host; and where the authority's is."""
     now = datetime.now(UTC)
@@ -158,6 +166,12 @@ def _certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            # From 3.13 on Python wants both identifiers, and an authority that says it may sign.
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False
+            )
+            .add_extension(_usage(sign=ca), critical=True)
         )
         if not ca:
             names = x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS])

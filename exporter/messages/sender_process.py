@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +11,7 @@ from exporter.config import Channel
 from exporter.config.secret_values import read_secret
 from exporter.messages.message import ChannelMessage
 from exporter.redaction.truncate import truncate_at_word
+from exporter.util.child_process import ask_child
 
 ATTEMPT_SECONDS = 60.0
 
@@ -70,28 +68,15 @@ async def send(
 
 
 async def _answer(order: bytes, timeout: float) -> Mapping[str, Any]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "exporter.messages.sender",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
     try:
-        async with asyncio.timeout(timeout):
-            out, err = await process.communicate(order)
+        status, out, last = await ask_child("exporter.messages.sender", order, timeout)
     except TimeoutError:
         raise NotSentError(f"did not answer within {timeout:.0f} s", transient=True) from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
     try:
         answer = json.loads(out)
     except ValueError:
-        last = err.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no output"]
-        status = process.returncode
         raise NotSentError(
-            f"the sending process exited with {status}: {truncate_at_word(last[0], 200)}",
+            f"the sending process exited with {status}: {truncate_at_word(last, 200)}",
             transient=True,
         ) from None
     return answer if isinstance(answer, dict) else {}

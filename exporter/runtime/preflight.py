@@ -114,8 +114,12 @@ def missing_keys(config: Config, environ: Mapping[str, str] = os.environ) -> Ite
         try:
             read_key(name, source, environ)
         except SecretMissingError as error:
-            place, _, text = str(error).partition(": ")
-            yield Mistake(place, text)
+            yield _lacking(error)
+
+
+def _lacking(error: SecretMissingError) -> Mistake:
+    place, _, text = str(error).partition(": ")
+    return Mistake(place, text)
 
 
 def _channels(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:
@@ -123,8 +127,7 @@ def _channels(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:
         try:
             secret_of(name, channel, environ)
         except SecretMissingError as error:
-            place, _, text = str(error).partition(": ")
-            yield Mistake(place, text)
+            yield _lacking(error)
 
 
 def _programs(config: Config, folder: Path, environ: Mapping[str, str]) -> Iterator[Mistake]:

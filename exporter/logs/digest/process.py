@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import sys
 
 from exporter.logs.digest.facts import LogDigest, Request
+from exporter.util.child_process import ask_child
 
 
 class DigestError(Exception):
@@ -19,20 +17,8 @@ async def build_apart(request: Request, timeout: float) -> LogDigest:
 
     Raises :class:`DigestError`, and :class:`TimeoutError` after `timeout` seconds.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "exporter.logs.digest",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(timeout):
-            out, err = await process.communicate(json.dumps(request.to_json()).encode())
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        tail = err.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise DigestError(f"the digest process exited with {process.returncode}: {tail}")
+    order = json.dumps(request.to_json()).encode()
+    status, out, last = await ask_child("exporter.logs.digest", order, timeout)
+    if status:
+        raise DigestError(f"the digest process exited with {status}: {last}")
     return LogDigest.from_json(json.loads(out))

@@ -20,7 +20,8 @@ from exporter.calendars.loader import Calendar
 from exporter.config.schedule_syntax import parse
 from exporter.scheduling.in_words import in_words
 from exporter.scheduling.session_facts import session_facts
-from exporter.scheduling.slots import Slot, next_slot, slots, upcoming_slots
+from exporter.scheduling.slots import next_slot, slots, upcoming_slots
+from tests.unit.slot_properties import check_that_pieces_give_the_whole
 from tests.unit.tables import Changes, calendar, table
 
 NY, LONDON, HK = "America/New_York", "Europe/London", "Asia/Hong_Kong"
@@ -319,17 +320,8 @@ def test_piecewise_enumeration_gives_each_slot_once_in_order(
 ) -> None:
     """However often we wake, the slots are the same, strictly rising, and inside the span."""
     cal = None if schedule == "month end 02:30" else calendar(exchange)
-    plan, first = parse(schedule), at("2026-10-20T00:00") + start * 1800
-    whole = list(slots(plan, ZoneInfo(zone), cal, first, first + sum(pieces)))
-    joined: list[Slot] = []
-    edge = first
-    for piece in pieces:
-        joined += slots(plan, ZoneInfo(zone), cal, edge, edge + piece)
-        edge += piece
-    assert joined == whole
-    found = [s.at for s in whole]
-    assert found == sorted(set(found))
-    assert all(first < m <= first + sum(pieces) for m in found)
+    first = at("2026-10-20T00:00") + start * 1800
+    check_that_pieces_give_the_whole(parse(schedule), zone, cal, first, pieces)
 
 
 @pytest.mark.parametrize(

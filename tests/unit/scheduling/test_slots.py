@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from exporter.calendars.loader import Calendar
 from exporter.config import schedule_syntax as timetable
 from exporter.scheduling.slots import Slot, around_session, next_slot, slots
+from tests.unit.slot_properties import check_that_pieces_give_the_whole
 from tests.unit.tables import Changes, calendar, table
 
 NY, LONDON, HK = "America/New_York", "Europe/London", "Asia/Hong_Kong"
@@ -220,14 +221,5 @@ def test_piecewise_enumeration_gives_each_slot_once_in_order(
     schedule: str, exchange: str, zone: str, start: int, pieces: list[int]
 ) -> None:
     """However often we wake, the slots are the same, strictly rising, and inside the span."""
-    plan, cal, first = timetable.parse(schedule), calendar(exchange), BASE + start * 1800
-    whole = list(slots(plan, ZoneInfo(zone), cal, first, first + sum(pieces)))
-    joined: list[Slot] = []
-    edge = first
-    for piece in pieces:
-        joined += slots(plan, ZoneInfo(zone), cal, edge, edge + piece)
-        edge += piece
-    assert joined == whole
-    moments = [s.at for s in whole]
-    assert moments == sorted(set(moments))
-    assert all(first < m <= first + sum(pieces) for m in moments)
+    plan, first = timetable.parse(schedule), BASE + start * 1800
+    check_that_pieces_give_the_whole(plan, zone, calendar(exchange), first, pieces)

@@ -31,9 +31,13 @@ def cache_folder(config: Config) -> Path:
 
 
 def users_cache() -> Path:
-    """What commands keep that leave nothing next to the state file: built calendars."""
+    """What commands keep that leave nothing next to the state file: built calendars. For a user
+    without a home, as in some containers, a folder that cannot be made: nothing is kept then."""
     given = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(given) if given.startswith("/") else Path("~/.cache").expanduser()
+    try:
+        root = Path(given) if given.startswith("/") else Path("~/.cache").expanduser()
+    except RuntimeError:
+        root = Path(os.devnull)
     return root / "quant-exporter"
 
 

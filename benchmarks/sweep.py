@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from benchmarks import building
 from benchmarks.figures import OURS, Row, compared
 from benchmarks.processes import BenchmarkError, Client
-from exporter.config import SourceSettings
+from exporter.config import TickDBSettings
 from exporter.metrics import Metrics
 from exporter.sources.api_key import Key
 from exporter.sources.tickdb import BATCH_SYMBOLS, TickDB
@@ -52,7 +52,7 @@ async def _run(market: str, symbols: list[str], rounds: int) -> list[Row]:
 
 
 async def _sweep(market: str, symbols: list[str]) -> float:
-    settings = SourceSettings.model_validate(
+    settings = TickDBSettings.model_validate(
         {"type": "simulated", "url": market, "requests_per_minute": BUDGET_PER_MINUTE}
     )
     source = TickDB(

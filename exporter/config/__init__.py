@@ -9,8 +9,9 @@ from exporter.config.config_errors import ConfigError, Mistake
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.loading import load, load_what_is_right
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Followed, Logs, Slack
-from exporter.config.market_data import Feed, SourceSettings
+from exporter.config.market_data import Feed
 from exporter.config.model import Config, Programs
+from exporter.config.source_settings import SourceSettings, TickDBSettings
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import (
     INTERVAL_SECONDS,
@@ -27,5 +28,5 @@ __all__ = [
     "INTERVAL_SECONDS", "Alerts", "CalendarOverrides", "Channel", "Config", "ConfigError",
     "DigestSettings", "Email", "Exchange", "Feed", "Followed", "Interval", "Logs", "Mistake",
     "Model", "OwnExchange", "Programs", "Schedule", "Severity", "Slack", "SourceSettings",
-    "Strategy", "Task", "Url", "Zone", "load", "load_what_is_right",
+    "Strategy", "Task", "TickDBSettings", "Url", "Zone", "load", "load_what_is_right",
 ]  # fmt: skip

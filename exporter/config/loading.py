@@ -13,8 +13,9 @@ from exporter.config import yaml12 as yaml_file
 from exporter.config.channels import Channel, Email
 from exporter.config.config_errors import ConfigError, Mistake, validate
 from exporter.config.exchanges import OwnExchange
-from exporter.config.market_data import Feed, SourceSettings
+from exporter.config.market_data import Feed
 from exporter.config.model import Config
+from exporter.config.source_settings import SourceSettings, source_model
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import EXCHANGE_NAME, NAME, Model
 
@@ -130,7 +131,8 @@ def _read(
             place = f"{section}.{name}"
             if problem := _problem_of_name(section, name):
                 mistakes.append(Mistake(place, problem))
-            entry, found = validate(model, body, place, exchanges)
+            kind = source_model(body) if section == "sources" else model
+            entry, found = validate(kind, body, place, exchanges)
             mistakes += found
             # A broken entry is still known by name, so that what refers to it is not a mistake too.
             named[section][str(name)] = entry
@@ -214,10 +216,7 @@ def _anchored(config: Config, folder: Path) -> Config:
                 )
                 for name, channel in config.messages.items()
             },
-            "sources": {
-                n: s.model_copy(update={"api_key_file": under(s.api_key_file)})
-                for n, s in config.sources.items()
-            },
+            "sources": {n: s.anchored(under) for n, s in config.sources.items()},
             "strategies": {
                 n: s.model_copy(update={"equity_file": under(s.equity_file)})
                 for n, s in config.strategies.items()

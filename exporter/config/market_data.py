@@ -1,12 +1,10 @@
-"""The sections on market data: sources and feeds."""
+"""The section on feeds."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,37 +15,10 @@ from exporter.config.types import (
     Limits,
     Model,
     Severity,
-    Url,
-    Variable,
 )
 from exporter.util.units import Duration, DurationOrZero, Ratio
 
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-^=/]{0,31}")
-
-
-class SourceSettings(Model):
-    """Where market data comes from."""
-
-    type: Literal["tickdb", "simulated"]
-    url: Url | None = None
-    api_key_env: Variable | None = None
-    api_key_file: Path | None = None
-    requests_per_minute: int = Field(60, ge=1, le=100_000)
-    connect_timeout: Duration = 3.05
-    read_timeout: Duration = 15.0
-    retries: int = Field(3, ge=0, le=10)
-    proxy: Url | None = None
-    negative_prices: tuple[str, ...] = ()
-    seed: int = 1
-
-    @model_validator(mode="after")
-    def _tickdb_is_complete(self) -> SourceSettings:
-        if self.type == "tickdb":
-            if not self.url:
-                raise ValueError("a tickdb source needs `url`, such as https://api.tickdb.ai/v1")
-            if bool(self.api_key_env) == bool(self.api_key_file):
-                raise ValueError("the key needs exactly one of `api_key_env` and `api_key_file`")
-        return self
 
 
 _SPREAD_SECONDS = 300.0

@@ -12,7 +12,8 @@ from pydantic import Field, field_validator
 from exporter.config.channels import Channel
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
-from exporter.config.market_data import Feed, SourceSettings
+from exporter.config.market_data import Feed
+from exporter.config.source_settings import AnySource
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import Exchange, Model, Url, Zone, here
 from exporter.util.units import Duration, Ratio, Size
@@ -67,7 +68,7 @@ class Config(Model):
     stop_timeout: Duration = 30.0
     prometheus_url: Url = here("QUANT_PROMETHEUS_URL", "http://localhost:9090")
     alertmanager_url: Url = here("QUANT_ALERTMANAGER_URL", "http://localhost:9093")
-    sources: Mapping[str, SourceSettings] = {}
+    sources: Mapping[str, AnySource] = {}
     feeds: Mapping[str, Feed] = {}
     tasks: Mapping[str, Task] = {}
     strategies: Mapping[str, Strategy] = {}

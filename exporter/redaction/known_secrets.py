@@ -39,8 +39,8 @@ def _texts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     named: set[str] = set()
     files: list[Path] = []
     for source in config.sources.values():
-        named |= {source.api_key_env} if source.api_key_env else set()
-        files += [source.api_key_file] if source.api_key_file else []
+        named |= {*source.secret_variables()}
+        files += source.secret_files()
     named |= {name for task in config.tasks.values() for name in task.secrets}
     for channel in config.channels.values():
         variables = (channel.url_env, channel.email.password_env if channel.email else None)

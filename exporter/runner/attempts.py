@@ -68,7 +68,7 @@ class Attempts:
         self._code = tuple(p if p.is_absolute() else self._folder / p for p in config.code)
         self._level = config.logs.level
         self._secrets = frozenset(
-            source.api_key_env for source in config.sources.values() if source.api_key_env
+            name for source in config.sources.values() for name in source.secret_variables()
         )
         hidden = self._secrets | _OURS
         self.workers.environment = {k: v for k, v in os.environ.items() if k not in hidden}

@@ -22,7 +22,7 @@ from exporter.config.secret_values import SecretMissingError
 from exporter.logs.tail import rotation as places
 from exporter.messages.sender_process import secret_of
 from exporter.scheduling.slots import next_slot
-from exporter.sources.api_key import read_key
+from exporter.sources.factory import read_secrets
 from exporter.strategies.file import first_problem
 from exporter.util.clock import Clock, iso
 from exporter.web.server import cannot_listen
@@ -112,7 +112,7 @@ def missing_keys(config: Config, environ: Mapping[str, str] = os.environ) -> Ite
     """Keys of sources that are not here: the exporter does not start without them."""
     for name, source in config.sources.items():
         try:
-            read_key(name, source, environ)
+            read_secrets(name, source, environ)
         except SecretMissingError as error:
             yield _lacking(error)
 

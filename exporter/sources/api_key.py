@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from exporter.config import SourceSettings
+from exporter.config import TickDBSettings
 from exporter.config.secret_values import SecretMissingError, read_secret
 from exporter.redaction.mask import Mask
 from exporter.redaction.truncate import one_line
@@ -38,7 +38,7 @@ class Key:
         raise TypeError("a key is never written anywhere")
 
 
-def read_key(name: str, source: SourceSettings, environ: Mapping[str, str]) -> Key:
+def read_key(name: str, source: TickDBSettings, environ: Mapping[str, str]) -> Key:
     """The key of source `name`: from its environment variable, systemd's credentials, or its file.
 
     Raises :class:`~exporter.config.secret_values.SecretMissingError`.

@@ -79,7 +79,12 @@ class Answer(Generic[T]):
 
 
 class DataSource(Protocol):
-    """Where bars come from. It paces itself, and raises nothing but :class:`SourceError`."""
+    """Where bars come from: what feeds and tasks need of a source, whatever its type.
+
+    It keeps its own request budget, retries what may help and counts each request, its outcome and
+    each symbol and bar that cannot be used (:mod:`.retry` does all of that for every type). It
+    raises nothing but :class:`SourceError`.
+    """
 
     name: str
     simulated: bool

@@ -15,11 +15,10 @@ import orjson
 
 from exporter.sources import large_json
 from exporter.sources.base import SourceError
+from exporter.sources.rate_limiter import RATE_PAUSE_SECONDS
 from exporter.sources.transport import LARGE_BYTES
 from exporter.util.backoff import retry_after_seconds, server_time
 
-RATE_PAUSE_SECONDS = 20.0
-"""Pause after 3001 when the answer names no time: three of them outlast a limit per minute."""
 RATE_PAUSE_CAP_SECONDS = 120.0
 """Longest pause after 3001, whatever the answer asks: a budget per minute is back long before."""
 QUOTA_CAP_SECONDS = 86400.0

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from exporter.sources.base import SourceError
 
 WINDOW_SECONDS = 60.0
+RATE_PAUSE_SECONDS = 20.0
+"""Pause after a rate limit that names no time: three of them outlast a limit per minute."""
 _MOST_AT_ONCE = 32
 """Requests under way at the same time; more would queue in the server or the kernel instead."""
 _URGENT_SHARE = 4

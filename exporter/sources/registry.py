@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from exporter.calendars.loader import Calendars
-from exporter.config import Config, SourceSettings
+from exporter.config import Config, SourceSettings, TickDBSettings
 from exporter.config.exchanges import apply_to_calendars, make_calendars, own_tables
 from exporter.config.paths import cache_folder
 from exporter.metrics import Metrics, Sample
@@ -85,10 +85,11 @@ class Supply:
         self, name: str, settings: SourceSettings, simulators: dict[str, Simulator]
     ) -> WatchedSource:
         url = None
-        if settings.type == "simulated" and not settings.url:
+        mine = settings if isinstance(settings, TickDBSettings) else None
+        if mine and mine.type == "simulated" and not mine.url:
             simulators[name] = simulator = Simulator(
                 Calendars(self._cache, {}, self._clock), self._clock,
-                seed=settings.seed, requests_per_minute=1_000_000,
+                seed=mine.seed, requests_per_minute=1_000_000,
             )  # fmt: skip
             url = await simulator.start()
         return open_source(name, settings, self._metrics, self._clock, simulator_url=url)

@@ -1,7 +1,8 @@
-"""One request to TickDB: paced, retried while that may help, counted, and its limits applied.
+"""One request to a source: paced, retried while that may help, counted, and its limits applied.
 
-Retries, pacing and the stop after a used-up quota happen only here; callers see the data of a good
-answer or one :class:`SourceError`.
+Retries, pacing and the stop after a used-up quota happen only here, for every type of source;
+callers see the data of a good answer or one :class:`SourceError`. How a request is sent is passed
+in.
 """
 
 from __future__ import annotations
@@ -10,24 +11,19 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from exporter.config import SourceSettings
 from exporter.metrics import FETCH_REASONS, Metrics
-from exporter.sources.api_key import Key
 from exporter.sources.base import Answer, SourceError
-from exporter.sources.envelope import RATE_PAUSE_SECONDS, read_envelope
 from exporter.sources.outage import Outage
 from exporter.sources.parse import Flaw
-from exporter.sources.rate_limiter import Budget
-from exporter.sources.server_clock import ServerClock
-from exporter.sources.transport import RawAnswer, Transport
+from exporter.sources.rate_limiter import RATE_PAUSE_SECONDS, Budget
 from exporter.util.backoff import backoff_cap, backoff_pause
 from exporter.util.clock import Clock, iso
-from exporter.util.proxy import proxy_for
 
 _BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 30.0
 _NAMED = 5
@@ -39,30 +35,37 @@ Read = Callable[[Any, list[Flaw]], T]
 """From an answer's data to what it means; bars that are left out are added to the list."""
 
 
-class Fetcher:
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The data of one good answer. A large one is read in a thread, one at a time."""
+
+    data: Any
+    is_large: bool = False
+
+
+Ask = Callable[[contextlib.AsyncExitStack], Awaitable[Received]]
+"""Sends one request. Raises :class:`SourceError`. What is entered in the stack is held until the
+answer is read: :meth:`Requests.one_large` for a large one."""
+
+
+class Requests:
     """Sends the requests of one source. `sleep` and `rng` are passed in for tests."""
 
     def __init__(
         self,
         name: str,
         settings: SourceSettings,
-        key: Key,
         metrics: Metrics,
         clock: Clock,
         *,
-        url: str,
         endpoints: Iterable[str],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:
         self.name = name
         self._retries = settings.retries
-        self._key, self._clock = key, clock
+        self._clock = clock
         self._sleep, self._rng = sleep, rng or random.Random()
-        self._transport = Transport(
-            url, key, settings.connect_timeout, settings.read_timeout,
-            proxy_for(url, settings.proxy, os.environ),
-        )  # fmt: skip
         self._requests = metrics.counter("quant_fetch_requests_total")
         self._repeated = metrics.counter("quant_fetch_retries_total")
         self._failures = metrics.counter("quant_fetch_failures_total")
@@ -82,38 +85,44 @@ class Fetcher:
         self._budget = Budget(
             settings.requests_per_minute, clock.monotonic, sleep=sleep, waited=waited.inc
         )
-        self._large = asyncio.Lock()
+        self.one_large = asyncio.Lock()
+        """Large answers are dealt with one at a time."""
         self._outage = Outage()
-        self._server_clock = ServerClock()
         self._stopped_until = -math.inf
         self._refused_at = math.inf
         """When the newest rate limit was hit that no good answer followed."""
 
     async def close(self) -> None:
-        """End all connections and all waiting."""
+        """End all waiting."""
         await self._budget.close()
-        await self._transport.close()
 
     def out_since(self) -> float:
         """Since when nothing has been answered, Unix seconds; NaN while requests are answered."""
         return self._clock.now() - (self._clock.monotonic() - self._outage.since)
 
-    def clock_offset(self) -> float:
-        """Seconds by which our clock is ahead of the source's; NaN while nobody knows."""
-        return self._server_clock.offset(self._clock.now(), self._clock.monotonic())
+    @contextlib.contextmanager
+    def timed(self, endpoint: str) -> Iterator[None]:
+        """The block is one attempt, from sending to the last byte."""
+        started = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self._duration.labels(self.name, endpoint).observe(self._clock.monotonic() - started)
 
-    async def fetch(
+    async def send(
         self,
         endpoint: str,
-        parameters: Mapping[str, str],
+        ask: Ask,
         read: Read[T],
         *,
+        what: Hashable,
         urgent: bool,
         symbol: str | None = None,
     ) -> T:
         """What `read` makes of one good answer, after as many attempts as the settings allow.
 
-        What `read` raises is counted, with `symbol`, and not tried again.
+        What `read` raises is counted, with `symbol`, and not tried again. Requests for the same
+        thing have the same `what`.
         """
         for attempt in range(1 + self._retries):
             try:
@@ -122,7 +131,7 @@ class Fetcher:
                         raise self._stopped()
                     if attempt:
                         self._repeated.labels(self.name, endpoint).inc()
-                    return await self._attempt(endpoint, parameters, read, symbol)
+                    return await self._attempt(endpoint, ask, read, (endpoint, what), symbol)
             except _UnusableError as unusable:
                 failure = unusable.error
                 break
@@ -134,18 +143,14 @@ class Fetcher:
         raise failure  # outside of the handlers, so that its `__context__` holds nothing
 
     async def _attempt(
-        self, endpoint: str, parameters: Mapping[str, str], read: Read[T], symbol: str | None
+        self, endpoint: str, ask: Ask, read: Read[T], request: Hashable, symbol: str | None
     ) -> T:
-        request = endpoint, parameters.get("symbols") or symbol, parameters.get("interval")
         flaws: list[Flaw] = []
-        # Answers that are large, or take long to read, are dealt with one at a time.
-        async with contextlib.AsyncExitStack() as large:
+        async with contextlib.AsyncExitStack() as held:
             started = self._clock.monotonic()
             self._requests.labels(self.name, endpoint).inc()
             try:
-                raw = await self._answer(endpoint, parameters, large)
-                arguments = raw.status, raw.headers, raw.body, self._clock.now(), self._key.redact
-                data = await _aside(raw, read_envelope, *arguments)
+                received = await ask(held)
             except SourceError as error:
                 self.count(endpoint, error)
                 self._outage.failed(request, error, self._clock.monotonic())
@@ -153,33 +158,18 @@ class Fetcher:
                 raise
             self._refused_at = math.inf
             try:
-                value = await _aside(raw, read, data, flaws)
+                value = await aside(received.is_large, read, received.data, flaws)
             except SourceError as error:
                 self.count(endpoint, error, symbol)
                 self._outage.failed(request, error, self._clock.monotonic())
                 raise _UnusableError(error) from None
-        self._count_flaws(endpoint, flaws)
+        self.count_flaws(endpoint, flaws)
         problem = self._count_parts(endpoint, value) if isinstance(value, Answer) else None
         if problem:
             self._outage.failed(request, problem, self._clock.monotonic())
         else:
             self._outage.answered(request, self._clock.monotonic())
         return value
-
-    async def _answer(
-        self, endpoint: str, parameters: Mapping[str, str], large: contextlib.AsyncExitStack
-    ) -> RawAnswer:
-        async def is_large() -> None:
-            await large.enter_async_context(self._large)
-
-        started = self._clock.monotonic()
-        try:
-            raw = await self._transport.get(endpoint, parameters, is_large)
-        finally:
-            ended = self._clock.monotonic()
-            self._duration.labels(self.name, endpoint).observe(ended - started)
-        self._server_clock.answered(raw.headers, started, ended)
-        return raw
 
     def _apply_server_limits(self, error: SourceError, started: float) -> None:
         """Apply what one answer says about the whole source: all requests wait, or all stop."""
@@ -234,7 +224,7 @@ class Fetcher:
         self._failures.labels(self.name, endpoint, first.reason).inc()
         return first
 
-    def _count_flaws(self, endpoint: str, flaws: Sequence[Flaw]) -> None:
+    def count_flaws(self, endpoint: str, flaws: Sequence[Flaw]) -> None:
         """Count bars that were left out of what is used."""
         for _, error in flaws:
             self._bad_bars.labels(self.name, endpoint, error.reason).inc()
@@ -266,6 +256,6 @@ class _UnusableError(Exception):
         self.error = error
 
 
-async def _aside(raw: RawAnswer, work: Callable[..., T], *arguments: Any) -> T:
+async def aside(is_large: bool, work: Callable[..., T], *arguments: Any) -> T:
     """Do the work here, or in a thread where the answer is large."""
-    return await asyncio.to_thread(work, *arguments) if raw.is_large else work(*arguments)
+    return await asyncio.to_thread(work, *arguments) if is_large else work(*arguments)

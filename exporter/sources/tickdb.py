@@ -14,14 +14,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from exporter.config import INTERVAL_SECONDS, SourceSettings
+from exporter.config import INTERVAL_SECONDS, TickDBSettings
 from exporter.metrics import Metrics
 from exporter.sources import parse
 from exporter.sources.api_key import Key
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.pagination import PAGE_BARS, all_pages
 from exporter.sources.parse import Flaw
-from exporter.sources.retry import Fetcher
+from exporter.sources.tickdb_requests import Fetcher
 from exporter.util.clock import Clock
 
 KLINE, LATEST = "/market/kline", "/market/kline/latest"
@@ -43,7 +43,7 @@ class TickDB:
     def __init__(
         self,
         name: str,
-        settings: SourceSettings,
+        settings: TickDBSettings,
         key: Key,
         metrics: Metrics,
         clock: Clock,

@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from exporter.calendars.bars import Calendar
-from exporter.config import SourceSettings
+from exporter.config import TickDBSettings
 from exporter.metrics import Metrics
 from exporter.simulator.tickdb_server import Simulator
 from exporter.sources.factory import open_source
@@ -54,7 +54,7 @@ async def world(now: float = OPEN_IN_NEW_YORK, **settings: Any) -> AsyncIterator
     url = await simulator.start()
     given = {"type": "simulated", "retries": 0, "requests_per_minute": 6000, **settings}
     metrics = Metrics(CollectorRegistry())
-    source = open_source("sim", SourceSettings(**given), metrics, clock, simulator_url=url)
+    source = open_source("sim", TickDBSettings(**given), metrics, clock, simulator_url=url)
     try:
         yield World(simulator, url, clock, source)
     finally:

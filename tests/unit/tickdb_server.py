@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
-from exporter.config import SourceSettings
+from exporter.config import TickDBSettings
 from exporter.metrics import Metrics
 from exporter.sources.api_key import Key
 from exporter.sources.tickdb import TickDB
@@ -92,7 +92,7 @@ class Bench:
         self.metrics = Metrics(CollectorRegistry())
         self.slept: list[float] = []
         settings = {"requests_per_minute": 6000, "api_key_env": "K", "url": "http://x", **settings}
-        self.settings = SourceSettings(type="tickdb", **settings)
+        self.settings = TickDBSettings(type="tickdb", **settings)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

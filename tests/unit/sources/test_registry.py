@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.config import Config, SourceSettings
+from exporter.config import Config, TickDBSettings
 from exporter.metrics import Metrics
 from exporter.sources.registry import Supply
 from tests.unit.clocks import ManualClock
@@ -16,7 +16,7 @@ from tests.unit.clocks import ManualClock
 
 async def test_each_source_is_asked_once_until_when_its_key_is_good(tmp_path: Path) -> None:
     """Not at once: bars come first. One that a reload brings is asked in its turn."""
-    config = Config(state=tmp_path / "s.db", sources={"a": SourceSettings(type="simulated")})
+    config = Config(state=tmp_path / "s.db", sources={"a": TickDBSettings(type="simulated")})
     clock = ManualClock()
     supply = Supply(config, Metrics(CollectorRegistry()), clock)
     await supply.reconcile(config)
@@ -26,7 +26,7 @@ async def test_each_source_is_asked_once_until_when_its_key_is_good(tmp_path: Pa
         await supply.fetch_key_expiry()
         assert supply.sources["a"].key_expiry == pytest.approx(clock.now() + 90 * 86400)
         more = config.model_copy(
-            update={"sources": {**config.sources, "b": SourceSettings(type="simulated", seed=2)}}
+            update={"sources": {**config.sources, "b": TickDBSettings(type="simulated", seed=2)}}
         )
         await supply.reconcile(more)
         supply.sources["a"].key_expiry = 5.0
@@ -40,7 +40,7 @@ async def test_each_source_is_asked_once_until_when_its_key_is_good(tmp_path: Pa
 
 async def test_a_source_that_is_gone_or_does_not_tell_is_no_trouble(tmp_path: Path) -> None:
     """The next key check says so; nothing else waits for it."""
-    settings = SourceSettings(type="simulated", url="http://127.0.0.1:9/v1", retries=0)
+    settings = TickDBSettings(type="simulated", url="http://127.0.0.1:9/v1", retries=0)
     config = Config(state=tmp_path / "s.db", sources={"a": settings})
     supply = Supply(config, Metrics(CollectorRegistry()), ManualClock())
     await supply.reconcile(config)
@@ -48,7 +48,7 @@ async def test_a_source_that_is_gone_or_does_not_tell_is_no_trouble(tmp_path: Pa
     await supply.fetch_key_expiry()
     assert math.isnan(supply.sources["a"].key_expiry)
     await supply.reconcile(
-        config.model_copy(update={"sources": {"b": SourceSettings(type="simulated")}})
+        config.model_copy(update={"sources": {"b": TickDBSettings(type="simulated")}})
     )
     await supply.fetch_key_expiry()
     await supply.reconcile(config)

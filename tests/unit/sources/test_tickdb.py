@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from exporter.config import SourceSettings
+from exporter.config import TickDBSettings
 from exporter.config.secret_values import SecretMissingError
 from exporter.sources import SourceError
 from exporter.sources.api_key import Key, read_key
@@ -301,8 +301,8 @@ async def test_a_closed_source_fails_politely() -> None:
     assert answer.bad["AAPL.US"].reason == "connect"
 
 
-def settings_of(**more: Any) -> SourceSettings:
-    return SourceSettings(**{"type": "tickdb", "url": "http://x", **more})
+def settings_of(**more: Any) -> TickDBSettings:
+    return TickDBSettings(**{"type": "tickdb", "url": "http://x", **more})
 
 
 def test_the_key_comes_from_its_places(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ async def test_a_simulated_source_needs_no_key() -> None:
     """It speaks to the simulator's address and says that its prices are made up."""
     bench = Bench()
     source = open_source(
-        "sim", SourceSettings(type="simulated"), bench.metrics, bench.clock,
+        "sim", TickDBSettings(type="simulated"), bench.metrics, bench.clock,
         simulator_url="http://127.0.0.1:9/v1", environ={},
     )  # fmt: skip
     assert source.simulated

@@ -34,7 +34,22 @@ FETCH_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 
 Sample = tuple[str, Sequence[str], float]
 """A value computed at the scrape: metric name, label values in the table's order, value."""
-Reader = Callable[[], Iterable[Sample]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """Values of one metric for many label sets, as parts with hundreds of series yield them.
+
+    ``labels`` is the same object as at the last scrape where the rows are the same; nobody changes
+    it. A metric with a severity comes in samples.
+    """
+
+    name: str
+    labels: Sequence[Sequence[str]]
+    values: Sequence[float]
+
+
+Reader = Callable[[], Iterable[Sample | Column]]
 
 
 @dataclass(frozen=True)
@@ -286,30 +301,56 @@ class Metrics(Collector):
             yield _family(spec)
 
     def collect(self) -> Iterator[Metric]:
-        """All values that depend on now."""
-        families = {spec.name: _family(spec) for spec in self._at_scrape}
+        """All values that depend on now, for prometheus-client."""
+        for spec, columns in self.read():
+            family = _family(spec)
+            for column in columns:
+                for labels, value in zip(column.labels, column.values, strict=True):
+                    family.add_metric(labels, value)
+            yield family
+
+    def read(self) -> Iterator[tuple[Spec, list[Column]]]:
+        """All values that depend on now, as columns."""
+        columns = {spec.name: list[Column]() for spec in self._at_scrape}
         lowered = self._lowered()
         for reader in self._readers:
-            samples = _snapshot(reader)
-            for name, labels, value in lower(samples) if lowered else samples:
-                families[name].add_metric(labels, value)
+            read = _snapshot(reader)
+            for column in _as_columns(lower(read) if lowered else read):
+                columns[column.name].append(column)
         for spec in self._at_scrape:
             if spec.alias_of:
-                for labels, value in self._values_of(spec.alias_of, families):
-                    families[spec.name].add_metric(labels, value)
-        yield from families.values()
+                columns[spec.name] = list(self._columns_of(spec.alias_of, columns))
+            yield spec, columns[spec.name]
 
-    def _values_of(
-        self, name: str, families: Mapping[str, _Family]
-    ) -> Iterator[tuple[Sequence[str], float]]:
-        found = [families[name]] if name in families else self._set[name].collect()
-        for family in found:
-            for sample in family.samples:
-                yield list(sample.labels.values()), sample.value
+    def _columns_of(self, name: str, columns: Mapping[str, list[Column]]) -> Iterator[Column]:
+        if name in columns:
+            yield from columns[name]
+            return
+        for family in self._set[name].collect():
+            labels = [list(sample.labels.values()) for sample in family.samples]
+            yield Column(name, labels, [sample.value for sample in family.samples])
 
 
-def lower(samples: Iterable[Sample]) -> Iterator[Sample]:
-    """The samples with each `severity` label a tier lower; info stays.
+def _as_columns(read: Iterable[Sample | Column]) -> Iterator[Column]:
+    """Columns as they are, and single samples gathered, a column a metric."""
+    gathered = dict[str, tuple[list[Sequence[str]], list[float]]]()
+    for each in read:
+        if isinstance(each, Column):
+            if each.name in gathered:
+                yield Column(each.name, *gathered.pop(each.name))
+            yield each
+            continue
+        name, labels, value = each
+        if name not in gathered:
+            gathered[name] = [], []
+        gathered[name][0].append(labels)
+        gathered[name][1].append(value)
+    for name, (rows, values) in gathered.items():
+        yield Column(name, rows, values)
+
+
+def lower(read: Iterable[Sample | Column]) -> Iterator[Sample | Column]:
+    """What was read with each `severity` label a tier lower; info stays.
 
     Where two limits of one thing meet on a tier, the one that was higher wins: with limits
     for warning and info, info then means what warning meant.
@@ -322,22 +363,24 @@ def lower(samples: Iterable[Sample]) -> Iterator[Sample]:
 
     def height(sample: Sample) -> int:
         name, labels, _ = sample
-        return rank.get(labels[places[name]], 0) if name in places else 0
+        return rank.get(labels[places[name]], 0)
 
-    for name, labels, value in sorted(samples, key=height):
-        if name not in places:
-            yield name, labels, value
-            continue
-        lowered = list(labels)
+    tiered = list[Sample]()
+    for each in read:
+        if isinstance(each, Column) or each[0] not in places:
+            yield each
+        else:
+            tiered.append(each)
+    for name, labels, value in sorted(tiered, key=height):
         place = places[name]
-        lowered[place] = LOWER.get(labels[place], labels[place])
+        lowered = [*labels[:place], LOWER.get(labels[place], labels[place]), *labels[place + 1 :]]
         key = (name, tuple(lowered))
         if key not in met:
             met.add(key)
             yield name, lowered, value
 
 
-def _snapshot(reader: Reader) -> list[Sample]:
+def _snapshot(reader: Reader) -> list[Sample | Column]:
     """All of a reader's samples. The event loop may add a key while a scrape's thread reads."""
     for _ in range(5):
         try:

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from exporter.calendars.loader import Calendar
 from exporter.config import Config
 from exporter.feeds.feed import SETTLE, FeedState
+from exporter.feeds.feed_samples import symbol_samples
 from exporter.feeds.request_share import shares
-from exporter.feeds.standstill import halted_symbols, silent_since
+from exporter.feeds.standstill import silent_since
 from exporter.feeds.symbol_state import SymbolState, after_answer
-from exporter.metrics import Metrics, Sample
+from exporter.metrics import Column, Metrics, Sample
 from exporter.sources.base import Bar, DataSource, SourceError, Ticker
 from exporter.state import State
 from exporter.util.clock import Clock, iso
@@ -211,7 +212,7 @@ class Feeds:
             if seconds > 0
         ]
 
-    def read(self) -> Iterator[Sample]:
+    def read(self) -> Iterator[Sample | Column]:
         """The samples of one scrape."""
         now = self._clock.now()
         for name, state in list(self.feeds.items()):
@@ -224,48 +225,13 @@ class Feeds:
                 yield "quant_feed_spread_limit_ratio", (name, severity), ratio
             if feed.max_unchanged:
                 yield "quant_feed_unchanged_limit_bars", (name,), float(feed.max_unchanged)
-            yield from self._read_symbols(state, now)
+            yield from symbol_samples(state, now)
         by_exchange: dict[str, list[FeedState]] = {}
         for state in list(self.feeds.values()):
             by_exchange.setdefault(state.feed.exchange, []).append(state)
         for exchange, states in by_exchange.items():
             since, day = silent_since(states, now)
             yield "quant_exchange_silent_since_timestamp_seconds", (exchange, day), since
-
-    def _read_symbols(self, state: FeedState, now: float) -> Iterator[Sample]:
-        # Most of 500 symbols share their newest bar: each distinct moment is looked up once.
-        by_moment: dict[float, tuple[float, int]] = {}
-        is_open = state.calendar.is_open(now)
-        oldest_spread = now - max(3 * state.feed.poll_seconds, 60.0)
-        missing = 0
-        watched, halted = state.watched(now), halted_symbols(state, now)
-        for symbol, known in list(state.known.items()):
-            label = (state.name, symbol)
-            yield "quant_data_last_bar_timestamp_seconds", label, known.end
-            yield "quant_data_age_seconds", label, now - known.end
-            yield "quant_data_close_price", label, known.close
-            if state.feed.ignore:
-                yield "quant_data_ignored", label, float(symbol not in watched)
-            if symbol not in watched:
-                yield "quant_data_overdue_seconds", label, NAN
-                yield "quant_data_spread_ratio", label, NAN
-                continue
-            moment = known.from_when
-            if moment not in by_moment:
-                count = state.calendar.expected_bars(
-                    state.feed.interval, moment, now - state.feed.delay
-                )
-                by_moment[moment] = (state.overdue(known, now), count)
-            overdue, count = by_moment[moment]
-            missing += count
-            asked, spread = state.spread.get(symbol, (0.0, NAN))
-            yield "quant_data_overdue_seconds", label, overdue
-            yield "quant_data_halted", label, float(symbol in halted)
-            if state.feed.max_unchanged:
-                yield "quant_data_unchanged_bars", label, float(known.unchanged)
-            current = is_open and asked >= oldest_spread
-            yield "quant_data_spread_ratio", label, spread if current else NAN
-        yield "quant_feed_missing_bars", (state.name,), float(missing)
 
 
 def spread_ratio(ticker: Ticker) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from exporter.calendars.bars import INTERVAL_SECONDS
@@ -45,7 +46,7 @@ class SymbolState:
     def __hash__(self) -> int:
         return hash(self._key())
 
-    @property
+    @cached_property
     def from_when(self) -> float:
         """Bars that end after this moment are expected."""
         known = [moment for moment in (self.end, self.past) if not math.isnan(moment)]

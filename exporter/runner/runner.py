@@ -63,7 +63,7 @@ class Runner:
             lambda: samples(
                 self.tasks,
                 state.tasks,
-                self._is_running,
+                self._occupied(),
                 self._attempts.left_count,
                 memory=self._attempts.workers.memory_of,
                 failures=self._record.failures(),
@@ -75,9 +75,10 @@ class Runner:
         """Runs under way, by task; external ones too."""
         return {**{run.task: run for run in self._external.open_runs}, **self._running}
 
-    def _is_running(self, task: str) -> bool:
-        """Also a run that is recorded already, but could not be ended."""
-        return task in self.running or self._attempts.still_there(task) is not None
+    def _occupied(self) -> set[str]:
+        """Tasks with a run under way, or with one that is recorded but could not be ended."""
+        stuck = {*self._attempts.uncancellable, *self._attempts.left}
+        return {*self.running, *(task for task in stuck if self._attempts.still_there(task))}
 
     def recall(self, run_id: str) -> Run | None:
         """A run under way or just ended, also when no disk knows of it; None for older ones."""

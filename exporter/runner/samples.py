@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
-from exporter.metrics import FAILURE_REASONS, Metrics, Sample
+from exporter.metrics import FAILURE_REASONS, Column, Metrics, Sample
 from exporter.state import TaskState
 from exporter.util.nan import none_to_nan
+
+_UNKNOWN = TaskState()
 
 
 def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
@@ -21,24 +23,29 @@ def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
 
 def samples(
     tasks: Iterable[str],
-    known: Mapping[str, TaskState],
-    is_running: Callable[[str], bool],
+    states: Mapping[str, TaskState],
+    running: Container[str],
     left: Callable[[str], int],
     *,
     memory: Callable[[str], int],
     failures: Mapping[str, Mapping[str, str]],
-) -> Iterator[Sample]:
+) -> Iterator[Sample | Column]:
     """What is known of each configured task now."""
-    for name in tasks:
-        task = known.get(name) or TaskState()
-        yield "quant_task_last_success_timestamp_seconds", (name,), none_to_nan(task.last_success)
-        yield "quant_task_last_failure_timestamp_seconds", (name,), none_to_nan(task.last_failure)
-        yield "quant_task_last_start_timestamp_seconds", (name,), none_to_nan(task.last_start)
-        yield "quant_task_consecutive_failures", (name,), float(task.consecutive_failures)
-        yield "quant_task_items", (name,), none_to_nan(task.items)
-        yield "quant_task_running", (name,), float(is_running(name))
-        yield "quant_task_left_processes", (name,), float(left(name))
-        yield "quant_task_memory_bytes", (name,), float(memory(name))
+    names = list(tasks)
+    labels = [(name,) for name in names]
+    known = [states.get(name) or _UNKNOWN for name in names]
+    for metric, values in (
+        ("last_success_timestamp_seconds", [none_to_nan(task.last_success) for task in known]),
+        ("last_failure_timestamp_seconds", [none_to_nan(task.last_failure) for task in known]),
+        ("last_start_timestamp_seconds", [none_to_nan(task.last_start) for task in known]),
+        ("consecutive_failures", [float(task.consecutive_failures) for task in known]),
+        ("items", [none_to_nan(task.items) for task in known]),
+        ("running", [float(name in running) for name in names]),
+        ("left_processes", [float(left(name)) for name in names]),
+        ("memory_bytes", [float(memory(name)) for name in names]),
+    ):
+        yield Column(f"quant_task_{metric}", labels, values)
+    for name in names:
         if failure := failures.get(name):
-            labels = (name, failure["reason"], failure["run_id"], failure["text"])
-            yield "quant_task_last_failure_info", labels, 1.0
+            row = (name, failure["reason"], failure["run_id"], failure["text"])
+            yield "quant_task_last_failure_info", row, 1.0

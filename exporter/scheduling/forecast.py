@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from exporter import config as configuration
 from exporter.calendars.loader import Calendar, Calendars
 from exporter.config.schedule_forms import Timetable
-from exporter.metrics import Sample
+from exporter.metrics import Column, Sample
 from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
 from exporter.state import TaskState
 from exporter.util.clock import Clock
@@ -69,6 +69,16 @@ class SkippedSlot:
     """The schedule that would run today too."""
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """Columns that hold as long as `key` stays and now is in [since, until)."""
+
+    key: Any
+    since: float
+    until: float
+    columns: list[Column]
+
+
 class Forecast:
     """Answers about the future of every planned task."""
 
@@ -76,10 +86,13 @@ class Forecast:
         self._state, self._calendars, self._clock = state, calendars, clock
         self._plans: Mapping[str, Plan] = {}
         self._exchanges: list[str] = []
+        self._kept: _Kept | None = None
+        self._settings: list[Sample] = []
 
     def apply(self, plans: Mapping[str, Plan], exchanges: list[str]) -> None:
         """Use the plans of a config, and the exchanges that it names."""
-        self._plans, self._exchanges = plans, exchanges
+        self._plans, self._exchanges, self._kept = plans, exchanges, None
+        self._settings = [sample for plan in plans.values() for sample in _settings(plan)]
 
     def calendar(self, plan: Plan) -> Calendar | None:
         """The current calendar of the task's exchange."""
@@ -95,21 +108,11 @@ class Forecast:
         end = self.pause_end(name)
         return end if end > self._clock.now() else None
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Sample | Column]:
         """The metrics that follow from schedules and calendars, as of now."""
         now = self._clock.now()
-        for name, plan in self._plans.items():
-            task = plan.task
-            info = (name, task.severity, task.exchange or "", task.source or "")
-            yield "quant_task_info", info, 1.0
-            yield "quant_task_failures_limit", (name,), float(task.alert_after)
-            if task.min_items is not None:
-                yield "quant_task_items_limit", (name, "warning"), float(task.min_items)
-            if task.max_duration is not None:
-                yield "quant_task_duration_limit_seconds", (name, "warning"), task.max_duration
-            yield "quant_task_paused", (name,), float(self.paused_until(name) is not None)
-            yield "quant_task_next_slot_timestamp_seconds", (name,), self.next_slot(name)
-            yield "quant_task_deadline_timestamp_seconds", (name,), self.deadline(name)
+        yield from self._settings
+        yield from self._columns(now)
         for exchange in self._exchanges:
             calendar = self._calendars.get(exchange)
             opens, closes = calendar.next_open(now), calendar.next_close(now)
@@ -117,6 +120,36 @@ class Forecast:
             yield "quant_market_next_open_timestamp_seconds", (exchange,), _or_nan(opens)
             yield "quant_market_next_close_timestamp_seconds", (exchange,), _or_nan(closes)
             yield "quant_calendar_end_timestamp_seconds", (exchange,), calendar.end
+
+    def _columns(self, now: float) -> list[Column]:
+        """What changes with a task's state, a slot or a calendar: seldom between two scrapes."""
+        tasks = self._state.tasks
+        key = (
+            self._plans,
+            [tasks[name] for name in self._plans],
+            self._state.pause_all_until,
+            [self._calendars.get(exchange) for exchange in self._exchanges],
+        )
+        kept = self._kept
+        if kept is None or kept.key != key or not kept.since <= now < kept.until:
+            kept = self._kept = self._compute(key, now)
+        return kept.columns
+
+    def _compute(self, key: Any, now: float) -> _Kept:
+        names, tasks = list(self._plans), self._state.tasks
+        paused = [self.paused_until(name) for name in names]
+        slots = [self.next_slot(name) for name in names]
+        labels = [(name,) for name in names]
+        values = {
+            "failures_limit": [float(plan.task.alert_after) for plan in self._plans.values()],
+            "paused": [float(end is not None) for end in paused],
+            "next_slot_timestamp_seconds": slots,
+            "deadline_timestamp_seconds": [self.deadline(name) for name in names],
+        }
+        columns = [Column(f"quant_task_{what}", labels, found) for what, found in values.items()]
+        changes = [*slots, *paused, *(tasks[name].last_success for name in names)]
+        ahead = [at for at in changes if at is not None and at > now]
+        return _Kept(key, now, min([now + _NEVER_SECONDS, *ahead]), columns)
 
     def next_slot(self, task: str) -> float:
         """When the task runs next, after its pause if it has one; Unix seconds, NaN for never."""
@@ -188,6 +221,15 @@ class Forecast:
         second = _or_nan(next_slot(plan.timetable, plan.zone, calendar, first))
         early = min(plan.task.early, _EARLY_SHARE * (second - first))
         return second if first - after <= early else first
+
+
+def _settings(plan: Plan) -> Iterator[Sample]:
+    name, task = plan.name, plan.task
+    yield "quant_task_info", (name, task.severity, task.exchange or "", task.source or ""), 1.0
+    if task.min_items is not None:
+        yield "quant_task_items_limit", (name, "warning"), float(task.min_items)
+    if task.max_duration is not None:
+        yield "quant_task_duration_limit_seconds", (name, "warning"), task.max_duration
 
 
 def _or_nan(moment: float | None) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-_GZIP_LEVEL = 4
+from exporter.web.kept_gzip import KeptGzip
+from exporter.web.kept_text import KeptText
 
 
 class Exposition:
@@ -18,6 +18,8 @@ class Exposition:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self._text = KeptText(registry)
+        self._gzip = {False: KeptGzip(), True: KeptGzip()}
         # One thread: scrapes wait for each other instead of competing with the loop for the GIL.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrape")
 
@@ -36,11 +38,13 @@ class Exposition:
 
     def _render(self, accept: str, zipped: bool, names: frozenset[str]) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
-        registry = self._registry.restricted_registry(names) if names else self._registry
-        body: bytes = encode(registry)
-        if zipped:
-            packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-            body = packer.compress(body) + packer.flush()
+        in_openmetrics = content_type.startswith("application/openmetrics-text")
+        if names or "escaping=dots" in content_type or "escaping=values" in content_type:
+            registry = self._registry.restricted_registry(names) if names else self._registry
+            parts: list[bytes] = [encode(registry)]
+            return (KeptGzip().pack(parts) if zipped else parts[0]), content_type
+        parts = self._text.parts(encode, in_openmetrics)
+        body = self._gzip[in_openmetrics].pack(parts) if zipped else b"".join(parts)
         return body, content_type
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ named = sorted({(p, str(v), isinstance(v, Path)) for p, v in leaves(c.model_dump
 print(json.dumps({
     "listen": list(c.address), "state": str(c.state), "logs": str(c.logs.directory),
     "simulated": sorted(n for n, s in c.sources.items() if s.type == "simulated"),
-    "public_url": str(c.public_url), "paths": [(p, v) for p, v, is_path in named if is_path],
+    "public_url": str(c.public_url), "timezone": c.timezone, "paths": [(p, v) for p, v, is_path in named if is_path],
     "secrets": [(p, v) for p, v, _ in named if p.endswith("_env") and v != "None"],
     "tasks": sorted(c.tasks), "schema": len(schema.MIGRATIONS),
     "uninterruptible": sorted(n for n, t in c.tasks.items() if not t.may_be_interrupted),
@@ -66,6 +66,7 @@ class About:
     programs: dict[str, Any] = field(default_factory=dict)
     """Limits of the user's own programs: memory, processes, write."""
     public_url: str = ""
+    timezone: str = ""
     paths: list[list[str]] = field(default_factory=list)
     """Every file or folder that the config names, after its place there."""
     secrets: list[list[str]] = field(default_factory=list)

@@ -22,6 +22,7 @@ WRITTEN = Path("/var/lib/quant-deploy/written.json")
 PAGER_SECRETS = Path("/etc/alertmanager/secrets")
 """Where alertmanager.yml looks for its secrets: copies of those among ours that it names."""
 PROGRAMS_LIMITS = Path("/etc/systemd/system/quant-programs@.service.d/config.conf")
+ALERTMANAGER_ZONE = Path("/etc/systemd/system/prometheus-alertmanager.service.d/zone.conf")
 GRAFANA_PASSWORD = ETC / "grafana-password"
 RESERVE = Path("/var/lib/quant-deploy/reserve")
 """Room on the disk that a rollback gives back: systemd cannot start anything on a full one."""

@@ -17,7 +17,15 @@ import probe
 import state
 import watch
 from annotation import annotate
-from places import CREDENTIALS, CURRENT, PROGRAMS_LIMITS, RESERVE, UNIT, ProblemError
+from places import (
+    ALERTMANAGER_ZONE,
+    CREDENTIALS,
+    CURRENT,
+    PROGRAMS_LIMITS,
+    RESERVE,
+    UNIT,
+    ProblemError,
+)
 from provision import load_credentials, share_secrets
 from releases import Release, build, current, find, point_at, previous, prune, remember
 from shell import attempt, is_active, run, say, shows
@@ -238,6 +246,7 @@ def start(release: Release) -> None:
     """Start it and have Prometheus, Alertmanager and Grafana read the release's files."""
     load_credentials()  # one that was deleted by hand would keep it from starting
     _limit_programs(release)
+    new_zone = _set_zone(release)
     result = attempt("systemctl", "start", UNIT)
     if result.returncode:
         raise ProblemError(f"it does not start:\n{watch.last_words()}")
@@ -246,7 +255,8 @@ def start(release: Release) -> None:
     for unit in watch.SERVERS:
         attempt("systemctl", "reset-failed", unit)
         if attempt("systemctl", "cat", unit).returncode == 0:
-            attempt("systemctl", "reload-or-restart", unit)
+            how = "restart" if new_zone and "alertmanager" in unit else "reload-or-restart"
+            attempt("systemctl", how, unit)
     if attempt("systemctl", "cat", "grafana-server.service").returncode == 0:
         attempt("systemctl", "restart", "--no-block", "grafana-server.service")
 
@@ -259,18 +269,36 @@ def _limit_programs(release: Release) -> None:
     if limits:
         lines += [f"MemoryMax={limits['memory']}", f"TasksMax={limits['processes']}"]
         lines += [f"ReadWritePaths={path}" for path in limits["write"]]
-    text = "\n".join([*lines, ""])
-    with contextlib.suppress(OSError):
-        if PROGRAMS_LIMITS.read_text() == text:
-            return
     try:
-        PROGRAMS_LIMITS.parent.mkdir(exist_ok=True)
-        draft = PROGRAMS_LIMITS.with_suffix(".draft")
-        draft.write_text(text)
-        draft.replace(PROGRAMS_LIMITS)
+        _drop_in(PROGRAMS_LIMITS, lines)
     except OSError as error:
         say(f"the limits of your programs stay as they are: {error}")
+
+
+def _set_zone(release: Release) -> bool:
+    """Messages say "firing since" in the zone of Alertmanager's TZ. Whether it has a new one."""
+    if not (zone := release.about.timezone):
+        return False
+    lines = ["# Written by each deploy from `timezone:` in exporter.yml.", "[Service]"]
+    try:
+        return _drop_in(ALERTMANAGER_ZONE, [*lines, f"Environment=TZ={zone}"])
+    except OSError as error:
+        say(f"the time zone of Alertmanager's messages stays as it is: {error}")
+        return False
+
+
+def _drop_in(file: Path, lines: list[str]) -> bool:
+    """Give a unit these lines; whether it had others. Raises OSError."""
+    text = "\n".join([*lines, ""])
+    with contextlib.suppress(OSError):
+        if file.read_text() == text:
+            return False
+    file.parent.mkdir(exist_ok=True)
+    draft = file.with_suffix(".draft")
+    draft.write_text(text)
+    draft.replace(file)
     attempt("systemctl", "daemon-reload")
+    return True
 
 
 def _helper(release: Release) -> list[str]:

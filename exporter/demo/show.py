@@ -73,7 +73,7 @@ def prepare(
             " --rules.alert.resend-delay=5s"
         ),
         "alertmanager": (
-            f"exec prometheus-alertmanager --config.file={here}/alertmanager.yml"
+            f"TZ={load(ours).timezone} exec prometheus-alertmanager --config.file={here}/alertmanager.yml"
             f" --storage.path={here}/alertmanager --cluster.listen-address="
             f" --web.listen-address=127.0.0.1:{ports.alertmanager} --log.level=warn"
         ),

@@ -24,6 +24,8 @@ def test_a_good_version_serves(site: Site) -> None:
     journal = site.laptop.ssh("journalctl -t quant-deploy -o cat --no-pager")
     assert f"what=deployed version={site.good}" in journal
     assert "fabric" not in site.laptop.ssh("ls /opt/quant/current/venv/lib/python3*/site-packages")
+    zone = site.laptop.ssh("systemctl show -P Environment prometheus-alertmanager")
+    assert "TZ=UTC" in zone.split()
     said = site.laptop.fab("status").well()
     assert f"version   {site.good}" in said
     assert "active (running), ready, up " in said

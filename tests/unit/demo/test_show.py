@@ -70,6 +70,13 @@ def test_each_show_begins_anew_and_says_what_is_in_its_way(tmp_path: Path) -> No
     assert taken({"prometheus": port}) == []
 
 
+def test_alertmanager_has_the_zone_of_the_config(tmp_path: Path) -> None:
+    """Its messages say "firing since" in it."""
+    (tmp_path / "exporter.yml").write_text("timezone: Asia/Hong_Kong\n")
+    prepare(tmp_path / "show", tmp_path / "exporter.yml", fault=False, now=0.0)
+    assert "\nalertmanager: TZ=Asia/Hong_Kong exec " in (tmp_path / "show/Procfile").read_text()
+
+
 def test_the_fault_is_a_task_of_its_own(tmp_path: Path) -> None:
     """Beside the user's tasks, with state and logs of its own."""
     (tmp_path / "exporter.yml").write_text(

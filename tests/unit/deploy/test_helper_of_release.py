@@ -44,6 +44,27 @@ def test_a_deploy_and_a_rollback_name_the_helper_of_their_release(
     assert reloads == [("systemctl", "daemon-reload")]
 
 
+def test_alertmanager_gets_the_zone_of_the_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages say "firing since" in it. It restarts when that changed alone; an older release,
+    which does not say its zone, leaves it."""
+    reloads: list[tuple[str, ...]] = []
+    drop_in = tmp_path / "prometheus-alertmanager.service.d/zone.conf"
+    monkeypatch.setattr(switch, "ALERTMANAGER_ZONE", drop_in)
+    monkeypatch.setattr(switch, "attempt", lambda *words: reloads.append(words))
+
+    def release(zone: str) -> SimpleNamespace:
+        return SimpleNamespace(about=SimpleNamespace(timezone=zone))
+
+    assert not switch._set_zone(release(""))
+    assert not drop_in.exists()
+    assert switch._set_zone(release("Asia/Hong_Kong"))
+    assert drop_in.read_text().splitlines()[1:] == ["[Service]", "Environment=TZ=Asia/Hong_Kong"]
+    assert not switch._set_zone(release("Asia/Hong_Kong"))
+    assert reloads == [("systemctl", "daemon-reload")]
+
+
 def test_the_unit_and_this_release_have_the_same_helper() -> None:
     """What is written down here is there."""
     module, kill_mode = switch._HELPERS[0]

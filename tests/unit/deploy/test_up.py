@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.config.model import Config
 from tests.compose import COMPOSE, ROOT
 
 WORKS = """#!/bin/sh
@@ -88,6 +89,31 @@ def test_secrets_are_made_and_what_is_missing_is_said(machine: Machine) -> None:
     assert "tickdb_key" not in done.stdout, "the simulated feed needs none"
     assert "compose up --detach --build --wait" in machine.log.read_text()
     assert "zone=America/New_York" in machine.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "timezone: Asia/Hong_Kong",
+        "timezone: 'Asia/Hong_Kong'  # home",
+        'timezone : "Asia/Hong_Kong"',
+    ],
+)
+def test_messages_get_the_zone_of_the_config(machine: Machine, line: str) -> None:
+    """However it is quoted; a config without one has the exporter's default."""
+    machine.engine(WORKS)
+    machine.up()
+    config = machine.root / "exporter.yml"
+    rest = [one for one in config.read_text().splitlines() if not one.startswith("timezone:")]
+    config.write_text("\n".join([line, *rest]))
+    assert machine.up().returncode == 0
+    assert "zone=Asia/Hong_Kong\n" in machine.log.read_text()
+
+
+def test_messages_have_the_default_zone_without_one() -> None:
+    """What Compose uses when nobody says otherwise is what the exporter uses."""
+    zone = COMPOSE["services"]["alertmanager"]["environment"]["TZ"]
+    assert zone == f"${{QUANT_TIMEZONE:-{Config.model_fields['timezone'].default}}}"
 
 
 def test_the_last_words_say_which_channels_reach_nobody(machine: Machine) -> None:

@@ -35,7 +35,8 @@ named = sorted({(p, str(v), isinstance(v, Path)) for p, v in leaves(c.model_dump
 print(json.dumps({
     "listen": list(c.address), "state": str(c.state), "logs": str(c.logs.directory),
     "simulated": sorted(n for n, s in c.sources.items() if s.type == "simulated"),
-    "public_url": str(c.public_url), "timezone": c.timezone, "paths": [(p, v) for p, v, is_path in named if is_path],
+    "public_url": str(c.public_url), "timezone": c.timezone,
+    "paths": [(p, v) for p, v, is_path in named if is_path],
     "secrets": [(p, v) for p, v, _ in named if p.endswith("_env") and v != "None"],
     "tasks": sorted(c.tasks), "schema": len(schema.MIGRATIONS),
     "uninterruptible": sorted(n for n, t in c.tasks.items() if not t.may_be_interrupted),

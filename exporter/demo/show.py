@@ -56,7 +56,7 @@ def prepare(
         data.setdefault("tasks", {})["made_up_fault"] = _fault(now)
     ours = shown_config(config)
     ours.write_text(_HEAD + yaml.safe_dump(_apart(data, folder), sort_keys=False))
-    load(ours)
+    zone = load(ours).timezone
     here = shlex.quote(str(folder))
     python = f"exec {shlex.quote(sys.executable)} -m exporter"
     # Not before there is something to scrape: `for` is too short here for a process that starts.
@@ -73,7 +73,7 @@ def prepare(
             " --rules.alert.resend-delay=5s"
         ),
         "alertmanager": (
-            f"TZ={load(ours).timezone} exec prometheus-alertmanager --config.file={here}/alertmanager.yml"
+            f"TZ={zone} exec prometheus-alertmanager --config.file={here}/alertmanager.yml"
             f" --storage.path={here}/alertmanager --cluster.listen-address="
             f" --web.listen-address=127.0.0.1:{ports.alertmanager} --log.level=warn"
         ),

@@ -18,6 +18,7 @@ from typing import Any
 
 from exporter.alerts.alertmanager_objects import Labels, Silence
 from exporter.alerts.api_clients import AlertmanagerClient, PrometheusClient, ServerError
+from exporter.alerts.deliveries import DeliveryWatch
 from exporter.alerts.journal import Journal
 from exporter.alerts.observed import ObservedAlerts
 from exporter.config import Alerts
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 ACK = "alert_ack"
 BY = "quant-exporter ack"
-DELIVERY_KINDS = ("delivered", "failed")
 GIVE_UP_SECONDS = 7 * 86400.0
 
 Present = set[frozenset[tuple[str, str]]]
@@ -57,7 +57,7 @@ class AckReconciler:
         self._settings, self._observed = settings, ObservedAlerts(state, journal)
         self._gone_since: dict[str, float] = {}
         self._seen: dict[str, Silence] | None = None
-        self._attempts: dict[str, tuple[float, float]] | None = None
+        self._deliveries = DeliveryWatch(alertmanager, journal, clock)
         self._problem: str | None = None
         self._reached = False
         self._lock = asyncio.Lock()
@@ -132,7 +132,7 @@ class AckReconciler:
                 errors.append(error)
             await self._keep_acks(present, silences, errors)
             await _collect(self._watch_silences(), errors)
-            await _collect(self._watch_deliveries(), errors)
+            await _collect(self._deliveries.look(), errors)
             if present is not None:
                 await _collect(self._observe(present), errors)
                 await _collect(self._send_late_resolved(present), errors)
@@ -233,25 +233,6 @@ class AckReconciler:
             await _collect(self._alertmanager.post_resolved([one]), errors)
         if errors:
             raise errors[0]
-
-    async def _watch_deliveries(self) -> None:
-        """Journal what arrived and what did not since the last look, by channel."""
-        now = await self._alertmanager.delivery_attempts()
-        before, self._attempts = self._attempts, now
-        if before is None or now == before:
-            return
-        receivers = await self._alertmanager.receivers()
-        for integration, counts in now.items():
-            old = before.get(integration, (0.0, 0.0))
-            if sum(counts) < sum(old):  # Alertmanager was restarted
-                old = (0.0, 0.0)
-            for kind, count, known in zip(DELIVERY_KINDS, counts, old, strict=True):
-                if (new := count - known) > 0:
-                    fields = {
-                        "integration": integration, "attempts": new,
-                        "receivers": receivers.get(integration, []),
-                    }  # fmt: skip
-                    await self._journal.delivery(kind, fields)
 
 
 async def _collect(work: Awaitable[None], errors: list[ServerError]) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import aiohttp
 import yaml
@@ -26,6 +26,17 @@ HISTORY_TIMEOUT_SECONDS = 150.0
 """Prometheus itself gives up a query after 2 minutes."""
 MOST_MASKED = 1_000
 """Alerts with a secret in a label that are remembered."""
+
+
+class CountedChannel(NamedTuple):
+    """Whose deliveries are counted together; `receiver` is '' where that is not known."""
+
+    integration: str
+    receiver: str
+
+
+Attempts = dict[CountedChannel, tuple[float, float]]
+"""Of each channel, delivery attempts that succeeded, and that failed."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -223,21 +234,34 @@ class AlertmanagerClient(_Client):
     async def delivery_attempts(self) -> dict[str, tuple[float, float]]:
         """By integration, Alertmanager's own count of delivery attempts: that succeeded, and that
         failed."""
+        found: dict[str, tuple[float, float]] = {}
+        for channel, (well, bad) in (await self.attempts_by_channel()).items():
+            known = found.get(channel.integration, (0.0, 0.0))
+            found[channel.integration] = (known[0] + well, known[1] + bad)
+        return found
+
+    @_checked
+    async def attempts_by_channel(self) -> Attempts:
+        """The same by integration and, where Alertmanager counts by them, receiver."""
         page = str(await self._ask("GET", "/metrics"))
-        total, failed = (_by_integration(page, f"requests{one}_total") for one in ("", "_failed"))
-        return {n: (total[n] - failed.get(n, 0.0), failed.get(n, 0.0)) for n in total}
+        total, failed = (_by_channel(page, f"requests{one}_total") for one in ("", "_failed"))
+        return {c: (total[c] - failed.get(c, 0.0), failed.get(c, 0.0)) for c in total}
 
     @_checked
     async def receivers(self) -> dict[str, list[str]]:
-        """By integration other than webhooks, the receivers that use it, as configured now."""
+        """By integration, the receivers that use it as a channel, as configured now. A webhook is
+        one where it is all that a receiver has besides the post to the journal."""
         answer = await self._ask("GET", "/api/v2/status")
         config = await asyncio.to_thread(yaml.safe_load, answer["config"]["original"])
         found: dict[str, list[str]] = {}
         for receiver in _list(config["receivers"]):
-            for key in receiver:
-                integration = str(key).removesuffix("_configs")
-                if integration not in (key, "webhook"):
-                    found.setdefault(integration, []).append(str(receiver["name"]))
+            keys = {
+                k.removesuffix("_configs") for k in map(str, receiver) if k.endswith("_configs")
+            }
+            if keys == {"webhook"} and len(_list(receiver["webhook_configs"])) < 2:
+                keys = set()
+            for integration in sorted(keys - {"webhook"} or keys):
+                found.setdefault(integration, []).append(str(receiver["name"]))
         return found
 
     @_checked
@@ -275,11 +299,13 @@ class AlertmanagerClient(_Client):
         return []
 
 
-def _by_integration(page: str, metric: str) -> dict[str, float]:
-    counts: dict[str, float] = {}
-    pattern = rf'^alertmanager_notification_{metric}\{{[^}}]*integration="(\w+)"[^}}]*\}} (\S+)'
-    for name, value in re.findall(pattern, page, re.MULTILINE):
-        counts[name] = counts.get(name, 0.0) + float(value)
+def _by_channel(page: str, metric: str) -> dict[CountedChannel, float]:
+    counts: dict[CountedChannel, float] = {}
+    pattern = rf"^alertmanager_notification_{metric}\{{([^}}]*)\}} (\S+)"
+    for labels, value in re.findall(pattern, page, re.MULTILINE):
+        of = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels))
+        channel = CountedChannel(of["integration"], of.get("receiver_name", ""))
+        counts[channel] = counts.get(channel, 0.0) + float(value)
     return counts
 
 

@@ -1,12 +1,13 @@
 """Which channel was notified of what, and when.
 
 Each of Alertmanager's receivers also posts here. A post says that the channel was tried at that
-moment; what it failed to deliver is in Alertmanager's own counters (:mod:`.acks` reads them).
+moment; what it failed to deliver is in Alertmanager's own counters (:mod:`.deliveries` reads them).
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,13 +36,22 @@ class Journal:
         self._notifications = metrics.counter("quant_alert_notifications_total")
         self._by_rule = metrics.counter("quant_alert_rule_notifications_total")
         self._deliveries = metrics.counter("quant_alert_deliveries_total")
-        for integration in INTEGRATIONS:
-            for outcome in ("delivered", "failed"):
-                self._deliveries.labels(integration, outcome)
+        self.posts = OwnPosts()
+        self.expect(INTEGRATIONS)
         for receiver in RECEIVERS:
             for severity in SEVERITIES:
                 for status in ("firing", "resolved"):
                     self._notifications.labels(severity, status, receiver)
+
+    def expect(self, integrations: Iterable[str]) -> None:
+        """Count these from 0."""
+        for integration in integrations:
+            for outcome in ("delivered", "failed"):
+                self._deliveries.labels(integration, outcome)
+
+    def answered(self, receiver: str, *, accepted: bool) -> None:
+        """A post for this receiver of Alertmanager got its answer."""
+        self.posts.add(receiver, self._clock.monotonic(), accepted=accepted)
 
     async def record(self, receiver: str, body: Mapping[str, Any]) -> int:
         """Alertmanager's webhook payload (version 4); the number of alerts in it.
@@ -77,9 +87,10 @@ class Journal:
             await self._state.forget(UNRESOLVED, key)
         await self.write("notification", {"receiver": receiver, **alert})
 
-    async def delivery(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Delivery attempts of an integration that succeeded (`delivered`) or `failed`."""
-        if fields["receivers"]:  # other posts are the journal's own, or nobody's channel
+    async def delivery(self, kind: str, fields: Mapping[str, Any], *, counts: bool) -> None:
+        """Delivery attempts of an integration that succeeded (`delivered`) or `failed`. They count
+        where the integration is somebody's channel."""
+        if counts:
             count = self._deliveries.labels(fields["integration"], kind)
             count.inc(fields["attempts"])
         await self.write(kind, fields)
@@ -100,6 +111,28 @@ class Journal:
     async def forget(self, key: str) -> None:
         """Give up on that resolved notification."""
         await self._state.forget(UNRESOLVED, key)
+
+
+class OwnPosts:
+    """Alertmanager's posts to the journal: how many were accepted and refused."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[float, float]] = {}
+        self.last_at = -math.inf
+        """When the last one was answered, on the monotonic clock."""
+
+    def add(self, receiver: str, at: float, *, accepted: bool) -> None:
+        """One was answered, sent for this receiver of Alertmanager."""
+        well, bad = self._counts.get(receiver, (0.0, 0.0))
+        self._counts[receiver] = (well + accepted, bad + (not accepted))
+        self.last_at = at
+
+    def count(self, receiver: str) -> tuple[float, float]:
+        """Those for a receiver; for '', all of them."""
+        if receiver:
+            return self._counts.get(receiver, (0.0, 0.0))
+        every = list(self._counts.values())
+        return sum(well for well, _ in every), sum(bad for _, bad in every)
 
 
 def _severity(alert: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ LIMIT = 1_000
 """Incidents in one answer."""
 JUST_BEFORE_SECONDS = 2.0
 """A channel's delivery may be seen so much earlier than its post to the journal."""
+OURS = "journal"
+"""The receiver of what only the journal hears."""
 SECOND_CHANNEL = "email"
 ESCALATES_AFTER_SECONDS = 5.0
 """The second channel was notified so much later than the first one: an escalation. The alert that a
@@ -54,6 +56,21 @@ class Incident:
         if second is None or second - first < ESCALATES_AFTER_SECONDS:
             return None
         return second
+
+    def reached(self) -> Iterator[tuple[str, float, bool | None]]:
+        """Each receiver that was notified, when first, and whether that arrived: None is unknown.
+        Whoever got one of several was reached."""
+        first: dict[str, tuple[float, bool | None]] = {}
+        for number, (at, receiver) in enumerate(self.notified):
+            arrived = self.arrived.get(number)
+            known = first.get(receiver)
+            # What a later one says counts where the earlier one did not arrive, or is not known.
+            if known is None or (known[1] is False and arrived is not False):
+                first[receiver] = (at, arrived)
+            elif known[1] is None and arrived:
+                first[receiver] = (known[0], True)
+        for receiver, (at, arrived) in first.items():
+            yield receiver, at, True if receiver == OURS else arrived
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""

@@ -89,16 +89,14 @@ def as_text(incident: Incident, zone: ZoneInfo) -> str:
         f"{when(incident.started_at)}  {severity} {name}  {about}",
         f"  {incident.description}",
     ]
-    first: dict[str, float] = {}
-    failed: dict[str, None] = {}
-    for number, (at, receiver) in enumerate(incident.notified):
-        if incident.arrived.get(number) is False:
-            failed[receiver] = None
-        else:
-            first.setdefault(receiver, at)
-    told = ", ".join(f"{receiver} {when(at)}" for receiver, at in first.items())
+    reached = list(incident.reached())
+    told = ", ".join(
+        f"{receiver} {when(at)}" + (" (arrival unknown)" if arrived is None else "")
+        for receiver, at, arrived in reached
+        if arrived is not False
+    )
     lines.append(f"  told: {told or 'nobody' + (f', {incident.muted}' if incident.muted else '')}")
-    if undelivered := [receiver for receiver in failed if receiver not in first]:
+    if undelivered := [receiver for receiver, _, arrived in reached if arrived is False]:
         lines.append(f"  not delivered: {', '.join(undelivered)}")
     for at, by, comment in incident.acknowledged:
         lines.append(f"  acknowledged: {when(at)} by {by}" + (f": {comment}" if comment else ""))

@@ -57,12 +57,18 @@ class AlertPages:
 
     async def webhook(self, request: web.Request) -> web.Response:
         """Alertmanager's webhook; ``?receiver=`` says for which channel it stands."""
+        sent_for, accepted = "unknown", False
         try:
             body = json_text.read(await request.text())
-            receiver = request.query.get("receiver") or str(body.get("receiver", "unknown"))
-            count = await self._journal.record(receiver[:64], body)
+            sent_for = str(body.get("receiver", sent_for))
+            count = await self._journal.record(
+                (request.query.get("receiver") or sent_for)[:64], body
+            )
+            accepted = True
         except (ValueError, AttributeError) as error:
             return _error(400, str(error))
+        finally:
+            self._journal.answered(sent_for, accepted=accepted)
         return web.json_response({"ok": True, "alerts": count})
 
     async def incidents(self, request: web.Request) -> web.Response:

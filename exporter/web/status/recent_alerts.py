@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.alerts.journal import Journal
 from exporter.alerts.observed import WATCHDOG
-from exporter.alerts.timeline import Incident, read_timeline
+from exporter.alerts.timeline import OURS, Incident, read_timeline
 from exporter.state import State, StateError
 from exporter.util.clock import Clock
 from exporter.util.nan import none_to_nan
@@ -17,7 +17,6 @@ from exporter.web.status.view import AlertRow, IncidentRow
 SPAN_SECONDS = 86400.0
 MOST = 30
 HOLDS_SECONDS = 15.0
-_OURS = "journal"
 """The receiver that is not a channel."""
 
 
@@ -62,15 +61,7 @@ class RecentAlerts:
 
 def incident_row(incident: Incident) -> IncidentRow:
     """A channel that did not refuse the message counts as notified."""
-    told: dict[str, float] = {}
-    refused: dict[str, None] = {}
-    for number, (at, receiver) in enumerate(incident.notified):
-        if receiver == _OURS:
-            continue
-        if incident.arrived.get(number) is False:
-            refused[receiver] = None
-        else:
-            told.setdefault(receiver, at)
+    reached = [one for one in incident.reached() if one[0] != OURS]
     return IncidentRow(
         incident.labels["alertname"],
         incident.labels.get("severity", ""),
@@ -78,8 +69,12 @@ def incident_row(incident: Incident) -> IncidentRow:
         incident.description or incident.summary,
         incident.started_at,
         none_to_nan(incident.resolved_at),
-        tuple(told.items()),
-        tuple(name for name in refused if name not in told),
+        tuple(
+            (name if arrived else f"{name} (arrival unknown)", at)
+            for name, at, arrived in reached
+            if arrived is not False
+        ),
+        tuple(name for name, _, arrived in reached if arrived is False),
         incident.acknowledged[-1][1] if incident.acknowledged else "",
         incident.muted,
     )

@@ -25,6 +25,7 @@ from exporter.metrics import Metrics
 from exporter.state import State
 from exporter.util.clock import iso
 from exporter.web.alert_pages import AlertPages
+from exporter.web.status.recent_alerts import incident_row
 from tests.unit.clocks import ManualClock
 
 LABELS = {"alertname": "QuantTaskFailing", "severity": "critical", "task": "signals"}
@@ -45,9 +46,18 @@ receivers:
   webhook_configs: [{url: x}]
 - name: email
   email_configs: [{to: x}]
+- name: ntfy
+  labels: {name: ntfy}
+  webhook_configs: [{url: x}, {url: y}]
 - name: deadman
   webhook_configs: [{url: x}]
 """
+
+
+def _labels_of(name: str) -> str:
+    """`webhook ntfy` is what it has with its feature receiver-name-in-metrics."""
+    integration, _, receiver = name.partition(" ")
+    return f'integration="{integration}"' + (f',receiver_name="{receiver}"' if receiver else "")
 
 
 class FakeAlertmanager(AlertmanagerClient):
@@ -89,7 +99,7 @@ class FakeAlertmanager(AlertmanagerClient):
                 del self.active[silence.removeprefix("/silence/")]
             case "GET", "/metrics":
                 return "\n".join(
-                    f'alertmanager_notification_requests{kind}_total{{integration="{n}"}} {v:g}'
+                    f"alertmanager_notification_requests{kind}_total{{{_labels_of(n)}}} {v:g}"
                     for n, counts in self.attempts.items()
                     for kind, v in zip(("", "_failed"), counts, strict=True)
                 )
@@ -315,6 +325,76 @@ async def test_what_arrived_and_what_did_not_is_told_apart(scene: Scene) -> None
     await scene.pass_time(15)
     await scene.journal.record("slack", {"alerts": [ALERT]})
     assert (await arrived())[-1] == ("slack", True)
+
+
+@pytest.mark.parametrize("counted", ["webhook", "webhook ntfy"])
+async def test_a_channel_by_webhook_is_told_from_the_posts_to_the_journal(
+    scene: Scene, counted: str
+) -> None:
+    """What Alertmanager counts of webhooks and did not come here went to the channel. A look while
+    a post is under way waits; posts that were refused here are not the channel's failures."""
+
+    async def post(receiver: str = "ntfy") -> None:
+        await scene.journal.record(receiver, {"alerts": [ALERT]})
+        scene.journal.answered(receiver, accepted=True)
+
+    async def arrived() -> list[bool | None]:
+        (incident,) = build_timeline(await scene.state.journal_rows(0))
+        return [t["delivered"] for t in incident.as_json()["told"]]
+
+    scene.alertmanager.attempts = {counted: (5.0, 2.0)}
+    await scene.pass_time(15)
+    await post()
+    scene.journal.answered("ntfy", accepted=False)
+    await scene.acks.reconcile()  # not counted there yet
+    scene.alertmanager.attempts = {counted: (7.0, 3.0)}
+    await scene.pass_time(15)
+    assert await arrived() == [None], "only our own posts were counted"
+    scene.alertmanager.attempts = {counted: (8.0, 4.0)}
+    await scene.pass_time(15)
+    assert await arrived() == [False]
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    assert "not delivered: ntfy" in as_text(incident, ZoneInfo("UTC"))
+    await post()
+    scene.alertmanager.attempts = {counted: (10.0, 4.0)}
+    await scene.pass_time(15)
+    assert await arrived() == [True, True]
+    value = scene.metrics.registry.get_sample_value
+    labels = {"integration": "webhook", "outcome": "delivered"}
+    assert value("quant_alert_deliveries_total", labels) == 1.0
+    # Alertmanager starts again: how many of its posts were ours is not known.
+    scene.clock.advance(60)
+    await post()
+    scene.alertmanager.attempts = {counted: (2.0, 0.0)}
+    await scene.pass_time(15)
+    assert (await arrived())[-1] is None
+    assert value("quant_alert_deliveries_total", {**labels, "outcome": "failed"}) == 1.0
+
+
+async def test_what_is_not_known_to_have_arrived_is_said_so(scene: Scene) -> None:
+    """While Alertmanager's counters were not seen, nobody knows; the journal itself does."""
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    await scene.journal.record("journal", {"alerts": [ALERT]})
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (told,) = (one for one in as_text(incident, ZoneInfo("UTC")).splitlines() if "told" in one)
+    assert told.endswith(" (arrival unknown), journal Tue 02:00:00")
+    assert incident_row(incident).told[0][0] == "slack (arrival unknown)"
+
+
+async def test_one_failure_of_two_receivers_of_one_integration_is_nobodys(scene: Scene) -> None:
+    """Where both have one count, a failure and a success say of neither whose it was."""
+    scene.alertmanager.odd["GET", "/api/v2/status"] = {
+        "config": {"original": "receivers: [{name: slack, slack_configs: [{}]},"
+                               " {name: team, slack_configs: [{}]}]"}
+    }  # fmt: skip
+    await scene.pass_time(15)
+    await scene.journal.record("slack", {"alerts": [ALERT]})
+    await scene.journal.record("team", {"alerts": [ALERT]})
+    scene.alertmanager.attempts = {"slack": (2.0, 1.0)}
+    await scene.pass_time(15)
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    assert incident.arrived == {}
+    assert await scene.kinds() == ["notification", "notification", "delivered", "failed"]
 
 
 async def test_a_story_says_who_was_told_and_how_long_it_took(scene: Scene) -> None:

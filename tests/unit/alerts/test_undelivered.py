@@ -44,7 +44,7 @@ class Desk:
     async def counted(self, kind: str, integration: str) -> None:
         self.clock.advance(15)
         fields = {"integration": integration, "attempts": 1.0, "receivers": [integration]}
-        await self.journal.delivery(kind, fields)
+        await self.journal.delivery(kind, fields, counts=True)
 
     async def said(self) -> list[str]:
         return await read_undelivered(self.state, self.clock.now(), NEW_YORK)

@@ -236,7 +236,7 @@ def test_check_notes_an_alert_that_reached_nobody(config: str) -> None:
         }  # fmt: skip
         await journal.record("slack", {"alerts": [alert]})
         failed = {"integration": "slack", "attempts": 1.0, "receivers": ["slack"]}
-        await journal.delivery("failed", failed)
+        await journal.delivery("failed", failed, counts=True)
         await state.close()
 
     (Path(config).parent / "var").mkdir()

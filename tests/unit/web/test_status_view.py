@@ -201,7 +201,7 @@ async def test_the_journal_knows_what_fires_and_who_was_told(exporter: Exporter)
             await journal.record(receiver, {"alerts": [alert]})
     for channel in ("slack", "pagerduty"):
         failed = {"integration": channel, "attempts": 1, "receivers": [channel]}
-        await journal.delivery("failed", failed)
+        await journal.delivery("failed", failed, counts=True)
     view = await exporter.view()
     assert [(row.name, row.subject) for row in view.unresolved] == [("QuantTaskFailing", "busy")]
     (incident,) = view.incidents

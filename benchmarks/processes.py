@@ -32,17 +32,25 @@ def free_port() -> int:
 
 
 class Process:
-    """One process of ours, with what it says in a file. Use it in a ``with`` block."""
+    """One process, with what it says in a file. Use it in a ``with`` block.
+
+    It is Python's, or that of `program`.
+    """
 
     def __init__(
-        self, arguments: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        program: str = sys.executable,
     ) -> None:
         self._log = log
         # Compiled once, as an installed program is: a start is not to compile a library each time.
         inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         with log.open("wb") as out:
             self._popen = subprocess.Popen(
-                [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                [program, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 cwd=log.parent, env={**inherited, "PYTHONPATH": str(ROOT), **(env or {})},
             )  # fmt: skip
         self.pid = self._popen.pid

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import subprocess
+import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 from benchmarks import building
 from benchmarks.figures import OURS, Row, compared, percentile
@@ -12,11 +17,15 @@ from benchmarks.processes import Client, Process, free_port
 
 ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 """As Prometheus asks."""
-AIOHTTP, THREAD = "prometheus_client.aiohttp", "start_http_server"
+AIOHTTP, THREAD, GO = "prometheus_client.aiohttp", "start_http_server", "client_golang"
+AIM = 0.25
+"""Of client_golang's time."""
+_GO_SOURCE = Path(__file__).parent / "peers" / "client_golang"
 
 
 def run(folder: Path, quick: bool) -> Sequence[Row]:
-    """Rounds alternate between the three servers, which expose one registry from one process."""
+    """Rounds alternate between the servers: three that expose one registry from one process, and
+    a Go program that exposes the same series."""
     rounds, scrapes = (2, 5) if quick else (4, 20)
     port, aiohttp_port, http_port = free_port(), free_port(), free_port()
     urls = {OURS: port, AIOHTTP: aiohttp_port, THREAD: http_port}
@@ -30,10 +39,13 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
         )  # fmt: skip
         arguments = ["-m", "benchmarks.children.scraped", str(path)]
         arguments += [str(aiohttp_port), str(http_port)]
-        with Process(arguments, folder / "scraped.out") as process:
+        with contextlib.ExitStack() as stack:
+            process = stack.enter_context(Process(arguments, folder / "scraped.out"))
             watch = f"http://127.0.0.1:{aiohttp_port}/stood-still"
             process.wait_for(watch)
             process.wait_for(f"http://127.0.0.1:{http_port}/metrics?name[]=none")
+            if go_port := stack.enter_context(_client_golang(folder, port)):
+                urls[GO] = go_port
             rows: list[Row] = []
             for name, encoding in (("plain", "identity"), ("gzip", "gzip")):
                 times: dict[str, list[list[float]]] = defaultdict(list)
@@ -43,14 +55,43 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
                         url = f"http://127.0.0.1:{at}/metrics"
                         _get(watch)
                         times[who].append(_scrape(url, encoding, scrapes))
-                        still[who].append(float(_get(watch)) * 1000)
+                        if who != GO:
+                            still[who].append(float(_get(watch)) * 1000)
                 series = _series(f"http://127.0.0.1:{port}/metrics")
                 figure = f"/metrics, {series:,} series, {name}"
                 for what, share in (("p50", 0.5), ("p95", 0.95)):
                     found = {w: [percentile(each, share) for each in t] for w, t in times.items()}
-                    rows += compared(figure, what, found, "ms")
+                    aim = AIM * median(found[GO]) if what == "p50" and GO in found else None
+                    rows += compared(figure, what, found, "ms", aim=aim)
                 rows += compared(figure, "loop stood still at most", still, "ms")
             return rows
+
+
+@contextlib.contextmanager
+def _client_golang(folder: Path, port: int) -> Iterator[int | None]:
+    """The port of a Go program with the series of ours; None where Go cannot build it."""
+    program, text, go_port = folder / "client_golang", folder / "series.txt", free_port()
+    if (go := shutil.which("go")) is None:
+        print(" (without client_golang: there is no go)", file=sys.stderr, end="")
+        yield None
+        return
+    built = subprocess.run(
+        [go, "build", "-o", str(program), "."],
+        cwd=_GO_SOURCE,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if built.returncode:
+        last = built.stderr.strip().rpartition("\n")[2]
+        print(f" (without client_golang: {last})", file=sys.stderr, end="")
+        yield None
+        return
+    text.write_bytes(_get(f"http://127.0.0.1:{port}/metrics"))
+    arguments = [str(text), f"127.0.0.1:{go_port}"]
+    with Process(arguments, folder / "go.out", program=str(program)) as process:
+        process.wait_for(f"http://127.0.0.1:{go_port}/metrics")
+        yield go_port
 
 
 def _scrape(url: str, encoding: str, count: int) -> list[float]:

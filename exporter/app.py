@@ -37,6 +37,7 @@ from exporter.web.api import Api
 from exporter.web.calendar_api import CalendarApi
 from exporter.web.exposition import Exposition
 from exporter.web.messages_api import MessagesApi
+from exporter.web.metrics_api import MetricsApi
 from exporter.web.ping_api import PingApi
 from exporter.web.server import Server, cannot_listen
 from exporter.web.status import routes as status_routes
@@ -48,6 +49,7 @@ from exporter.web.token import TokenFile
 logger = logging.getLogger(__name__)
 
 STRATEGY_REFRESH = 10.0
+CUSTOM_FLUSH = 2.0
 TOKEN_RETRY = 10.0
 PING_URL_SECONDS = 5.0
 KEY_EXPIRIES = 60.0
@@ -203,6 +205,9 @@ class App:
             *CalendarApi(services.closed_days).routes(),
             *PingApi(services.tasks_view, services.ping_keys, self.clock).routes(),
             *MessagesApi(services.outbox).routes(),
+            *MetricsApi(
+                services.custom_metrics, lambda: ZoneInfo(self.config.timezone)
+            ).routes(),
             *status_routes(ViewOf(services)),
             *Records(services).routes(),
             *TaskPage(services, services.guard.is_token).routes(),
@@ -250,6 +255,8 @@ class App:
                 LoopWatch(lag).run(),
                 _every(LOOKS_EVERY_SECONDS, self._machine.look),
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
+                _every(STRATEGY_REFRESH, services.textfiles.refresh),
+                _every(CUSTOM_FLUSH, services.custom_metrics.flush),
                 _every(TOKEN_RETRY, self._token_file.rescue),
                 _every(PING_URL_SECONDS, self._note_ping_url),
                 _every(KEY_EXPIRIES, services.supply.fetch_key_expiry),
@@ -309,6 +316,8 @@ class App:
             logger.warning("%s: %s", note.place, note.text, extra={"event": "config_note"})
         services.guard.apply(own_hosts(config))
         services.strategies.apply(config)
+        services.custom_metrics.apply(config)
+        services.textfiles.apply(config)
         services.follower.apply(config.logs.follow)
         services.feeds.apply(config)
         services.outbox.apply(config)

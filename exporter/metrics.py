@@ -181,6 +181,12 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_backtest_sharpe_ratio", "strategy symbol", "Annualised Sharpe ratio, newest backtest."),
     _now("quant_backtest_worst_drawdown_ratio", "strategy symbol", "Deepest drawdown, newest backtest."),
     _now("quant_backtest_last_success_timestamp_seconds", "strategy symbol", "Newest backtest's end."),
+    # Metrics of your own
+    _now("quant_custom_series", "", "Series of your own metrics."),
+    _counter("quant_custom_refused_total", "reason", "Values of your own metrics that were refused: a wrong name, label, value or type, or too many names or series."),
+    _now("quant_custom_oldest_timestamp_seconds", "metric", "When the series of a declared metric that has waited longest was last set; at first the start."),
+    _now("quant_textfile_timestamp_seconds", "file", "When a text file with metrics was last written."),
+    _now("quant_textfile_broken", "file", "1: the text file, or a series in it, cannot be used; it keeps its last good values."),
     # Logs and alerts
     _counter("quant_log_records_total", "level", "Log records written."),
     _counter("quant_log_errors_total", "logger", "Records of level error and above, by logger."),

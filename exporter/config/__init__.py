@@ -11,6 +11,7 @@ from exporter.config.loading import load, load_what_is_right
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Followed, Logs, Slack
 from exporter.config.market_data import Feed
 from exporter.config.model import Config, Programs
+from exporter.config.own_metrics import OwnMetric, TextfileSettings
 from exporter.config.source_settings import SourceSettings, TickDBSettings
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import (
@@ -27,6 +28,7 @@ from exporter.config.types import (
 __all__ = [
     "INTERVAL_SECONDS", "Alerts", "CalendarOverrides", "Channel", "Config", "ConfigError",
     "DigestSettings", "Email", "Exchange", "Feed", "Followed", "Interval", "Logs", "Mistake",
-    "Model", "OwnExchange", "Programs", "Schedule", "Severity", "Slack", "SourceSettings",
-    "Strategy", "Task", "TickDBSettings", "Url", "Zone", "load", "load_what_is_right",
+    "Model", "OwnExchange", "OwnMetric", "Programs", "Schedule", "Severity", "Slack",
+    "SourceSettings", "Strategy", "Task", "TextfileSettings", "TickDBSettings", "Url", "Zone",
+    "load", "load_what_is_right",
 ]  # fmt: skip

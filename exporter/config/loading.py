@@ -15,9 +15,11 @@ from exporter.config.config_errors import ConfigError, Mistake, validate
 from exporter.config.exchanges import OwnExchange
 from exporter.config.market_data import Feed
 from exporter.config.model import Config
+from exporter.config.own_metrics import OwnMetric
 from exporter.config.source_settings import SourceSettings, source_model
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import EXCHANGE_NAME, NAME, Model
+from exporter.util.metric_names import problem_of_metric_name
 
 _MOST_BYTES = 1_000_000
 """A config of 200 tasks and 500 symbols has a twentieth of it."""
@@ -28,6 +30,7 @@ _SECTIONS: Mapping[str, type[Model]] = {
     "feeds": Feed,
     "tasks": Task,
     "strategies": Strategy,
+    "metrics": OwnMetric,
 }
 
 
@@ -153,6 +156,8 @@ def _read(
 
 
 def _problem_of_name(section: str, name: Any) -> str | None:
+    if section == "metrics" and (problem := problem_of_metric_name(name)):
+        return problem
     if section != "exchanges":
         if isinstance(name, str) and NAME.fullmatch(name):
             return None
@@ -216,6 +221,8 @@ def _anchored(config: Config, folder: Path) -> Config:
                 )
                 for name, channel in config.messages.items()
             },
+            "textfiles": config.textfiles
+            and config.textfiles.model_copy(update={"folder": under(config.textfiles.folder)}),
             "sources": {n: s.anchored(under) for n, s in config.sources.items()},
             "strategies": {
                 n: s.model_copy(update={"equity_file": under(s.equity_file)})

@@ -13,6 +13,7 @@ from exporter.config.channels import Channel
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
 from exporter.config.market_data import Feed
+from exporter.config.own_metrics import OwnMetric, TextfileSettings
 from exporter.config.source_settings import AnySource
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import Exchange, Model, Url, Zone, here
@@ -72,6 +73,8 @@ class Config(Model):
     feeds: Mapping[str, Feed] = {}
     tasks: Mapping[str, Task] = {}
     strategies: Mapping[str, Strategy] = {}
+    metrics: Mapping[str, OwnMetric] = {}
+    textfiles: TextfileSettings | None = None
     exchanges: Mapping[str, OwnExchange] = {}
     calendar_overrides: Mapping[Exchange, CalendarOverrides] = {}
     logs: Logs = Logs()

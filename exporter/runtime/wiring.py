@@ -11,6 +11,8 @@ from exporter.alerts.first_notice import first_notice
 from exporter.alerts.service import AlertService
 from exporter.calendars.closed_days import ClosedDays
 from exporter.config import Config, Task
+from exporter.custom_metrics.custom_metrics import CustomMetrics
+from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.feeds import Feeds
 from exporter.logs.setup import Logging
 from exporter.logs.tail.follow import Follower
@@ -51,6 +53,8 @@ class ExporterServices(Foundation):
 
     state: State
     strategies: Strategies
+    custom_metrics: CustomMetrics
+    textfiles: TextfileFolder
     follower: Follower
     feeds: Feeds
     outbox: Outbox
@@ -69,6 +73,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
     strategies = Strategies(state, clock, metrics, supply.calendars.get)
     feeds = Feeds(state, clock, metrics, supply.sources.__getitem__, supply.calendars.get)
 
+    custom_metrics = CustomMetrics(state, metrics, clock)
     outbox = Outbox(state, metrics, clock, mask=base.logging.mask.text)
 
     def parts() -> Parts:
@@ -80,7 +85,8 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         return first_notice(base.config(), base.folder, task, next_slot, clock.now())
 
     runner = Runner(
-        state, metrics, clock, TaskServices(supply.sources, supply.calendars, outbox, parts),
+        state, metrics, clock,
+        TaskServices(supply.sources, supply.calendars, outbox, custom_metrics, parts),
         mask=base.logging.mask.text, folder=base.folder,
     )  # fmt: skip
     ping_keys = PingKeys(state, base.logging.mask.add)
@@ -95,6 +101,8 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         folder=base.folder,
         state=state,
         strategies=strategies,
+        custom_metrics=custom_metrics,
+        textfiles=TextfileFolder(custom_metrics, metrics, clock),
         follower=Follower(state, metrics),
         feeds=feeds,
         outbox=outbox,

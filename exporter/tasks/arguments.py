@@ -80,6 +80,16 @@ def channel_list(value: object) -> list[str] | None:
     return list(names)
 
 
+def metric_number(value: object) -> float | str | None:
+    """A metric's value as JSON can carry it; what is not a number goes as a text, to be refused."""
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return f"a {type(value).__qualname__}"
+
+
 def _wrong(text: str) -> TypeError:
     """The error, with the file and line of the code that called the context."""
     frame = sys._getframe()

@@ -19,6 +19,7 @@ from exporter.tasks.arguments import (
     channel_list,
     known_interval,
     message_text,
+    metric_number,
     one_symbol,
     symbol_list,
     unix_seconds,
@@ -46,6 +47,11 @@ class Services(Protocol):
 
     def exchanges(self, source: str | None) -> Mapping[str, str]:
         """Symbol to exchange, as the feeds of that source say."""
+
+    def set_metric(
+        self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool
+    ) -> str | None:
+        """Set a gauge, or count a counter up; why it was refused, None when it was not."""
 
     async def notify(
         self, task: str, text: str, title: str | None, channels: Sequence[str] | None
@@ -170,6 +176,20 @@ class Context(_BaseContext):
         :class:`Permanent` for an unknown channel.
         """
         return self._services.notify(self.task, message_text(text), title, channel_list(to))
+
+    def gauge(self, name: str, value: float | None, /, **labels: object) -> bool:
+        """Set a metric of your own, such as ``gauge("positions", 3, strategy="momentum")``; it is
+        exposed under this name and kept over restarts. Not to be awaited.
+
+        Never raises: what does not fit (a reserved name, other labels than `metrics:` declares, too
+        many series) is logged and shown on the page, and False is returned. NaN says that the value
+        is not known now, None forgets the series.
+        """
+        return self._services.set_metric(name, value, labels, add=False) is None
+
+    def counter(self, name: str, amount: float = 1, /, **labels: object) -> bool:
+        """Count a metric of your own up, as :meth:`gauge` sets one; exposed as ``NAME_total``."""
+        return self._services.set_metric(name, amount, labels, add=True) is None
 
     async def _latest(
         self,
@@ -315,3 +335,22 @@ class BlockingContext(_BaseContext):
         """As :meth:`Context.notify`."""
         arguments = {"text": message_text(text), "title": title, "to": channel_list(to)}
         return bool(self._fetch("notify", arguments))
+
+    def gauge(self, name: str, value: float | None, /, **labels: object) -> bool:
+        """As :meth:`Context.gauge`."""
+        return self._set_metric(name, value, labels, add=False)
+
+    def counter(self, name: str, amount: float = 1, /, **labels: object) -> bool:
+        """As :meth:`Context.counter`."""
+        return self._set_metric(name, amount, labels, add=True)
+
+    def _set_metric(
+        self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool
+    ) -> bool:
+        arguments = {
+            "name": str(name),
+            "value": metric_number(value),
+            "labels": {label: str(text) for label, text in labels.items()},
+            "add": add,
+        }
+        return bool(self._fetch("set_metric", arguments))

@@ -70,6 +70,9 @@ async def _fetch(context: Context, method: str, arguments: Mapping[str, Any]) ->
             return _packed(context.calendar(**arguments))
         case "notify":
             return await context.notify(**arguments)
+        case "set_metric":
+            set_it = context.counter if arguments["add"] else context.gauge
+            return set_it(arguments["name"], arguments["value"], **arguments["labels"])
     raise Permanent(f"unknown fetch {method!r}")
 
 
@@ -85,7 +88,7 @@ def read(method: str, answered: Mapping[str, Any]) -> Any:
             return [Bar(*bar) for bar in result]
         case "tickers":
             return {symbol: Ticker(*ticker) for symbol, ticker in result.items()}
-        case "notify":
+        case "notify" | "set_metric":
             return result
     return _unpacked(result)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from exporter.calendars.loader import Calendar, Calendars
+from exporter.custom_metrics.custom_metrics import CustomMetrics
 from exporter.messages.message import ChannelMessage
 from exporter.messages.outbox import Outbox
 from exporter.sources.base import DataSource
@@ -20,6 +21,7 @@ class TaskServices:
     sources: Mapping[str, DataSource]
     calendars: Calendars
     outbox: Outbox
+    custom_metrics: CustomMetrics
     get_parts: Callable[[], Any]
 
     @property
@@ -58,6 +60,13 @@ class TaskServices:
             if source in (None, feed.source)
             for symbol in feed.symbols
         }
+
+    def set_metric(
+        self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool
+    ) -> str | None:
+        """Set a gauge, or count a counter up; why it was refused, None when it was not."""
+        kind: Literal["gauge", "counter"] = "counter" if add else "gauge"
+        return self.custom_metrics.set(name, value, labels, kind=kind, add=add)
 
     async def notify(
         self, task: str, text: str, title: str | None, channels: Sequence[str] | None

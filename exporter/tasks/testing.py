@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from exporter.calendars.bars import INTERVAL_SECONDS, Calendar
 from exporter.calendars.loader import Calendars
+from exporter.custom_metrics.own_value import OwnValue
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.tasks.arguments import Moment, known_interval, unix_seconds
 from exporter.tasks.context import About, BlockingContext, Context
@@ -45,6 +46,8 @@ class FakeMarket:
         self._newest = 0.0
         self.messages: list[tuple[str | None, str]] = []
         """Title and text of what the task sent by ``notify``."""
+        self.metrics: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        """What the task set by ``gauge`` and ``counter``, by name and sorted labels."""
 
     def add_bars(
         self,
@@ -130,6 +133,19 @@ class FakeMarket:
         """Remember it in :attr:`messages`."""
         self.messages.append((title, text))
         return True
+
+    def set_metric(
+        self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool
+    ) -> str | None:
+        """Remember it in :attr:`metrics`. Raises :class:`ValueError` where the exporter would log
+        that it refuses it."""
+        one = OwnValue.of(name, value, labels, kind="counter" if add else "gauge", add=add)
+        key = (one.name, one.labels)
+        if one.value is None:
+            self.metrics.pop(key, None)
+        else:
+            self.metrics[key] = one.value + (self.metrics.get(key, 0.0) if add else 0.0)
+        return None
 
     def calendar(self, exchange: str) -> Calendar:
         """The exchange's real calendar."""

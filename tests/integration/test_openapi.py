@@ -147,6 +147,10 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/strategies/momentum/equity", equity)[0] == 200
     fill = {"symbol": "NVDA.US", "side": "buy", "price": 181.5}
     assert ask("POST", "/api/v1/strategies/momentum/fills", fill)[0] == 200
+    positions = {"name": "positions", "value": 3, "labels": {"strategy": "momentum"}}
+    assert ask("POST", "/api/v1/metrics", positions)[0] == 200
+    both = {"metrics": [positions, {"name": "quant_mine", "value": 1}]}
+    assert ask.json("POST", "/api/v1/metrics", both)["refused"][0]["index"] == 1
     assert ask("POST", "/api/v1/alerts?receiver=slack", {"alerts": [ALERT]})[0] == 200
     (story,) = ask.json("GET", "/api/v1/alerts?since=1h")["alerts"]
     assert story["told"][0]["receiver"] == "slack"

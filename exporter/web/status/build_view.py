@@ -21,6 +21,7 @@ from exporter.web.status.week import Weeks
 
 HOLDS_SECONDS = 5.0
 DIGEST_HOLDS_SECONDS = 60.0
+_REFUSED = 3
 RUNS = 5
 """Of each task: the newest, and the newest failure while nothing succeeded since."""
 
@@ -119,6 +120,11 @@ class ViewOf:
     def _notes(self) -> Iterator[str]:
         for name, problem in self._parts.follower.problems().items():
             yield f"Log file {name} cannot be read: {problem}"
+        for problem in self._parts.textfiles.problems():
+            yield f"Text file with metrics: {problem}"
+        refused = self._parts.custom_metrics.problems()
+        for problem in refused[-_REFUSED:]:
+            yield f"A value of your own metrics was refused: {problem}"
 
     def _troubles(self) -> list[str]:
         said = [

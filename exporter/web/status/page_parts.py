@@ -7,6 +7,8 @@ from typing import Protocol
 
 from exporter.alerts.service import AlertService
 from exporter.config import Config
+from exporter.custom_metrics.custom_metrics import CustomMetrics
+from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.feeds import Feeds
 from exporter.logs.tail.follow import Follower
 from exporter.sources.registry import Supply
@@ -42,5 +44,9 @@ class PageParts(RecordParts, Protocol):
     def feeds(self) -> Feeds: ...
     @property
     def strategies(self) -> Strategies: ...
+    @property
+    def custom_metrics(self) -> CustomMetrics: ...
+    @property
+    def textfiles(self) -> TextfileFolder: ...
     @property
     def alerts(self) -> AlertService: ...

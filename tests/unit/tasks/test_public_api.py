@@ -172,8 +172,8 @@ def test_contexts_show_nothing_internal(market: FakeMarket) -> None:
     """What an editor offers is what a task may use."""
     for context in (market.context(), market.blocking_context()):
         assert {name for name in dir(context) if not name.startswith("_")} == {
-            "attempt", "calendar", "clock", "history", "latest", "log", "notify", "params",
-            "run_id", "slot", "task", "tickers",
+            "attempt", "calendar", "clock", "counter", "gauge", "history", "latest", "log",
+            "notify", "params", "run_id", "slot", "task", "tickers",
         }  # fmt: skip
     assert {Bar, BlockingContext, Context, NoData} <= {
         getattr(exporter.tasks, name) for name in exporter.tasks.__all__
@@ -190,3 +190,23 @@ async def test_notify_is_the_same_in_both_and_remembered_by_a_test(market: FakeM
             await context.notify(5)  # type: ignore[arg-type, misc]
         with pytest.raises(TypeError, match="to is 5"):
             await context.notify("x", to=5)  # type: ignore[arg-type, misc]
+
+
+def test_a_task_sets_metrics_of_its_own(market: FakeMarket) -> None:
+    """The same in both contexts, numbers of numpy included; a test hears of what would be
+    refused."""
+    import numpy as np
+
+    for context in (market.context(), market.blocking_context()):
+        market.metrics.clear()
+        assert context.gauge("positions", np.int64(3), strategy="m")
+        assert context.counter("orders")
+        assert context.counter("orders", 2)
+        assert context.gauge("value", float("inf"), name="n", add="a")
+        assert market.metrics == {
+            ("positions", (("strategy", "m"),)): 3.0,
+            ("orders", ()): 3.0,
+            ("value", (("add", "a"), ("name", "n"))): float("inf"),
+        }
+        with pytest.raises(Exception, match="reserved"):
+            context.gauge("quant_mine", 1)

@@ -91,6 +91,17 @@ def leaves_child():
 def fails_once(context):
     if context.attempt == 1: raise OSError("connection reset")
     return context.attempt
+def eats():
+    kept = b"x" * 250_000_000
+    time.sleep(60)
+def shares_100_mb():
+    table, pids = b"x" * 100_000_000, []
+    for _ in range(4):
+        pid = os.fork()
+        if pid == 0:
+            table[99_999_999]; time.sleep(1); os._exit(0)
+        pids.append(pid)
+    return [os.waitpid(pid, 0) for pid in pids]
 def env(): return [n for n in os.environ if n in ("BROKER_KEY", "SOURCE_KEY")]
 def descriptors():  # libffi keeps its own library open
     found = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]

@@ -31,8 +31,8 @@ def run_task(path: Path, name: str, *, wait: bool) -> int:
             return 130
         took = format_duration(run["ended_at"] - run["started_at"])
         print(f"{name}: {run['outcome']} after {took}" + _items(run["items"]))
-        if run["error"]:
-            print(clean(run["error"]))
+        if text := run["error"] or run.get("message"):
+            print(clean(text))
         for line in (run["tail"] or "").splitlines():
             print(f"    {clean(line)}".rstrip())
         return 0 if run["outcome"] == "success" else 1
@@ -49,4 +49,4 @@ def _wait_for_end(config: Config, name: str, run_id: str) -> dict[str, Any]:
 
 
 def _items(items: float | None) -> str:
-    return "" if items is None else f", {items:g} items"
+    return "" if items is None else f", {items:g} item{'' if items == 1 else 's'}"

@@ -25,6 +25,7 @@ _EXAMPLES: Mapping[str, str] = {
     "labels": "[strategy]",
     "late_open": '{2026-12-24: "11:00"}',
     "days": "mon-fri",
+    "limits": "{memory: 1GB, cpu: 10m}",
     "listen": "127.0.0.1:10077",
     "max_drawdown": "{warning: 5%, critical: 10%}",
     "max_overdue": "{critical: 2h}",

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from exporter.config.config_errors import Mistake
-from exporter.config.entry_points import NoModuleError, find_problem
+from exporter.config.entry_points import NoModuleError, find_kind, find_problem
 
+LIMITED_COROUTINE = (
+    "a coroutine runs in the exporter's own process, which has no limits of a task: make it a "
+    "plain function (`def` without `async`), or remove `limits`"
+)
 _REFERENCES = (
     ("feeds", "source", "sources"), ("tasks", "source", "sources"),
     ("tasks", "strategy", "strategies"), ("tasks", "report_to", "messages"),
@@ -82,6 +86,9 @@ def missing_code(tasks: Mapping[str, Any], code: Sequence[Path] | None) -> list[
     places: dict[str, list[str]] = {}
     for name, task in tasks.items():
         problem = find_problem(task.run, code) if task.run else None
+        limited = task.run and not problem and task.limits.given
+        if limited and find_kind(task.run, code) == "coroutine":
+            found.append(Mistake(f"tasks.{name}.limits", LIMITED_COROUTINE))
         if problem and not (missing and isinstance(problem, NoModuleError)):
             places.setdefault(str(problem), []).append(f"tasks.{name}.run")
     for text, [first, *others] in places.items():

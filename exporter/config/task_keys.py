@@ -12,12 +12,15 @@ from pydantic import Field, field_validator, model_validator
 
 from exporter.config import schedule_syntax as syntax
 from exporter.config.entry_points import target_of
+from exporter.config.process_limits import ProcessLimits
 from exporter.config.schedule_forms import Timetable, counts, needs_exchange
 from exporter.config.types import Exchange, Limits, Model, Schedule, Severity, Variable
 from exporter.util.backoff import backoff_cap
 from exporter.util.units import Duration, DurationOrZero, Ratio, format_duration
 
-_OF_COMMANDS = frozenset(("cwd", "env", "secrets", "success_codes", "nothing_on", "retry_on"))
+_OF_COMMANDS = frozenset(
+    ("cwd", "env", "secrets", "success_codes", "nothing_on", "retry_on", "json_output")
+)
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 NOTICE_SECONDS = 120.0
 """How long a warning may be on its way: a run that is too slow must last that much longer."""
@@ -57,6 +60,7 @@ class Task(Model):
     stop_grace: DurationOrZero = 5.0
     may_leave_processes: bool = False
     params: Mapping[str, Any] = {}
+    limits: ProcessLimits = ProcessLimits()
     cwd: Path | None = None
     env: Mapping[str, str] = {}
     secrets: tuple[Variable, ...] = ()
@@ -66,6 +70,8 @@ class Task(Model):
     """Exit codes that mean that there was nothing to do it with: `no_data`."""
     retry_on: tuple[ExitCode, ...] | None = None
     """The only exit codes that are tried again; None: all but those of a success."""
+    json_output: bool = False
+    """Lines of its output may say how many items it handled, and more."""
 
     @model_validator(mode="before")
     @classmethod
@@ -117,6 +123,10 @@ class Task(Model):
             )
         if not self.external and "early" in self.model_fields_set:
             raise ValueError("only an external task can be `early`: remove it")
+        if self.external and "limits" in self.model_fields_set:
+            raise ValueError(
+                "an external task has no `limits`, since it runs elsewhere: remove them"
+            )
         self._check_exchange()
         self._check_command_keys()
         if self.max_duration is not None and self.max_duration > self.longest_duration_limit:

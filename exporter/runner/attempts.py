@@ -13,10 +13,12 @@ from pathlib import Path
 from exporter.config import Config, Task
 from exporter.config.entry_points import NotFoundError, find_kind
 from exporter.config.paths import token_path
+from exporter.config.references import LIMITED_COROUTINE
 from exporter.config.secret_values import SecretMissingError, read_secret
 from exporter.runner.coroutines import HELD_SECONDS, Loader, call
 from exporter.runner.printed import taken_aside
 from exporter.runner.process_outcome import ExitCodes, outcome_of, stopped_outcome, timeout_outcome
+from exporter.runner.said_lines import SaidLines
 from exporter.runner.worker.forkserver_client import (
     SOCKET_VARIABLE,
     Process,
@@ -110,6 +112,9 @@ class Attempts:
         return self.interrupt if task.may_be_interrupted else self.stop
 
     async def _on_loop(self, task: Task, about: About, limit: float) -> Outcome:
+        if task.limits.given:
+            return Outcome("error", f"limits: {LIMITED_COROUTINE}")
+
         async def attempt() -> Outcome:
             try:
                 function = await asyncio.to_thread(self._loader.load, str(task.run), self._code)
@@ -154,7 +159,9 @@ class Attempts:
         return stopped_outcome() if stopped else timeout_outcome(limit)
 
     async def _in_process(self, task: Task, about: About, limit: float) -> Outcome:
+        limits = task.limits.given
         job = {
+            "limits": limits,
             "env": self._environment(task, about),
             "folder": str(self._folder / (task.cwd or "")),
             "command": list(task.command) if task.command else None,
@@ -164,14 +171,16 @@ class Attempts:
             "about": {**asdict(about), "params": dict(about.params)},
         }
         patience = Patience(
-            limit, task.stop_grace, task.may_leave_processes, self._stop_of(task), self.hurry
-        )
+            limit, task.stop_grace, task.may_leave_processes, self._stop_of(task), self.hurry,
+            limits,
+        )  # fmt: skip
         ended = await run_process(
             self.workers, job, patience, answer=self._answer(about), on_lost=self._on_lost,
             on_left=partial(self._lives_on, about.task),
+            lines=SaidLines() if task.json_output else None,
         )  # fmt: skip
         codes = ExitCodes(task.success_codes, task.nothing_on, task.retry_on)
-        return outcome_of(ended, limit, codes if task.command else None)
+        return outcome_of(ended, limit, codes if task.command else None, limits)
 
     def _environment(self, task: Task, about: About) -> dict[str, str]:
         facts = {**_facts(about), **self._session_facts(task, about)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from exporter.redaction.truncate import drop_partial_start
+from exporter.util.units import format_size
 
 TAIL_CHARS = 8192
 _RAW_BYTES = 1 << 16
@@ -30,7 +31,8 @@ class OutputTail:
 
     def __init__(self) -> None:
         self._raw = bytearray()
-        self._cut = False
+        self._cut = 0
+        """Bytes that are not kept."""
 
     def add(self, data: bytes) -> None:
         """What was printed next."""
@@ -39,19 +41,23 @@ class OutputTail:
             return
         if b"\r" in self._raw:
             self._raw = bytearray(_OVERWRITTEN.sub(b"", self._raw))
-        if len(self._raw) > _RAW_BYTES // 2:
-            del self._raw[: -_RAW_BYTES // 2]
-            self._cut = True
+        if (more := len(self._raw) - _RAW_BYTES // 2) > 0:
+            del self._raw[:more]
+            self._cut += more
 
     def text(self) -> str:
-        """The last lines. Where something is missing before them, they begin with a whole word:
-        half a secret would not be known."""
+        """The last lines. Where something is missing before them, the first line says how much,
+        and what follows begins with a whole word: half a secret would not be known."""
         text = (
             bytes(self._raw).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
         )
         shown = rendered(text)
         if self._cut or len(shown) > TAIL_CHARS:
-            shown = drop_partial_start(shown[-TAIL_CHARS:])
+            kept = drop_partial_start(shown[-TAIL_CHARS:])
+            more = (
+                self._cut + len(shown.encode(errors="replace")) - len(kept.encode(errors="replace"))
+            )
+            shown = f"[{format_size(more)} of output before this are not kept]\n{kept}"
         return shown.rstrip()
 
 

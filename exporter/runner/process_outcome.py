@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.runner.headline import headline
+from exporter.runner.said_lines import Said
 from exporter.runner.worker.supervisor import ProcessEnd
 from exporter.tasks.outcome import Kind, Outcome
-from exporter.util.units import format_duration
+from exporter.util.units import format_duration, format_size
 
 STOPPED = "stopped at shutdown"
 _SHELL_SIGNALS = 128
@@ -34,24 +35,30 @@ class ExitCodes:
     retry: Collection[int] | None = None
     """The only ones after which it is tried again; None: every one that is not a success."""
 
-    def outcome(self, status: int, tail: str) -> Outcome:
-        """Of a command that ended by itself, or (negative) by a signal."""
+    def outcome(self, status: int, tail: str, message: str | None = None) -> Outcome:
+        """Of a command that ended by itself, or (negative) by a signal. `message` is its own
+        reason; else its output is searched for one."""
         if status in self.success:
             return Outcome("success")
         code = _SHELL_SIGNALS - status if status < 0 else status
         retryable = self.retry is None or code in self.retry
         if status < 0:
             return Outcome("error", f"was ended by {_signal_name(-status)}", retryable=retryable)
-        why = headline(tail)
+        why = message or headline(tail)
         text = f"exit code {status}{_in_a_shell(status)}" + (f": {why}" if why else "")
         kind: Kind = "no_data" if status in self.nothing else "error"
         return Outcome(kind, text, retryable=retryable)
 
 
-def outcome_of(ended: ProcessEnd, limit: float, codes: ExitCodes | None) -> Outcome:
+def outcome_of(
+    ended: ProcessEnd,
+    limit: float,
+    codes: ExitCodes | None,
+    limits: Mapping[str, float] | None = None,
+) -> Outcome:
     """What it reported counts if it came in time; processes that it left behind count always.
-    `codes` are a command's; None: it is a function."""
-    outcome = _of_main(ended, limit, codes)
+    `codes` are a command's; None: it is a function. `limits` are what it might use."""
+    outcome = _of_limit(ended, limits or {}) or _of_main(ended, limit, codes)
     if ended.alive:
         stuck = f"could not be ended: {_list(ended.alive)}"
         outcome = replace(outcome, error=_and(outcome.error, stuck), retryable=False)
@@ -59,7 +66,17 @@ def outcome_of(ended: ProcessEnd, limit: float, codes: ExitCodes | None) -> Outc
             outcome = replace(outcome, kind="error")
     elif ended.left and ended.left_was_ended:
         outcome = _with_left(outcome, ended.left)
+    if ended.said:
+        outcome = _with_said(outcome, ended.said)
     return outcome.with_tail(ended.tail)
+
+
+def _with_said(outcome: Outcome, said: Said) -> Outcome:
+    if outcome.kind == "success":
+        return replace(outcome, items=said.items, message=said.message)
+    if said.message and said.message not in (outcome.error or ""):
+        return replace(outcome, error=_and(outcome.error, f"it last said: {said.message}"))
+    return outcome
 
 
 def _of_main(  # noqa: PLR0911  one line for each way to end
@@ -75,10 +92,31 @@ def _of_main(  # noqa: PLR0911  one line for each way to end
         case ProcessEnd(status=None):
             return _error("its process was lost: the one that guards it was killed")
         case ProcessEnd(status=int(status)) if codes is not None:
-            return codes.outcome(status, ended.tail)
+            said = ended.said.message if ended.said else None
+            return codes.outcome(status, ended.tail, said)
         case ProcessEnd(status=int(status)) if status < 0:
             return _error(f"was ended by {_signal_name(-status)}")
     return _error(f"the process ended (exit code {ended.status}) before the function returned")
+
+
+def _of_limit(ended: ProcessEnd, limits: Mapping[str, float]) -> Outcome | None:
+    """Trying again would not help: it would use as much."""
+    what, used = ended.exceeded or ("", 0.0)
+    if ended.status == -signal.SIGXCPU and "cpu" in limits:
+        what, used = "cpu", limits["cpu"]
+    elif ended.how != "limit":
+        return None
+    allowed = limits[what]
+    match what:
+        case "memory":
+            text = f"used more than {format_size(allowed)} of memory ({format_size(used)})"
+        case "cpu":
+            text = f"used more than {format_duration(allowed)} of CPU time"
+        case "processes":
+            text = f"ran more than {allowed:.0f} processes at once ({used:.0f})"
+        case _:
+            text = f"printed more than {format_size(allowed)}; the rest is cut"
+    return Outcome("error", f"killed: {text}")
 
 
 def _in_a_shell(status: int | None) -> str:

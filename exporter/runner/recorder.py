@@ -10,6 +10,7 @@ from dataclasses import replace
 from exporter.metrics import Metrics
 from exporter.redaction.truncate import LONGEST_TEXT, drop_partial_start, truncate_masked
 from exporter.runner.results import RunningRun, Store
+from exporter.runner.said_lines import MESSAGE_CHARS
 from exporter.state import Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
 from exporter.util.clock import Clock, iso
@@ -83,6 +84,9 @@ class Recorder:
             if outcome.error
             else None,
             tail=_utf8(self._mask(outcome.tail)) or None,
+            message=_utf8(truncate_masked(outcome.message, MESSAGE_CHARS, self._mask))
+            if outcome.message
+            else None,
         )
         return run, duration
 
@@ -127,6 +131,7 @@ class Recorder:
             "items": run.items,
             "duration_seconds": round(duration, 3),
             "error": run.error,
+            "message": run.message,
         }
         await self._state.journal("run", run.ended_at or self._clock.now(), fields)
         failure = self._failures.get(run.task)
@@ -163,7 +168,7 @@ def _log_end(run: Run, duration: float) -> None:
         "ended with %s after %.1f s%s%s",
         run.outcome,
         duration,
-        f": {run.error}" if run.error else "",
+        f": {run.error or run.message}" if run.error or run.message else "",
         f"\n{_last_of(run.tail)}" if run.tail else "",
         extra=extra,
     )

@@ -15,11 +15,11 @@ from exporter.state.models import JournalPage, JournalRow, Run, Tally, TaskTimes
 
 def runs(path: Path, since: float, limit: int) -> list[Run]:
     """Runs claimed since then, newest first."""
-    question = (
-        f"SELECT {rows.RUN_COLUMNS} FROM runs "  # noqa: S608 - our own names
-        "WHERE claimed_at >= ? ORDER BY claimed_at DESC LIMIT ?"
-    )
     with closing(database.read_only(path)) as db:
+        question = (
+            f"SELECT {rows.run_columns(db)} FROM runs "  # noqa: S608 - our own names
+            "WHERE claimed_at >= ? ORDER BY claimed_at DESC LIMIT ?"
+        )
         return [rows.to_run(values) for values in db.execute(question, (since, limit))]
 
 
@@ -29,13 +29,13 @@ def runs_of(path: Path, tasks: Sequence[str], since: float, limit: int) -> list[
     Slots are looked up by (task, slot), so the runs of a task that seldom runs are found without
     reading those of all others; runs without a slot are few.
     """
-    columns = f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE task = ? AND claimed_at >= ? "  # noqa: S608
-    questions = (
-        columns + "AND slot IS NOT NULL ORDER BY slot DESC LIMIT ?",
-        columns + "AND slot IS NULL ORDER BY claimed_at DESC LIMIT ?",
-    )
     found: list[Run] = []
     with closing(database.read_only(path)) as db:
+        columns = f"SELECT {rows.run_columns(db)} FROM runs WHERE task = ? AND claimed_at >= ? "  # noqa: S608
+        questions = (
+            columns + "AND slot IS NOT NULL ORDER BY slot DESC LIMIT ?",
+            columns + "AND slot IS NULL ORDER BY claimed_at DESC LIMIT ?",
+        )
         for task in tasks:
             own = [
                 rows.to_run(values)
@@ -73,8 +73,8 @@ def times(path: Path, begin: float, end: float) -> list[TaskTimes]:
 
 def run(path: Path, run_id: str) -> Run | None:
     """The run of that id."""
-    question = f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE run_id = ?"  # noqa: S608 - our own names
     with closing(database.read_only(path)) as db:
+        question = f"SELECT {rows.run_columns(db)} FROM runs WHERE run_id = ?"  # noqa: S608
         found = db.execute(question, (run_id,)).fetchone()
     return rows.to_run(found) if found else None
 

@@ -80,6 +80,12 @@ class Run:
     error: str | None = None
     tail: str | None = None
     """The last lines of what it wrote."""
+    message: str | None = None
+    """What it says of a success."""
+    for_slot: float | None = None
+    """The slot that it runs once more: `slot` belongs to the run that claimed it first."""
+    params: str | None = None
+    """JSON: what whoever started it gave it beyond the task's own `params`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,12 @@ MIGRATIONS: Sequence[Migration] = (
         """,
         "CREATE INDEX journal_by_time ON journal (at)",
     ),
+    # What a run says of a success; runs that are started once more, for a slot of the past.
+    (
+        "ALTER TABLE runs ADD COLUMN message TEXT",
+        "ALTER TABLE runs ADD COLUMN for_slot REAL",
+        "ALTER TABLE runs ADD COLUMN params TEXT",
+    ),
 )
 
 

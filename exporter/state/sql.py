@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 Row = tuple[str, Sequence[Any]]
 """A statement and its parameters."""
 
-RUN_COLUMNS = ", ".join(each.name for each in fields(Run))
 _TASK_COLUMNS = ", ".join(each.name for each in fields(TaskState))
 _PUT_TASK = (
     f"INSERT OR REPLACE INTO tasks (name, {_TASK_COLUMNS}) "  # noqa: S608 - our own names
@@ -25,6 +24,14 @@ _PUT_TASK = (
 )
 _PAUSE_ALL = "pause_all_until"
 _GENERATION = "generation"
+
+
+def run_columns(db: sqlite3.Connection) -> str:
+    """The columns of :class:`Run`; NULL for those that a file has not got, which no newer version
+    has opened for writing yet."""
+    there = {row[1] for row in db.execute("PRAGMA table_info(runs)")}
+    names = (each.name for each in fields(Run))
+    return ", ".join(name if name in there else f"NULL AS {name}" for name in names)
 
 
 def load(db: sqlite3.Connection) -> Contents:
@@ -38,7 +45,7 @@ def load(db: sqlite3.Connection) -> Contents:
         for run in map(
             to_run,
             db.execute(
-                f"SELECT {RUN_COLUMNS} FROM runs "  # noqa: S608
+                f"SELECT {run_columns(db)} FROM runs "  # noqa: S608
                 "WHERE outcome IS NULL ORDER BY claimed_at"
             ),
         )
@@ -51,7 +58,7 @@ def load(db: sqlite3.Connection) -> Contents:
 
 
 def to_run(values: Sequence[Any]) -> Run:
-    """A row of :data:`RUN_COLUMNS`."""
+    """A row of :func:`run_columns`."""
     return Run(*values)
 
 
@@ -140,17 +147,19 @@ def finish(end: Run) -> Row:
     closed = (
         "outcome = excluded.outcome, started_at = excluded.started_at, "
         "ended_at = excluded.ended_at, attempts = excluded.attempts, items = excluded.items, "
-        "error = excluded.error, tail = excluded.tail WHERE runs.outcome IS NULL"
+        "error = excluded.error, tail = excluded.tail, message = excluded.message "
+        "WHERE runs.outcome IS NULL"
     )
     return (
         "INSERT INTO runs (run_id, task, slot, trigger, claimed_at, outcome, started_at, "  # noqa: S608
-        "ended_at, attempts, items, error, tail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ended_at, attempts, items, error, tail, message, for_slot, params) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         f"ON CONFLICT (run_id) DO UPDATE SET {closed} "
         f"ON CONFLICT (task, slot) DO UPDATE SET {closed}",
         (
             end.run_id, end.task, end.slot, end.trigger, end.claimed_at, end.outcome,
             end.started_at, end.ended_at, end.attempts, number(end.items),
-            _text(end.error), _text(end.tail),
+            _text(end.error), _text(end.tail), _text(end.message), end.for_slot, end.params,
         ),
     )  # fmt: skip
 

@@ -44,6 +44,8 @@ class Outcome:
     tail: str = ""
     exit_code: int | None = None
     """What a function called sys.exit with, when that was not 0."""
+    message: str | None = None
+    """What it says of a success, for people."""
 
     def with_tail(self, text: str) -> Outcome:
         """The same with what the attempt printed before what was known already."""

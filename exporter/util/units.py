@@ -59,6 +59,15 @@ def parse_size(text: Any) -> int:
     raise ValueError(f"invalid size {text!r}: write 500KB, 50MB or 2GB")
 
 
+def format_size(size: float) -> str:
+    """Bytes to ``512 B``, ``50 MB``, ``1.5 GB`` (powers of ten), for people."""
+    for unit, value in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        # Not 1000 MB for what rounds to 1 GB.
+        if size >= 0.9995 * value:
+            return f"{size / value:.3g} {unit}"
+    return f"{size:.0f} B"
+
+
 def parse_ratio(text: Any) -> float:
     """``5%`` or ``0.05`` to 0.05."""
     if isinstance(text, (int, float)) and not isinstance(text, bool):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from exporter.state.schema import MIGRATIONS
 from tests.deploy.site import Site, wait_for
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
@@ -67,7 +68,7 @@ def test_a_migration_is_gone_back_from_and_forgets_nothing(
     before = site.good
     commit = site.laptop.git("rev-parse", "HEAD").strip()
     site.deploy_well("with another schema")
-    assert site.query("PRAGMA user_version") == [[2]]
+    assert site.query("PRAGMA user_version") == [[len(MIGRATIONS) + 1]]
     assert ["minute", "calm"] in site.query("SELECT task, mood FROM moods")
     run = site.run("on_the_loop")
     newer = site.outcome(run)
@@ -76,11 +77,11 @@ def test_a_migration_is_gone_back_from_and_forgets_nothing(
     site.good, site.good_commit = before, commit
     site.laptop.git("reset", "-q", "--hard", commit)
     site.serves()
-    assert site.query("PRAGMA user_version") == [[1]]
+    assert site.query("PRAGMA user_version") == [[len(MIGRATIONS)]]
     assert site.outcome(run) == newer
     still = site.query("SELECT task, slot FROM runs WHERE slot NOT NULL")
     assert [row for row in claimed if row not in still] == []
-    assert "state.db.schema-2" in site.laptop.ssh("ls /var/lib/quant-exporter")
+    assert f"state.db.schema-{len(MIGRATIONS) + 1}" in site.laptop.ssh("ls /var/lib/quant-exporter")
 
 
 def test_a_version_that_migrates_and_then_crashes_is_rolled_back(site: Site) -> None:
@@ -92,8 +93,8 @@ def test_a_version_that_migrates_and_then_crashes_is_rolled_back(site: Site) -> 
     )  # fmt: skip
     said = site.deploy_badly("migrates and crashes")
     assert "broken after the migration" in said
-    assert "state: from schema 2 back to 1" in said
-    assert site.query("PRAGMA user_version") == [[1]]
+    assert f"state: from schema {len(MIGRATIONS) + 1} back to {len(MIGRATIONS)}" in said
+    assert site.query("PRAGMA user_version") == [[len(MIGRATIONS)]]
 
 
 def test_an_exporter_that_stays_down_is_told_to_the_pager(

@@ -13,7 +13,9 @@ import importlib
 import io
 import json
 import logging
+import math
 import os
+import resource
 import signal
 import socket
 import sys
@@ -26,6 +28,9 @@ from exporter.tasks.context import About, BlockingContext, takes_context
 from exporter.tasks.fetch_relay import read
 from exporter.tasks.outcome import Outcome, of_exception, of_return
 from exporter.util.clock import SystemClock
+
+_CPU_SPARE_SECONDS = 10
+"""The guardian comes first: it counts all processes together, and lets them tidy up."""
 
 
 class Stopped(BaseException):
@@ -85,6 +90,7 @@ def main(control: int, output: int) -> None:
     os.environ.clear()
     os.environ.update(job["env"])
     try:
+        _limit(job["limits"])
         os.chdir(job["folder"])
         if job["command"]:
             _become(job["command"])
@@ -96,6 +102,27 @@ def main(control: int, output: int) -> None:
     if not line.is_ours:
         os._exit(0)  # a fork in the user's function came back here: it reports nothing
     line.send({"t": "end", **outcome.to_json()})
+
+
+def _limit(limits: Mapping[str, float]) -> None:
+    """What the kernel enforces for each process by itself: ``open_files``, and ``cpu`` also where
+    its guardian does not see it."""
+    if open_files := int(limits.get("open_files", 0)):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = open_files if most == resource.RLIM_INFINITY else min(open_files, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+    if "cpu" in limits:
+        cpu = math.ceil(limits["cpu"]) + _CPU_SPARE_SECONDS
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        if most == resource.RLIM_INFINITY or cpu < most:
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu, most))
+    if "memory" in limits:
+        # Where the machine runs out of memory first, it is ended before the exporter.
+        with (
+            contextlib.suppress(OSError),
+            open("/proc/self/oom_score_adj", "w") as file,  # noqa: PTH123
+        ):
+            file.write("500")
 
 
 def _become(command: list[str]) -> None:

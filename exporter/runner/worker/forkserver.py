@@ -1,9 +1,9 @@
 """The forkserver: a small process that forks one guardian an attempt, which forks the attempt.
 
 Started as ``python -m exporter.runner.worker.forkserver FD``; FD is a SOCK_SEQPACKET socket on
-which each packet is one JSON object. From the exporter: ``{"grace": s, "may_leave": b}`` with four
-descriptors: the attempt's control socket, where its output goes, the other end of that, and the
-guardian's socket. To the exporter: ``{"hello": p}`` with its own number, once.
+which each packet is one JSON object. From the exporter: ``{"grace": s, "may_leave": b, "limits":
+{…}}`` with four descriptors: the attempt's control socket, where its output goes, the other end of
+that, and the guardian's socket. To the exporter: ``{"hello": p}`` with its own number, once.
 
 It ends when the exporter does. Guardians end by themselves; see :mod:`.guardian`.
 """
@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+from typing import Any
 
 from exporter.runner.worker import child
 from exporter.runner.worker.guardian import Guardian
@@ -82,7 +83,7 @@ class _Server:
             self.guardians.add(pid)
         return False
 
-    def _attempt(self, wanted: dict[str, object], fds: list[int]) -> tuple[int, int]:
+    def _attempt(self, wanted: dict[str, Any], fds: list[int]) -> tuple[int, int]:
         """In the guardian, which becomes two: only the attempt's process comes back."""
         signal.set_wakeup_fd(-1)
         self.sock.close()
@@ -91,8 +92,9 @@ class _Server:
         guardian = Guardian(
             socket.socket(fileno=guard),
             output_read,
-            float(str(wanted["grace"])),
+            float(wanted["grace"]),
             may_leave=bool(wanted["may_leave"]),
+            limits=wanted["limits"],
         )
         guardian.run(control, output)
         return control, output

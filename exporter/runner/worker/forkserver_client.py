@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,18 @@ SOCKET_VARIABLE = "QUANT_PROGRAMS_SOCKET"
 
 class WorkerError(Exception):
     """No process could be started; trying again may help."""
+
+
+@dataclass(frozen=True)
+class GuardOrder:
+    """What a guardian has to know of its attempt."""
+
+    grace: float
+    """Seconds from SIGTERM to SIGKILL."""
+    may_leave: bool
+    """Whether what it leaves behind is left in peace."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """What :class:`exporter.runner.worker.usage.Usage` watches."""
 
 
 class Process:
@@ -57,6 +70,8 @@ class Process:
         """What it had left behind."""
         self.alive: list[str] = []
         """What could not be ended."""
+        self.exceeded: tuple[str, float] | None = None
+        """The limit because of which it was ended, and what it used."""
         self.count = 0
         """Processes that live on although the attempt is over."""
         self.task = ""
@@ -114,6 +129,8 @@ class Process:
             case {"over": _, "left": list(left), "alive": list(alive)}:
                 self.left, self.alive = left, alive
                 self.over.set()
+            case {"exceeded": str(what), "used": float(used)}:
+                self.exceeded = what, used
             case {"count": int(count)}:
                 self.count = count
             case {"memory": int(memory)}:
@@ -177,10 +194,9 @@ class _Forkserver:
         else:
             self.end()
 
-    def ask(self, grace: float, may_leave: bool, descriptors: tuple[int, ...]) -> None:
+    def ask(self, wanted: GuardOrder, descriptors: tuple[int, ...]) -> None:
         """Raises :class:`OSError` when it is gone or does not listen."""
-        wanted = json.dumps({"grace": grace, "may_leave": may_leave})
-        socket.send_fds(self.sock, [wanted.encode()], descriptors)
+        socket.send_fds(self.sock, [json.dumps(asdict(wanted)).encode()], descriptors)
 
     def end(self, patience: float = 0.0) -> None:
         """It died, or is ended now, after `patience` seconds if it does not end by itself. What it
@@ -249,17 +265,17 @@ class Workers:
         return self._forkserver.pid if self._forkserver and self._forkserver.is_alive else None
 
     async def spawn(
-        self, control: int, output: int, output_read: int, *, grace: float, may_leave: bool
+        self, control: int, output: int, output_read: int, wanted: GuardOrder
     ) -> Process:
         """Start a process with those descriptors. Raises :class:`WorkerError`."""
         try:
-            return await self._ask(control, output, output_read, grace, may_leave)
+            return await self._ask(control, output, output_read, wanted)
         except WorkerError as error:
             log.warning("%s; trying once more", error, extra={"event": "worker_spawn_failed"})
-            return await self._ask(control, output, output_read, grace, may_leave)
+            return await self._ask(control, output, output_read, wanted)
 
     async def _ask(
-        self, control: int, output: int, output_read: int, grace: float, may_leave: bool
+        self, control: int, output: int, output_read: int, wanted: GuardOrder
     ) -> Process:
         self.start()
         forkserver = self._forkserver
@@ -271,7 +287,7 @@ class Workers:
         process.when_gone.append(lambda: self._processes.discard(process))
         try:
             with theirs:
-                forkserver.ask(grace, may_leave, (control, output, output_read, theirs.fileno()))
+                forkserver.ask(wanted, (control, output, output_read, theirs.fileno()))
             patience = _ANSWER_SECONDS if forkserver.is_ready else _START_SECONDS
             await asyncio.wait_for(asyncio.shield(process.started), patience)
         except (OSError, TimeoutError) as error:

@@ -12,6 +12,7 @@ It talks to the exporter over a SOCK_SEQPACKET socket, one JSON object a packet.
 - ``{"over": …}`` when the attempt is over: ``left`` describes what it had left behind, ``alive``
   what could not be ended;
 - ``{"memory": n}`` every ten seconds: bytes of all that belongs to the attempt;
+- ``{"exceeded": what, "used": n}`` when it ends the attempt because of one of its limits;
 - ``{"count": n}`` when the number of those that live on has changed.
 
 It closes the socket when none is left. From the exporter: ``{"end": grace}``, seconds from SIGTERM
@@ -27,6 +28,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Mapping
 
 from exporter.runner.worker.process_tree import (
     adopt_orphans,
@@ -35,6 +37,7 @@ from exporter.runner.worker.process_tree import (
     signal_each_once,
     wake_when_a_child_ends,
 )
+from exporter.runner.worker.usage import HARD, Usage
 
 SETTLE_SECONDS = 2.0
 """How long what the attempt started may take to end by itself once the attempt has ended: pools of
@@ -51,8 +54,17 @@ _DESCRIBED = 5
 class Guardian:
     """Use :meth:`run` in a process that was forked for it."""
 
-    def __init__(self, sock: socket.socket, output: int, grace: float, *, may_leave: bool) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        output: int,
+        grace: float,
+        *,
+        may_leave: bool,
+        limits: Mapping[str, float],
+    ) -> None:
         self._sock, self._output = sock, output
+        self._usage = Usage(limits)
         self._grace, self._may_leave = grace, may_leave
         self._main = 0
         self._status: int | None = None
@@ -105,6 +117,7 @@ class Guardian:
                 self._over([])
                 return
             self._measure()
+            self._enforce()
             self._advance()
 
     def _measure(self) -> None:
@@ -112,10 +125,24 @@ class Guardian:
             self._measure_at = time.monotonic() + _MEASURED_EVERY_SECONDS
             self._send({"memory": sum(each.memory for each in descendants(os.getpid()))})
 
+    def _enforce(self) -> None:
+        """End what uses more than it may, also what the attempt left behind."""
+        if self._stage not in ("runs", "settles", "kept"):
+            return
+        if time.monotonic() < self._usage.look_at or not (found := self._usage.exceeded()):
+            return
+        what, used = found
+        self._send({"exceeded": what, "used": used})
+        if what in HARD:
+            self._kill()
+        else:
+            self._terminate()
+
     def _pause(self) -> float:
         """Milliseconds until there is something to look at."""
         if self._stage == "runs":
-            return max(0.0, self._measure_at - time.monotonic()) * 1000.0
+            due = min(self._measure_at, self._usage.look_at)
+            return max(0.0, due - time.monotonic()) * 1000.0
         return 1000.0 if self._stage in ("kept", "stuck") else 20.0
 
     def _read_request(self) -> None:
@@ -153,6 +180,10 @@ class Guardian:
         signal_each_once(os.getpid(), self._main, signal.SIGTERM)
         self._enter("terminated", self._grace)
 
+    def _kill(self) -> None:
+        signal_each_once(os.getpid(), self._main, signal.SIGKILL)
+        self._enter("killed", KILL_SECONDS)
+
     def _advance(self) -> None:
         """What follows when the time of a stage is over."""
         if self._is_over:
@@ -170,8 +201,7 @@ class Guardian:
                 else:
                     self._terminate()
             case "terminated":
-                signal_each_once(os.getpid(), self._main, signal.SIGKILL)
-                self._enter("killed", KILL_SECONDS)
+                self._kill()
             case "killed" | "stuck":
                 signal_each_once(os.getpid(), self._main, signal.SIGKILL)
                 self._enter("stuck", _AGAIN_SECONDS)

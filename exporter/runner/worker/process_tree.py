@@ -12,8 +12,10 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_CPU_AFTER_GROUP = slice(8, 12)
 _RSS_AFTER_GROUP = 18
-"""proc_pid_stat(5): the group is field 5, `rss` is field 24."""
+"""proc_pid_stat(5): the group is field 5, `utime` to `cstime` are 14 to 17, `rss` is 24."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -27,6 +29,8 @@ class ProcessInfo(NamedTuple):
     name: str
     memory: int
     """Resident, in bytes; what processes share counts in each of them."""
+    cpu: float
+    """Seconds of CPU time, with those of children that have ended."""
 
     def __str__(self) -> str:
         return f"process {self.pid} ({self.name}, of {_owner(self.pid)})"
@@ -67,7 +71,10 @@ def _all() -> list[ProcessInfo]:
                 if state not in (b"Z", b"X"):  # those have ended
                     name = start.partition(b"(")[2].decode("utf-8", "replace")
                     memory = int(more[_RSS_AFTER_GROUP]) * _PAGE_BYTES
-                    found.append(ProcessInfo(int(entry), int(parent), int(group), name, memory))
+                    cpu = sum(map(int, more[_CPU_AFTER_GROUP])) / _TICKS
+                    found.append(
+                        ProcessInfo(int(entry), int(parent), int(group), name, memory, cpu)
+                    )
     return found
 
 
@@ -84,6 +91,19 @@ def descendants(root: int) -> list[ProcessInfo]:
         found += below
         level = [child.pid for child in below]
     return found
+
+
+def fair_memory(each: ProcessInfo) -> int:
+    """Its resident bytes, where what several processes share is divided among them: a pool that
+    reads the same table has it once. Takes longer the more there is."""
+    with (
+        contextlib.suppress(OSError, ValueError, IndexError),
+        open(f"/proc/{each.pid}/smaps_rollup", "rb") as file,  # noqa: PTH123
+    ):
+        for line in file:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    return each.memory
 
 
 def signal_each_once(root: int, group: int, number: int) -> None:

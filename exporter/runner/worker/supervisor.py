@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from exporter.runner.output_tail import OutputTail
-from exporter.runner.worker.forkserver_client import Process, Workers
+from exporter.runner.said_lines import Said, SaidLines
+from exporter.runner.worker.forkserver_client import GuardOrder, Process, Workers
 from exporter.runner.worker.guardian import KILL_SECONDS, SETTLE_SECONDS
 from exporter.runner.worker.log_relay import replay
+from exporter.runner.worker.usage import WATCHED
 from exporter.tasks.outcome import Outcome, from_json
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ _GUARDIAN_SECONDS = SETTLE_SECONDS + KILL_SECONDS + 10.0
 _LINES_AT_ONCE = 20
 _OUTPUT_BYTES_PER_SECOND = 64 << 20
 
+How = Literal["itself", "timeout", "stopped", "limit"]
+"""What ended an attempt."""
 Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -38,7 +43,7 @@ Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 class ProcessEnd:
     """How the process ended, and what it reported before."""
 
-    how: Literal["itself", "timeout", "stopped"]
+    how: How
     status: int | None
     report: Outcome | None
     tail: str
@@ -47,6 +52,10 @@ class ProcessEnd:
     left_was_ended: bool = True
     alive: Sequence[str] = ()
     """Processes that could not be ended, in words."""
+    exceeded: tuple[str, float] | None = None
+    """With `how` "limit": which one, and what it used."""
+    said: Said | None = None
+    """What it said in JSON lines; None: nobody asked for them."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +71,20 @@ class Patience:
     """Set: the attempt is ended."""
     hurry: asyncio.Event
     """Set: without much grace."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """What it may use: ``cpu`` (seconds), ``memory`` and ``output`` (bytes), ``processes``."""
 
 
 class _Output(asyncio.Protocol):
     """Keeps the tail. Reading pauses when a flood would cost the loop too much."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float, lines: SaidLines | None) -> None:
         self.tail = OutputTail()
+        self._lines = lines
+        self.bytes = 0
+        self.too_much = asyncio.Event()
+        """More than the limit came; what still comes is dropped."""
+        self._limit = limit
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._second = 0
@@ -80,7 +96,13 @@ class _Output(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.tail.add(data)
+        self.bytes += len(data)
+        if not self.too_much.is_set():
+            self.tail.add(data)
+            if self._lines:
+                self._lines.add(data)
+        if self.bytes > self._limit:
+            self.too_much.set()
         second = int(self._loop.time())
         self._read = len(data) + (self._read if second == self._second else 0)
         self._second = second
@@ -153,20 +175,22 @@ async def run_process(
     answer: Answer,
     on_lost: Callable[[int], None],
     on_left: Callable[[Process], None],
+    lines: SaidLines | None = None,
 ) -> ProcessEnd:
     """Run one job in a process and wait until it is over.
 
     `on_lost` is called with the number of log records that were dropped because it logged too much
     too fast; `on_left` with the process when something of it lives on, because it may or because it
-    cannot be ended.
+    cannot be ended. `lines` reads what it says in its output.
     Raises :class:`~.forkserver_client.WorkerError` when no process could be started.
     """
+    watched = {what: most for what, most in patience.limits.items() if what in WATCHED}
     ours, theirs = socket.socketpair()
     read_end, write_end = os.pipe()
     try:
         process = await workers.spawn(
-            theirs.fileno(), write_end, read_end, grace=patience.grace,
-            may_leave=patience.may_leave,
+            theirs.fileno(), write_end, read_end,
+            GuardOrder(patience.grace, patience.may_leave, watched),
         )  # fmt: skip
     except BaseException:
         ours.close()
@@ -178,13 +202,14 @@ async def run_process(
     process.task = str(job["about"].get("task", ""))
     reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
     pipe, output = await asyncio.get_running_loop().connect_read_pipe(
-        _Output, os.fdopen(read_end, "rb", 0)
+        lambda: _Output(patience.limits.get("output", math.inf), lines),
+        os.fdopen(read_end, "rb", 0),
     )
     talk = _Conversation(reader, writer, answer, on_lost)
     listening = asyncio.create_task(talk.listen())
     try:
         writer.write(json.dumps(job).encode() + b"\n")
-        how = await _watch(process, talk, patience)
+        how = await _watch(process, talk, output, patience)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await listening
@@ -207,26 +232,43 @@ async def run_process(
             )
     if not process.gone.is_set():
         on_left(process)
+    if process.exceeded or output.too_much.is_set():
+        how = "limit"
     return ProcessEnd(
         how, process.status, talk.report, output.tail.text(), process.left,
         not patience.may_leave, process.alive,
+        process.exceeded or ("output", float(output.bytes)), _said(lines),
     )  # fmt: skip
 
 
-async def _watch(
-    process: Process, talk: _Conversation, patience: Patience
-) -> Literal["itself", "timeout", "stopped"]:
-    """Wait until it is over, ending it when its time is up."""
-    how: Literal["itself", "timeout", "stopped"] = "itself"
-    exited, over, stopping, reported, hurried = (
+def _said(lines: SaidLines | None) -> Said | None:
+    if lines is None:
+        return None
+    lines.close()
+    if lines.said.bad_lines:
+        log.warning(
+            "%d JSON line%s of its output cannot be used; the first: %s",
+            lines.said.bad_lines,
+            "" if lines.said.bad_lines == 1 else "s",
+            lines.said.problem,
+            extra={"event": "json_lines_bad", "count": lines.said.bad_lines},
+        )
+    return lines.said
+
+
+async def _watch(process: Process, talk: _Conversation, output: _Output, patience: Patience) -> How:
+    """Wait until it is over, ending it when its time is up or it printed too much."""
+    how: How = "itself"
+    exited, over, stopping, reported, hurried, flooded = (
         asyncio.create_task(event.wait())
         for event in (
             process.exited, process.over, patience.stop, talk.reported, patience.hurry,
+            output.too_much,
         )
     )  # fmt: skip
     try:
         await asyncio.wait(
-            {exited, stopping, reported},
+            {exited, stopping, reported, flooded},
             timeout=patience.limit,
             return_when=asyncio.FIRST_COMPLETED,
         )
@@ -238,7 +280,7 @@ async def _watch(
                     extra={"event": "run_lingered"},
                 )
         elif not exited.done():
-            how = "stopped" if stopping.done() else "timeout"
+            how = "limit" if flooded.done() else "stopped" if stopping.done() else "timeout"
         if not exited.done():
             process.end(patience.grace)
         ends = asyncio.get_running_loop().time() + patience.grace + _GUARDIAN_SECONDS
@@ -255,6 +297,6 @@ async def _watch(
             process.alive = [f"process {process.started.result()} (its guardian does not answer)"]
             process.over.set()
     finally:
-        for waiting in (exited, over, stopping, reported, hurried):
+        for waiting in (exited, over, stopping, reported, hurried, flooded):
             waiting.cancel()
     return how

@@ -39,6 +39,7 @@ def run_row(run: Run) -> RunRow:
         none_to_nan(run.slot),
         run.attempts,
         none_to_nan(run.items),
+        run.message or "",
     )
 
 

@@ -11,7 +11,7 @@ from exporter import __version__
 from exporter.config import Task
 from exporter.runner.results import BusyError
 from exporter.state import Run, StateError
-from exporter.util.units import format_duration, parse_duration
+from exporter.util.units import format_duration, format_size, parse_duration
 from exporter.web.form_token import COOKIE, given_token, remember
 from exporter.web.status.page_parts import RecordParts
 from exporter.web.status.rows import run_row, task_row
@@ -131,6 +131,15 @@ def _limits(task: Task) -> list[str]:
     limits += [f"grace {format_duration(task.grace)}", f"alert_after {task.alert_after}"]
     if task.min_items is not None:
         limits.append(f"min_items {task.min_items}")
+    used = task.limits
+    if used.memory is not None:
+        limits.append(f"memory {format_size(used.memory)}")
+    if used.cpu is not None:
+        limits.append(f"cpu {format_duration(used.cpu)}")
+    if used.processes is not None:
+        limits.append(f"processes {used.processes}")
+    if used.output is not None:
+        limits.append(f"output {format_size(used.output)}")
     if task.max_duration is not None:
         limits.append(f"max_duration {format_duration(task.max_duration)}")
     return limits

@@ -55,6 +55,8 @@ class RunRow:
     slot: float = NAN
     attempts: int = 1
     items: float = NAN
+    message: str = ""
+    """What it said of a success."""
 
     @property
     def level(self) -> Level:

@@ -72,7 +72,7 @@ def test_lines_that_were_overwritten_make_room_before_anything_is_dropped() -> N
     bar = b"bar %5d\r" * 10_000 % tuple(range(10_000))
     output = OutputTail()
     output.add(b"kept\r\n" + b"x " * 15_000 + b"\n" + bar)
-    assert output.text().startswith("[…] x")
+    assert output.text().startswith("[21.8 kB of output before this are not kept]\n[…] x")
     assert output.text().endswith("x \nbar  9999")
     assert bytes(output._raw).startswith(b"kept\r\nx x")
     assert not output._cut
@@ -81,10 +81,11 @@ def test_lines_that_were_overwritten_make_room_before_anything_is_dropped() -> N
 def test_of_much_output_the_end_is_kept() -> None:
     """It begins with a whole line or word: half a secret could not be masked."""
     shown = tail(*(b"%06d request sent and answered\n" % n for n in range(20_000)))
-    first, *_, last = shown.splitlines()
+    how_much, first, *_, last = shown.splitlines()
+    assert how_much == "[652 kB of output before this are not kept]"
     assert last == "019999 request sent and answered"
     assert first.startswith("[…] 019")
-    assert 0.9 * TAIL_CHARS < len(shown) <= TAIL_CHARS + 4
+    assert 0.9 * TAIL_CHARS < len(shown) <= TAIL_CHARS + 4 + len(how_much) + 1
 
 
 @pytest.mark.parametrize("line", [b"x" * 79 + b"\n", b"x", b"y\r", b"\x1b[1mz\b", b"\r\n"])

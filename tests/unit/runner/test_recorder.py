@@ -57,6 +57,7 @@ async def test_a_run_is_recorded_in_state_journal_and_metrics_alike(desk: Desk) 
     assert fields == {
         "run_id": "r0", "task": "t", "slot": 100.0, "trigger": "schedule", "outcome": "success",
         "items": 3.0, "duration_seconds": 2.5, "error": None,
+        "message": None,
     }  # fmt: skip
     assert desk.value("quant_task_runs_total") == 1
     assert desk.value("quant_task_duration_seconds_sum") == 2.5

@@ -159,6 +159,17 @@ async def test_an_older_file_is_migrated_from_every_version(tmp_path, clock):
             assert db.execute("SELECT host FROM runs").fetchone() == ("here",)
 
 
+async def test_a_file_that_no_newer_version_has_opened_yet_can_be_read(tmp_path, clock):
+    """`check` and `tasks` of a new release read it before that release starts."""
+    path = tmp_path / "old.db"
+    old = State.open(path, clock, migrations=schema.MIGRATIONS[:1])
+    await old.claim(claim())
+    await old.close()
+    new = State.open(path, clock, writer=False)
+    assert [(run.run_id, run.message) for run in await new.runs(0.0)] == [("run-1", None)]
+    assert new.open_runs() == await new.runs_of(["scan"], 0.0, 9) == await new.runs(0.0)
+
+
 async def test_a_migration_that_fails_changes_nothing(path, clock):
     """All missing steps are one transaction; the old program can go on with the file."""
     broken = (*schema.MIGRATIONS, ("ALTER TABLE runs ADD COLUMN host TEXT", "SELECT nonsense"))

@@ -1,0 +1,86 @@
+"""What a command says of its run in lines of its output, where `json_output` asks for it.
+
+``{"quant": {"items": 3, "message": "3 orders"}}`` is such a line. A key that comes again replaces
+what was said before, so a program may report as it goes; what it said stays when it is killed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.util import strict_json
+
+LONGEST_LINE_BYTES = 8192
+MESSAGE_CHARS = 500
+_MOST_ITEMS = 2**53
+_KEY = b'"quant"'
+
+
+@dataclass
+class Said:
+    """The newest of each, and what could not be understood."""
+
+    items: float = math.nan
+    message: str | None = None
+    bad_lines: int = 0
+    problem: str | None = None
+    """Of the first bad line."""
+
+
+class SaidLines:
+    """Give it all output as it comes; it keeps a line at most."""
+
+    def __init__(self) -> None:
+        self.said = Said()
+        self._line = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """What was printed next."""
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if end:
+            complete = bytes(self._line) + data[:end]
+            if _KEY in complete:  # a flood of ordinary output costs next to nothing
+                for line in complete.splitlines():
+                    self._look_at(line)
+            self._line.clear()
+        self._line += data[end:][: LONGEST_LINE_BYTES + 1 - len(self._line)]
+
+    def close(self) -> None:
+        """All output is over; its last line may have no end."""
+        self._look_at(bytes(self._line))
+        self._line.clear()
+
+    def _look_at(self, line: bytes) -> None:
+        line = line.strip()
+        # However it is spaced.
+        if not line.startswith(b"{") or not line[1:].lstrip().startswith(_KEY):
+            return
+        try:
+            if len(line) > LONGEST_LINE_BYTES:
+                raise ValueError(f"longer than {LONGEST_LINE_BYTES} bytes")
+            self._read(strict_json.read(line.decode()))
+        except ValueError as error:
+            self.said.bad_lines += 1
+            self.said.problem = self.said.problem or str(error)
+
+    def _read(self, found: Any) -> None:
+        """All of a line counts, or none of it."""
+        body = found["quant"]
+        if len(found) > 1 or not isinstance(body, dict):
+            raise ValueError('write {"quant": {"items": 3}} and nothing else on the line')
+        unknown = [key for key in body if key not in ("items", "message")]
+        if unknown:
+            raise ValueError(f"unknown key {str(unknown[0])[:80]!r}: write items or message")
+        items, message = body.get("items"), body.get("message")
+        if items is not None and (
+            isinstance(items, bool) or not isinstance(items, int) or not 0 <= items <= _MOST_ITEMS
+        ):
+            raise ValueError(f"items must be an integer of 0 or more, not {str(items)[:80]}")
+        if message is not None and not isinstance(message, str):
+            raise ValueError("message must be text")
+        if items is not None:
+            self.said.items = float(items)
+        if message is not None:
+            self.said.message = " ".join(message.split())

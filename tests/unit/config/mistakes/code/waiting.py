@@ -1,0 +1,2 @@
+async def waits():
+    return 1

@@ -59,7 +59,8 @@ KEY_MATERIAL = (
     shape(
         "the words of a wallet",
         "mnemonic phrase seed wallet",
-        r"(?P<keep>\b(?:mnemonic|wallet|seed|(?:seed|recovery)[_\- ]?(?:phrase|words))\W{1,6})"
+        r"(?P<keep>(?<![A-Za-z])(?:mnemonic|wallet|seed|(?:seed|recovery)[_\- ]?(?:phrase|words))"
+        r"\W{1,6})"
         r"(?:[a-z]{2,10}[\s,]{1,3}){11,23}[a-z]{2,10}",
     ),
     # A seed of one-time codes, as phones show it.
@@ -72,7 +73,8 @@ KEY_MATERIAL = (
     # Made from the key: Account.from_key("0x…"), importprivkey …
     shape(
         "a private key",
-        "from_key fromkey importpriv import_ keypair signer wallet( private",
+        "from_key fromkey importpriv import_ keypair signer private wallet( wallet= wallet: wallet'"
+        ' wallet"',
         r"(?P<keep>(?:from_?(?:private_?|secret_?)?key|importpriv\w{0,8}|import_\w{0,12}|keypair|signer"
         r"|wallet|private)\W{1,4})(?:0x)?[0-9a-f]{64}(?![0-9a-f])",
     ),

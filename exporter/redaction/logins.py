@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from exporter.redaction.named_values import is_name
 from exporter.redaction.secret_shape import BEGINS, Shape, Span, shape
 from exporter.redaction.value_checks import is_placeholder, is_symbol_or_count
 
@@ -53,6 +54,32 @@ def _frames(text: str) -> Iterator[Span]:
                 yield string.span("value")
 
 
+_BEARER = re.compile(rf"{BEGINS}bearer\s+(?!bearer\s)(?P<value>[\w.~+/=\-]{{4,}})", re.IGNORECASE)
+_BEARS_TOKEN = re.compile(r"[0-9_~+/=]|(?=.*[a-z][A-Z]).{16}|.{24}")
+_BASIC = re.compile(
+    rf"{BEGINS}(?:basic|auth\s(?P<smtp>plain|login|xoauth2))\s+"
+    r"(?P<value>[\w+/]{4,}+={0,2})(?![:\w])",
+    re.IGNORECASE,
+)
+_IN_BASE64 = re.compile(r"(?=.*[0-9=+/]|.*[a-z][A-Z]).{8,}")
+
+
+def _bearers(text: str) -> Iterator[Span]:
+    """What a header would have, without the header's name. Plain words are prose (bearer bonds,
+    basic materials), and after the name of another secret comes that one's value."""
+    for found in _BEARER.finditer(text):
+        is_token = _BEARS_TOKEN.search(found["value"].rstrip("."))
+        if is_token and not is_name(text, found.span("value")):
+            yield found.span("value")
+
+
+def _basic(text: str) -> Iterator[Span]:
+    for found in _BASIC.finditer(text):
+        is_login = found["smtp"] or _IN_BASE64.match(found["value"])
+        if is_login and not is_name(text, found.span("value")):
+            yield found.span("value")
+
+
 LOGINS = (
     # Headers that hold several values: to the end of the line, or of the string they stand in.
     shape(
@@ -86,22 +113,16 @@ LOGINS = (
         "554= 925=",
         r"(?P<keep>(?:\A|[\x01|;^\s]|\\x01|\\u0001|<SOH>)(?:554|925)=)[^\x01|;^\s\\<]+",
     ),
-    # Headers without their name. Plain words after "bearer" are prose.
-    shape(
-        "a bearer token",
-        "bearer",
-        rf"(?P<keep>{BEGINS}bearer\s+)"
-        r"(?!(?:auth\w*|tokens?|is|was|are|not|required|missing|invalid|expired)\b)[\w.~+/=\-]{4,}",
-    ),
-    shape(
-        "a password",
-        "basic",
-        rf"(?P<keep>{BEGINS}basic\s+)(?=\S{{0,500}}[0-9A-Z=+/])(?-i:(?=\S{{0,500}}[0-9A-Z=+/]))"
-        r"[\w+/]{8,}={0,2}",
-    ),
-    shape("a password", "auth", rf"(?P<keep>{BEGINS}auth (?:plain|login|xoauth2)\s+)[\w+/=]{{4,}}"),
     # JSON Web Tokens.
     shape("a signed token", "eyj", rf"{BEGINS}eyJ[\w\-]{{6,1000}}+\.[\w\-]{{4,}}(?:\.[\w\-]*)?"),
+    # Headers without their name.
+    Shape("a bearer token", ("bearer",), _bearers),
+    Shape("a password", ("basic", "auth"), _basic),
+    shape(
+        "a signature",
+        "sign: sign= sign' sign\"",
+        r"(?P<keep>(?<![A-Za-z])(?-i:SIGN|Sign)[\"']?\s{0,2}[:=]\s{0,2}[\"']?)[0-9a-f]{32,}",
+    ),
     shape(
         "a Discord token", "discord", rf"{BEGINS}[MNO][\w\-]{{23,28}}\.[\w\-]{{6,7}}\.[\w\-]{{27,}}"
     ),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from exporter.redaction.secret_names import NAME, Announces, is_plural, kind_of
+from exporter.redaction.secret_names import NAME, Announces, announced_by, is_plural, kind_of
 from exporter.redaction.secret_shape import Span
 from exporter.redaction.value_checks import looks_random
 
@@ -39,7 +39,8 @@ def named_values(text: str, lowered: str) -> Iterator[Span]:
         kind = kind_of(text, name)
         if kind is not None and (found := _value(text, name, kind, judged)) is not None:
             yield found
-            at = max(at, found[1])
+            # "token: X-API-Key: …": what was masked may be the name of the next one.
+            at = max(at, found[0] if is_name(text, found) else found[1])
 
 
 def _value(text: str, name: re.Match[str], kind: Announces, judged: _Judged) -> Span | None:
@@ -143,6 +144,15 @@ def _accepted(
     return whole.span("value") if whole else None
 
 
+def is_name(text: str, found: Span) -> bool:
+    """Whether what was found is itself the name of a secret, whose value follows it."""
+    value = text[slice(*found)]
+    name = re.split(r"[:=]", value, maxsplit=1)[0]
+    if announced_by(name) is None:
+        return False
+    return name != value or _SIGN.match(text, found[1]) is not None
+
+
 def _in_query(rest: str, first: str) -> bool:
     """Whether the name is one of an address' parameters, also of one that is percent-encoded, or
     written as JSON."""
@@ -193,5 +203,5 @@ _QUOTED_IN_PROSE = re.compile(r"\s+(?P<quote>[\"'])(?P<value>[^\"'\r\n]{4,200})(
 _CODE_IN_PROSE = re.compile(r"(?: is| was|:)?\W{1,3}(?P<value>\d{4,10})(?![\w.\-])")
 _OWNED = re.compile(
     r"\s+(?:for|of|to|from|at|on)(?:\s+[\"']?[\w@.:/\-]{1,60}[\"']?){1,3}?\s*(?::|=>?|->|\sis\s)\s*"
-    r"(?P<quote>[\"']?)(?P<value>[^\s\"'<>\\,;]{1,512})"
+    r"(?:[bru]{1,2}(?=[\"']))?(?P<quote>[\"']?)(?P<value>[^\s\"'<>\\,;]{1,512})"
 )

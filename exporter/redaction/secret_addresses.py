@@ -77,7 +77,22 @@ _NODES = (
 )
 """Whose addresses have the key in the path."""
 
+_CHANNELS = (
+    "discord", "slack", "tgram", "pover", "pbul", "pball", "prowl", "gotifys", "gotify", "msteams",
+    "twilio", "vonage", "pagerduty", "opsgenie", "ifttt", "sendgrid", "mailgun", "matrixs", "join",
+    "rocket", "mmosts", "mmost", "signals", "signal", "whatsapp", "simplepush", "spush", "techulus",
+    "wxpusher", "workflows", "zulip", "webexteams", "wxteams", "guilded", "bark", "barks", "feishu",
+    "lark", "dingtalk", "wecombot", "line", "pushsafers", "psafers", "pushdeer", "schan",
+)  # fmt: skip
+"""Of apprise's addresses, which name a channel and hold its keys."""
+
 ADDRESSES = (
+    shape(
+        "a channel's address",
+        tuple(f"{channel}://" for channel in _CHANNELS),
+        rf"(?P<keep>(?<![\w.+\-])(?:{'|'.join(_CHANNELS)})://)(?=[^\s\"'<>]{{0,300}}\d)"
+        r"[^\s\"'<>\\]{12,}",
+    ),
     Shape("a password in an address", ("@",), _logins),
     Shape("a password in an address", ("@",), _logins_without_scheme),
     shape(
@@ -164,10 +179,10 @@ ADDRESSES = (
     shape(
         "a webhook",
         "office.com hooks.zapier ntfy.sh hc-ping healthchecks deadmanssnitch nosnch"
-        " events.pagerduty maker.ifttt ftqq.com api.day.app make.com cronitor.link",
+        " events.pagerduty maker.ifttt pushcut.io ftqq.com api.day.app make.com cronitor.link",
         rf"(?P<keep>(?:webhook\.office\.com|office\.com{_SLASH}webhook|hooks\.zapier\.com|ntfy\.sh"
         rf"|hc-ping\.com|healthchecks\.io{_SLASH}ping|deadmanssnitch\.com|nosnch\.in"
-        rf"|events\.pagerduty\.com{_SLASH}integration|maker\.ifttt\.com|s(?:ct)?(?:api)?\.ftqq\.com"
+        rf"|events\.pagerduty\.com{_SLASH}integration|api\.pushcut\.io|maker\.ifttt\.com|s(?:ct)?(?:api)?\.ftqq\.com"
         rf"|api\.day\.app|hook(?:\.\w{{1,20}})?\.make\.com|cronitor\.link{_SLASH}p){_SLASH})"
         r"[^\s\"'<>)\]}]+",
     ),

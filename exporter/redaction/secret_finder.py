@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from exporter.redaction.call_arguments import CALL_ARGUMENTS
 from exporter.redaction.issued_tokens import ISSUED, issued_tokens
 from exporter.redaction.key_material import KEY_MATERIAL, wif_keys
 from exporter.redaction.logins import LOGINS
@@ -39,7 +40,7 @@ def kinds_of_secrets(line: str) -> list[str]:
         if _LONG_AND_MIXED.search(line[start + len(prefix) : end]):
             found.append(ISSUED[prefix].kind)
     found += ["a private key"] * any(True for _ in wif_keys(line))
-    for shape in (*KEY_MATERIAL, *LOGINS, *ADDRESSES):
+    for shape in (*KEY_MATERIAL, *LOGINS, *ADDRESSES, *CALL_ARGUMENTS):
         if any(sign.lower() in lowered for sign in shape.signs):
             found += [shape.kind for s, e in shape.find(line) if _is_real(shape.kind, line[s:e])]
     for start, end in named_values(line, lowered):

@@ -10,6 +10,7 @@ import re
 
 from ahocorasick_rs import AhoCorasick, BytesAhoCorasick
 
+from exporter.redaction.call_arguments import CALL_ARGUMENTS
 from exporter.redaction.issued_tokens import ISSUED, issued_tokens
 from exporter.redaction.key_material import KEY_MATERIAL, WIF_SIGNS, wif_keys
 from exporter.redaction.logins import LOGINS
@@ -17,7 +18,7 @@ from exporter.redaction.named_values import named_values
 from exporter.redaction.secret_addresses import ADDRESSES
 from exporter.redaction.secret_shape import without
 
-_SHAPES = (*KEY_MATERIAL, *LOGINS, *ADDRESSES)
+_SHAPES = (*KEY_MATERIAL, *LOGINS, *ADDRESSES, *CALL_ARGUMENTS)
 _WORDS = frozenset(
     [
         "key", "token", "secret", "passw", "passphrase", "passcode", "pwd", "auth", "credential",

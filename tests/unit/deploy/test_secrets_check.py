@@ -46,9 +46,11 @@ OF_A_TRADER = {
     "private_key: 0x" + "4c0883a69102937d" * 4: "a secret's value",
     "{'op': 'auth', 'args': ['" + "aB3" * 8 + "', 17]}": "a login",
     "totp_seed: " + "JBSWY3DP" * 3: "a secret's value",
+    "api = tradeapi.REST('x', '" + "aB3d" * 10 + "')": "a key passed to a client",
+    "key PK" + "1A2B3C4D5E6F7G8H9I": "an Alpaca key",
 }
 NAMED_LIKE_SECRETS = (
-    "APCA_API_KEY_ID=" + "PK1A2B3C4D5E6F7G8H9I",
+    "APCA_API_KEY_ID=" + "CK1A2B3C4D" + "5E6F7G8H9I",
     "aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYkey0",
     "X-API-Key: " + "4f3a9c81d2e64b7f",
     'password="' + 'correct4horse4battery",',

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientResponseError, InvalidURL, RequestInfo
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -214,6 +214,7 @@ def test_a_field_that_has_its_name_apart_is_masked() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @settings(max_examples=15)
+@example(token="0" * 16, before="BEARER")
 @given(token=TOKENS, before=AROUND)
 def test_a_shape_is_masked_wherever_it_stands(shape: str, token: str, before: str) -> None:
     """In the message, as an argument, in an extra field, inside a list inside a mapping."""

@@ -30,6 +30,8 @@ VALUES = {
     "wif": "5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ",
     "wif2": "L1aW4aubDFB7yfras2S1mN3bqg9nwySY8nkoLmJebSLD5BWv3ENZ",
     "der": "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj",
+    "caps": "MADEUP0EXCHANGE1KEY2",
+    "lower": "yellow",
     "pem": "Us8cKjMzEfYyjiWA4R4M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCS",
     "code": "482913",
 }
@@ -148,6 +150,35 @@ SECRETS = [
     "b'x\\r\\nkey={key}'",
     '{{"log":"{{\\\\"m\\\\":\\\\"x\\\\\\\\nAPI_KEY={word}\\\\"}}"}}',
     "x%0Aghp_{key}",
+    # Passed by position.
+    "REST('PK{caps}', '{key}8f', base_url='https://paper-api.example')",
+    'Client("{key}","{hex64}")',
+    "TradingClient('{key}', '{hex40}', paper=True)",
+    "krakenex.API('{key}', '{key}/{key}==')",
+    'HTTP("https://api.example", "{caps}", "{key}")',
+    "AccountAPI('{uuid}', '{hex32}', '{word}!x', False, '0')",
+    "TimeSeries('{caps}', output_format='pandas')",
+    "oanda.API('{hex32}-{hex32}')",
+    "FlexReport('{number}', '998877')",
+    "mt5.login(123456, '{word}!')",
+    "ccxt.kraken(b'{key}')",
+    'failed: "Client(\\"{key}\\", \\"{hex64}\\")"',
+    "Account.from_mnemonic('legal winner thank year wave sausage worth useful legal thank {lower}"
+    " {lower}')",
+    "Hyperliquid(wallet='0x{hex64}')",
+    # Channels' addresses, as apprise has them; signatures.
+    "discord://1098765432109876543/{key}",
+    "slack://T01ABCDEF/B02GHIJKL/{key}/#trades",
+    "pover://{key}@{hex32}",
+    "https://api.pushcut.io/{key}/notifications/x",
+    "{{'KEY': 'a', 'Timestamp': '1700', 'SIGN': '{hex64}'}}",
+    # Next to a word that is something else, too.
+    "bearer bonds, then bearer {key}",
+    "BEARER APCA-API-SECRET-KEY: {key}",
+    "basic SMTP_PASSWORD: {key}",
+    "--token X-API-Key: {key}",
+    "token: api_key = u'{key}'",
+    "basic postgresql://trader:{key}@localhost:5432/db",
     # In colours.
     "\x1b[36mapi_key\x1b[0m=\x1b[35m{word}\x1b[0m",
     "\x1b[1mPASSWORD\x1b[0m: {word}",
@@ -162,6 +193,7 @@ ISSUED = [
     "r8_{key}", "pplx-{key}", "nvapi-{key}", "xkeysib-{key}", "GOCSPX-{key}", "ya29.{key}",
     "xprv{key}{key}{key}", "key-{hex32}", "sk_test_{key}", "rk_live_{key}", "whsec_{key}",
     "ATATT3{key}", "ntn_{key}", "AKIA0123456789ABCDEF",
+    "PK{caps}", "secret_{key}abcdefghijk", "syt_bWFkZQ_{key}_0aB", "pk_{hex32}",
 ]  # fmt: skip
 HARMLESS = [
     # Market symbols, contracts and counts.
@@ -197,6 +229,15 @@ HARMLESS = [
     "https://medium.com/@user/some-post-1", "https://h/x?email=a@b.com",
     "GET https://paper-api.example/v2/orders/8f3b2a1c-11aa-4f6e-9f3e-000000000001",
     "https://h:8080/x@y", "mail from bot@example.com:25 refused", "curl -u http://x",
+    # Calls with plain arguments, and words that only look like a header's.
+    "client('AAPL', 'XNYS')", "Client('strategy_momentum_20d_v2')", "REST('BTC/USDT:USDT', '1m')",
+    "API('https://api.example/v1', 'v20240115')", "client('momentum-breakout-2026-11-30')",
+    "connect('127.0.0.1:18099')", "Bot('eur_usd_mean_reversion_5min')", "login('trader')",
+    "session('2026-11-30T14:30:00Z','XNYS')", "RESTClient('report_2026_11_30_daily_summary.csv')",
+    "exchange('0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174')", "ClientError('429 for BTCUSDT')",
+    "bearer bonds are back, Bearer Bonds fell", "bearer shares in Panama", "Basic Materials sector",
+    "SIGN: LONG, sign=-1",
+    "discord://alerts", "slack://general-channel",
     # Hashes and other logins.
     "tx 0x4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318 confirmed",
     "sha256 4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318",
@@ -256,6 +297,7 @@ ADVERSARIAL = [
     "/v3/", "@a:80", "flex?t=", "MII", "A" * 64 + "\n", "%3a%2f%2f", "services/", "wss://h/node",
     "basic ", "mnemonic ab ", "pin ", "auth=(", "\\n", "\x1b[1m", "5K", "a-", "password ", "-",
     "\\", "key:[", "'name':'token','value':", "a@tcp(", "rpc wss://a/b", "[", "curl ",
+    "client(", "client('", "client('a',", "login(1,'", "discord://", "bearer a1", "sign: ", "PK",
 ]  # fmt: skip
 
 

@@ -261,6 +261,7 @@ class App:
                 _every(PING_URL_SECONDS, self._note_ping_url),
                 _every(KEY_EXPIRIES, services.supply.fetch_key_expiry),
                 services.alerts.run(),
+                services.runner.service_watch.watch(),
                 self._totals.run(),
             )
         ]

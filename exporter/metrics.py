@@ -124,6 +124,12 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_task_memory_limit_bytes", "", "Memory of one run beyond which it alerts."),
     _now("quant_task_paused", "task", "1 while the task is paused."),
     _now("quant_task_announced", "task", "1 when each success is announced in the journal (`announce`)."),
+    _now("quant_service_up", "task", "1 while systemd has the task's service up; 0 too while systemd cannot be asked."),
+    _now("quant_service_expected", "task", "1 while the service must be up: always, or while `exchange` is open."),
+    _now("quant_service_since_timestamp_seconds", "task", "Since when the service has been up, or has not."),
+    _counter("quant_service_restarts_total", "task", "Restarts of the service by systemd itself."),
+    _now("quant_service_recent_restarts", "task", "Restarts of the service by systemd within the last hour."),
+    _now("quant_service_restarts_limit", "task", "Restarts within an hour beyond which the service alerts."),
     # Fetches
     _counter("quant_fetch_requests_total", "source endpoint", "Requests sent, retries included."),
     _counter("quant_fetch_retries_total", "source endpoint", "Requests that repeated a failed one."),

@@ -64,6 +64,8 @@ def first_notice(config: Config, folder: Path, task: Task, next_slot: float, now
     who = _WHO.get(severity)
     if who is None:
         return f"{severity}{note}: the journal only, nobody is notified"
+    if task.service:
+        return f"{severity}{note}: {who} within 2 minutes after {task.service} is down"
     runs = "1 failed run" if task.alert_after == 1 else f"{task.alert_after} failed runs in a row"
     text = f"{severity}{note}: {who} after {runs}"
     if math.isnan(next_slot):

@@ -13,12 +13,13 @@ from zoneinfo import ZoneInfo
 
 from exporter.alerts.undelivered import read_undelivered
 from exporter.cli.progress import show_count, working
-from exporter.cli.text_table import print_table, slot_times
+from exporter.cli.text_table import print_table, schedule_text
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
 from exporter.runtime.advice import advice, first_notices
 from exporter.runtime.online_check import ask_sources
 from exporter.runtime.schedule_preview import SchedulePreview, schedule_preview
+from exporter.runtime.service_check import service_notes
 from exporter.runtime.suggestions import suggested_limits
 from exporter.state import State, StateError
 from exporter.util.clock import Clock, SystemClock
@@ -82,12 +83,7 @@ def _print_schedules(path: Path, found: Checked) -> None:
     if found.schedules:
         zone = ZoneInfo(found.config.timezone)
         print(f"{path}: what each schedule means, and its next slots:")
-        print_table(
-            [
-                ("", f"{one.task}:", f"{one.words}: {slot_times(one.slots, zone)}")
-                for one in found.schedules
-            ]
-        )
+        print_table([("", f"{one.task}:", schedule_text(one, zone)) for one in found.schedules])
 
 
 def print_notices(before: str, notices: Mapping[str, str]) -> None:
@@ -109,6 +105,7 @@ def checked(path: Path, *, secrets_elsewhere: bool = False) -> Checked:
     folder, now = path.parent.resolve(), clock.now()
     notes = keys + preflight.notes(config, folder, calendars, now)
     notes += advice(config, folder, calendars, now)
+    notes += service_notes(config)
     notices = first_notices(config, folder, calendars, now)
     schedules = [schedule_preview(config, name, calendars, now) for name in config.tasks]
     notes += [Mistake("alerts", text) for text in asyncio.run(_undelivered(config, clock))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 from exporter.calendars.loader import CalendarError
 from exporter.cli import client
 from exporter.cli.offline_tasks import loaded_calendars, tasks_at_rest
-from exporter.cli.text_table import moment, print_table, slot_times
+from exporter.cli.text_table import moment, print_table, schedule_text
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
 from exporter.runtime.schedule_preview import schedule_preview
@@ -57,17 +58,30 @@ def _print_all(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
                 task["last_outcome"] or "–",
                 moment(task["last_end"], zone),
                 moment(task["next_slot"], zone),
-                task["schedule"],
+                _schedule(task, zone),
             )
         )
     print_table(rows)
     for task in found:
+        if (service := task.get("service")) and service["trouble"]:
+            print(service["trouble"])
         # An exporter of the version before does not say it.
         if skipped := task.get("skipped_today"):
             print(
                 f"{task['name']} skips {moment(skipped['at'], zone)}, outside today's "
                 f"shortened session of {task['exchange']}: `{skipped['instead']}` would run"
             )
+
+
+def _schedule(task: Mapping[str, Any], zone: ZoneInfo) -> str:
+    """Of a service, since when it has been up, or not."""
+    service = task.get("service")
+    if not service:
+        return str(task["schedule"])
+    if service["up"] is None:
+        return str(service["unit"])
+    state = "up" if service["up"] else "down"
+    return f"{service['unit']} {state} since {moment(service['since'], zone)}"
 
 
 def _print_schedule(config: Config, name: str, found: list[dict[str, Any]]) -> None:
@@ -80,7 +94,7 @@ def _print_schedule(config: Config, name: str, found: list[dict[str, Any]]) -> N
     except StateError:
         state = None
     one = schedule_preview(config, name, loaded_calendars(config, state, clock), after)
-    print(f"{one.words}: {slot_times(one.slots, ZoneInfo(config.timezone))}")
+    print(schedule_text(one, ZoneInfo(config.timezone)))
 
 
 def _at_rest(config: Config, folder: Path) -> list[dict[str, Any]] | None:

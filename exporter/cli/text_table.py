@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from exporter.runtime.schedule_preview import SchedulePreview
+
 
 def moment(at: float | None, zone: ZoneInfo) -> str:
     """A time for people, in `zone`; a dash for None."""
@@ -20,6 +22,11 @@ def slot_times(slots: Sequence[float], zone: ZoneInfo) -> str:
     time = "%H:%M:%S" if seconds else "%H:%M"
     shown = [f"{datetime.fromtimestamp(at, zone):%a %Y-%m-%d {time} %Z}" for at in slots]
     return ", ".join(shown) or "never"
+
+
+def schedule_text(one: SchedulePreview, zone: ZoneInfo) -> str:
+    """A schedule in words, with its next slots."""
+    return f"{one.words}: {slot_times(one.slots, zone)}" if one.has_slots else one.words
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:

@@ -38,6 +38,8 @@ _EXAMPLES: Mapping[str, str] = {
     "nothing_on": "[3]",
     "retry_on": "[75]",
     "schedule": "`mon-fri 07:00` or `every 30m`",
+    "scope": "system or user",
+    "service": "bot.service",
     "secrets": "[BROKER_KEY]",
     "sender": "quant@example.com",
     "smtp": "smtp.example.com:587",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+ALWAYS = "always"
+"""The schedule of what has no slots."""
 Period = Literal["week", "month", "quarter", "year"]
 
 
@@ -76,7 +78,14 @@ class AroundSession:
     only: frozenset[date] = frozenset()
 
 
-Timetable = WallClock | Every | AroundSession
+@dataclass(frozen=True)
+class Always:
+    """At no moment, but all the time: what must be up has no slots."""
+
+    only: frozenset[date] = frozenset()
+
+
+Timetable = WallClock | Every | AroundSession | Always
 
 
 def needs_exchange(timetable: Timetable) -> bool:
@@ -88,12 +97,14 @@ def needs_exchange(timetable: Timetable) -> bool:
             return timetable.while_open
         case WallClock():
             return counts(timetable, "trading day")
+        case Always():
+            return False
 
 
 def counts(timetable: Timetable, kind: str) -> bool:
     """Whether the schedule names the nth day of that kind."""
     return (
-        not isinstance(timetable, Every)
+        not isinstance(timetable, Every | Always)
         and isinstance(timetable.days, NthDay)
         and timetable.days.kind == kind
     )

@@ -1,4 +1,4 @@
-"""The schedules of ``exporter.yml``: text to one of three frozen forms.
+"""The schedules of ``exporter.yml``: text to one of four frozen forms.
 
 ====================================  ============================================================
 ``mon-fri 07:00,12:00 Europe/…``       :class:`WallClock`: days (all, when none are named) and times
@@ -8,6 +8,7 @@
 ``every 5m while open``
 ``close + 30m``, ``fri open - 2h30m``  :class:`AroundSession`: relative to the day's real open/close
 ``last close of quarter - 15m``
+``always``                             :class:`Always`: no slots; a service must be up all the time
 ====================================  ============================================================
 """
 
@@ -22,6 +23,8 @@ from typing import Literal, cast
 
 from exporter.config.cron_syntax import looks_like_cron, parse_cron
 from exporter.config.schedule_forms import (
+    ALWAYS,
+    Always,
     AroundSession,
     DayRule,
     Every,
@@ -63,12 +66,14 @@ def parse(text: str, only: Iterable[date] = ()) -> Timetable:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"invalid schedule {text!r}: {_HELP}")
     parsed = _parse(re.sub(r" ?, ?", ",", " ".join(text.split())))
-    if not isinstance(parsed, AroundSession) and parsed.zone:
+    if isinstance(parsed, WallClock | Every) and parsed.zone:
         zone(parsed.zone)
     return replace(parsed, only=frozenset(only))
 
 
 def _parse(words: str) -> Timetable:
+    if words.lower() == ALWAYS:
+        return Always()
     if looks_like_cron(words):
         return parse_cron(words)
     if words.lower().startswith("every "):

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from exporter.config import schedule_syntax as syntax
 from exporter.config.entry_points import target_of
 from exporter.config.process_limits import ProcessLimits
-from exporter.config.schedule_forms import Timetable, counts, needs_exchange
+from exporter.config.schedule_forms import ALWAYS, Timetable, counts, needs_exchange
 from exporter.config.types import Exchange, Limits, Model, Schedule, Severity, Variable
 from exporter.util.backoff import backoff_cap
 from exporter.util.units import Duration, DurationOrZero, Ratio, format_duration
@@ -21,17 +21,24 @@ from exporter.util.units import Duration, DurationOrZero, Ratio, format_duration
 _OF_COMMANDS = frozenset(
     ("cwd", "env", "secrets", "success_codes", "nothing_on", "retry_on", "json_output")
 )
+_OF_SERVICES = frozenset(("service", "scope", "max_restarts", "exchange", "strategy", "severity"))
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 NOTICE_SECONDS = 120.0
 """How long a warning may be on its way: a run that is too slow must last that much longer."""
 
 
 class Task(Model):
-    """Something that runs on a schedule: a Python callable, a command, or an external program."""
+    """Something that runs on a schedule: a Python callable, a command, or an external program; or a
+    service of systemd that must be up."""
 
     run: str | None = None
     command: tuple[str, ...] | None = None
     external: bool = False
+    service: str | None = None
+    scope: Literal["system", "user"] = "system"
+    """Whose systemd runs the service: the machine's, or that of the exporter's user."""
+    max_restarts: int = Field(3, ge=0, le=1000)
+    """Restarts of a service within an hour beyond which it alerts."""
     schedule: Schedule
     on: tuple[date, ...] = ()
     """The only days on which it runs, if there are any."""
@@ -75,12 +82,15 @@ class Task(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _severity_unless_configured(cls, data: Any) -> Any:
-        # Warning, but what trades a strategy pages, and so does the scan before the session.
+    def _defaults_of_a_kind(cls, data: Any) -> Any:
+        # Warning, but what trades a strategy pages, and so does the scan before the session. A
+        # service has no slots.
         if isinstance(data, dict) and (
             data.get("strategy") or data.get("run") == "exporter.tasks:pre_market_scan"
         ):
-            return {"severity": "critical", **data}
+            data = {"severity": "critical", **data}
+        if isinstance(data, dict) and data.get("service"):
+            data = {"schedule": ALWAYS, **data}
         return data
 
     @field_validator("run")
@@ -97,6 +107,15 @@ class Task(Model):
             raise ValueError("contains a null character, which no program can receive")
         return command
 
+    @field_validator("service")
+    @classmethod
+    def _service_names_a_unit(cls, service: str | None) -> str | None:
+        if service is not None and not re.fullmatch(r"[\w:.\\-]+(@[\w:.\\-]+)?\.service", service):
+            raise ValueError(
+                f"invalid unit {service!r}: write bot.service, or bot@one.service for an instance"
+            )
+        return service
+
     @field_validator("on")
     @classmethod
     def _on_names_days(cls, on: tuple[date, ...]) -> tuple[date, ...]:
@@ -106,12 +125,13 @@ class Task(Model):
 
     @model_validator(mode="after")
     def _one_way_to_run(self) -> Task:
-        ways = [w for w in ("run", "command", "external") if getattr(self, w)]
+        ways = [w for w in ("run", "command", "external", "service") if getattr(self, w)]
         if len(ways) != 1:
             raise ValueError(
-                "a task needs exactly one of `run: module:function`, `command: [program]` and "
-                f"`external: true`: {_given(ways)}"
+                "a task needs exactly one of `run: module:function`, `command: [program]`, "
+                f"`external: true` and `service: bot.service`: {_given(ways)}"
             )
+        self._check_service_keys()
         if self.external and self.retries:
             raise ValueError(
                 "an external task has no `retries`, since it runs elsewhere: remove it"
@@ -141,6 +161,25 @@ class Task(Model):
                 f"`schedule: {self.schedule}` counts calendar days, also those on which "
                 f"{self.exchange} is closed: write `trading day` instead of `day`, or remove "
                 "`exchange`"
+            )
+
+    def _check_service_keys(self) -> None:
+        if self.service:
+            wrong = sorted(self.model_fields_set - _OF_SERVICES - {"schedule"})
+            if self.schedule != ALWAYS:
+                raise ValueError(
+                    "a service has no `schedule`: it must be up at all times, or with `exchange` "
+                    "while that is open"
+                )
+            if wrong:
+                raise ValueError(f"a service cannot have `{wrong[0]}`: remove it")
+            return
+        if wrong := sorted(self.model_fields_set & {"scope", "max_restarts"}):
+            raise ValueError(f"only a `service` can have `{wrong[0]}`: remove it")
+        if self.schedule == ALWAYS:
+            raise ValueError(
+                f"`schedule: {ALWAYS}` is of a `service`: write when the task runs, such as "
+                "`every 30m`"
             )
 
     def _check_command_keys(self) -> None:
@@ -174,8 +213,10 @@ class Task(Model):
         return syntax.parse(self.schedule, self.on)
 
     @property
-    def kind(self) -> Literal["run", "command", "external"]:
-        """Which of the three ways it runs."""
+    def kind(self) -> Literal["run", "command", "external", "service"]:
+        """Which of the four ways it runs."""
+        if self.service:
+            return "service"
         return "run" if self.run else "command" if self.command else "external"
 
     @property

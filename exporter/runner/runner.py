@@ -19,6 +19,8 @@ from exporter.runner.recorder import Recorder, slot_field
 from exporter.runner.results import BusyError, RunningRun, Store, running_of
 from exporter.runner.retries import Retries
 from exporter.runner.samples import create_series, samples
+from exporter.runner.service_watch import ServiceWatch
+from exporter.runner.systemd import Systemd
 from exporter.scheduling.slot_counts import SlotCounts
 from exporter.state import Claim, Run, StateError, Trigger
 from exporter.tasks.context import Services
@@ -44,6 +46,7 @@ class Runner:
         *,
         mask: Callable[[str], str] = str,
         folder: Path | None = None,
+        systemd: Systemd | None = None,
     ) -> None:
         self.tasks: Mapping[str, Task] = {}
         self._state, self._metrics, self._clock = state, metrics, clock
@@ -53,6 +56,10 @@ class Runner:
         lost = metrics.counter("quant_log_dropped_total")
         self._attempts = Attempts(clock, services, folder or Path.cwd(), lost.inc)
         self._external = External(state, clock, self._new_id, self._record, self._counts)
+        self.service_watch = ServiceWatch(
+            state, metrics, clock, self._new_id, record=self._record,
+            calendar=services.calendar, systemd=systemd,
+        )  # fmt: skip
         self._running: dict[str, RunningRun] = {}
         self._jobs: set[asyncio.Task[Run | None]] = set()
         self._draining = asyncio.Event()
@@ -98,7 +105,8 @@ class Runner:
         self._record.known = frozenset(self.tasks)
         self._attempts.apply(config)
         self._external.apply(self.tasks)
-        if any(task.kind != "external" for task in self.tasks.values()):
+        self.service_watch.apply(self.tasks)
+        if any(task.kind in ("run", "command") for task in self.tasks.values()):
             self._attempts.workers.start()
         create_series(self._metrics, self.tasks)
 
@@ -111,6 +119,8 @@ class Runner:
         """Start a run now; its run_id. Raises :class:`BusyError` or :class:`StateError`."""
         if self.tasks[task].kind == "external":
             raise BusyError(f"{task} runs elsewhere; start it there")
+        if service := self.tasks[task].service:
+            raise BusyError(f"{task} is a service: systemctl start {service}")
         if why := self._why_not(task):
             raise BusyError(why)
         claim = Claim(self._new_id(), task, None, "manual", self._clock.now())

@@ -173,6 +173,8 @@ def _equity_files(config: Config) -> Iterator[Mistake]:
 
 def _schedules(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:
     for name, task in config.tasks.items():
+        if task.service:
+            continue
         calendar = calendars.get(task.exchange) if task.exchange else None
         if next_slot(task.timetable, ZoneInfo(config.timezone), calendar, now) is None:
             yield Mistake(f"tasks.{name}.schedule", _never(task))

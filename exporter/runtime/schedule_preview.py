@@ -21,6 +21,8 @@ class SchedulePreview:
     task: str
     words: str
     slots: tuple[float, ...]
+    has_slots: bool = True
+    """Whether it has any; a service has none."""
 
 
 def schedule_preview(
@@ -31,4 +33,5 @@ def schedule_preview(
     timetable, zone = task.timetable, ZoneInfo(config.timezone)
     calendar = calendars.get(task.exchange) if task.exchange else None
     ahead = islice(upcoming_slots(timetable, zone, calendar, after), SHOWN_SLOTS)
-    return SchedulePreview(name, in_words(timetable, task.exchange, config.timezone), (*ahead,))
+    words = in_words(timetable, task.exchange, config.timezone)
+    return SchedulePreview(name, words, (*ahead,), has_slots=task.service is None)

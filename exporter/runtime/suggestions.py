@@ -43,6 +43,8 @@ async def _newest_runs(config: Config, clock: Clock) -> Sequence[Run]:
 
 def _limits(task: Task, successes: Sequence[Run]) -> list[str]:
     """Half of the fewest items, and twice the longest duration."""
+    if task.service:
+        return []
     lines = []
     fewest = min(-math.inf if run.items is None else run.items for run in successes)
     if task.min_items is None and fewest >= 1:

@@ -141,12 +141,16 @@ class Forecast:
         slots = [self.next_slot(name) for name in names]
         labels = [(name,) for name in names]
         values = {
-            "failures_limit": [float(plan.task.alert_after) for plan in self._plans.values()],
             "paused": [float(end is not None) for end in paused],
             "next_slot_timestamp_seconds": slots,
             "deadline_timestamp_seconds": [self.deadline(name) for name in names],
         }
         columns = [Column(f"quant_task_{what}", labels, found) for what, found in values.items()]
+        # A service alerts while it is down, and not by its failures in a row.
+        limits = {
+            (n,): float(p.task.alert_after) for n, p in self._plans.items() if not p.task.service
+        }
+        columns.append(Column("quant_task_failures_limit", [*limits], [*limits.values()]))
         changes = [*slots, *paused, *(tasks[name].last_success for name in names)]
         ahead = [at for at in changes if at is not None and at > now]
         return _Kept(key, now, min([now + _NEVER_SECONDS, *ahead]), columns)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from exporter.config.cron_syntax import explained
 from exporter.config.schedule_forms import (
+    Always,
     AroundSession,
     CronDays,
     DayRule,
@@ -24,6 +25,8 @@ _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 def in_words(timetable: Timetable, exchange: str | None, zone: str) -> str:
     """One line without a full stop; `zone` counts where the schedule names none."""
     match timetable:
+        case Always():
+            return f"up while {exchange} is open" if exchange else "up at all times"
         case WallClock():
             text = _wall_clock(timetable)
         case Every():

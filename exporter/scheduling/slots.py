@@ -24,7 +24,14 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from exporter.calendars.loader import Calendar, Session
-from exporter.config.schedule_forms import AroundSession, Every, Timetable, WallClock, counts
+from exporter.config.schedule_forms import (
+    Always,
+    AroundSession,
+    Every,
+    Timetable,
+    WallClock,
+    counts,
+)
 from exporter.config.schedule_syntax import written
 from exporter.scheduling.days import is_meant
 from exporter.util.local_time import DAY, date_of, day_bounds, local_time, times_shown
@@ -52,6 +59,8 @@ def slots(
 
     Raises :class:`ValueError` when the schedule needs a calendar and there is none.
     """
+    if isinstance(timetable, Always):
+        return
     if isinstance(timetable, AroundSession) or (
         isinstance(timetable, Every) and timetable.while_open
     ):

@@ -10,6 +10,7 @@ from exporter.config import Task
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
 from exporter.runner.runner import Runner
+from exporter.runner.service_watch import ServiceStatus
 from exporter.scheduling.forecast import SkippedSlot
 from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
@@ -49,6 +50,7 @@ class TasksView:
             notice=self.notice(name) if notices else "",
             running=name in self._runner.running,
             now=self._clock.now(),
+            service=self._runner.service_watch.status(name),
         )
 
     def next_slots(self, name: str, count: int) -> Sequence[float]:
@@ -56,7 +58,7 @@ class TasksView:
         return self._scheduler.next_slots(name, count)
 
     def kind(self, name: str) -> str | None:
-        """run, command or external; None for a name that is not configured."""
+        """run, command, external or service; None for a name that is not configured."""
         task = self._runner.tasks.get(name)
         return task.kind if task else None
 
@@ -109,17 +111,19 @@ def row(
     notice: str,
     running: bool,
     now: float,
+    service: ServiceStatus | None = None,
 ) -> dict[str, Any]:
     """One task as `GET /api/v1/tasks` shows it. Times are Unix seconds; None: never."""
     success, failure = known.last_success, known.last_failure
     paused = paused_until is not None
     ways = {
         # That it runs again does not heal it; only a success does.
-        "failing": not paused and known.consecutive_failures >= task.alert_after,
+        "failing": not paused
+        and (service.failing if service else known.consecutive_failures >= task.alert_after),
         "late": not paused and deadline < now,
         "running": running,
         "paused": paused,
-        "new": success is None,
+        "new": success is None and service is None,
     }
     return {
         "name": name,
@@ -128,6 +132,7 @@ def row(
         "state": next((word for word, holds in ways.items() if holds), "well"),
         "schedule": task.schedule,
         "exchange": task.exchange,
+        "service": _service_fields(task, service),
         "severity": task.severity,
         "notice": notice,
         "next_slot": nan_to_none(next_slot),
@@ -141,6 +146,20 @@ def row(
         "last_failure": failure,
         "consecutive_failures": known.consecutive_failures,
         "items": known.items,
+    }
+
+
+def _service_fields(task: Task, known: ServiceStatus | None) -> dict[str, Any] | None:
+    """What systemd says of it; all but the unit is None before the first look."""
+    if task.service is None:
+        return None
+    return {
+        "unit": task.service,
+        "up": known.up if known else None,
+        "expected": known.expected if known else None,
+        "since": nan_to_none(known.since) if known else None,
+        "restarts": known.restarts if known else None,
+        "trouble": known.trouble if known else None,
     }
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -75,7 +76,8 @@ async def one_life(folder: Path, clock: Clock) -> list[tuple[str, float | None, 
     code.write_text("async def scan(): return 1\n")
     task = Task(run="mine:scan", schedule="07:00", grace=3600.0)
     config = Config(tasks={"scan": task}, code=(folder,), timezone="America/New_York")
-    runner = Runner(state, metrics, clock, None, folder=folder)  # type: ignore[arg-type]
+    services = SimpleNamespace(calendar=None)
+    runner = Runner(state, metrics, clock, services, folder=folder)  # type: ignore[arg-type]
     scheduler = Scheduler(state, runner, Calendars(folder, {}, clock), clock, metrics)
     runner.apply(config)
     await scheduler.apply(config)

@@ -22,6 +22,7 @@ _LIMITS: dict[tuple[str, str], tuple[str, Callable[[str], float], bool]] = {
     ("feeds", "max_overdue"): ("quant_feed_overdue_limit_seconds", parse_duration, True),
     ("feeds", "max_spread"): ("quant_feed_spread_limit_ratio", parse_ratio, True),
     ("tasks", "alert_after"): ("quant_task_failures_limit", _count, False),
+    ("tasks", "max_restarts"): ("quant_service_restarts_limit", _count, False),
     ("tasks", "min_items"): ("quant_task_items_limit", _count, True),
     ("tasks", "max_duration"): ("quant_task_duration_limit_seconds", parse_duration, True),
 }

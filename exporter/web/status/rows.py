@@ -17,6 +17,7 @@ from exporter.web.status.view import (
     FeedRow,
     LogLine,
     RunRow,
+    ServiceFacts,
     StrategyRow,
     TaskRow,
 )
@@ -81,7 +82,16 @@ def task_row(
         days=days,
         strategy=config.strategy or "" if config else "",
         folder=folder_of(config) if config else "",
+        service=_service(task.get("service")),
     )
+
+
+def _service(known: Mapping[str, Any] | None) -> ServiceFacts | None:
+    if known is None:
+        return None
+    if known["up"] is None:
+        return ServiceFacts(known["unit"])
+    return ServiceFacts(**{**known, "since": none_to_nan(known["since"])})
 
 
 def _failure(run: Run) -> Failure:

@@ -57,6 +57,7 @@ class TaskPage:
                 facts=facts(task) if task else {},
                 next_slots=view.next_slots(name, NEXT_SLOTS) if task else [],
                 external=task is not None and task.external,
+                can_run=task is not None and task.kind in ("run", "command"),
                 pauses=PAUSES,
                 known=known,
             )
@@ -88,6 +89,8 @@ class TaskPage:
             case "run":
                 if view.kind(name) == "external":
                     raise BusyError(f"{name} is external: start it where it runs")
+                if view.kind(name) == "service":
+                    raise BusyError(f"{name} is a service: start it with systemctl")
                 return "Started", f"Run {await view.run(name)} of {name} has started."
             case "pause":
                 await view.pause(name, self._parts.clock.now() + parse_duration(time))
@@ -115,13 +118,21 @@ def facts(task: Task) -> dict[str, str]:
         "Exchange": task.exchange,
         "Source": task.source,
         "Strategy": task.strategy,
-        "Runs": task.run or " ".join(task.command or ()) or "elsewhere, and reports by pings",
+        "Runs": _what_runs(task),
         "Limits": ", ".join(_limits(task)),
     }
     return {name: text for name, text in found.items() if text}
 
 
+def _what_runs(task: Task) -> str:
+    if task.service:
+        return "by systemd" if task.scope == "system" else "by the user's own systemd"
+    return task.run or " ".join(task.command or ()) or "elsewhere, and reports by pings"
+
+
 def _limits(task: Task) -> list[str]:
+    if task.service:
+        return [f"max_restarts {task.max_restarts} an hour"]
     limits = [f"timeout {format_duration(task.timeout)}"]
     if task.retries:
         limits += [

@@ -65,6 +65,18 @@ class RunRow:
 
 
 @dataclass(frozen=True)
+class ServiceFacts:
+    """A service of systemd as of the newest look, and why it is not well, if it is not."""
+
+    unit: str
+    up: bool = False
+    expected: bool = True
+    since: float = NAN
+    restarts: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
 class TaskRow:
     """One configured task. `runs` are its newest runs, oldest first."""
 
@@ -92,6 +104,8 @@ class TaskRow:
     """Where its program lies."""
     days: tuple[float, ...] = ()
     """The share of runs that succeeded on each of the last days, oldest first; NaN: no runs."""
+    service: ServiceFacts | None = None
+    """What systemd says, of a task that is a service."""
 
     @property
     def level(self) -> Level:

@@ -87,6 +87,12 @@ class FeedState:
         first = self.calendar.first_bar_end_after(self.feed.interval, known.from_when)
         return max(0.0, now - first - self.feed.delay)
 
+    def overdue_by_moment(self, now: float) -> dict[float, float]:
+        """How overdue symbols are, by their :attr:`~SymbolState.from_when`. Most of 500 symbols
+        share their newest bar, so there are few moments."""
+        known = {each.from_when: each for each in list(self.known.values())}
+        return {moment: self.overdue(each, now) for moment, each in known.items()}
+
     def is_full_poll_due(self, now: float) -> bool:
         """Whether it is time to ask for all symbols, rather than for those with a missing bar."""
         poll = self.feed.poll_seconds

@@ -23,15 +23,8 @@ def symbol_samples(state: FeedState, now: float) -> Iterator[Sample | Column]:
     if state.feed.ignore:
         ignored = [float(symbol not in watched) for symbol in everyone]
         yield Column("quant_data_ignored", labels, ignored)
-    # Most of 500 symbols share their newest bar: each distinct moment is looked up once.
-    moments = [k.from_when for k in known]
-    overdue = {
-        at: state.overdue(k, now) for at, k in dict(zip(moments, known, strict=True)).items()
-    }
-    late = [
-        overdue[moment] if symbol in watched else NAN
-        for symbol, moment in zip(everyone, moments, strict=True)
-    ]
+    overdue = state.overdue_by_moment(now)
+    late = [overdue[k.from_when] if s in watched else NAN for s, k in everyone.items()]
     yield Column("quant_data_overdue_seconds", labels, late)
     if len(watched) < len(everyone):
         labels = [(state.name, symbol) for symbol in watched]

@@ -108,8 +108,10 @@ def _failure(run: Run) -> Failure:
 def feed_row(state: FeedState, now: float, days: tuple[float, ...] = ()) -> FeedRow:
     """One feed with its worst symbol, and how complete its last days were."""
     feed = state.feed
-    overdue = ((symbol, state.overdue(known, now)) for symbol, known in state.watched(now).items())
-    late = sorted((each for each in overdue if each[1] > 0), key=lambda each: (-each[1], each[0]))
+    watched = state.watched(now)
+    overdue = state.overdue_by_moment(now)
+    all_late = ((symbol, overdue[known.from_when]) for symbol, known in watched.items())
+    late = sorted((each for each in all_late if each[1] > 0), key=lambda each: (-each[1], each[0]))
     missing = sum(
         state.calendar.expected_bars(feed.interval, state.known[symbol].from_when, now - feed.delay)
         for symbol, _ in late

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 DAYS = 30
 WIDTH, HEIGHT = 120, 24
@@ -23,7 +22,6 @@ class Bars:
     words: str
 
 
-@lru_cache(maxsize=4096)
 def draw(shares: tuple[float, ...], what: str) -> Bars:
     """`shares` are the good part of each day, oldest first, 0 to 1; NaN where nothing is known.
     `what` says what a good day is."""

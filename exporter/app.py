@@ -44,6 +44,7 @@ from exporter.web.status import routes as status_routes
 from exporter.web.status.build_view import ViewOf
 from exporter.web.status.detail_pages import Records
 from exporter.web.status.task_page import TaskPage
+from exporter.web.strategies_api import StrategiesApi
 from exporter.web.token import TokenFile
 
 logger = logging.getLogger(__name__)
@@ -196,12 +197,12 @@ class App:
     async def _listen(
         self, services: ExporterServices, stack: contextlib.AsyncExitStack
     ) -> tuple[str, int]:
-        api = Api(
-            services.tasks_view, services.strategies, self.clock, services.guard,
-            lambda: ZoneInfo(self.config.timezone),
-        )  # fmt: skip
+        def zone() -> ZoneInfo:
+            return ZoneInfo(self.config.timezone)
+
         routes = [
-            *api.routes(),
+            *Api(services.tasks_view, self.clock, services.guard, zone).routes(),
+            *StrategiesApi(services.strategies, self.clock, zone).routes(),
             *CalendarApi(services.closed_days).routes(),
             *PingApi(services.tasks_view, services.ping_keys, self.clock).routes(),
             *MessagesApi(services.outbox).routes(),

@@ -4,7 +4,8 @@
     qexec [--url URL] TASK -- command argument …
     qexec --flush          send what is kept because the exporter was away
 
-One file that needs Python 3.8 or newer and nothing else: copy it to any machine. URL is what
+`quant-exporter exec --print-file` prints it as one file that needs Python 3.8 or newer and nothing
+else: copy that to any machine. URL is what
 `quant-exporter ping-url TASK` prints, by UUID or by key; without it the variable QUANT_PING_URL
 counts, and then the first line of var/ping-url next to $QUANT_CONFIG or in this folder, of
 ~/.config/quant-exporter/ping-url, or of /etc/quant-exporter/ping-url.
@@ -19,14 +20,17 @@ sent with its true times by a process that goes on for ten minutes, or by the ne
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
+
+# A copy has the text of push.py here: see one_file().
+from exporter.push import ReportNotSentError, ReportRefusedError, Spool, new_id, post, spool_base
+
+# The copy goes on here.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +39,6 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 10000
 RETRY_SECONDS = float(os.environ.get("QUANT_EXEC_RETRY_SECONDS", "600"))
-MOST_KEPT = 1000
 _TIMEOUT = 10.0
 _DRAIN_SECONDS = 0.2
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
@@ -51,11 +54,10 @@ def main(arguments: Sequence[str]) -> int:
             print(__doc__)
             return 0
         if word == "--print-file":
-            with open(__file__, encoding="utf-8") as file:
-                sys.stdout.write(file.read())
+            sys.stdout.write(one_file())
             return 0
         if word == "--flush":
-            left = Spool().flush()
+            left = _spool().flush()
             return _say(f"{left} reports cannot be sent yet", 1) if left else 0
         if word == "--url" and words:
             url = words.pop(0)
@@ -74,9 +76,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(address: str | None, task: str, command: list[str]) -> int:
     """Run the command and report; its exit status, or this process ends by its signal."""
-    report = {"url": address, "task": task, "rid": _uuid(), "started": time.time()}
+    report = {"url": address, "task": task, "rid": new_id(), "started": time.time()}
     child = Child(command)
-    spool = Spool()
+    spool = _spool()
     begun = threading.Thread(target=_begin, args=(report, spool), daemon=True)
     if address:
         begun.start()
@@ -240,7 +242,7 @@ def _end_like(number: int) -> None:
 def _begin(report: dict[str, Any], spool: Spool) -> None:
     """While the command runs: its start, and what is kept from before."""
     try:
-        post(f"{report['url']}/start?rid={report['rid']}&started={report['started']:.3f}", b"")
+        _post(f"{report['url']}/start?rid={report['rid']}&started={report['started']:.3f}", b"")
         if spool.names():
             spool.flush()
     except ReportNotSentError:
@@ -252,7 +254,7 @@ def _begin(report: dict[str, Any], spool: Spool) -> None:
 def _end(report: dict[str, Any], spool: Spool) -> None:
     try:
         if spool.names():
-            spool.keep(report)  # in order: what is older goes first
+            _kept(spool, report)  # in order: what is older goes first
             if spool.flush() == 0:
                 return
             raise ReportNotSentError("the exporter does not answer")
@@ -260,153 +262,53 @@ def _end(report: dict[str, Any], spool: Spool) -> None:
     except ReportRefusedError as error:
         _say(f"the exporter refuses the report: {error}")
     except ReportNotSentError as error:
-        if not spool.keep(report):
+        if not _kept(spool, report):
             _say(f"the report is lost: {error}, and it cannot be kept in {spool.folder}")
             return
         _say(f"{error}: the report is kept in {spool.folder} and sent later")
-        spool.flush_in_background()
+        _flush_in_background(spool)
 
 
 def send(report: dict[str, Any]) -> None:
     """The end of a run, with its times. Raises ReportNotSentError or ReportRefusedError."""
     times = f"started={report['started']:.3f}&ended={report['ended']:.3f}"
     url = f"{report['url']}/{report['status']}?rid={report['rid']}&{times}"
-    post(url, report["output"].encode("utf-8", "replace"))
+    _post(url, report["output"].encode("utf-8", "replace"))
 
 
-class ReportNotSentError(Exception):
-    """It may be sent again later."""
+def _post(url: str, body: bytes) -> None:
+    post(url, body, {"Content-Type": "text/plain; charset=utf-8"})
 
 
-class ReportRefusedError(Exception):
-    """It would be refused again."""
+def _spool() -> Spool:
+    return Spool(os.environ.get("QUANT_EXEC_SPOOL") or spool_base(), send, _say)
 
 
-def post(url: str, body: bytes) -> None:
-    """POST, without importing an HTTP client. Raises ReportNotSentError or ReportRefusedError."""
-    scheme, _, rest = url.partition("://")
-    place, _, path = rest.partition("/")
-    host, port = _split(place, 443 if scheme == "https" else 80)
-    head = (
-        f"POST /{path} HTTP/1.1\r\nHost: {place}\r\nUser-Agent: qexec\r\nConnection: close\r\n"
-        f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    try:
-        with socket.create_connection((host, port), _TIMEOUT) as plain:
-            stream = _secured(plain, host) if scheme == "https" else plain
-            with stream:
-                stream.sendall(head.encode("latin-1", "replace") + body)
-                answer = b""
-                while b"\r\n\r\n" not in answer and len(answer) < 65536:
-                    more = stream.recv(4096)
-                    if not more:
-                        break
-                    answer += more
-    except (OSError, UnicodeError) as error:
-        raise ReportNotSentError(f"{place} does not answer ({error})") from None
-    words = answer.split(None, 2)
-    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-    if 200 <= status < 300:
+def _kept(spool: Spool, report: dict[str, Any]) -> bool:
+    return spool.keep(f"{report['ended']:017.6f}-{report['rid']}", report)
+
+
+def _flush_in_background(spool: Spool) -> None:
+    """In a process of its own that gives up after a while; the next qexec tries again."""
+    if RETRY_SECONDS <= 0 or os.fork():
         return
-    if status in (408, 429) or not 400 <= status < 500:
-        raise ReportNotSentError(f"{place} answers {status or 'nothing'}")
-    raise ReportRefusedError(f"HTTP {status}; see `quant-exporter ping-url`")
-
-
-def _secured(plain: socket.socket, host: str) -> socket.socket:
-    import ssl
-
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-
-
-def _split(place: str, usual: int) -> tuple[str, int]:
-    if place.startswith("["):
-        host, _, port = place[1:].partition("]")
-        return host, int(port[1:] or usual)
-    host, _, port = place.partition(":")
-    return host, int(port) if port.isdigit() else usual
-
-
-class Spool:
-    """Reports on disk, a file each, oldest first."""
-
-    def __init__(self) -> None:
-        base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        self.folder = os.environ.get("QUANT_EXEC_SPOOL") or os.path.join(base, "quant-exporter")
-
-    def names(self) -> list[str]:
-        """The reports that wait."""
-        try:
-            found = os.listdir(self.folder)
-        except OSError:
-            return []
-        return sorted(name for name in found if name.endswith(".report"))
-
-    def keep(self, report: dict[str, Any]) -> bool:
-        """Durably; False when that cannot be done."""
-        name = f"{report['ended']:017.6f}-{report['rid']}"
-        aside = os.path.join(self.folder, f".{name}")
-        try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            for old in self.names()[:-MOST_KEPT]:
-                os.unlink(os.path.join(self.folder, old))
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-                json.dump(report, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(aside, os.path.join(self.folder, name + ".report"))
-        except OSError:
-            return False
-        return True
-
-    def flush(self) -> int:
-        """Send what waits, in order, one process at a time; how many are left."""
-        import fcntl
-
-        try:
-            lock = open(os.path.join(self.folder, ".lock"), "w")
-        except OSError:
-            return len(self.names())
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for name in self.names():
-                path = os.path.join(self.folder, name)
-                try:
-                    with open(path, encoding="utf-8") as file:
-                        send(json.load(file))
-                except ReportNotSentError:
-                    break
-                except ReportRefusedError as error:
-                    _say(f"a report of {name[:17]} is dropped: {error}")
-                except (OSError, ValueError, KeyError, TypeError) as error:
-                    _say(f"{path} cannot be read and is dropped: {error}")
-                try:
-                    os.unlink(path)
-                except OSError:
-                    break
-        return len(self.names())
-
-    def flush_in_background(self) -> None:
-        """In a process of its own that gives up after a while; the next qexec tries again."""
-        if RETRY_SECONDS <= 0 or os.fork():
-            return
-        try:
-            os.setsid()
-            if os.fork():
-                os._exit(0)
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(nowhere, stream)
-            for name in _FORWARDED:
-                signal.signal(getattr(signal, name), signal.SIG_DFL)
-            end, pause = time.monotonic() + RETRY_SECONDS, 1.0
-            while time.monotonic() + pause < end:
-                time.sleep(pause)
-                if not self.flush():
-                    break
-                pause = min(pause * 1.5, 60.0)
-        finally:
+    try:
+        os.setsid()
+        if os.fork():
             os._exit(0)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        for name in _FORWARDED:
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        end, pause = time.monotonic() + RETRY_SECONDS, 1.0
+        while time.monotonic() + pause < end:
+            time.sleep(pause)
+            if not spool.flush():
+                break
+            pause = min(pause * 1.5, 60.0)
+    finally:
+        os._exit(0)
 
 
 # --- where to
@@ -440,19 +342,27 @@ def _from_files() -> str | None:
     return None
 
 
-def _uuid() -> str:
-    number = bytearray(os.urandom(16))
-    number[6], number[8] = number[6] & 0x0F | 0x40, number[8] & 0x3F | 0x80
-    text = number.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
 def _say(text: str, status: int = 0) -> int:
     try:
         os.write(2, f"qexec: {text}\n".encode("utf-8", "replace"))
     except OSError:
         pass
     return status
+
+
+def one_file() -> str:
+    """This program, with the text of push.py in place of its import. A copy is that already."""
+    with open(__file__, encoding="utf-8") as file:
+        own = file.read()
+    before, begin, rest = own.partition("# A copy has the text of push.py here: see one_file().\n")
+    if not begin:
+        return own
+    from exporter import push
+
+    with open(push.__file__, encoding="utf-8") as file:
+        other = file.read().partition("from __future__ import annotations\n")[2]
+    other = other.partition('\n\nif __name__ == "__main__":\n')[0]
+    return before + other + rest.partition("# The copy goes on here.\n")[2]
 
 
 if __name__ == "__main__":

@@ -78,6 +78,50 @@ MIGRATIONS: Sequence[Migration] = (
         "ALTER TABLE runs ADD COLUMN for_slot REAL",
         "ALTER TABLE runs ADD COLUMN params TEXT",
     ),
+    (
+        # Numbers as text keep all their digits.
+        """
+        CREATE TABLE fills (
+            strategy TEXT NOT NULL,
+            id TEXT NOT NULL,
+            at REAL NOT NULL,
+            symbol TEXT NOT NULL,
+            side TEXT NOT NULL,
+            price TEXT NOT NULL,
+            quantity TEXT,
+            fee TEXT,
+            currency TEXT NOT NULL,
+            order_id TEXT NOT NULL,
+            origin TEXT NOT NULL,
+            UNIQUE (strategy, id)
+        ) STRICT
+        """,
+        "CREATE INDEX fills_by_time ON fills (at)",
+        """
+        CREATE TABLE equity (
+            strategy TEXT NOT NULL,
+            id TEXT NOT NULL,
+            at REAL NOT NULL,
+            equity TEXT NOT NULL,
+            flow TEXT NOT NULL,
+            origin TEXT NOT NULL,
+            UNIQUE (strategy, id)
+        ) STRICT
+        """,
+        "CREATE INDEX equity_by_time ON equity (at)",
+        """
+        CREATE TABLE equity_days (
+            strategy TEXT NOT NULL,
+            day TEXT NOT NULL,
+            equity REAL,
+            pnl REAL,
+            drawdown REAL,
+            worst REAL,
+            growth REAL,
+            PRIMARY KEY (strategy, day)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )
 
 

@@ -202,6 +202,10 @@ class State:
         """A consistent copy, complete once it has its name. Raises :class:`StateError`."""
         await self._in_thread(lambda: history.backup(self.path, path))
 
+    async def ask(self, question: Callable[[Path], _T]) -> _T:
+        """What a query of the file answers, asked in a thread. Raises :class:`StateError`."""
+        return await self._in_thread(lambda: question(self.path))
+
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         try:
             return await asyncio.to_thread(work)
@@ -306,6 +310,21 @@ class State:
         """Keep several in one transaction."""
         prepared = [(kind, name, Kept.of(value)) for kind, name, value in values]
         await self._do(lambda old: contents.keep(old, prepared))
+
+    async def write(
+        self, statements: Sequence[rows.Row], values: Iterable[tuple[str, str, JSON]] = ()
+    ) -> int:
+        """Rows, and values to keep, in one transaction, durable once it returns how many rows
+        changed. Raises :class:`StateError` when it cannot be durable; then nothing changed, unless
+        a disk that stalls takes it in later."""
+        prepared = [(kind, name, Kept.of(value)) for kind, name, value in values]
+        step = Step(lambda old, _: contents.keep(old, prepared), statements, only_durable=True)
+        done = self._need_writer().submit(step)
+        changed = await self._wait_briefly(done)
+        if changed is None:
+            done.cancel()
+            raise StateError(trouble.stalled(self.path, self.patience_seconds))
+        return changed
 
     async def forget(self, kind: str, name: str) -> None:
         """Drop a kept value, if there is one."""

@@ -21,16 +21,6 @@ MOST_DAYS = 31
 
 
 @dataclass(frozen=True)
-class Fill:
-    """The newest execution of one symbol on one side."""
-
-    symbol: str
-    side: str
-    at: float
-    price: float
-
-
-@dataclass(frozen=True)
 class EquityDay:
     """One day of a curve, at its end, and the deepest drawdown in it."""
 

@@ -1,4 +1,4 @@
-"""Strategies: equity files and posts to drawdown, limits and fills."""
+"""Strategies: equity files and posts to drawdown and limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,15 @@ from zoneinfo import ZoneInfo
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics, Sample
-from exporter.state import State
+from exporter.state import State, StateError, ledger
+from exporter.state.ledger import EquityEntry
+from exporter.state.sql import Row
 from exporter.strategies.age import trading_age
-from exporter.strategies.equity import EquityCurve, Fill
+from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition, no_line_ends
+from exporter.strategies.holdings import Holdings
+from exporter.strategies.parse_fills import entry_of
 from exporter.strategies.read_curve import CurveRead, read_curve
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
@@ -50,11 +54,13 @@ class Strategies:
         self._configured: dict[str, Strategy] = {}
         self._zone = ZoneInfo("UTC")
         self.curves: dict[str, EquityCurve] = {}
-        self.fills: dict[str, dict[tuple[str, str], Fill]] = {}
+        self.holdings = Holdings(state, clock, metrics)
         self._positions: dict[str, EquityFilePosition] = {}
         self._since: dict[str, float] = {}
         """When each strategy was first configured: equity that never came is as old as that."""
         self._kept: set[str] = set()
+        self._unkept: set[tuple[str, str]] = set()
+        """Strategy and id of points that are in a curve and could not be kept yet."""
         self.problems: dict[str, str] = {}
         self._unread: set[str] = set()
         """Strategies whose file gave no equity at the last look: missing, or not understood."""
@@ -70,7 +76,6 @@ class Strategies:
         self._configured = dict(config.strategies)
         self._zone = ZoneInfo(config.timezone)
         kept = self._state.kept("strategy")
-        fills = self._state.kept("fill")
         for name in self._configured:
             if name not in self.curves:
                 saved = kept.get(name) or {}
@@ -81,12 +86,7 @@ class Strategies:
                     self._kept.add(name)
                 if self._positions[name].line and math.isnan(self.curves[name].at):
                     self._unread.add(name)  # all that was read was not understood
-            self.fills.setdefault(name, {})
-        for key, value in fills.items():
-            name, symbol, side = key.split("|", 2)
-            if name in self.fills:
-                fill = Fill(symbol, side, float(value["at"]), float(value["price"]))
-                self.fills[name].setdefault((symbol, side), fill)
+        self.holdings.apply(self._configured)
 
     async def refresh(self, patience: float = PATIENCE_SECONDS) -> None:
         """Read what is new in every equity file; one large file does not delay the others.
@@ -218,20 +218,29 @@ class Strategies:
             logger.warning("%s", text, extra={"event": "equity_unreadable", "strategy": name})
 
     async def post_equity(
-        self, name: str, point: EquityPoint, *, reset_peak: bool = False
+        self,
+        name: str,
+        point: EquityPoint,
+        *,
+        reset_peak: bool = False,
+        entry: EquityEntry | None = None,
     ) -> EquityCurve:
-        """Add one point that came over HTTP; with `reset_peak` it is the new peak.
+        """Add one point that was posted; with `reset_peak` it is the new peak. `entry` is the point
+        as the ledger keeps it; one whose id it has already changes nothing.
 
         Raises :class:`KeyError` for an unknown name, :class:`ValueError` for a point from the
-        future or one that is not newer than the newest. Whether it is kept is for the caller to ask
-        the state; the same point may come again.
+        future or one that is not newer than the newest. :class:`StateError`: it counts, but is not
+        kept; the same point may come again.
         """
         async with self._locks[name]:  # a file that is being read must not overwrite it
-            curve = self.curves[name]
+            curve, entry = self.curves[name], entry or entry_of(point)
             if point.at > self._clock.now() + FUTURE_TOLERANCE_SECONDS:
                 raise ValueError(f"timestamp {iso(point.at)} lies in the future")
-            # Sent again, because it was not known to be kept: it counts once.
             again = point.at == curve.at and point.equity == curve.equity
+            if not again and await self._has(name, entry):
+                return (
+                    curve if (name, entry.id) not in self._unkept else await self._put(name, entry)
+                )
             if point.at <= curve.at and not again:
                 raise ValueError(
                     f"timestamp {iso(point.at)} is not newer than {iso(curve.at)}, the newest"
@@ -240,25 +249,35 @@ class Strategies:
                 add = curve.add if reset_peak else curve.observe
                 curve = add(point, self._zone)
             self.curves[name] = curve.reset_peak() if reset_peak else curve
-            await self._keep(name)
-            return self.curves[name]
+            return await self._put(name, entry)
 
-    async def post_fill(self, name: str, fill: Fill) -> None:
-        """Store a fill unless a newer one is known. :class:`KeyError` for an unknown name."""
-        known = self.fills[name].get((fill.symbol, fill.side))
-        if known and known.at > fill.at:
-            return
-        self.fills[name][fill.symbol, fill.side] = fill
-        key = f"{name}|{fill.symbol}|{fill.side}"
-        await self._state.keep("fill", key, {"at": fill.at, "price": fill.price})
+    async def _has(self, name: str, entry: EquityEntry) -> bool:
+        """Whether a point was accepted before, perhaps long ago."""
+        if (name, entry.id) in self._unkept:
+            return True
+        return await self._state.ask(lambda path: ledger.has_equity(path, name, entry.id))
 
-    async def _keep(self, name: str) -> None:
+    async def _put(self, name: str, entry: EquityEntry) -> EquityCurve:
+        """The curve, once it and its newest point are durable in one transaction."""
+        try:
+            await self._keep(name, [ledger.put_equity(name, entry)])
+        except StateError:
+            self._unkept.add((name, entry.id))
+            await self._keep(name)  # in memory, until the disk works again
+            raise
+        self._unkept.discard((name, entry.id))
+        return self.curves[name]
+
+    async def _keep(self, name: str, rows: Sequence[Row] = ()) -> None:
         value = {
             "curve": self.curves[name].to_json(),
             "position": self._positions[name].to_json(),
             "since": self._since[name],
         }
-        await self._state.keep("strategy", name, value)
+        if rows:
+            await self._state.write(rows, [("strategy", name, value)])
+        else:
+            await self._state.keep("strategy", name, value)
         self._kept.add(name)
 
     def age(self, name: str, now: float) -> float:
@@ -309,7 +328,3 @@ class Strategies:
                 yield "quant_strategy_drawdown_limit_ratio", (name, severity), limit
             if strategy.max_age:
                 yield "quant_strategy_age_limit_seconds", label, strategy.max_age
-            for fill in list(self.fills[name].values()):
-                labels = (name, fill.symbol, fill.side)
-                yield "quant_strategy_last_fill_timestamp_seconds", labels, fill.at
-                yield "quant_strategy_last_fill_price", labels, fill.price

@@ -17,20 +17,19 @@ from aiohttp import web
 from exporter.runner.external import Ping, PingKind
 from exporter.runner.results import BusyError
 from exporter.state import StateError
-from exporter.strategies.equity import Fill
-from exporter.strategies.equity_point import parse_point, parse_timestamp
-from exporter.strategies.tracker import Strategies
+from exporter.strategies.equity_point import parse_timestamp
 from exporter.util import strict_json as json_text
-from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock
+from exporter.util.clock import Clock
 from exporter.util.nan import json_safe
 from exporter.util.units import parse_duration
 from exporter.web.guard import Guard, refuse
+from exporter.web.real_moment import real_moment
 
 LONGEST_PAUSE_SECONDS = 3653 * 86400.0
 MOST_ITEMS = 2**53
 """A float, as metrics are, holds larger numbers only roughly."""
 _PINGS: tuple[PingKind, ...] = ("start", "success", "fail")
-_PING_KEYS = ("items", "message", "rid")
+_PING_KEYS = ("items", "message", "rid", "started", "ended")
 
 
 class Tasks(Protocol):
@@ -50,7 +49,6 @@ class Api:
     """The handlers of /api/v1."""
 
     tasks: Tasks
-    strategies: Strategies
     clock: Clock
     guard: Guard
     zone: Callable[[], ZoneInfo]
@@ -68,8 +66,6 @@ class Api:
             ),
             web.post("/api/v1/pause", self.pause),
             web.post("/api/v1/resume", self.resume),
-            web.post("/api/v1/strategies/{name}/equity", self.equity),
-            web.post("/api/v1/strategies/{name}/fills", self.fills),
         ]
 
     async def list_tasks(self, request: web.Request) -> web.Response:
@@ -109,8 +105,10 @@ class Api:
             body = await read_object(request)
             given = {key: body.get(key, request.query.get(key)) for key in _PING_KEYS}
             reported = Ping(
-                kind, _items(given["items"]), _text(given["message"]), _rid(given["rid"])
-            )
+                kind, _items(given["items"]), _text(given["message"]), _rid(given["rid"]),
+                started=real_moment("started", given["started"], self.clock.now()),
+                ended=real_moment("ended", given["ended"], self.clock.now()),
+            )  # fmt: skip
             return _json({"ok": True, "run_id": await self.tasks.ping(name, reported)})
 
         return ping
@@ -152,63 +150,6 @@ class Api:
         if self.tasks.kind(task) is None:
             raise refuse(404, f"there is no task {task!r}")
         return task
-
-    def _strategy(self, request: web.Request) -> str:
-        name = request.match_info["name"]
-        if name not in self.strategies.configured:
-            raise refuse(404, f"there is no strategy {name!r}")
-        return name
-
-    async def equity(self, request: web.Request) -> web.Response:
-        """One point of an equity curve: {equity, timestamp?, flow?, reset_peak?}."""
-        name = self._strategy(request)
-        body = await read_object(request)
-        try:
-            new = parse_point(body, self.zone(), default_at=self.clock.now())
-            reset = body.get("reset_peak", False)
-            if not isinstance(reset, bool):
-                raise ValueError(f"reset_peak must be true or false, not {reset!r}")
-            curve = await self.strategies.post_equity(name, new, reset_peak=reset)
-        except KeyError as error:
-            raise refuse(400, f"{error.args[0]} is missing") from error
-        except ValueError as error:
-            raise refuse(400, str(error)) from error
-        return _json({"ok": True, "drawdown": curve.drawdown, "peak": curve.peak})
-
-    async def fills(self, request: web.Request) -> web.Response:
-        """One fill: {symbol, side, price, timestamp?}."""
-        name = self._strategy(request)
-        body = await read_object(request)
-        try:
-            await self.strategies.post_fill(name, self._fill(body))
-        except KeyError as error:
-            raise refuse(400, f"{error.args[0]} is missing") from error
-        except ValueError as error:
-            raise refuse(400, str(error)) from error
-        return _json({"ok": True})
-
-    def _fill(self, body: Mapping[str, Any]) -> Fill:
-        side = str(body["side"]).lower()
-        if side not in ("buy", "sell"):
-            raise ValueError(f"side must be buy or sell, not {body['side']!r}")
-        symbol = body["symbol"]
-        if not isinstance(symbol, str) or not 0 < len(symbol) <= 32 or "|" in symbol:
-            raise ValueError(f"symbol must be a short text, not {symbol!r}")
-        price = body["price"]
-        if (
-            isinstance(price, bool)
-            or not isinstance(price, (int, float))
-            or not math.isfinite(price)
-        ):
-            raise ValueError(f"price must be a number, not {price!r}")
-        at = (
-            parse_timestamp(body["timestamp"], self.zone())
-            if "timestamp" in body
-            else self.clock.now()
-        )
-        if at > self.clock.now() + FUTURE_TOLERANCE_SECONDS:
-            raise ValueError("timestamp is in the future")
-        return Fill(symbol, side, at, float(price))
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:

@@ -6,7 +6,6 @@ may follow. By GET, HEAD or POST; a body is the program's output, in any encodin
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -17,13 +16,13 @@ from exporter.redaction.truncate import drop_partial_start
 from exporter.runner.external import Ping
 from exporter.runner.headline import headline
 from exporter.state import StateError
-from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock
+from exporter.util.clock import Clock
 from exporter.web.guard import PING_PATH, refuse
 from exporter.web.ping_keys import PingKeys, PingTarget
+from exporter.web.real_moment import real_moment
 
 KEPT_CHARS = 10_000
 """Of a body, from its end: there it says why the program failed."""
-_OLDEST_SECONDS = 30 * 86400.0
 
 
 class PingedTasks(Protocol):
@@ -83,18 +82,7 @@ class PingApi:
         return Ping("fail", None, why, rid, output, started, ended)
 
     def _moment(self, request: web.Request, name: str) -> float | None:
-        """When it really was, as a client says that could not reach us then; Unix seconds."""
-        given = request.query.get(name)
-        if given is None:
-            return None
-        now = self.clock.now()
-        try:
-            moment = float(given)
-        except ValueError:
-            moment = math.nan
-        if not now - _OLDEST_SECONDS <= moment <= now + FUTURE_TOLERANCE_SECONDS:
-            raise refuse(400, f"{name} must be Unix seconds within the last 30 days")
-        return min(moment, now)
+        return real_moment(name, request.query.get(name), self.clock.now())
 
     async def show(self, request: web.Request) -> web.Response:
         """The addresses of an external task; who reads them may ping."""

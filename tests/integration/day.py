@@ -13,13 +13,14 @@ import contextlib
 import math
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import IO
 from zoneinfo import ZoneInfo
 
 from exporter.app import App
 from exporter.config import load
-from exporter.strategies.equity import Fill
+from exporter.state.ledger import Fill
 from exporter.strategies.equity_point import EquityPoint
 from tests.unit.clocks import ManualClock
 
@@ -119,8 +120,8 @@ class Day:
                 "momentum_001", EquityPoint(now, 100_000.0 - fallen)
             )
         if now == at(15):
-            await self.services.strategies.post_fill(
-                "momentum_001", Fill("NVDA.US", "buy", now, 181.5)
+            await self.services.strategies.holdings.add_fill(
+                "momentum_001", Fill("NVDA.US", "buy", now, Decimal("181.5"))
             )
             await self.services.alerts.journal.record("slack", NOTIFICATION)
 

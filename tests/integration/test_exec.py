@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +24,17 @@ from tests.integration.processes import ROOT, Exporter, free_port, get, wait_for
 
 pytestmark = pytest.mark.integration
 
-QEXEC = ROOT / "exporter/cli/exec_wrapper.py"
+QEXEC = Path(tempfile.mkdtemp()) / "qexec"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def printed() -> Iterator[None]:
+    """The one file, as after `quant-exporter exec --print-file > qexec`."""
+    own = [sys.executable, "-m", "exporter", "exec", "--print-file"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    QEXEC.write_bytes(subprocess.run(own, capture_output=True, check=True, env=env).stdout)
+    yield
+    shutil.rmtree(QEXEC.parent)
 
 
 class Receiver:
@@ -280,16 +292,12 @@ def test_a_run_outlives_the_exporter_s_death(tmp_path: Path, port: int) -> None:
     assert found["last_end"] == pytest.approx(ended, abs=5)
 
 
-def test_the_printed_file_works_alone(tmp_path: Path) -> None:
-    """As after `quant-exporter exec --print-file > qexec`."""
-    printed = subprocess.run(
-        [sys.executable, "-m", "exporter", "exec", "--print-file"],
-        capture_output=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ).stdout  # fmt: skip
-    (tmp_path / "qexec").write_bytes(printed)
-    done = subprocess.run(
-        [sys.executable, "-I", "qexec", "etl", "echo", "hello"], cwd=tmp_path,
-        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, capture_output=True, check=False,
-    )  # fmt: skip
+def test_the_printed_file_works_alone_and_prints_itself(tmp_path: Path) -> None:
+    """With no exporter to import."""
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    own = [sys.executable, "-I", "-S", str(QEXEC)]
+    done = subprocess.run([*own, "etl", "echo", "hello"], env=env, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"hello\n")
     assert b"nothing is reported: set QUANT_PING_URL" in done.stderr
+    again = subprocess.run([*own, "--print-file"], env=env, capture_output=True, check=True)
+    assert again.stdout == QEXEC.read_bytes()

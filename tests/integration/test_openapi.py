@@ -151,6 +151,8 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/metrics", positions)[0] == 200
     both = {"metrics": [positions, {"name": "quant_mine", "value": 1}]}
     assert ask.json("POST", "/api/v1/metrics", both)["refused"][0]["index"] == 1
+    held = {"positions": [{"symbol": "NVDA.US", "quantity": "10"}]}
+    assert ask("POST", "/api/v1/strategies/momentum/positions", held)[0] == 200
     assert ask("POST", "/api/v1/alerts?receiver=slack", {"alerts": [ALERT]})[0] == 200
     (story,) = ask.json("GET", "/api/v1/alerts?since=1h")["alerts"]
     assert story["told"][0]["receiver"] == "slack"
@@ -244,14 +246,14 @@ def test_what_aiohttp_refuses_is_told_as_json_too(ask: Asking) -> None:
 WRITES = [
     "/api/v1/tasks/sync/success", "/api/v1/tasks/sync/start", "/api/v1/pause", "/api/v1/resume",
     "/api/v1/closed", "/api/v1/messages",
-    "/api/v1/strategies/momentum/equity", "/api/v1/strategies/momentum/fills", "/api/v1/alerts",
-    "/api/v1/ack",
+    "/api/v1/strategies/momentum/equity", "/api/v1/strategies/momentum/fills",
+    "/api/v1/strategies/momentum/positions", "/api/v1/alerts", "/api/v1/ack",
 ]  # fmt: skip
 KEYS = [
     "items", "message", "task", "for", "until", "equity", "timestamp", "flow", "symbol", "side",
     "price", "alerts", "labels", "status", "startsAt", "endsAt", "fingerprint", "annotations",
     "alertname", "comment", "by", "exchange", "date", "undo",
-    "text", "title", "to", "key",
+    "text", "title", "to", "key", "id", "quantity", "fee", "positions", "started", "ended",
 ]  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

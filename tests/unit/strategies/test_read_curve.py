@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from exporter.strategies.equity import Fill
+from exporter.state.ledger import Fill
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition
 from exporter.util.clock import iso
@@ -66,7 +67,7 @@ async def test_a_row_from_the_future_is_said_with_its_time(tmp_path: Path) -> No
 async def test_fills_survive_a_restart(tmp_path: Path) -> None:
     """With their time and price; an older one that comes later changes nothing."""
     desk = Desk(tmp_path)
-    await desk.strategies.post_fill("s", Fill("A.US", "buy", START, 12.5))
+    await desk.strategies.holdings.add_fill("s", Fill("A.US", "buy", START, Decimal("12.5")))
     desk.restart()
     labels = {"strategy": "s", "symbol": "A.US", "side": "buy"}
 
@@ -74,5 +75,5 @@ async def test_fills_survive_a_restart(tmp_path: Path) -> None:
         return desk.registry.get_sample_value(f"quant_strategy_last_fill_{name}", labels)
 
     assert (value("timestamp_seconds"), value("price")) == (START, 12.5)
-    await desk.strategies.post_fill("s", Fill("A.US", "buy", START - 60, 11.0))
+    await desk.strategies.holdings.add_fill("s", Fill("A.US", "buy", START - 60, Decimal("11.0")))
     assert value("price") == 12.5

@@ -9,10 +9,13 @@ import logging
 import math
 import os
 import random
+import sqlite3
 import threading
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,7 +26,10 @@ from prometheus_client import CollectorRegistry
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
-from exporter.strategies.equity import EquityCurve, Fill
+from exporter.state import StateError, schema
+from exporter.state.ledger import Fill
+from exporter.state.sql import Row
+from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition
 from exporter.strategies.read_curve import read_curve
@@ -38,8 +44,29 @@ SPY = Path(__file__).parents[4] / "shared/data/spy_daily_2008_2018.csv"
 
 
 class Kept(FakeState):
+    """Values in memory, and rows in a real file, which `broken` cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.broken = path, False
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            schema.migrate(db, path)
+
     async def keep(self, kind: str, name: str, value: Any) -> None:
         self.rows.setdefault(kind, {})[name] = value
+
+    async def write(
+        self, statements: Sequence[Row], values: Iterable[tuple[str, str, Any]] = ()
+    ) -> int:
+        if self.broken:
+            raise StateError("the disk is full")
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+            changed = sum(db.execute(*statement).rowcount for statement in statements)
+        await self.keep_many(list(values))
+        return changed
+
+    async def ask(self, question: Callable[[Path], Any]) -> Any:
+        return question(self.path)
 
 
 class Desk:
@@ -48,7 +75,7 @@ class Desk:
     def __init__(self, folder: Path, **more: Any) -> None:
         self.file = folder / "equity.csv"
         self.clock = ManualClock(START + 20 * 365 * DAY)
-        self.state = Kept()
+        self.state = Kept(folder / "rows.db")
         more = {"equity_file": self.file, **more}
         self.config = Config(timezone="UTC", strategies={"s": Strategy(**more)})
         self.restart()
@@ -291,7 +318,9 @@ async def test_json_lines_and_posts_make_one_curve(tmp_path: Path) -> None:
         await post("s", EquityPoint(START + 90, 91), reset_peak=True)
     await post("s", EquityPoint(START + 91, 90), reset_peak=True)
     assert desk.value("drawdown_ratio") == 0
-    await desk.strategies.post_fill("s", Fill("NVDA.US", "buy", START + 91, 187.5))
+    await desk.strategies.holdings.add_fill(
+        "s", Fill("NVDA.US", "buy", START + 91, Decimal("187.5"))
+    )
     desk.restart()
     assert desk.value("equity_peak") == 90
     labels = {"strategy": "s", "symbol": "NVDA.US", "side": "buy"}

@@ -20,12 +20,13 @@ from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
-from exporter.state import State
+from exporter.state import State, ledger
 from exporter.strategies.tracker import Strategies
 from exporter.web.api import Api
 from exporter.web.exposition import Exposition
 from exporter.web.guard import Guard
 from exporter.web.server import Server, cannot_listen
+from exporter.web.strategies_api import StrategiesApi
 from exporter.web.token import TokenFile
 from tests.unit.clocks import ManualClock
 
@@ -79,7 +80,10 @@ class HttpApi:
         Gauge("quant_example", "For tests.", registry=self.registry).set(1)
         guard = Guard(TOKEN, ["trader.example"])
         zone = ZoneInfo("America/New_York")
-        handlers = Api(self.tasks, self.strategies, self.clock, guard, lambda: zone)
+        routes = [
+            *Api(self.tasks, self.clock, guard, lambda: zone).routes(),
+            *StrategiesApi(self.strategies, self.clock, lambda: zone).routes(),
+        ]
         self.missing: str | None = None
         self.mistakes: list[str] = []
 
@@ -88,7 +92,7 @@ class HttpApi:
 
         self.server = Server(
             Exposition(self.registry), guard, lambda: self.missing, reload,
-            routes=handlers.routes(), state=state, instance="0123456789ab",
+            routes=routes, state=state, instance="0123456789ab",
         )  # fmt: skip
         self.url = ""
         self.http: aiohttp.ClientSession
@@ -494,3 +498,64 @@ def test_an_address_that_cannot_be_used_says_what_to_do(number: int, says: str) 
     """asyncio's own words name the call that failed."""
     error = OSError(number, os.strerror(number))
     assert cannot_listen("127.0.0.1:80", error).startswith(f"cannot listen on 127.0.0.1:80: {says}")
+
+
+async def test_what_is_sent_again_with_its_id_counts_once(api: HttpApi) -> None:
+    """Also after newer points: a program sends again what it does not know to be accepted."""
+    url, now = "/api/v1/strategies/m/", api.clock.now()
+    first = {"equity": "100.10", "timestamp": now - 60, "id": "a"}
+    assert (await api.post(url + "equity", first))[0] == 200
+    assert (await api.post(url + "equity", {"equity": 90, "timestamp": now, "id": "b"}))[0] == 200
+    assert (await api.post(url + "equity", first)) == (
+        200, {"ok": True, "drawdown": pytest.approx(0.1009, abs=1e-4), "peak": 100.1})  # fmt: skip
+    assert (await api.post(url + "equity", {**first, "id": "c"}))[0] == 400
+    fill = {"symbol": "A.US", "side": "buy", "price": "0.10", "quantity": "3", "fee": 0.35}
+    for _ in range(2):
+        assert (await api.post(url + "fills", {**fill, "timestamp": now, "id": "f-1"}))[0] == 200
+        assert (await api.post(url + "fills", {**fill, "timestamp": now}))[0] == 200
+    kept = await api.strategies.holdings.history("m")
+    assert [str(row.fill.price) for row in kept] == ["0.10", "0.10"]  # with all their digits
+    assert "f-1" in {row.fill.id for row in kept}
+    entries = await api.state.ask(lambda path: ledger.equity(path, "m", 0.0))
+    assert [(str(one.equity), one.id) for one in entries] == [("100.10", "a"), ("90", "b")]
+
+
+async def test_positions_are_all_that_is_held(api: HttpApi) -> None:
+    """What is no longer listed is no longer held, and older positions change nothing."""
+    url, now = "/api/v1/strategies/m/positions", api.clock.now()
+    two = [{"symbol": "A.US", "quantity": "10"}, {"symbol": "B.US", "quantity": -2.5, "price": 4}]
+
+    def held() -> dict[str, float | None]:
+        base = {"strategy": "m", "origin": "strategy"}
+        return {
+            symbol: api.registry.get_sample_value(
+                "quant_position_quantity", {**base, "symbol": symbol}
+            )
+            for symbol in ("A.US", "B.US")
+        }
+
+    assert (await api.post(url, {"positions": two, "timestamp": now}))[0] == 200
+    assert held() == {"A.US": 10, "B.US": -2.5}
+    assert (await api.post(url, {"positions": [], "timestamp": now - 1}))[0] == 200
+    assert held() == {"A.US": 10, "B.US": -2.5}
+    again = Strategies(api.state, api.clock, Metrics(CollectorRegistry()))
+    again.apply(Config(strategies={"m": Strategy()}))
+    assert again.holdings.positions("m") == api.strategies.holdings.positions("m")
+    assert (await api.post(url, {"positions": []}))[0] == 200
+    assert held() == {"A.US": None, "B.US": None}
+    for bad in (
+        {}, {"positions": {}}, {"positions": [1]}, {"positions": [{"symbol": "A"}]},
+        {"positions": [{"symbol": "A", "quantity": "many"}]},
+        {"positions": [{"symbol": "A", "quantity": 1}, {"symbol": "A", "quantity": 1}]},
+        {"positions": [], "timestamp": now + 9e5},
+        {"positions": [{"symbol": f"S{n}", "quantity": 1} for n in range(501)]},
+    ):  # fmt: skip
+        assert (await api.post(url, bad))[0] == 400, bad
+
+
+@pytest.mark.parametrize("value", ["nan", "1e99", "", "1,5", True, [], "9" * 70])
+async def test_only_a_number_is_a_price(api: HttpApi, value: Any) -> None:
+    """As text it keeps its digits, and must be a number all the same."""
+    fill = {"symbol": "A.US", "side": "buy", "price": value}
+    status, said = await api.post("/api/v1/strategies/m/fills", fill)
+    assert (status, "price must be a number" in said["error"]) == (400, True)

@@ -1,0 +1,147 @@
+"""What each strategy did and holds: its newest fills, and its positions by who says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from exporter.metrics import Metrics, Sample
+from exporter.state import State, ledger
+from exporter.state.ledger import Fill, Position
+from exporter.strategies.parse_fills import with_id
+from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
+
+OWN = "strategy"
+"""The origin of positions that the strategy said itself."""
+_MOST_SYMBOLS = 500
+"""Of one strategy whose newest fills are exposed."""
+
+
+@dataclass(frozen=True)
+class HeldPositions:
+    """All positions of a strategy as somebody saw them: the strategy itself, or its account."""
+
+    at: float
+    positions: tuple[Position, ...]
+
+    def quantities(self) -> dict[str, Decimal]:
+        """Symbol to quantity; what is not in it is not held."""
+        return {one.symbol: one.quantity for one in self.positions}
+
+
+class Holdings:
+    """Fills go to the ledger, each once; the newest of each symbol and side, and all positions, are
+    remembered in state under the kinds ``fill`` and ``positions``."""
+
+    def __init__(self, state: State, clock: Clock, metrics: Metrics) -> None:
+        self._state, self._clock = state, clock
+        self.fills: dict[str, dict[tuple[str, str], Fill]] = {}
+        self._held: dict[str, dict[str, HeldPositions]] = {}
+        metrics.add_reader(self.read)
+
+    def apply(self, names: Iterable[str]) -> None:
+        """Use these strategies; what is known of those that stay stays."""
+        wanted = set(names)
+        self.fills = {name: self.fills.get(name, {}) for name in wanted}
+        self._held = {name: self._held.get(name, {}) for name in wanted}
+        for key, value in self._state.kept("fill").items():
+            name, symbol, side = key.split("|", 2)
+            if name in wanted:
+                price = Decimal(str(value["price"]))
+                fill = Fill(symbol, side, float(value["at"]), price)
+                self.fills[name].setdefault((symbol, side), fill)
+        for key, value in self._state.kept("positions").items():
+            name, _, origin = key.partition("|")
+            if name in wanted:
+                self._held[name].setdefault(origin, _from_json(value))
+
+    async def add_fill(self, name: str, fill: Fill) -> bool:
+        """False when it is in the ledger already. :class:`KeyError` for an unknown name,
+        :class:`ValueError` for a fill from the future, :class:`StateError` when it is not durable.
+        """
+        newest = self.fills[name]
+        if fill.at > self._clock.now() + FUTURE_TOLERANCE_SECONDS:
+            raise ValueError(f"timestamp {iso(fill.at)} lies in the future")
+        fill, place = with_id(fill), (fill.symbol, fill.side)
+        known = newest.get(place)
+        is_newest = known is None or known.at <= fill.at
+        if known is None and len(newest) >= _MOST_SYMBOLS:
+            is_newest = False
+        values = [("fill", f"{name}|{fill.symbol}|{fill.side}",
+                   {"at": fill.at, "price": float(fill.price)})] if is_newest else []  # fmt: skip
+        changed = await self._state.write([ledger.put_fill(name, fill)], values)
+        if is_newest:
+            newest[place] = fill
+        return changed == 1
+
+    async def set_positions(
+        self, name: str, positions: Sequence[Position], at: float, origin: str = OWN
+    ) -> None:
+        """All that is held as of then; what is older than what is known changes nothing.
+
+        :class:`KeyError` for an unknown name, :class:`ValueError` for a time in the future,
+        :class:`StateError` when it is not durable.
+        """
+        held = self._held[name]
+        if at > self._clock.now() + FUTURE_TOLERANCE_SECONDS:
+            raise ValueError(f"timestamp {iso(at)} lies in the future")
+        if origin in held and held[origin].at > at:
+            return
+        new = HeldPositions(at, tuple(sorted(positions, key=lambda one: one.symbol)))
+        await self._state.write([], [("positions", f"{name}|{origin}", _to_json(new))])
+        held[origin] = new
+
+    def positions(self, name: str, origin: str = OWN) -> HeldPositions | None:
+        """The newest positions by that origin; None when nobody said any."""
+        return self._held.get(name, {}).get(origin)
+
+    def all_positions(self, name: str) -> dict[str, HeldPositions]:
+        """By origin: ``strategy``, or the account that they were read from."""
+        return dict(self._held.get(name, {}))
+
+    async def history(
+        self, name: str | None = None, since: float = 0.0, limit: int = -1
+    ) -> list[ledger.LedgerRow]:
+        """Fills of the ledger, oldest first; with `limit` the newest so many. Raises
+        :class:`StateError`."""
+        return await self._state.ask(lambda path: list(ledger.fills(path, since, name, limit)))
+
+    def read(self) -> Iterator[Sample]:
+        """The samples of one scrape."""
+        for name, fills in list(self.fills.items()):
+            for fill in list(fills.values()):
+                labels = (name, fill.symbol, fill.side)
+                yield "quant_strategy_last_fill_timestamp_seconds", labels, fill.at
+                yield "quant_strategy_last_fill_price", labels, float(fill.price)
+        for name, by_origin in list(self._held.items()):
+            for origin, held in list(by_origin.items()):
+                yield "quant_positions_timestamp_seconds", (name, origin), held.at
+                for one in held.positions:
+                    labels = (name, origin, one.symbol)
+                    yield "quant_position_quantity", labels, float(one.quantity)
+
+
+def _to_json(held: HeldPositions) -> dict[str, Any]:
+    rows = [
+        [one.symbol, str(one.quantity), _text(one.price), _text(one.value)]
+        for one in held.positions
+    ]
+    return {"at": held.at, "positions": rows}
+
+
+def _from_json(data: dict[str, Any]) -> HeldPositions:
+    rows = (
+        Position(symbol, Decimal(quantity), _number(price), _number(value))
+        for symbol, quantity, price, value in data["positions"]
+    )
+    return HeldPositions(float(data["at"]), tuple(rows))
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _number(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

@@ -22,7 +22,7 @@ from typing import Any
 
 from exporter.runner.worker import child
 from exporter.runner.worker.guardian import Guardian
-from exporter.runner.worker.process_tree import (
+from exporter.util.process_tree import (
     adopt_orphans,
     descendants,
     wake_when_a_child_ends,

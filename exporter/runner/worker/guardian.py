@@ -30,14 +30,14 @@ import socket
 import time
 from collections.abc import Mapping
 
-from exporter.runner.worker.process_tree import (
+from exporter.runner.worker.usage import HARD, Usage
+from exporter.util.process_tree import (
     adopt_orphans,
     descendants,
     die_with_parent,
     signal_each_once,
     wake_when_a_child_ends,
 )
-from exporter.runner.worker.usage import HARD, Usage
 
 SETTLE_SECONDS = 2.0
 """How long what the attempt started may take to end by itself once the attempt has ended: pools of

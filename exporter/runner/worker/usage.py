@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 
-from exporter.runner.worker.process_tree import ProcessInfo, descendants, fair_memory
+from exporter.util.process_tree import ProcessInfo, descendants, fair_memory
 
 LOOK_SECONDS = 0.2
 _MOST_OF_A_CORE = 0.05

@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 STRATEGY_REFRESH = 10.0
 CUSTOM_FLUSH = 2.0
+BACKTEST_REFRESH = 5.0
 TOKEN_RETRY = 10.0
 PING_URL_SECONDS = 5.0
 KEY_EXPIRIES = 60.0
@@ -258,6 +259,7 @@ class App:
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
                 _every(STRATEGY_REFRESH, services.textfiles.refresh),
                 _every(CUSTOM_FLUSH, services.custom_metrics.flush),
+                _every(BACKTEST_REFRESH, services.backtests.refresh),
                 _every(TOKEN_RETRY, self._token_file.rescue),
                 _every(PING_URL_SECONDS, self._note_ping_url),
                 _every(KEY_EXPIRIES, services.supply.fetch_key_expiry),
@@ -323,6 +325,7 @@ class App:
         services.follower.apply(config.logs.follow)
         services.feeds.apply(config)
         services.outbox.apply(config)
+        services.backtests.apply(config)
         services.runner.apply(config)
         services.ping_keys.apply(name for name, task in config.tasks.items() if task.external)
         for label, names in (

@@ -186,6 +186,20 @@ COMMANDS = (
         ),
     ),
     Command(
+        "backtest", "what the strategies of `backtests:` would have earned on past bars",
+        "exporter.cli.backtest:backtest",
+        (
+            _arg("strategies", nargs="*", metavar="STRATEGY", help="default: all"),
+            _arg("--days", type=int, metavar="N",
+                 help="so many days back; the metrics then stay as they are"),
+            _arg("--params", action="append", default=[], metavar="NAME=VALUE,…",
+                 help="what is tried instead of the grid, as window=10,20; may be repeated"),
+            _arg("--workers", type=int, metavar="N", help="processes; default: one a core"),
+            _flag("--all", dest="everything", help="also what has not changed since the last run"),
+            _JSON,
+        ),
+    ),
+    Command(
         "sinks", "stand-ins for Slack, PagerDuty, mail and a dead-man service, to try things out",
         "exporter.cli.try_sinks:sinks",
         (

@@ -148,7 +148,11 @@ def _read(
     ]
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
     mistakes += references.unknown_names(named, data, unsure)
-    mistakes += references.missing_code(good["tasks"], _code(top, data, folder, unsure))
+    backtests = top.backtests.strategies.items() if isinstance(top, Config) else ()
+    if "sources" not in unsure:
+        mistakes += references.unknown_backtest_sources(backtests, named["sources"])
+    code = _code(top, data, folder, unsure)
+    mistakes += references.missing_code(good["tasks"], backtests, code)
     mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
     if mistakes or not isinstance(top, Config):
         return None, mistakes
@@ -202,6 +206,9 @@ def _anchored(config: Config, folder: Path) -> Config:
                         for name, followed in config.logs.follow.items()
                     },
                 }
+            ),
+            "backtests": config.backtests.model_copy(
+                update={"folder": under(config.backtests.folder)}
             ),
             "digest": config.digest.model_copy(
                 update={

@@ -24,6 +24,20 @@ _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-^=/]{0,31}")
 _SPREAD_SECONDS = 300.0
 
 
+def checked_symbols(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """The same. Raises :class:`ValueError` for what is not a symbol, or is listed twice."""
+    wrong = [repr(symbol) for symbol in symbols if not _SYMBOL.fullmatch(symbol)]
+    if wrong:
+        raise ValueError(
+            f"invalid symbol{'' if len(wrong) == 1 else 's'} {', '.join(wrong)}: "
+            "write it as the source does: AAPL.US, 700.HK, EURUSD"
+        )
+    twice = sorted({s for s in symbols if symbols.count(s) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is listed twice: keep one")
+    return symbols
+
+
 class Ignored(Model):
     """A symbol that nobody is to hear of for a while."""
 
@@ -49,16 +63,7 @@ class Feed(Model):
     @field_validator("symbols")
     @classmethod
     def _symbols_are_symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [repr(symbol) for symbol in symbols if not _SYMBOL.fullmatch(symbol)]
-        if wrong:
-            raise ValueError(
-                f"invalid symbol{'' if len(wrong) == 1 else 's'} {', '.join(wrong)}: "
-                "write it as the source does: AAPL.US, 700.HK, EURUSD"
-            )
-        twice = sorted({s for s in symbols if symbols.count(s) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is listed twice: keep one")
-        return symbols
+        return checked_symbols(symbols)
 
     @model_validator(mode="after")
     def _ignored_symbols_are_here(self) -> Feed:

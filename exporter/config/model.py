@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from exporter.config.backtests import Backtests
 from exporter.config.channels import Channel
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
@@ -81,6 +82,7 @@ class Config(Model):
     alerts: Alerts = Field(default_factory=Alerts)
     messages: Mapping[str, Channel] = {}
     digest: DigestSettings = DigestSettings()
+    backtests: Backtests = Backtests()
     programs: Programs = Programs()
     machine: MachineLimits = MachineLimits()
 
@@ -113,10 +115,11 @@ class Config(Model):
 
     @property
     def exchanges_in_use(self) -> list[str]:
-        """Every exchange that a feed, a task or a strategy names, sorted."""
+        """Every exchange that a feed, a task, a strategy or a backtest names, sorted."""
         named = [f.exchange for f in self.feeds.values()]
         named += [t.exchange for t in self.tasks.values() if t.exchange]
         named += [s.exchange for s in self.strategies.values() if s.exchange]
+        named += [s.exchange for s in self.backtests.strategies.values()]
         return sorted(set(named))
 
     @property

@@ -46,6 +46,12 @@ def reports_folder(config: Config) -> Path:
     return config.state.parent / "reports"
 
 
+def backtests_folder(config: Config) -> Path:
+    """History, results and reports of backtests: ``backtests`` next to the state file, unless the
+    file names another folder."""
+    return config.backtests.folder or config.state.parent / "backtests"
+
+
 def instance_id(config: Config) -> str:
     """Tells one exporter of this machine from another: it follows from where its state is."""
     return hashlib.sha256(str(config.state.resolve()).encode()).hexdigest()[:12]

@@ -7,10 +7,11 @@ too.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from exporter.config.backtests import BacktestedStrategy
 from exporter.config.config_errors import Mistake
 from exporter.config.entry_points import NoModuleError, find_kind, find_problem
 
@@ -74,7 +75,25 @@ def unknown_names(
                     yield Mistake(f"{section}.{name}.{key}", f"unknown {what} {one!r}: {cure}")
 
 
-def missing_code(tasks: Mapping[str, Any], code: Sequence[Path] | None) -> list[Mistake]:
+def unknown_backtest_sources(
+    strategies: Iterable[tuple[str, BacktestedStrategy]], sources: Collection[str]
+) -> Iterator[Mistake]:
+    """Sources that a backtest names and the file does not have, or that it should name."""
+    known = ", ".join(sources)
+    for name, one in strategies:
+        place = f"backtests.strategies.{name}.source"
+        if one.source is not None and one.source not in sources:
+            cure = f"write one of {known}" if known else "add it to `sources:`, which is empty"
+            yield Mistake(place, f"unknown source {one.source!r}: {cure}")
+        elif one.source is None and len(sources) != 1:
+            yield Mistake(place, f"name one of the sources: {known or 'none is configured'}")
+
+
+def missing_code(
+    tasks: Mapping[str, Any],
+    backtests: Iterable[tuple[str, BacktestedStrategy]],
+    code: Sequence[Path] | None,
+) -> list[Mistake]:
     """Folders and functions that do not exist. `code`: the folders with the user's modules; None
     when nobody knows them."""
     if code is None:
@@ -84,13 +103,17 @@ def missing_code(tasks: Mapping[str, Any], code: Sequence[Path] | None) -> list[
         Mistake("code", f"no folder {folder}: create it or correct the path") for folder in missing
     ]
     places: dict[str, list[str]] = {}
-    for name, task in tasks.items():
-        problem = find_problem(task.run, code) if task.run else None
-        limited = task.run and not problem and task.limits.given
-        if limited and find_kind(task.run, code) == "coroutine":
-            found.append(Mistake(f"tasks.{name}.limits", LIMITED_COROUTINE))
+    tested = [(f"backtests.strategies.{name}.run", one.run, None) for name, one in backtests]
+    for place, run, task in (
+        *((f"tasks.{name}.run", task.run, task) for name, task in tasks.items() if task.run),
+        *tested,
+    ):
+        problem = find_problem(run, code)
+        limited = task and not problem and task.limits.given
+        if limited and find_kind(run, code) == "coroutine":
+            found.append(Mistake(f"{place.removesuffix('.run')}.limits", LIMITED_COROUTINE))
         if problem and not (missing and isinstance(problem, NoModuleError)):
-            places.setdefault(str(problem), []).append(f"tasks.{name}.run")
+            places.setdefault(str(problem), []).append(place)
     for text, [first, *others] in places.items():
         found.append(Mistake(first, f"{text} (also {', '.join(others)})" if others else text))
     return found

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from exporter.alerts.first_notice import first_notice
 from exporter.alerts.service import AlertService
+from exporter.backtests.published import BacktestResults
 from exporter.calendars.closed_days import ClosedDays
 from exporter.config import Config, Task
 from exporter.custom_metrics.custom_metrics import CustomMetrics
@@ -65,6 +66,7 @@ class ExporterServices(Foundation):
     guard: Guard
     tasks_view: TasksView
     closed_days: ClosedDays
+    backtests: BacktestResults
 
 
 def build(base: Foundation, state: State, token: str) -> ExporterServices:
@@ -113,6 +115,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         guard=Guard(token, own_hosts(base.config()), ping_keys.admits),
         tasks_view=TasksView(runner, scheduler, state, clock, notice),
         closed_days=ClosedDays(state, supply.calendars),
+        backtests=BacktestResults(state, metrics),
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from exporter.tasks.builtin.key_check import key_check
     from exporter.tasks.builtin.log_review import log_review
     from exporter.tasks.builtin.pre_market_scan import pre_market_scan
+    from exporter.tasks.builtin.weekend_backtest import weekend_backtest
     from exporter.tasks.builtin.weekly_review import weekly_review
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "key_check",
     "log_review",
     "pre_market_scan",
+    "weekend_backtest",
     "weekly_review",
 ]
 
@@ -47,6 +49,7 @@ _BUILT_IN = {
     "key_check": "exporter.tasks.builtin.key_check",
     "log_review": "exporter.tasks.builtin.log_review",
     "pre_market_scan": "exporter.tasks.builtin.pre_market_scan",
+    "weekend_backtest": "exporter.tasks.builtin.weekend_backtest",
     "weekly_review": "exporter.tasks.builtin.weekly_review",
 }
 

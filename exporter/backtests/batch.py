@@ -1,0 +1,297 @@
+"""A run of backtests: plan, history, units, results. Blocking; in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from exporter.backtests.bar_table import BarTable
+from exporter.backtests.plan import PlannedUnit, account_of, code_fingerprint, plan_units
+from exporter.backtests.published import publish
+from exporter.backtests.result_store import ResultStore, StoredResult
+from exporter.backtests.unit import ParameterTrial, UnitGroup, UnitResult
+from exporter.calendars.bars import Calendar
+from exporter.config import INTERVAL_SECONDS
+from exporter.config.backtests import BacktestedStrategy, Backtests
+from exporter.sources.base import Bar, SourceError
+from exporter.util.clock import Clock, utc
+from exporter.util.local_time import date_of, midnight
+
+log = logging.getLogger(__name__)
+
+RESULTS = "results.db"
+_YEAR_SECONDS = 365.25 * 86400.0
+_WRITE_SECONDS = 0.5
+"""How often results are written; a kill loses so much work at most."""
+_MOST_IN_GROUP = 50
+
+
+class History(Protocol):
+    """Where bars come from. Raises :class:`~exporter.sources.base.SourceError`."""
+
+    def bars(
+        self, source: str | None, symbol: str, interval: str, start: float, end: float
+    ) -> BarTable:
+        """Closed bars that start in [start, end)."""
+
+
+class Market(Protocol):
+    """What the exporter offers; a task's context is one."""
+
+    def calendar(self, exchange: str) -> Calendar:
+        """The exchange's calendar."""
+
+    def history(
+        self, symbol: str, interval: str, start: float, end: float, *, source: str | None = None
+    ) -> list[Bar]:
+        """Closed bars that start in [start, end)."""
+
+
+class Executor(Protocol):
+    """Computes units, wherever that is."""
+
+    workers: int
+
+    def run(self, groups: Iterator[UnitGroup], on_result: Callable[[UnitResult], None]) -> None:
+        """Compute all; each unit is reported once."""
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """What is to be computed."""
+
+    settings: Backtests
+    folder: Path
+    code: Sequence[Path] = ()
+    strategies: Sequence[str] = ()
+    """Empty: all."""
+    days: int | None = None
+    grid: Mapping[str, Sequence[Any]] | None = None
+    """Instead of each strategy's own."""
+    everything: bool = False
+    """Also what has a result already."""
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether its results are those that the metrics show."""
+        return self.days is None
+
+
+@dataclass
+class BatchProgress:
+    """How far a run is."""
+
+    total: int = 0
+    reused: int = 0
+    done: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class BatchEnd:
+    """What a run found."""
+
+    run: int
+    results: list[StoredResult]
+    previous: list[StoredResult]
+    """Of the run before, with configured parameters."""
+    problems: Mapping[str, str]
+    """Strategy and symbol to why there is no history."""
+    progress: BatchProgress
+    seconds: float
+
+    @property
+    def configured(self) -> list[StoredResult]:
+        """One for each strategy and symbol."""
+        return [one for one in self.results if one.configured]
+
+    @property
+    def failures(self) -> list[str]:
+        """In words."""
+        failed = [f"{one.strategy} {one.symbol}: {one.error}" for one in self.results if one.error]
+        return failed + [f"{name}: {text}" for name, text in self.problems.items()]
+
+
+@dataclass
+class _Prepared:
+    units: list[PlannedUnit] = field(default_factory=list)
+    groups: dict[tuple[str, str], tuple[BacktestedStrategy, BarTable, float]] = field(
+        default_factory=dict
+    )
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def run_batch(
+    order: BatchOrder,
+    market: Market,
+    history: History,
+    executor: Executor,
+    clock: Clock,
+    *,
+    on_progress: Callable[[BatchProgress], None] = lambda progress: None,
+) -> BatchEnd:
+    """Compute what is not known yet, and keep it. Raises what the executor raises."""
+    began = time.monotonic()
+    store = ResultStore(order.folder / RESULTS)
+    try:
+        prepared = _prepare(order, market, history, clock.now())
+        known = set() if order.everything else store.known(one.key for one in prepared.units)
+        run = store.begin(clock.now(), prepared.units, published=order.is_usual)
+        progress = BatchProgress(len(prepared.units), reused=len(known))
+        progress.done = sum(one.key in known for one in prepared.units)
+        on_progress(progress)
+        writer = _Writer(
+            store, run, prepared.units, clock=clock, progress=progress, on_progress=on_progress
+        )
+        groups = _groups(prepared, known, order.code, executor.workers)
+        try:
+            executor.run(groups, writer.on_result)
+        finally:
+            writer.flush()
+        took = time.monotonic() - began
+        before = store.previous(run)
+        end = BatchEnd(
+            run, store.results(run),
+            [] if before is None else [one for one in store.results(before) if one.configured],
+            prepared.problems, progress, took,
+        )  # fmt: skip
+        _log(end)
+        store.end(run, clock.now(), {"seconds": took, "failures": end.failures[:20]})
+        if order.is_usual:
+            publish(order.folder, store.published())
+        return end
+    finally:
+        store.close()
+
+
+def window(calendar: Calendar, now: float, days: int) -> tuple[float, float]:
+    """The last so many whole days of the exchange: within a day, every run has the same bars."""
+    end = midnight(date_of(now, calendar.zone), calendar.zone)
+    return midnight(date_of(end - (days - 0.5) * 86400.0, calendar.zone), calendar.zone), end
+
+
+def _prepare(order: BatchOrder, market: Market, history: History, now: float) -> _Prepared:
+    made = _Prepared()
+    for name in order.strategies or order.settings.strategies:
+        settings = order.settings.strategies[name]
+        calendar = market.calendar(settings.exchange)
+        start, end = window(calendar, now, order.days or settings.days or order.settings.days)
+        sets = list(settings.parameter_sets(order.grid))
+        code = code_fingerprint(settings.run, order.code)
+        periods = calendar.expected_bars(settings.interval, end - _YEAR_SECONDS, end)
+        per_year = float(periods or _YEAR_SECONDS / INTERVAL_SECONDS[settings.interval])
+        for symbol in settings.symbols:
+            try:
+                bars = history.bars(settings.source, symbol, settings.interval, start, end)
+            except SourceError as error:
+                made.problems[f"{name} {symbol}"] = error.about(symbol)
+                continue
+            bars = _closed(bars, calendar, settings.interval, end).usable()
+            if len(bars) < 2:
+                since = f"{utc(start):%Y-%m-%d}"
+                made.problems[f"{name} {symbol}"] = f"no {settings.interval} bars since {since}"
+                continue
+            made.units += plan_units(
+                name, settings, sets, bars, code=code, periods_per_year=per_year
+            )
+            made.groups[name, symbol] = settings, bars, per_year
+    return made
+
+
+def _closed(bars: BarTable, calendar: Calendar, interval: str, end: float) -> BarTable:
+    """Without those that end later, as the newest week or month may."""
+    count = len(bars)
+    while count and calendar.bar_end(float(bars.start[count - 1]), interval) > end:
+        count -= 1
+    return bars.where(slice(0, count))
+
+
+class FetchedHistory:
+    """A :class:`History` that asks the source each time."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    def bars(
+        self, source: str | None, symbol: str, interval: str, start: float, end: float
+    ) -> BarTable:
+        """Raises :class:`~exporter.sources.base.SourceError`."""
+        found = self._market.history(symbol, interval, start, end, source=source)
+        return BarTable.of_bars(symbol, found)
+
+
+def _groups(
+    prepared: _Prepared, known: set[str], code: Sequence[Path], workers: int
+) -> Iterator[UnitGroup]:
+    """Units to compute, those of a strategy and symbol together."""
+    trials = defaultdict[tuple[str, str], list[ParameterTrial]](list)
+    for number, unit in enumerate(prepared.units):
+        if unit.key not in known:
+            trial = ParameterTrial(number, unit.params, unit.configured)
+            trials[unit.strategy, unit.symbol].append(trial)
+    count = sum(map(len, trials.values()))
+    size = max(1, min(_MOST_IN_GROUP, -(-count // (4 * workers))))
+    for where, wanted in trials.items():
+        settings, bars, per_year = prepared.groups[where]
+        for first in range(0, len(wanted), size):
+            yield UnitGroup(
+                settings.run, [str(folder) for folder in code], bars, account_of(settings),
+                per_year, wanted[first : first + size],
+            )  # fmt: skip
+
+
+class _Writer:
+    """Keeps results as they come, some at a time."""
+
+    def __init__(
+        self,
+        store: ResultStore,
+        run: int,
+        units: Sequence[PlannedUnit],
+        *,
+        clock: Clock,
+        progress: BatchProgress,
+        on_progress: Callable[[BatchProgress], None],
+    ) -> None:
+        self._store, self._run, self._units, self._clock = store, run, units, clock
+        self._progress, self._on_progress = progress, on_progress
+        self._waiting: list[tuple[PlannedUnit, UnitResult]] = []
+        self._next = 0.0
+
+    def on_result(self, result: UnitResult) -> None:
+        """Count it, and write it soon."""
+        self._waiting.append((self._units[result.number], result))
+        self._progress.done += 1
+        self._progress.failed += result.error is not None
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Raises what the store raises."""
+        if self._waiting:
+            self._store.add(self._run, self._waiting, self._clock.now())
+            self._waiting.clear()
+        self._next = time.monotonic() + _WRITE_SECONDS
+        self._on_progress(self._progress)
+
+
+def _log(end: BatchEnd) -> None:
+    for one in end.configured:
+        fields = {"strategy": one.strategy, "symbol": one.symbol, "params": one.params}
+        if one.error:
+            log.error(
+                "Backtest failed: %s %s: %s", one.strategy, one.symbol, one.error,
+                extra={"event": "backtest_failed", **fields, "trace": one.trace},
+            )  # fmt: skip
+        else:
+            log.info(
+                "Backtest completed: %s %s", one.strategy, one.symbol,
+                extra={"event": "backtest_result", **fields, **one.numbers},
+            )  # fmt: skip
+    for name, text in end.problems.items():
+        log.error("No backtest of %s: %s", name, text, extra={"event": "backtest_no_history"})

@@ -1,0 +1,109 @@
+"""The newest result of each strategy and symbol, from whatever process computed it to the exporter.
+
+A run writes them to one small file; the exporter reads it when it changed, keeps them in state
+under the kind ``backtest``, and exposes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exporter.config import Config
+from exporter.config.paths import backtests_folder
+from exporter.metrics import Metrics, Sample
+from exporter.state import State
+from exporter.util.atomic import write
+from exporter.util.nan import NAN, json_safe, none_to_nan
+
+if TYPE_CHECKING:
+    from exporter.backtests.result_store import StoredResult
+
+log = logging.getLogger(__name__)
+
+LATEST = "latest.json"
+KIND = "backtest"
+_METRICS = {
+    "quant_backtest_return_ratio": "return",
+    "quant_backtest_sharpe_ratio": "sharpe",
+    "quant_backtest_worst_drawdown_ratio": "worst_drawdown",
+    "quant_backtest_last_success_timestamp_seconds": "at",
+}
+
+
+def publish(folder: Path, results: Iterable[StoredResult]) -> None:
+    """Write the file. Raises :class:`OSError`."""
+    latest = {
+        f"{one.strategy}|{one.symbol}": {"at": one.made_at, "params": one.params, **one.numbers}
+        for one in results
+    }
+    text = json.dumps(json_safe(latest), default=str)
+    write(folder / LATEST, text)
+
+
+class BacktestResults:
+    """What the exporter knows of backtests."""
+
+    def __init__(self, state: State, metrics: Metrics) -> None:
+        self._state = state
+        self._file: Path | None = None
+        self._seen: tuple[int, int] | None = None
+        self._configured: list[tuple[str, str]] = []
+        self.newest: Mapping[str, Mapping[str, Any]] = {}
+        """``strategy|symbol`` to its numbers, its ``params``, and ``at``, Unix seconds."""
+        metrics.add_reader(self.samples)
+
+    def apply(self, config: Config) -> None:
+        """Apply the config."""
+        self._file = backtests_folder(config) / LATEST
+        self._seen = None
+        self._configured = [
+            (name, symbol)
+            for name, one in config.backtests.strategies.items()
+            for symbol in one.symbols
+        ]
+        self.newest = self._state.kept(KIND)
+
+    async def refresh(self) -> None:
+        """Read the file when it changed; to be called every few seconds."""
+        if self._file is None or not self._configured:
+            return
+        found = await asyncio.to_thread(_read, self._file, self._seen)
+        if found is None:
+            return
+        self._seen, latest = found
+        if latest:
+            self.newest = {**self.newest, **latest}
+            await self._state.keep_many((KIND, name, one) for name, one in latest.items())
+
+    def samples(self) -> Iterator[Sample]:
+        """Each configured strategy and symbol at a scrape; NaN before its first result."""
+        for labels in self._configured:
+            known = self.newest.get("|".join(labels), {})
+            for metric, name in _METRICS.items():
+                value = known.get(name)
+                yield metric, labels, none_to_nan(value) if name in known else NAN
+
+
+def _read(
+    file: Path, seen: tuple[int, int] | None
+) -> tuple[tuple[int, int], dict[str, Any]] | None:
+    """The file's mark and content; None when it is missing or as before."""
+    try:
+        stat = file.stat()
+        mark = (stat.st_mtime_ns, stat.st_ino)
+        if mark == seen:
+            return None
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read: %s", file, error, extra={"event": "backtests_unreadable"})
+        return None
+    if not isinstance(found, dict):
+        return mark, {}
+    return mark, {name: one for name, one in found.items() if isinstance(one, dict)}

@@ -1,0 +1,257 @@
+"""``quant-exporter backtest``. It computes by itself, whether an exporter runs or not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from exporter.backtests.batch import (
+    BatchEnd,
+    BatchOrder,
+    BatchProgress,
+    FetchedHistory,
+    run_batch,
+)
+from exporter.backtests.local_executor import ExecutorError, LocalExecutor
+from exporter.backtests.plan import replaced_params
+from exporter.backtests.result_store import StoredResult
+from exporter.calendars.bars import Calendar
+from exporter.cli.text_table import print_table
+from exporter.cli.with_config import complain, with_config
+from exporter.config import Config
+from exporter.config.paths import backtests_folder
+from exporter.metrics import Metrics
+from exporter.sources.base import Bar
+from exporter.sources.registry import Supply, SupplyError
+from exporter.util.clock import SystemClock
+from exporter.util.nan import json_safe
+from exporter.util.units import format_duration
+
+_T = TypeVar("_T")
+_BAR_CHARS = 24
+
+
+def backtest(
+    path: Path,
+    *,
+    strategies: Sequence[str],
+    days: int | None,
+    params: Sequence[str],
+    workers: int | None,
+    everything: bool,
+    as_json: bool,
+) -> int:
+    """Compute what changed since the last run, and print the results. 0 when every unit has one."""
+
+    def call(config: Config) -> int:
+        problem = _wrong_use(config, strategies, days, workers)
+        if problem:
+            complain(problem)
+            return 2
+        try:
+            grid = replaced_params(params) if params else None
+        except ValueError as error:
+            complain(error)
+            return 2
+        settings = config.backtests
+        order = BatchOrder(
+            settings, backtests_folder(config), config.code, strategies, days, grid, everything
+        )
+        executor = LocalExecutor(
+            workers or settings.workers or os.cpu_count() or 1, timeout=settings.timeout,
+            memory=settings.memory, environment=_without_keys(config),
+        )  # fmt: skip
+        try:
+            with _market(config, order) as market:
+                end = run_batch(
+                    order, market, FetchedHistory(market), executor, SystemClock(),
+                    on_progress=_ProgressBar().show,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            complain("\nstopped; what is computed is kept: the same command goes on from there")
+            return 130
+        except (ExecutorError, SupplyError) as error:
+            complain(error)
+            return 1
+        _print_json(end) if as_json else _print(end)
+        return 1 if end.failures else 0
+
+    return with_config(path, call)
+
+
+def _wrong_use(
+    config: Config, names: Sequence[str], days: int | None, workers: int | None
+) -> str | None:
+    known = config.backtests.strategies
+    if not known:
+        return "no strategy to test: add one to `backtests: {strategies: …}`; see docs/backtests.md"
+    if unknown := [name for name in names if name not in known]:
+        return f"unknown strategy {unknown[0]!r}: write one of {', '.join(known)}"
+    if days is not None and not 1 <= days <= 20_000:
+        return f"--days {days}: write a number from 1 to 20000"
+    if workers is not None and not 1 <= workers <= 256:
+        return f"--workers {workers}: write a number from 1 to 256"
+    return None
+
+
+def _without_keys(config: Config) -> dict[str, str]:
+    keys = {key for source in config.sources.values() for key in source.secret_variables()}
+    return {name: value for name, value in os.environ.items() if name not in keys}
+
+
+class _SourceMarket:
+    """Sources and calendars of the config, on an event loop in a thread of its own."""
+
+    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._supply = Supply(config, Metrics(CollectorRegistry()), SystemClock())
+        self._config = config
+
+    def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def open(self) -> None:
+        """Raises :class:`SupplyError`."""
+        self.call(self._supply.reconcile(self._config))
+
+    def close(self) -> None:
+        self.call(self._supply.close())
+
+    def calendar(self, exchange: str) -> Calendar:
+        return self._supply.calendars.get(exchange)
+
+    def history(
+        self, symbol: str, interval: str, start: float, end: float, *, source: str | None = None
+    ) -> list[Bar]:
+        name = source or next(iter(self._supply.sources))
+        return list(self.call(self._supply.sources[name].history(symbol, interval, start, end)))
+
+
+@contextmanager
+def _market(config: Config, order: BatchOrder) -> Iterator[_SourceMarket]:
+    """With the sources that are needed; a key of another one need not be there."""
+    chosen = [
+        config.backtests.strategies[n] for n in order.strategies or config.backtests.strategies
+    ]
+    needed = {one.source or next(iter(config.sources)) for one in chosen}
+    sources = {name: one for name, one in config.sources.items() if name in needed}
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    market = _SourceMarket(config.model_copy(update={"sources": sources}), loop)
+    try:
+        market.open()
+        yield market
+    finally:
+        market.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+class _ProgressBar:
+    """One line on a terminal; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown = 0
+
+    def show(self, progress: BatchProgress) -> None:
+        stream = sys.__stderr__
+        if stream is None or not stream.isatty():
+            return
+        computed, left = progress.done - progress.reused, progress.total - progress.done
+        share = progress.done / progress.total if progress.total else 1.0
+        text = "#" * round(share * _BAR_CHARS)
+        line = f"[{text.ljust(_BAR_CHARS, '.')}] {progress.done} of {progress.total}"
+        if progress.failed:
+            line += f", {progress.failed} failed"
+        if computed > 0 and left:
+            needed = (time.monotonic() - self._began) / computed * left
+            line += f", about {format_duration(needed)} left"
+        end = "" if left else "\n"
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            print(f"\r{line.ljust(self._shown)}", end=end, file=stream, flush=True)
+        self._shown = len(line)
+
+
+def _print_json(end: BatchEnd) -> None:
+    made = {
+        "run": end.run,
+        "seconds": end.seconds,
+        **vars(end.progress),
+        "problems": dict(end.problems),
+        "results": [
+            {
+                "strategy": one.strategy, "symbol": one.symbol, "params": one.params,
+                "configured": one.configured, "error": one.error, **one.numbers,
+            }
+            for one in end.results
+        ],
+    }  # fmt: skip
+    print(json.dumps(json_safe(made), indent=2, default=str))
+
+
+def _print(end: BatchEnd) -> None:
+    rows = [_row(one) for one in end.configured if not one.error]
+    if rows:
+        head = ("strategy", "symbol", "return", "CAGR", "Sharpe", "worst drawdown", "trades")
+        print_table([head, *rows])
+    best = _best(end.results)
+    if best:
+        print("the best Sharpe ratio of the sets that were tried; expect less of it in the future:")
+        print_table(best)
+    for text in end.failures[:20]:
+        complain(text)
+    progress = end.progress
+    computed = progress.done - progress.reused
+    print(
+        f"{progress.total} units: {computed} computed in {format_duration(end.seconds)}, "
+        f"{progress.reused} known, {progress.failed} failed"
+    )
+
+
+def _row(one: StoredResult) -> tuple[str, ...]:
+    numbers = one.numbers
+    return (
+        one.strategy, one.symbol, _percent(numbers, "return"), _percent(numbers, "cagr"),
+        _number(numbers, "sharpe"), _percent(numbers, "worst_drawdown").lstrip("+"),
+        f"{numbers.get('trades', float('nan')):.0f}".replace("nan", "–"),
+    )  # fmt: skip
+
+
+def _best(results: Sequence[StoredResult]) -> list[tuple[str, ...]]:
+    found: dict[tuple[str, str], list[StoredResult]] = {}
+    for one in results:
+        sharpe = one.numbers.get("sharpe", float("nan"))
+        if not one.error and not math.isnan(sharpe):
+            found.setdefault((one.strategy, one.symbol), []).append(one)
+    rows: list[tuple[str, ...]] = []
+    for (strategy, symbol), tried in found.items():
+        best = max(tried, key=lambda one: one.numbers["sharpe"])
+        if len(tried) > 1:
+            params = ", ".join(f"{name}={value}" for name, value in best.params.items())
+            rows.append(
+                ("", strategy, symbol, _number(best.numbers, "sharpe"), f"of {len(tried)}", params)
+            )
+    return rows
+
+
+def _percent(numbers: Mapping[str, float], name: str) -> str:
+    value = numbers.get(name, float("nan"))
+    return "–" if math.isnan(value) else f"{value:+.2%}"
+
+
+def _number(numbers: Mapping[str, float], name: str) -> str:
+    value = numbers.get(name, float("nan"))
+    return "–" if math.isnan(value) else f"{value:.2f}"

@@ -1,0 +1,48 @@
+"""The batch of backtests, as a task. It runs in a process of its own, as a user's function does."""
+
+from __future__ import annotations
+
+import os
+
+from exporter.tasks.context import BlockingContext
+from exporter.tasks.errors import NoData, Permanent
+
+
+class BacktestFailedError(Exception):
+    """Some units have no result; the message names the first of them."""
+
+
+def weekend_backtest(context: BlockingContext) -> int:
+    """Compute what changed since the last run, of the strategies in `backtests:`, or of those in
+    ``params: {strategies: [...]}``. Returns the number of units that have a result.
+
+    A run that is repeated goes on where the one before it ended. Raises
+    :class:`BacktestFailedError` when a unit failed; the results of all others are kept.
+    """
+    from exporter.backtests.batch import BatchOrder, FetchedHistory, run_batch
+    from exporter.backtests.local_executor import LocalExecutor
+    from exporter.config.paths import backtests_folder
+
+    config = context._fetch("config", {})
+    settings = config.backtests
+    names = [str(name) for name in context.params.get("strategies", ())]
+    if not settings.strategies:
+        raise NoData("no strategy to test: add one to `backtests: {strategies: …}`")
+    if unknown := [name for name in names if name not in settings.strategies]:
+        known = ", ".join(settings.strategies)
+        raise Permanent(f"unknown strategy {unknown[0]!r} in `params`: write one of {known}")
+    executor = LocalExecutor(
+        settings.workers or os.cpu_count() or 1, timeout=settings.timeout, memory=settings.memory
+    )
+    order = BatchOrder(settings, backtests_folder(config), config.code, names)
+    end = run_batch(order, context, FetchedHistory(context), executor, context.clock)
+    context.log.info(
+        "%d units, %d of them known before, %d failed",
+        end.progress.total, end.progress.reused, end.progress.failed,
+        extra={"event": "backtests_done", **vars(end.progress)},
+    )  # fmt: skip
+    if end.failures:
+        count = len(end.failures)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        raise BacktestFailedError(f"{end.failures[0]}{more}")
+    return end.progress.done

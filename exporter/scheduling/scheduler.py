@@ -12,6 +12,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Container, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
@@ -51,6 +52,7 @@ class SchedulerState(Protocol):
     async def register(self, tasks: Mapping[str, str], now: float) -> Any: ...
     async def advance(self, task: str, cursor: float) -> Any: ...
     async def lower(self, task: str, now: float) -> Any: ...
+    async def restore_cover(self, now: float) -> Any: ...
     async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]: ...
     async def probe(self) -> Any: ...
 
@@ -123,6 +125,7 @@ class Scheduler:
         )
         self._aps.start()
         await self._arm()
+        self._spawn(self._restore_cover())
         self._spawn(self._pulse())
 
     async def stop(self) -> None:
@@ -309,8 +312,14 @@ class Scheduler:
                 jump,
                 extra={"event": "clock_jump", "jump_seconds": round(jump, 3)},
             )
+            self._spawn(self._restore_cover())
         if abs(jump) > _JUMP_SECONDS or healed:
             await self._arm()
+
+    async def _restore_cover(self) -> None:
+        """A slow clock, here or before the start, lowered it below what has been done since."""
+        with suppress(StateError):  # the deadline is then too early, not too late
+            await self._state.restore_cover(self._clock.now())
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

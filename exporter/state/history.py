@@ -86,6 +86,16 @@ def claimed_slots(path: Path, task: str, after: float, until: float) -> frozense
         return frozenset(slot for (slot,) in db.execute(question, (task, after, until)))
 
 
+def newest_successes(path: Path, until: float) -> dict[str, float]:
+    """When each task's newest success up to that moment ended."""
+    question = (
+        "SELECT task, max(ended_at) FROM runs WHERE outcome = 'success' AND ended_at <= ? "
+        "GROUP BY task"
+    )
+    with closing(database.read_only(path)) as db:
+        return dict(db.execute(question, (until,)))
+
+
 def journal_rows(path: Path, since: float, kind: str | None, limit: int) -> list[JournalRow]:
     """Journal rows since then, newest first."""
     question = (

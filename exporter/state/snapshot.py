@@ -114,6 +114,16 @@ def lower(contents: Contents, name: str, now: float) -> Contents:
     )
 
 
+def cover(contents: Contents, ends: Mapping[str, float]) -> Contents:
+    """Each task is covered at least up to that moment."""
+    for name, end in ends.items():
+        task = contents.tasks.get(name)
+        if task is not None and task.covered_until is not None:
+            task = replace(task, covered_until=later(task.covered_until, end))
+            contents = _with_task(contents, name, task)
+    return contents
+
+
 def finish(contents: Contents, end: Run) -> Contents:
     """The run is closed; its task knows how it went."""
     task = contents.tasks.get(end.task, TaskState())

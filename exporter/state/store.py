@@ -256,6 +256,12 @@ class State:
         """The clock was set back: lower the task's cursor and cover to `now`."""
         await self._do(lambda old: contents.lower(old, task, now))
 
+    async def restore_cover(self, now: float) -> None:
+        """The clock was set, and may have been wrong before: successes up to `now` cover again what
+        they covered before it was set back. Raises :class:`StateError`."""
+        ends = await self._in_thread(lambda: history.newest_successes(self.path, now))
+        await self._do(lambda old: contents.cover(old, ends))
+
     async def finish(self, end: Run) -> None:
         """Close a run and update its task, in one transaction."""
         end = replace(end, items=rows.number(end.items))

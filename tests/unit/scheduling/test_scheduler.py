@@ -39,6 +39,7 @@ class FakeState:
         self.pause_all_until: float | None = None
         self.durable = True
         self.probes = 0
+        self.covers: list[float] = []
         self.claimed: set[tuple[str, float]] = set()
 
     def change(self, task: str, **values: float | None) -> None:
@@ -56,6 +57,9 @@ class FakeState:
 
     async def lower(self, task: str, now: float) -> None:
         self.change(task, cursor=now, covered_until=now)
+
+    async def restore_cover(self, now: float) -> None:
+        self.covers.append(now)
 
     async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]:
         return frozenset(at for name, at in self.claimed if name == task and after < at <= until)
@@ -450,7 +454,8 @@ async def test_apscheduler_wakes_us_at_the_slots() -> None:
 async def test_the_pulse_notices_a_jump_and_a_healed_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A laptop that slept is caught up within a pulse; a dead state is probed."""
+    """A laptop that slept is caught up within a pulse; a dead state is probed; what a wrong clock
+    uncovered is covered again, also by one that was right at the start."""
     monkeypatch.setattr("exporter.scheduling.scheduler.PULSE_SECONDS", 0.02)
     h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00", grace="1h"))
     await h.scheduler.start()
@@ -459,13 +464,14 @@ async def test_the_pulse_notices_a_jump_and_a_healed_state(
         h.state.durable = False
         clock.jump(600)
         for _ in range(200):
-            if h.runner.submitted and h.state.probes:
+            if h.runner.submitted and h.state.probes and len(h.state.covers) > 1:
                 break
             await asyncio.sleep(0.02)
     finally:
         await h.scheduler.stop()
     assert h.runner.submitted == [("t", at("2026-11-24T07:00"), "catch_up")]
     assert h.state.probes > 0
+    assert h.state.covers == [at("2026-11-24T06:59"), at("2026-11-24T07:09")]
 
 
 async def test_the_pulse_looks_after_a_state_that_is_well(

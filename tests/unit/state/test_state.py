@@ -180,6 +180,20 @@ async def test_a_task_that_comes_back_owes_nothing_for_the_time_away(state):
     assert (task.cursor, task.covered_until, task.last_success) == (T + 99, T + 99, T + 5)
 
 
+async def test_what_a_success_covered_is_covered_again_once_the_clock_is_right(state):
+    """Another success while the clock was slow does not hide it; one of the future counts later."""
+    await state.register({"scan": "07:00"}, T - 3600)
+    await state.claim(claim(1))
+    await state.finish(end(1))
+    await state.lower("scan", T - 180)
+    await state.claim(claim(2, slot=None))
+    await state.finish(end(2, slot=None, at=T - 170))
+    await state.restore_cover(T - 160)
+    assert state.tasks["scan"].covered_until == T - 170
+    await state.restore_cover(T + 60)
+    assert state.tasks["scan"].covered_until == T + 5
+
+
 async def test_the_cursor_moves_on_and_comes_down_only_when_lowered(state):
     """`lower` is for a clock that was set back."""
     await state.register({"scan": "every 1h"}, T)

@@ -27,6 +27,7 @@ _QUOTA_PROBE_SECONDS = 3600.0
 _DOCUMENTED = {1001, 1002, 1003, 1004, 2001, 2002, 2003, 2004, 3001, 3002, 3003, 3009, 3010,
                5000, 5001, 5002, 5003}  # fmt: skip
 _KNOWN_KINDS = ("application/json", "text/html", "text/plain", "text/xml", "application/xml")
+_BOM = b"\xef\xbb\xbf"
 
 Redact = Callable[[object], str]
 
@@ -53,7 +54,8 @@ def read_envelope(
 
 
 def _json(status: int, body: bytes | bytearray) -> Any:
-    body = body.removeprefix(b"\xef\xbb\xbf")
+    if body.startswith(_BOM):
+        body = body[len(_BOM) :]
     try:
         if len(body) > LARGE_BYTES:
             return large_json.load(body)

@@ -1,4 +1,4 @@
-"""Large answers: bars are parsed a few hundred at a time, so that nothing else waits for long.
+"""Large answers: bars are parsed a hundred at a time, so that nothing else waits for long.
 
 A JSON parser holds Python's global lock until it is done, and makes 15 MB of bars ten times as
 large. So bars are cut out of the text first, by where each flat object ends, and are parsed when
@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 
 from exporter.sources.base import SourceError
+from exporter.util.give_way import GiveWay
 
 LARGEST_REST_BYTES = 1_000_000
 """Of an answer without its bars."""
-_PIECE_BYTES = 100_000
+_PIECE_BYTES = 30_000
 _KLINES = b'"klines"'
 _OPEN = re.compile(rb"\s*:\s*\[\s*")
 _NEXT = re.compile(rb"\s*,\s*")
@@ -37,12 +38,16 @@ class Rows:
 
     def __iter__(self) -> Iterator[Any]:
         """Each row. Raises :class:`SourceError` where the text is not JSON."""
+        give_way = GiveWay()
         for part in self._parts:
             span = part.get(_MARK) if isinstance(part, dict) else None
             if isinstance(span, list) and tuple(span) in self._runs:
-                yield from self._parsed(*span)
+                for row in self._parsed(*span):
+                    yield row
+                    give_way()
             else:
                 yield part
+                give_way()
 
     def _parsed(self, start: int, end: int) -> Any:
         try:
@@ -76,12 +81,14 @@ def _without_bars(body: bytes | bytearray) -> tuple[bytearray, set[tuple[int, in
     rest = bytearray()
     runs = set()
     done = 0
+    give_way = GiveWay()
     while (found := body.find(_KLINES, done)) >= 0:
         opened = _OPEN.match(body, found + len(_KLINES))
         at = opened.end() if opened else found + len(_KLINES)
         rest += body[done:at]
         done = at
         while opened and (run := _RUN.match(body, at, at + _PIECE_BYTES)):
+            give_way()
             runs.add(run.span())
             rest += b'{"%b":[%d,%d]}' % (_MARK.encode(), *run.span())
             done = run.end()

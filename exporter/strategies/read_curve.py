@@ -16,6 +16,7 @@ from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import BadLine, EquityFilePosition, Restart, read_new
 from exporter.util.clock import iso
+from exporter.util.give_way import GiveWay
 
 _SORTED_AT_ONCE = 20_000
 
@@ -54,7 +55,9 @@ def read_curve(
     read, rows = CurveRead(curve), _Rows()
     titles, first_title = 0, None
     from_start, first_look = False, position.inode == 0
+    give_way = GiveWay()
     for found in read_new(path, position, strategy, zone):
+        give_way()
         if isinstance(found, Restart):
             from_start = True
         elif isinstance(found, BadLine) and found.above_header:
@@ -135,5 +138,7 @@ class _Rows:
             pieces = (rows[n : n + _SORTED_AT_ONCE] for n in range(0, len(rows), _SORTED_AT_ONCE))
             runs = [array("L", sorted(piece, key=times.__getitem__)) for piece in pieces]
             order = heapq.merge(*runs, key=times.__getitem__)
+        give_way = GiveWay()
         for n in order:
+            give_way()
             yield EquityPoint(*(column[n] for column in self._columns))

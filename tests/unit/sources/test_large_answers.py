@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.sources import SourceError, large_json, transport
 from exporter.sources.large_json import Rows
+from exporter.util import give_way
 from tests.unit.tickdb_server import NOW, Bench, good, row, series
 
 SYMBOL = "AAPL.US"
@@ -75,6 +76,17 @@ def test_no_call_of_the_parser_gets_more_than_a_piece(monkeypatch: pytest.Monkey
     value = large_json.load(body_of(3, 5000))
     assert [len(list(entry["klines"])) for entry in value["data"]] == [5000] * 3
     assert max(sizes) <= 100_002
+
+
+def test_cutting_and_reading_bars_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between pieces and between bars; else the system stops the thread with Python's lock held."""
+    rests = []
+    monkeypatch.setattr(give_way, "WORK_SECONDS", 0.0)
+    monkeypatch.setattr(give_way.time, "sleep", rests.append)
+    value = large_json.load(body_of(1, 2000))
+    cutting = len(rests)
+    assert len(list(value["data"][0]["klines"])) == 2000
+    assert cutting >= 8 and len(rests) - cutting == 2000
 
 
 async def test_large_answers_are_read_one_at_a_time_and_off_the_loop(

@@ -34,6 +34,7 @@ from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition
 from exporter.strategies.read_curve import read_curve
 from exporter.strategies.tracker import UNFINISHED_SECONDS, Strategies
+from exporter.util import give_way
 from tests.unit.clocks import ManualClock
 from tests.unit.feeds.test_poller import FakeState
 from tests.unit.tables import calendar
@@ -606,6 +607,21 @@ def test_a_large_file_out_of_order_is_sorted_in_small_pieces(
     assert sizes == [50, 50, 20]
     order = sorted(range(len(times) - 1, -1, -1), key=times.__getitem__)
     assert seen == [100 + n for n in order]
+
+
+def test_reading_a_large_file_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each line, and again while its points become a curve."""
+    rests: list[float] = []
+    monkeypatch.setattr(give_way, "WORK_SECONDS", 0.0)
+    monkeypatch.setattr(give_way.time, "sleep", rests.append)
+    path = tmp_path / "equity.csv"
+    path.write_text("timestamp,equity\n" + "".join(f"{START + n},{n + 1}\n" for n in range(500)))
+    read = read_curve(
+        EquityCurve(), path, EquityFilePosition(), Strategy(equity_file=path),
+        zone=ZoneInfo("UTC"), latest=START + 1000,
+    )  # fmt: skip
+    assert read.good == 500
+    assert len(rests) >= 1000
 
 
 def test_a_large_file_of_nonsense_is_counted_and_not_kept(tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""Long work in a thread that shares Python's lock with the event loop."""
+
+from __future__ import annotations
+
+import time
+
+WORK_SECONDS, REST_SECONDS = 0.003, 0.001
+
+
+class GiveWay:
+    """Call it often during such work: after every few milliseconds of it, it sleeps for one.
+
+    Switching threads is not enough on a busy machine. The system stops a thread that never sleeps
+    whenever its share is used up, also while it holds the lock; until that thread gets a core again
+    the event loop waits. A thread that sleeps often is hardly ever stopped there.
+    """
+
+    def __init__(self) -> None:
+        self._since = time.thread_time()
+
+    def __call__(self) -> None:
+        """Sleep if it is time to; call it in a thread alone."""
+        if time.thread_time() - self._since >= WORK_SECONDS:
+            time.sleep(REST_SECONDS)
+            self._since = time.thread_time()

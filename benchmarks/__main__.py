@@ -19,6 +19,7 @@ FIGURES = (
     "slots",
     "start",
     "busy_hour",
+    "scale",
     "digest",
     "log_calls",
     "follow",

@@ -142,6 +142,13 @@ COMMANDS = (
         ),
         config=False,
     ),
+    Command(
+        "discover", "what runs on this machine that nobody watches, with lines for exporter.yml",
+        "exporter.cli.discover:discover",
+        (
+            _flag("--all", dest="as_all", help="also name what comes with the system"),
+        ),
+    ),
     Command("resume", "end a pause", "exporter.cli.pause:resume", (_TASK,)),
     Command(
         "closed", "count a day of an exchange as a holiday, at once and for good",

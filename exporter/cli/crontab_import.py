@@ -19,14 +19,14 @@ _ALIAS = re.compile(r"(@\w+)\s+(\S.*)")
 _LINE = re.compile(r"((?:\S+\s+){4}\S+)\s+(\S.*)")
 _USER = re.compile(r"([A-Za-z_][\w.-]*\$?)\s+(\S.*)")
 _CRON_S_OWN = ("CRON_TZ", "MAILTO", "SHELL")
-_LAUNCHERS = frozenset(
+LAUNCHERS = frozenset(
     """
     bash cd chronic command dash doas env exec flock ionice java julia ksh lua nice node nohup npm
     npx perl php pipenv poetry Rscript ruby run-one runuser setsid sh stdbuf su sudo taskset time
     timeout uv zsh
     """.split()  # noqa: SIM905 - forty quoted names read worse
 )
-_SCRIPT = re.compile(r"\.(?:py|sh|bash|js|mjs|ts|rb|pl|php|r|jl|jar|lua)$", re.IGNORECASE)
+SCRIPT = re.compile(r"\.(?:py|sh|bash|js|mjs|ts|rb|pl|php|r|jl|jar|lua)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _at_percent(rest: str) -> tuple[str, str | None]:
 
 def _name(command: str, taken: set[str]) -> str:
     """By the script or program that it runs; a number follows when another line has that name."""
-    name = _base_name(command)
+    name = base_name(command)
     free = name
     number = 2
     while free in taken:
@@ -142,7 +142,8 @@ def _name(command: str, taken: set[str]) -> str:
     return free
 
 
-def _base_name(command: str) -> str:
+def base_name(command: str) -> str:
+    """A task's name for a command line: its script, module or program."""
     first = re.split(r"[|;>]", command.rpartition("&&")[2], maxsplit=1)[0]
     try:
         words = shlex.split(first, comments=False)
@@ -151,14 +152,14 @@ def _base_name(command: str) -> str:
     words = [word for one in words for word in (one.split() if " " in one else [one])]
     words = [word.strip("'\"") for word in words]
     programs = [word.rpartition("/")[2] for word in words if not _is_setting(word)]
-    scripts = [word for word in programs if _SCRIPT.search(word)]
+    scripts = [word for word in programs if SCRIPT.search(word)]
     module = re.search(r"\s-m\s+([\w.]+)", command)
     others = [
         word for word in programs
-        if word not in _LAUNCHERS and not re.match(r"python[\d.]*$", word)
+        if word not in LAUNCHERS and not re.match(r"python[\d.]*$", word)
     ]  # fmt: skip
     found = (scripts[:1] or ([module[1]] if module else []) or others[:1] or ["job"])[0]
-    name = re.sub(r"[^a-z0-9]+", "_", _SCRIPT.sub("", found).lower()).strip("_")[:60]
+    name = re.sub(r"[^a-z0-9]+", "_", SCRIPT.sub("", found).lower()).strip("_")[:60]
     return name if NAME.fullmatch(name) else f"job_{name}".rstrip("_")
 
 

@@ -30,7 +30,7 @@ def import_schedules(
 ) -> int:  # fmt: skip
     """Print what the tasks would be."""
     try:
-        zone = timezone or _zone_here()
+        zone = timezone or zone_here()
         if kind == "timers":
             _import_timers(zone, user=user, wrapper=wrapper)
         else:
@@ -124,7 +124,7 @@ def _output(cure: str, *command: str) -> str:
     return done.stdout
 
 
-def _zone_here() -> str | None:
+def zone_here() -> str | None:
     """The machine's time zone by its IANA name; None when it does not say."""
     if name := os.environ.get("TZ", "").lstrip(":"):
         return name

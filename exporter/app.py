@@ -50,6 +50,7 @@ from exporter.web.token import TokenFile
 logger = logging.getLogger(__name__)
 
 STRATEGY_REFRESH = 10.0
+LEDGER_PURGE = 600.0
 CUSTOM_FLUSH = 2.0
 BACKTEST_REFRESH = 5.0
 TOKEN_RETRY = 10.0
@@ -257,6 +258,7 @@ class App:
                 LoopWatch(lag).run(),
                 _every(LOOKS_EVERY_SECONDS, self._machine.look),
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
+                _every(LEDGER_PURGE, services.strategies.purge),
                 _every(STRATEGY_REFRESH, services.textfiles.refresh),
                 _every(CUSTOM_FLUSH, services.custom_metrics.flush),
                 _every(BACKTEST_REFRESH, services.backtests.refresh),

@@ -234,6 +234,16 @@ COMMANDS = (
         ),
     ),
     Command(
+        "trades", "the fills that are kept, for a spreadsheet or a tax adviser",
+        "exporter.cli.trades:trades",
+        (
+            _arg("--strategy", metavar="NAME", help="default: all strategies"),
+            _arg("--since", metavar="TIME", help="30d, or a day: 2026-01-01; default: all"),
+            _flag("--csv", dest="as_csv", help="for a spreadsheet"),
+            _JSON,
+        ),
+    ),
+    Command(
         "logs", "the log lines of a task, a run or a level", "exporter.cli.logs:logs",
         (
             _task("--task", metavar="TASK", help="lines of this task"),

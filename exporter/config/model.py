@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from exporter.config.backtests import Backtests
 from exporter.config.channels import Channel
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
+from exporter.config.ledger_settings import LedgerSettings
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
 from exporter.config.market_data import Feed
 from exporter.config.own_metrics import OwnMetric, TextfileSettings
@@ -83,6 +84,7 @@ class Config(Model):
     messages: Mapping[str, Channel] = {}
     digest: DigestSettings = DigestSettings()
     backtests: Backtests = Backtests()
+    ledger: LedgerSettings = LedgerSettings()
     programs: Programs = Programs()
     machine: MachineLimits = MachineLimits()
 

@@ -101,6 +101,14 @@ class Holdings:
         """By origin: ``strategy``, or the account that they were read from."""
         return dict(self._held.get(name, {}))
 
+    def newest_positions(self, name: str) -> HeldPositions | None:
+        """By whoever said some last; None when nobody did."""
+        return max(self._held.get(name, {}).values(), key=lambda held: held.at, default=None)
+
+    def last_fill(self, name: str) -> Fill | None:
+        """The newest of all symbols; its quantity is known since the start alone."""
+        return max(self.fills.get(name, {}).values(), key=lambda fill: fill.at, default=None)
+
     async def history(
         self, name: str | None = None, since: float = 0.0, limit: int = -1
     ) -> list[ledger.LedgerRow]:

@@ -7,6 +7,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.calendars.loader import Calendar
-from exporter.config import Config, Strategy
+from exporter.config import Config, LedgerSettings, Strategy
 from exporter.metrics import Metrics, Sample
 from exporter.state import State, StateError, ledger
 from exporter.state.ledger import EquityEntry
@@ -53,6 +54,7 @@ class Strategies:
         self._state, self._clock, self._calendar = state, clock, calendar
         self._configured: dict[str, Strategy] = {}
         self._zone = ZoneInfo("UTC")
+        self._ledger = LedgerSettings()
         self.curves: dict[str, EquityCurve] = {}
         self.holdings = Holdings(state, clock, metrics)
         self._positions: dict[str, EquityFilePosition] = {}
@@ -75,6 +77,7 @@ class Strategies:
         """Apply the config; curves of strategies that stay continue."""
         self._configured = dict(config.strategies)
         self._zone = ZoneInfo(config.timezone)
+        self._ledger = config.ledger
         kept = self._state.kept("strategy")
         for name in self._configured:
             if name not in self.curves:
@@ -280,6 +283,17 @@ class Strategies:
             await self._state.keep("strategy", name, value)
         self._kept.add(name)
 
+    async def purge(self) -> None:
+        """Delete what the ledger need not keep any more; called every few minutes."""
+        now, kept = self._clock.now(), self._ledger
+        rows = [
+            *ledger.purge("fills", now - kept.keep_fills, kept.max_rows),
+            *ledger.purge("equity", now - kept.keep_equity, kept.max_rows),
+        ]
+        with suppress(StateError):  # it is tried again
+            while await self._state.write(rows) >= ledger.PURGE_ROWS:
+                pass  # each a transaction of its own, so that others get their turn
+
     def age(self, name: str, now: float) -> float:
         """How old the newest equity is, or how long none has come: seconds, by the wall clock or by
         the strategy's exchange."""
@@ -303,6 +317,10 @@ class Strategies:
             "last_update": curve.at,
             "problem": self.problems.get(name),
         }
+
+    def now(self) -> float:
+        """The exporter's clock."""
+        return self._clock.now()
 
     @property
     def configured(self) -> dict[str, Strategy]:

@@ -5,14 +5,18 @@ Light on purpose: it is loaded before every run of a plain function.
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from exporter.redaction.truncate import LONGEST_TEXT, mask_window
 
 Moment = datetime | date | float
+Number = float | str | Decimal
 """A moment: a datetime with a zone, a date (00:00 UTC of that day), or Unix seconds."""
 
 INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w", "1M")
@@ -88,6 +92,40 @@ def metric_number(value: object) -> float | str | None:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return f"a {type(value).__qualname__}"
+
+
+def fill_arguments(
+    symbol: object,
+    side: object,
+    at: Moment | None,
+    numbers: Mapping[str, object],
+    texts: Mapping[str, str],
+) -> dict[str, Any]:
+    """A fill as JSON can carry it. Raises :class:`TypeError`."""
+    said: dict[str, Any] = {"symbol": one_symbol(symbol), "side": side, **texts}
+    for name, value in numbers.items():
+        if value is not None:
+            said[name] = exact_number(name, value)
+    return said if at is None else said | {"timestamp": unix_seconds("at", at)}
+
+
+def equity_arguments(equity: object, flow: object, id: str, at: Moment | None) -> dict[str, Any]:
+    """A point of equity as JSON can carry it. Raises :class:`TypeError`."""
+    said = {"equity": exact_number("equity", equity), "flow": exact_number("flow", flow), "id": id}
+    return said if at is None else said | {"timestamp": unix_seconds("at", at)}
+
+
+def exact_number(name: str, value: object) -> float | str:
+    """A number with all its digits: a Decimal as text. Raises :class:`TypeError`."""
+    if isinstance(value, (str, Decimal)):
+        return str(value)
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not math.isfinite(number):
+        raise _wrong(f"{name} is {_described(value)}; pass a number, a Decimal or a text with one")
+    return number
 
 
 def _wrong(text: str) -> TypeError:

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from exporter.sources.base import Answer, Bar, DataSource, Ticker
 from exporter.tasks.arguments import (
     Moment,
+    Number,
     channel_list,
+    equity_arguments,
+    fill_arguments,
     known_interval,
     message_text,
     metric_number,
@@ -52,6 +55,13 @@ class Services(Protocol):
         self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool
     ) -> str | None:
         """Set a gauge, or count a counter up; why it was refused, None when it was not."""
+
+    async def fill(self, task: str, strategy: str | None, said: Mapping[str, Any]) -> bool:
+        """Keep an execution and log it; False when it was kept before. Raises
+        :class:`~exporter.tasks.errors.Permanent` for one that makes no sense."""
+
+    async def equity(self, task: str, strategy: str | None, said: Mapping[str, Any]) -> float:
+        """Add a point to a strategy's curve; its drawdown. Raises as :meth:`fill`."""
 
     async def notify(
         self, task: str, text: str, title: str | None, channels: Sequence[str] | None
@@ -190,6 +200,46 @@ class Context(_BaseContext):
     def counter(self, name: str, amount: float = 1, /, **labels: object) -> bool:
         """Count a metric of your own up, as :meth:`gauge` sets one; exposed as ``NAME_total``."""
         return self._services.set_metric(name, amount, labels, add=True) is None
+
+    def fill(
+        self,
+        symbol: str,
+        side: str,
+        price: Number,
+        quantity: Number | None = None,
+        *,
+        strategy: str | None = None,
+        fee: Number | None = None,
+        currency: str = "",
+        order: str = "",
+        id: str = "",
+        at: Moment | None = None,
+    ) -> Coroutine[Any, Any, bool]:
+        """An execution: kept in the ledger, and one line in the log (event `trade_execution`).
+        Await it.
+
+        `side` is buy or sell, `price` that of one unit; a text or Decimal keeps all its digits. The
+        strategy is the task's own unless given, `at` now. With the broker's `id` it may be said
+        again: then it returns False and logs nothing. Raises :class:`Permanent` for what makes no
+        sense, and another error while it cannot be kept: the attempt may be retried.
+        """
+        numbers = {"price": price, "quantity": quantity, "fee": fee}
+        texts = {"currency": currency, "order": order, "id": id}
+        said = fill_arguments(symbol, side, at, numbers, texts)
+        return self._services.fill(self.task, strategy, said)
+
+    def equity(
+        self,
+        equity: Number,
+        *,
+        flow: Number = 0,
+        strategy: str | None = None,
+        id: str = "",
+        at: Moment | None = None,
+    ) -> Coroutine[Any, Any, float]:
+        """A point of the strategy's equity curve, after `flow` (a deposit is positive); returns the
+        drawdown. The rest is as in :meth:`fill`. Await it."""
+        return self._services.equity(self.task, strategy, equity_arguments(equity, flow, id, at))
 
     async def _latest(
         self,
@@ -343,6 +393,39 @@ class BlockingContext(_BaseContext):
     def counter(self, name: str, amount: float = 1, /, **labels: object) -> bool:
         """As :meth:`Context.counter`."""
         return self._set_metric(name, amount, labels, add=True)
+
+    def fill(
+        self,
+        symbol: str,
+        side: str,
+        price: Number,
+        quantity: Number | None = None,
+        *,
+        strategy: str | None = None,
+        fee: Number | None = None,
+        currency: str = "",
+        order: str = "",
+        id: str = "",
+        at: Moment | None = None,
+    ) -> bool:
+        """As :meth:`Context.fill`."""
+        numbers = {"price": price, "quantity": quantity, "fee": fee}
+        texts = {"currency": currency, "order": order, "id": id}
+        said = fill_arguments(symbol, side, at, numbers, texts)
+        return bool(self._fetch("fill", {"strategy": strategy, "said": said}))
+
+    def equity(
+        self,
+        equity: Number,
+        *,
+        flow: Number = 0,
+        strategy: str | None = None,
+        id: str = "",
+        at: Moment | None = None,
+    ) -> float:
+        """As :meth:`Context.equity`."""
+        said = equity_arguments(equity, flow, id, at)
+        return float(self._fetch("equity", {"strategy": strategy, "said": said}))
 
     def _set_metric(
         self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool

@@ -70,8 +70,17 @@ async def _fetch(context: Context, method: str, arguments: Mapping[str, Any]) ->
             return {symbol: astuple(ticker) for symbol, ticker in tickers.items()}
         case "calendar":
             return _packed(context.calendar(**arguments))
+    return await _tell(context, method, arguments)
+
+
+async def _tell(context: Context, method: str, arguments: Mapping[str, Any]) -> Any:
+    match method:
         case "notify":
             return await context.notify(**arguments)
+        case "fill":
+            return await context._services.fill(context.task, **arguments)
+        case "equity":
+            return await context._services.equity(context.task, **arguments)
         case "set_metric":
             set_it = context.counter if arguments["add"] else context.gauge
             return set_it(arguments["name"], arguments["value"], **arguments["labels"])
@@ -90,7 +99,7 @@ def read(method: str, answered: Mapping[str, Any]) -> Any:
             return [Bar(*bar) for bar in result]
         case "tickers":
             return {symbol: Ticker(*ticker) for symbol, ticker in result.items()}
-        case "notify" | "set_metric":
+        case "notify" | "set_metric" | "fill" | "equity":
             return result
         case "config":
             return _unpickled(result)

@@ -12,6 +12,7 @@ from exporter.messages.message import ChannelMessage
 from exporter.messages.outbox import Outbox
 from exporter.sources.base import DataSource
 from exporter.tasks.errors import Permanent
+from exporter.tasks.trade_log import TradeLog
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,14 @@ class TaskServices:
         """Set a gauge, or count a counter up; why it was refused, None when it was not."""
         kind: Literal["gauge", "counter"] = "counter" if add else "gauge"
         return self.custom_metrics.set(name, value, labels, kind=kind, add=add)
+
+    async def fill(self, task: str, strategy: str | None, said: Mapping[str, Any]) -> bool:
+        """Keep an execution and log it; False when it was kept before."""
+        return await TradeLog(self.parts).fill(task, strategy, said)
+
+    async def equity(self, task: str, strategy: str | None, said: Mapping[str, Any]) -> float:
+        """Add a point to a strategy's curve; its drawdown."""
+        return await TradeLog(self.parts).equity(task, strategy, said)
 
     async def notify(
         self, task: str, text: str, title: str | None, channels: Sequence[str] | None

@@ -19,14 +19,18 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from exporter.calendars.bars import INTERVAL_SECONDS, Calendar
 from exporter.calendars.loader import Calendars
 from exporter.custom_metrics.own_value import OwnValue
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
+from exporter.state.ledger import Fill
+from exporter.strategies.parse_fills import parse_fill
 from exporter.tasks.arguments import Moment, known_interval, unix_seconds
 from exporter.tasks.context import About, BlockingContext, Context
 from exporter.tasks.errors import Permanent
@@ -44,6 +48,10 @@ class FakeMarket:
         self._tickers: dict[str, Ticker] = {}
         self._errors: dict[str, SourceError] = {}
         self._newest = 0.0
+        self.fills: list[Fill] = []
+        """What the task said by ``fill``."""
+        self.equities: list[Decimal] = []
+        """What it said by ``equity``."""
         self.messages: list[tuple[str | None, str]] = []
         """Title and text of what the task sent by ``notify``."""
         self.metrics: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
@@ -133,6 +141,23 @@ class FakeMarket:
         """Remember it in :attr:`messages`."""
         self.messages.append((title, text))
         return True
+
+    async def fill(self, task: str, strategy: str | None, said: Mapping[str, Any]) -> bool:
+        """Remember it in :attr:`fills`; False when one of the same id is there. Raises
+        :class:`Permanent` for what the exporter would not keep."""
+        try:
+            fill = parse_fill(said, ZoneInfo("UTC"), 0.0)
+        except ValueError as error:
+            raise Permanent(f"this fill cannot be kept: {error}") from error
+        if any(known.id == fill.id for known in self.fills):
+            return False
+        self.fills.append(fill)
+        return True
+
+    async def equity(self, task: str, strategy: str | None, said: Mapping[str, Any]) -> float:
+        """Remember it in :attr:`equities`; no drawdown is known here."""
+        self.equities.append(Decimal(str(said["equity"])))
+        return 0.0
 
     def set_metric(
         self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool

@@ -65,7 +65,11 @@ class ViewOf:
             ),
             strategies=tuple(
                 strategy_row(
-                    name, each, parts.strategies.summary(name), self._month.curves.get(name)
+                    name,
+                    each,
+                    parts.strategies.summary(name),
+                    parts.strategies.holdings,
+                    self._month.curves.get(name),
                 )
                 for name, each in parts.strategies.configured.items()
             ),

@@ -10,6 +10,8 @@ from typing import Any
 from exporter.config import Strategy, Task
 from exporter.feeds import FeedState
 from exporter.state import Run
+from exporter.state.ledger import Fill
+from exporter.strategies.holdings import HeldPositions, Holdings
 from exporter.util.nan import NAN, none_to_nan
 from exporter.web.status.past_month import Curve
 from exporter.web.status.view import (
@@ -25,6 +27,7 @@ from exporter.web.status.view import (
 _LINES = 12
 """The end of the output; the run's page has all that was kept."""
 _LATE = 20
+_POSITIONS_SHOWN = 5
 
 
 def run_row(run: Run) -> RunRow:
@@ -136,9 +139,14 @@ def feed_row(state: FeedState, now: float, days: tuple[float, ...] = ()) -> Feed
 
 
 def strategy_row(
-    name: str, strategy: Strategy, known: Mapping[str, Any], curve: Curve | None = None
+    name: str,
+    strategy: Strategy,
+    known: Mapping[str, Any],
+    holdings: Holdings,
+    curve: Curve | None = None,
 ) -> StrategyRow:
     """One strategy; `known` is its summary."""
+    fill = holdings.last_fill(name)
     return StrategyRow(
         name,
         strategy.currency,
@@ -152,4 +160,24 @@ def strategy_row(
         known["problem"] or "",
         curve.path if curve else "",
         curve.words if curve else "",
+        held_words(holdings.newest_positions(name)),
+        fill_words(fill),
+        fill.at if fill else NAN,
     )
+
+
+def held_words(held: HeldPositions | None) -> str:
+    """The positions in words: the first few, and how many more."""
+    if held is None:
+        return ""
+    shown = [f"{one.quantity:f} {one.symbol}" for one in held.positions[:_POSITIONS_SHOWN]]
+    more = len(held.positions) - len(shown)
+    return (", ".join(shown) + (f" and {more} more" if more else "")) or "nothing"
+
+
+def fill_words(fill: Fill | None) -> str:
+    """The fill in words."""
+    if fill is None:
+        return ""
+    quantity = "" if fill.quantity is None else f"{fill.quantity:f} "
+    return f"{fill.side} {quantity}{fill.symbol} at {fill.price:f}"

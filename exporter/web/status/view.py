@@ -180,6 +180,11 @@ class StrategyRow:
     curve: str = ""
     """The last days' equity as an SVG path; empty when it is not known."""
     curve_words: str = ""
+    held: str = ""
+    """Its positions in words; empty when nobody said any."""
+    filled: str = ""
+    """Its newest fill in words; empty before the first."""
+    filled_at: float = NAN
 
     @property
     def limit(self) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 import exporter.tasks
-from exporter.tasks import Bar, BlockingContext, Context, NoData, SourceError, Ticker
+from exporter.tasks import Bar, BlockingContext, Context, NoData, Permanent, SourceError, Ticker
 from exporter.tasks.testing import FakeMarket
 
 DAY = 86400.0
@@ -172,8 +173,8 @@ def test_contexts_show_nothing_internal(market: FakeMarket) -> None:
     """What an editor offers is what a task may use."""
     for context in (market.context(), market.blocking_context()):
         assert {name for name in dir(context) if not name.startswith("_")} == {
-            "attempt", "calendar", "clock", "counter", "gauge", "history", "latest", "log",
-            "notify", "params", "run_id", "slot", "task", "tickers",
+            "attempt", "calendar", "clock", "counter", "equity", "fill", "gauge", "history",
+            "latest", "log", "notify", "params", "run_id", "slot", "task", "tickers",
         }  # fmt: skip
     assert {Bar, BlockingContext, Context, NoData} <= {
         getattr(exporter.tasks, name) for name in exporter.tasks.__all__
@@ -210,3 +211,23 @@ def test_a_task_sets_metrics_of_its_own(market: FakeMarket) -> None:
         }
         with pytest.raises(Exception, match="reserved"):
             context.gauge("quant_mine", 1)
+
+
+async def test_a_task_says_what_it_traded(market: FakeMarket) -> None:
+    """The same in both contexts, with all digits; what is said again is not new."""
+    say = market.context()
+    assert await say.fill("A.US", "BUY", Decimal("0.10"), 3, fee="0.35", order="o", id="e1")
+    assert not await say.fill("A.US", "buy", "0.10", 3, id="e1")
+    blocking = market.blocking_context()
+    assert blocking.fill("A.US", "sell", Decimal("0.30"), at=date(2026, 11, 24))
+    assert [(f.side, str(f.price), f.id) for f in market.fills[:1]] == [("buy", "0.10", "e1")]
+    assert (str(market.fills[1].price), market.fills[1].quantity) == ("0.30", None)
+    await say.equity("1000.50")
+    blocking.equity(Decimal("1000.60"), flow=5)
+    assert [str(one) for one in market.equities] == ["1000.50", "1000.60"]
+    for context in (say, blocking):
+        with pytest.raises(TypeError, match=r"price is nan \(float\).*test_public_api"):
+            await context.fill("A.US", "buy", float("nan"))  # type: ignore[misc]
+        with pytest.raises(Permanent, match="side must be buy or sell, not 'hold'"):
+            found = context.fill("A.US", "hold", 1)
+            await found  # type: ignore[misc]

@@ -178,7 +178,7 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_strategy_pnl_today", "strategy", "Change of equity since midnight, flows taken out."),
     _now("quant_strategy_last_update_timestamp_seconds", "strategy", "Time of the newest equity."),
     _now("quant_strategy_age_seconds", "strategy", "Age of the newest equity, or how long none has come; with `exchange` in its trading time."),
-    _now("quant_strategy_equity_unreadable", "strategy", "1: the equity file is missing or not understood."),
+    _now("quant_strategy_equity_unreadable", "strategy", "1: the equity file is missing, or it or its newest row is not understood."),
     _now("quant_strategy_drawdown_limit_ratio", "strategy severity", "Drawdown from which it alerts."),
     _now("quant_strategy_age_limit_seconds", "strategy", "Age of the equity beyond which it alerts."),
     _now("quant_strategy_last_fill_timestamp_seconds", "strategy symbol side", "Newest fill."),

@@ -86,6 +86,7 @@ def _iso(text: str, zone: ZoneInfo, after: float) -> float:
     try:
         # 24.11.2026 has its day first wherever dates are written with dots.
         iso = re.sub(r"^(\d{2})\.(\d{2})\.(\d{4})", r"\3-\2-\1", text)
+        iso = re.sub(r"^(\d{4})[./](\d{2})[./](\d{2})\b", r"\1-\2-\3", iso)
         if not re.fullmatch(r"[0-9W-]+([T ].*)?", iso, re.IGNORECASE):
             raise ValueError(text)
         moment = datetime.fromisoformat(iso)

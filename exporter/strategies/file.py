@@ -19,14 +19,14 @@ import glob
 import hashlib
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.config import Strategy
-from exporter.strategies.equity_point import EquityPoint, parse_point
+from exporter.strategies.equity_point import EquityPoint, parse_point, parse_timestamp
 from exporter.strategies.table_layout import (
     COLUMNS,
     DELIMITERS,
@@ -39,6 +39,28 @@ from exporter.strategies.table_layout import (
     used_cells,
 )
 
+_NOT_A_ROW = (
+    KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error,
+)  # fmt: skip
+_FORMATS = {
+    b"\xff\xfe": "UTF-16; write it as UTF-8",
+    b"\xfe\xff": "UTF-16; write it as UTF-8",
+    b"PK\x03\x04": "a zip file or an Excel workbook; export it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; export it as CSV",
+    b"\x1f\x8b": "compressed; write it as plain text",
+    b"BZh": "compressed; write it as plain text",
+    b"\xfd7zXZ": "compressed; write it as plain text",
+    b"\x28\xb5\x2f\xfd": "compressed; write it as plain text",
+    b"SQLite format 3": "a database; export the table as CSV",
+    b"PAR1": "a Parquet file; export it as CSV",
+    b"%PDF": "a PDF; export it as CSV",
+    b"<!": "HTML; export it as CSV",
+    b"<html": "HTML; export it as CSV",
+    b"<table": "HTML; export it as CSV",
+    b"<?xml": "XML; export it as CSV",
+    b"[": "a JSON array; write one JSON object per line",
+}
+"""By its first bytes, what a file is that this cannot read."""
 _FINGERPRINT = 256
 _CHUNK = 4 * 1024 * 1024
 _FIRST_LINES = 50
@@ -81,7 +103,9 @@ class EquityFilePosition:
 
 @dataclass(frozen=True)
 class Restart:
-    """What follows was read from the start of a file."""
+    """What follows was read from the start of a file. `rotated`: the one before lies next to it."""
+
+    rotated: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +117,8 @@ class BadLine:
     problem: str
     above_header: bool = False
     """No header came before it: a title, which is fine once a header follows."""
+    dated: bool = False
+    """It has a time and something for equity, so that it is a row and no footer."""
 
 
 Found = EquityPoint | BadLine | Restart
@@ -110,16 +136,16 @@ def read_new(
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")  # a pipe would block for ever
     with path.open("rb") as file:
-        _check_encoding(file)
-        settings = _settings(strategy)
+        _check_format(file)
+        settings, rotated = _settings(strategy), False
         if found.st_ino != position.inode or not _continues(file, position):
-            yield from _rotated(path, position, strategy, zone)
+            rotated = yield from _rotated(path, position, strategy, zone)
             position.start_over(found.st_ino)
         elif settings != position.settings:
             position.start_over(found.st_ino)
         position.settings = settings
         if not position.offset:
-            yield Restart()
+            yield Restart(rotated)
         yield from _rest(file, position, strategy, zone)
 
 
@@ -154,28 +180,32 @@ def _settings(strategy: Strategy) -> str:
     return ";".join([*columns, strategy.decimal or ""]) if columns or strategy.decimal else ""
 
 
-def _check_encoding(file: Any) -> None:
+def _check_format(file: Any) -> None:
     file.seek(0)
     start = file.read(64)
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(start) > 8 and start[1::2].count(0) > 4):
+    text = start.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    for first, what in _FORMATS.items():
+        if start.startswith(first) or text.startswith(first):
+            raise OSError(errno.EILSEQ, f"it is {what}")
+    if len(start) > 8 and start[1::2].count(0) > 4:
         raise OSError(errno.EILSEQ, "it is UTF-16; write it as UTF-8")
-    if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
-        raise OSError(errno.EILSEQ, "it is a JSON array; write one JSON object per line")
 
 
 def _rotated(
     path: Path, position: EquityFilePosition, strategy: Strategy, zone: ZoneInfo
-) -> Iterator[Found]:
-    """The unread rest of the previous file, if it now lies next to its successor."""
+) -> Generator[Found, None, bool]:
+    """The unread rest of the previous file, if it now lies next to its successor; whether it
+    does."""
     for sibling in path.parent.glob(f"{glob.escape(path.name)}?*") if position.offset else ():
         try:
             same = sibling.is_file() and sibling.stat().st_ino == position.inode
             with sibling.open("rb") as file:
                 if same and _continues(file, position):
                     yield from _rest(file, position, strategy, zone)
-                    return
+                    return True
         except OSError:
             continue  # compressed or deleted meanwhile
+    return False
 
 
 def _rest(
@@ -240,7 +270,21 @@ def _parse(
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as e:
         problem = str(e)
     layout.titled = layout.titled or not layout.columns
-    return BadLine(position.line, text[:200], problem)
+    return BadLine(
+        position.line, text[:200], problem, dated=_is_dated(text, layout, strategy, zone)
+    )
+
+
+def _is_dated(text: str, layout: Layout, strategy: Strategy, zone: ZoneInfo) -> bool:
+    try:
+        if text.startswith("{"):
+            row = {column_of(k, strategy.columns): v for k, v in json.loads(text).items()}
+        else:
+            row = dict(zip(layout.columns, split(text, layout.delimiter), strict=False))
+        parse_timestamp(row["timestamp"], zone)
+        return str(row["equity"]).strip() != ""
+    except _NOT_A_ROW:
+        return False
 
 
 def _first_line(

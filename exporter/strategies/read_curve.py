@@ -34,11 +34,16 @@ class CurveRead:
     first_bad: BadLine | None = None
     late: int = 0
     first_late: int = 0
+    last_bad: BadLine | None = None
+    """The file's newest row, if that is not usable: the curve ends before it."""
+    lost: bool = False
+    """The file had rows once, and has none now."""
 
     def add_bad(self, line: BadLine) -> None:
         """One more unusable line."""
         self.bad += 1
         self.first_bad = self.first_bad or line
+        self.last_bad = line if line.dated else self.last_bad
 
 
 def read_curve(
@@ -54,12 +59,12 @@ def read_curve(
     are unusable. Raises :class:`OSError`."""
     read, rows = CurveRead(curve), _Rows()
     titles, first_title = 0, None
-    from_start, first_look = False, position.inode == 0
+    from_start, rotated, first_look = False, False, position.inode == 0
     give_way = GiveWay()
     for found in read_new(path, position, strategy, zone):
         give_way()
         if isinstance(found, Restart):
-            from_start = True
+            from_start, rotated = True, found.rotated
         elif isinstance(found, BadLine) and found.above_header:
             titles, first_title = titles + 1, first_title or found
         elif isinstance(found, BadLine):
@@ -69,14 +74,17 @@ def read_curve(
             read.add_bad(BadLine(position.line, str(found.equity), problem))
         elif from_start:
             rows.append(found)
+            read.last_bad = None
         else:
             read.good += 1
+            read.last_bad = None
             if found.at < read.curve.at:
                 read.first_late = read.first_late or position.line
                 read.late += 1
             read.curve = read.curve.observe(found, zone)
     if from_start:
         read.good += len(rows)
+        read.lost = not (first_look or rotated or read.good or read.bad or titles)
         replay = _first_replay if first_look else _replay
         read.curve = replay(read.curve, rows, zone)
     if not (read.good or read.bad or position.layout.columns):

@@ -15,12 +15,12 @@ DELIMITERS = (",", ";", "\t", "|")
 Column = Literal["timestamp", "equity", "flow"]
 COLUMNS: tuple[Column, ...] = ("timestamp", "equity", "flow")
 _ALIASES: Mapping[Column, tuple[str, ...]] = {
-    "timestamp": ("timestamp", "time", "date", "datetime", "date/time"),
+    "timestamp": ("timestamp", "time", "date", "datetime", "date/time", "ts"),
     "equity": ("equity", "balance", "nav", "net liquidation", "account value"),
     "flow": ("flow", "cash flow", "deposit", "deposits"),
 }
 _GROUPED = {
-    ".": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"),
+    ".": re.compile(r"[+-]?\d{1,3}((,\d{3})+|(,\d{2})+,\d{3})(\.\d*)?"),  # 1,00,000 in India
     ",": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"),
 }
 _TWO_WAYS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
@@ -75,7 +75,7 @@ def column_of(name: str, mapping: Mapping[Column, str]) -> str:
     for column in COLUMNS:
         wanted = mapping.get(column)
         names = (wanted.strip().lower(),) if wanted else _ALIASES[column]
-        if name.strip().lower() in names:
+        if name.strip().lower() in names or name.strip("<> ").lower() in names:
             return column
     return ""
 
@@ -108,7 +108,9 @@ def plain_number(text: str, layout: Layout) -> str:
     bare = re.sub(r"[\s\u00a0\u202f'’]", "", text).replace("\u2212", "-")
     if accounted := re.fullmatch(r"\(([^()-]+)\)", bare):  # how accountants write a negative one
         bare = f"-{accounted[1]}"
-    bare = re.sub(r"(?<![^+-])[$€£¥]|[$€£¥]$", "", bare)
+    bare = re.sub(r"(?<![^+-])[$€£¥₹]|[$€£¥₹]$", "", bare)
+    if owed := re.fullmatch(r"([\d.,]+)-", bare):  # 500.00- is a debit
+        bare = f"-{owed[1]}"
     if not re.fullmatch(r"[+-]?[\d.,]*\d[\d.,]*", bare):
         return bare or text  # exponents, words: what they are is decided by whoever reads numbers
     decimal = layout.decimal or _decimal_of(bare, text, layout.delimiter)

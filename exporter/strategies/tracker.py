@@ -185,6 +185,11 @@ class Strategies:
             )  # fmt: skip
 
     def _report(self, name: str, path: Path, read: CurveRead) -> None:
+        if read.lost:
+            self.problems[name] = f"{path.name} had rows, and has none now"
+            logger.warning(
+                "%s", self.problems[name], extra={"event": "equity_lost", "strategy": name}
+            )
         if read.late:
             self.problems[name] = f"{read.late} points of {path.name} were too late and left out"
             logger.warning(
@@ -206,8 +211,9 @@ class Strategies:
                 read.bad, path, first.line, first.problem,
                 extra={"event": "equity_malformed", "strategy": name, "example": first.text},
             )  # fmt: skip
-            self.problems[name] = f"line {first.line} of {path.name}: {first.problem}"
-            if not read.good:
+            said = read.last_bad or first
+            self.problems[name] = f"line {said.line} of {path.name}: {said.problem}"
+            if not read.good or read.last_bad:
                 self._unread.add(name)
 
     def _readable(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,8 @@ JULY = 1_751_328_000.0
             {},
         ),
         ("2025-07-01;100000,5\n2025-07-02;61000\n", {}),
+        ("<DATE>\t<EQUITY>\n2025.07.01 00:00\t100000.5\n2025.07.02 00:00\t61000\n", {}),
+        ("ts,equity\n2025/07/01,100000.5\n2025/07/02 00:00:00,61000\n", {}),
         ('date,equity\n2025-07-01,"100,000.50"\n2025-07-02,"61,000"\n', {}),
         (
             "d;e\n2025-07-01;100.000,5\n2025-07-02;61.000\n",
@@ -203,6 +206,23 @@ def test_utf_16_and_missing_files_are_said(tmp_path: Path) -> None:
         assert said == f"cannot read {file}: it is UTF-16; write it as UTF-8"
 
 
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00", "a zip file or an Excel workbook"),
+        (gzip.compress(b"timestamp,equity\n2025-07-01,1\n", mtime=0), "compressed"),
+        (b"SQLite format 3\x00", "a database"),
+        (b"\n<!DOCTYPE html>\n<table>\n", "HTML"),
+    ],
+)
+def test_what_is_no_text_is_named(tmp_path: Path, start: bytes, what: str) -> None:
+    """Its first bytes tell what to do about it."""
+    file = tmp_path / "e.csv"
+    file.write_bytes(start)
+    said = first_problem(file, Strategy(), UTC)
+    assert str(said).startswith(f"cannot read {file}: it is {what}; ")
+
+
 def test_the_hour_that_clocks_repeat_is_read_in_order(tmp_path: Path) -> None:
     """Local times without an offset, every half hour, over the end of summer time."""
     file = tmp_path / "e.csv"
@@ -229,6 +249,7 @@ def test_another_layout_in_the_config_reads_the_file_again(tmp_path: Path) -> No
     [
         ("-$500", -500.0), ("$-500.25", -500.25), ("($5,000.00)", -5000.0), ("(500)", -500.0),
         ("\u22121.234,50", -1234.5), ("+€12", 12.0), ("90'000.00", 90000.0), ("12.5€", 12.5),
+        ("₹1,00,000.50", 100000.5), ("12,34,567", 1234567.0), ("500.25-", -500.25),
     ],
 )  # fmt: skip
 def test_numbers_are_read_as_brokers_write_them(tmp_path: Path, text: str, number: float) -> None:

@@ -209,7 +209,7 @@ async def test_the_peak_survives_a_file_that_was_emptied_or_is_gone(tmp_path: Pa
     desk.restart()
     desk.append("timestamp,equity\n")
     await desk.read()
-    assert desk.problem is None
+    assert desk.problem == "equity.csv had rows, and has none now"
     assert desk.value("drawdown_ratio") == pytest.approx(0.2)
     desk.append(f"{START},500\n{START + 2},90\n")
     await desk.read()
@@ -476,6 +476,38 @@ async def test_a_file_that_is_not_understood_is_unreadable_until_it_is(tmp_path:
     await desk.read()
     assert desk.value("equity_unreadable") == 0
     assert str(desk.problem).startswith("line 4 of equity.csv: timestamp 'Total' is not a time")
+
+
+@pytest.mark.parametrize("newest", ["90,000,00", "ninety", "1;2"])
+async def test_a_newest_row_that_is_not_understood_is_no_silent_end(
+    tmp_path: Path, newest: str
+) -> None:
+    """The curve would end before it, and the drawdown with it. A row without a value yet, and one
+    with good ones after it, are no such end."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 60},{newest}\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.value("equity_unreadable")) == (100, 1)
+    assert str(desk.problem).startswith("line 3 of equity.csv: ")
+    desk.append(f"{START + 120},90\n{START + 180},\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.value("equity_unreadable")) == (90, 0)
+
+
+async def test_a_file_that_was_rotated_has_not_lost_its_rows(tmp_path: Path) -> None:
+    """The old one lies next to it; a file that was emptied is said."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n")
+    await desk.read()
+    desk.file.rename(f"{desk.file}.1")
+    desk.append("timestamp,equity\n")
+    await desk.read()
+    assert desk.problem is None
+    desk.append(f"{START + 60},90\n")
+    await desk.read()
+    desk.file.write_text("")
+    await desk.read()
+    assert (desk.problem, desk.value("equity")) == ("equity.csv had rows, and has none now", 90)
 
 
 async def test_a_last_line_that_never_gets_its_newline_is_reported(tmp_path: Path) -> None:

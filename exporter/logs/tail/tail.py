@@ -268,7 +268,7 @@ class Tail:
         if known is None or path is None:
             return
         now = os.pread(self._fd, FIRST_BYTES, 0)
-        self._beginning = now
+        self._beginning, self._lines = now, _splitter(now, 0, b"")
         if offset := read_before(self._fd, known):
             self._go_on_at(offset)  # only its oldest lines went, or some between
             return

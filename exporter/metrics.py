@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 FAILURE_REASONS = ("error", "timeout", "no_data", "stale_data", "crashed")
-SKIP_REASONS = ("overlap", "exchange_closed", "early_close", "paused")
+SKIP_REASONS = ("overlap", "exchange_closed", "early_close", "paused", "blocked")
 FETCH_REASONS = (
     "timeout", "connect", "http", "rate_limit", "quota", "auth", "api", "malformed",
     "wrong_time",
@@ -119,6 +119,7 @@ TABLE: tuple[Spec, ...] = (
          "When the first slot that no success covers is too late: slot + grace + max_runtime."),
     _now("quant_task_next_slot_timestamp_seconds", "task", "Next moment at which the task will run."),
     _now("quant_task_running", "task", "1 while a run is under way."),
+    _now("quant_task_waiting", "task", "1 while a slot waits for other tasks (`after`)."),
     _now("quant_task_left_processes", "task", "Processes that live on although their run is over: allowed to, or impossible to end."),
     _now("quant_task_memory_bytes", "task", "Resident memory of the processes of its run, as of the last 10 s; 0 while none runs."),
     _now("quant_task_memory_limit_bytes", "", "Memory of one run beyond which it alerts."),

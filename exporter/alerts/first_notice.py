@@ -70,7 +70,7 @@ def first_notice(config: Config, folder: Path, task: Task, next_slot: float, now
     text = f"{severity}{note}: {who} after {runs}"
     if math.isnan(next_slot):
         return f"{text}; no run is planned"
-    known = next_slot + task.grace + task.max_runtime_seconds + NOTICED_AFTER_SECONDS
+    known = next_slot + task.latest_start + task.max_runtime_seconds + NOTICED_AFTER_SECONDS
     hours = _waking_hours(folder) if severity == "warning" else None
     told = hours.next_moment(known) if hours else known
     if math.isnan(told):

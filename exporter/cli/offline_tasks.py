@@ -15,7 +15,7 @@ from exporter.config.paths import cache_folder
 from exporter.scheduling.forecast import Forecast, Plan
 from exporter.state import State, TaskState
 from exporter.util.clock import Clock
-from exporter.web.tasks_view import row
+from exporter.web.tasks_view import newest_block, row
 
 
 class _Known:
@@ -61,6 +61,7 @@ def tasks_at_rest(config: Config, folder: Path, clock: Clock) -> list[dict[str, 
                 deadline=forecast.deadline(name),
                 paused_until=forecast.paused_until(name),
                 skipped_today=forecast.skipped_today(name),
+                held_back=newest_block(state, name),
                 notice=first_notice(config, folder, task, forecast.next_slot(name), now),
                 running=False,
                 now=now,

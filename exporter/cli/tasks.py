@@ -18,6 +18,7 @@ from exporter.config import Config
 from exporter.runtime.schedule_preview import schedule_preview
 from exporter.state import State, StateError
 from exporter.util.clock import SystemClock
+from exporter.util.printable import clean
 
 
 def tasks(path: Path, *, name: str | None = None, as_json: bool) -> int:
@@ -71,6 +72,9 @@ def _print_all(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
                 f"{task['name']} skips {moment(skipped['at'], zone)}, outside today's "
                 f"shortened session of {task['exchange']}: `{skipped['instead']}` would run"
             )
+        if held := task.get("held_back"):
+            how = f"waits until {moment(held['until'], zone)}" if held["until"] else "is blocked"
+            print(f"{task['name']} {how}: {clean(held['why'])}")
 
 
 def _schedule(task: Mapping[str, Any], zone: ZoneInfo) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.calendars.loader import EXCHANGES
-from exporter.config import references
+from exporter.config import dependencies, references
 from exporter.config import yaml12 as yaml_file
 from exporter.config.channels import Channel, Email
 from exporter.config.config_errors import ConfigError, Mistake, validate
@@ -148,6 +148,8 @@ def _read(
     ]
     good: dict[str, Any] = {s: {n: e for n, e in m.items() if e} for s, m in named.items()}
     mistakes += references.unknown_names(named, data, unsure)
+    mistakes += [*dependencies.circles(good["tasks"]), *dependencies.after_services(good["tasks"])]
+    good["tasks"] = dependencies.with_inherited_severity(good["tasks"])
     backtests = top.backtests.strategies.items() if isinstance(top, Config) else ()
     if "sources" not in unsure:
         mistakes += references.unknown_backtest_sources(backtests, named["sources"])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _EXAMPLES: Mapping[str, str] = {
+    "after": "[fetch_history]",
     "allowed_hosts": "[quant.example.com]",
     "closed": "[2026-12-24]",
     "code": "[strategies/]",

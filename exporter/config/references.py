@@ -22,6 +22,7 @@ LIMITED_COROUTINE = (
 _REFERENCES = (
     ("feeds", "source", "sources"), ("tasks", "source", "sources"),
     ("tasks", "strategy", "strategies"), ("tasks", "report_to", "messages"),
+    ("tasks", "after", "tasks"),
 )  # fmt: skip
 """Section, key, and the section that has what the key names: one of them, or a list."""
 
@@ -69,7 +70,7 @@ def unknown_names(
         for name in named[section]:
             body = data[section].get(name)
             given = body.get(key) if isinstance(body, dict) else None
-            what = "channel" if target == "messages" else key
+            what = {"messages": "channel", "tasks": "task"}.get(target, key)
             for one in given if isinstance(given, list) else [given]:
                 if isinstance(one, str) and one and one not in named[target]:
                     yield Mistake(f"{section}.{name}.{key}", f"unknown {what} {one!r}: {cure}")

@@ -23,6 +23,8 @@ _OF_COMMANDS = frozenset(
 )
 _OF_SERVICES = frozenset(("service", "scope", "max_restarts", "exchange", "strategy", "severity"))
 ExitCode = Annotated[int, Field(ge=0, le=255)]
+MAX_WAIT_SECONDS = 3600.0
+"""How long a slot waits for the tasks of `after`, unless `max_wait` says it."""
 NOTICE_SECONDS = 120.0
 """How long a warning may be on its way: a run that is too slow must last that much longer."""
 
@@ -42,6 +44,9 @@ class Task(Model):
     schedule: Schedule
     on: tuple[date, ...] = ()
     """The only days on which it runs, if there are any."""
+    after: tuple[str, ...] = ()
+    """Tasks that must have succeeded before a slot of it starts."""
+    max_wait: Duration | None = None
     exchange: Exchange | None = None
     source: str | None = None
     strategy: str | None = None
@@ -143,6 +148,12 @@ class Task(Model):
             )
         if not self.external and "early" in self.model_fields_set:
             raise ValueError("only an external task can be `early`: remove it")
+        if self.external and self.after:
+            raise ValueError(
+                "an external task is started elsewhere and cannot wait: remove `after`"
+            )
+        if self.max_wait is not None and not self.after:
+            raise ValueError("`max_wait` is how long a task with `after` waits: remove it")
         if self.external and "limits" in self.model_fields_set:
             raise ValueError(
                 "an external task has no `limits`, since it runs elsewhere: remove them"
@@ -224,6 +235,14 @@ class Task(Model):
         """All attempts of one run together, in seconds: (1 + retries) x timeout + back-off."""
         backoff = sum(backoff_cap(self.backoff, n) for n in range(self.retries))
         return self.max_runtime or (1 + self.retries) * self.timeout + backoff
+
+    @property
+    def latest_start(self) -> float:
+        """How long after its time a slot may start: `grace`, or as long as it may wait for
+        others."""
+        if not self.after:
+            return self.grace
+        return max(self.grace, MAX_WAIT_SECONDS if self.max_wait is None else self.max_wait)
 
     @property
     def may_be_interrupted(self) -> bool:

@@ -11,6 +11,7 @@ from exporter.metrics import Metrics
 from exporter.redaction.truncate import LONGEST_TEXT, drop_partial_start, truncate_masked
 from exporter.runner.results import RunningRun, Store
 from exporter.runner.said_lines import MESSAGE_CHARS
+from exporter.scheduling.ancestors import BLOCKED, FAILURE
 from exporter.state import Run, StateError
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
 from exporter.util.clock import Clock, iso
@@ -18,8 +19,6 @@ from exporter.util.nan import nan_to_none
 
 log = logging.getLogger(__name__)
 
-FAILURE = "task_failure"
-"""Kept under this kind: the newest failure of each task, for the text of its alert."""
 FAILURE_CHARS = 200
 _REMEMBERED = 100
 _TAIL_IN_LOG = LONGEST_TEXT - ERROR_CHARS - 500
@@ -66,6 +65,22 @@ class Recorder:
         self._tell(run, duration)
         with suppress(StateError):  # the run is in state; the journal only lists it
             await self._journal(run, duration)
+
+    async def block(self, run: Run, *, covered: bool) -> None:
+        """Record a slot that got no run because of another task."""
+        run = replace(run, error=truncate_masked(run.error or "", ERROR_CHARS, self._mask))
+        self._remember(run)
+        log.warning(
+            "%s is blocked: %s",
+            run.task,
+            run.error,
+            extra={"event": "run_blocked", "task": run.task, "run_id": run.run_id,
+                   **slot_field(run.slot)},
+        )  # fmt: skip
+        await self._state.block(run, covered=covered)
+        blocked = {"slot": run.slot, "at": run.ended_at, "run_id": run.run_id, "why": run.error}
+        await self._state.keep(BLOCKED, run.task, blocked)
+        await self._journal(run, 0.0)
 
     def _ended(
         self, running: RunningRun, outcome: Outcome, attempts: int, ended_at: float | None = None

@@ -62,6 +62,8 @@ class Runner:
         )  # fmt: skip
         self._running: dict[str, RunningRun] = {}
         self._jobs: set[asyncio.Task[Run | None]] = set()
+        self.when_ended: list[Callable[[], None]] = []
+        """Called after each run, once its outcome is in state."""
         self._draining = asyncio.Event()
         self._retries = Retries(
             self._attempts, metrics, clock, self._rng, mask=mask, draining=self._draining
@@ -86,6 +88,20 @@ class Runner:
         """Tasks with a run under way, or with one that is recorded but could not be ended."""
         stuck = {*self._attempts.uncancellable, *self._attempts.left}
         return {*self.running, *(task for task in stuck if self._attempts.still_there(task))}
+
+    def is_busy(self, task: str) -> bool:
+        """A run of it is under way, or an earlier one could not be ended."""
+        return task in self.running or self._attempts.still_there(task) is not None
+
+    async def block(self, task: str, slot: float, why: str, *, covered: bool) -> None:
+        """Record that a slot gets no run because of another task, and why. `covered`: nobody need
+        hear of it."""
+        self._counts.skipped(task, "blocked")
+        now = self._clock.now()
+        run = Run(
+            self._new_id(), task, slot, "schedule", now, outcome="blocked", ended_at=now, error=why
+        )
+        await self._record.block(run, covered=covered)
 
     def recall(self, run_id: str) -> Run | None:
         """A run under way or just ended, also when no disk knows of it; None for older ones."""
@@ -158,7 +174,9 @@ class Runner:
         not external, and :class:`StateError` when it is not durable."""
         if self.tasks[task].kind != "external":
             raise KeyError(task)
-        return await self._external.ping(task, ping)
+        run_id = await self._external.ping(task, ping)
+        self._tell_ended()
+        return run_id
 
     def stop_now(self) -> None:
         """End whatever still runs, without waiting for it."""
@@ -295,7 +313,12 @@ class Runner:
                 # Also when cancelled: a run that was claimed is closed, whatever happens.
                 self._running.pop(run.task, None)
                 result = await self._record(run, outcome, attempts=run.attempt)
+                self._tell_ended()
             return result
+
+    def _tell_ended(self) -> None:
+        for call in self.when_ended:
+            call()
 
     def _may_rerun(self, run: Run, task: Task) -> bool:
         if not task.rerun_after_crash or self._draining.is_set() or run.task in self._running:

@@ -12,6 +12,7 @@ from exporter.calendars.loader import Calendars
 from exporter.config import Config, Mistake
 from exporter.config.schedule_forms import WallClock
 from exporter.runtime.moved_keys import moved_keys
+from exporter.runtime.order_advice import order_advice
 from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
 from exporter.util.nan import none_to_nan
 
@@ -22,6 +23,7 @@ def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> li
     """Each with its place. The calendars are loaded already; `folder` is that of the config."""
     return [
         *_cut_off(config, calendars, now),
+        *order_advice(config, calendars, now),
         *_without_limits(config),
         *_without_rules(config, folder / "prometheus/rules"),
         *moved_keys(config),

@@ -93,6 +93,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
     )  # fmt: skip
     ping_keys = PingKeys(state, base.logging.mask.add)
     scheduler = Scheduler(state, runner, supply.calendars, clock, metrics)
+    runner.when_ended.append(scheduler.look_soon)
     return ExporterServices(
         clock,
         metrics,

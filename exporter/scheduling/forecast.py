@@ -200,8 +200,16 @@ class Forecast:
         # Larger only when the clock was set back after the success, and is right again.
         return max(known.covered_until, success)
 
+    def first_owed(self, task: str) -> float:
+        """The first slot that no success and no pause covers; NaN when there is none."""
+        plan, covered = self._plans[task], self._covered_until(task)
+        if covered is None:
+            return NAN
+        after = max(covered, math.nextafter(self.pause_end(task), -math.inf))
+        return self._uncovered_slot(plan, after)
+
     def deadline(self, task: str) -> float:
-        """slot + grace + max_runtime of the first slot that no success and no pause covers."""
+        """The latest start and end of the first slot that no success and no pause covers."""
         plan = self._plans[task]
         covered = self._covered_until(task)
         if covered is None:
@@ -212,7 +220,7 @@ class Forecast:
         if plan.deadline is None or plan.deadline[0] != key:
             after = max(covered, math.nextafter(pause_end, -math.inf))
             slot = self._uncovered_slot(plan, after)
-            plan.deadline = (key, slot + plan.task.grace + plan.task.max_runtime_seconds)
+            plan.deadline = (key, slot + plan.task.latest_start + plan.task.max_runtime_seconds)
         return plan.deadline[1]
 
     def _uncovered_slot(self, plan: Plan, after: float) -> float:

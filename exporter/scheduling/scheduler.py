@@ -22,10 +22,12 @@ from apscheduler.triggers.base import BaseTrigger
 from exporter import config as configuration
 from exporter.calendars.loader import Calendars
 from exporter.metrics import Metrics
+from exporter.scheduling.ancestors import Ancestors, Missing
 from exporter.scheduling.backlog import Backlog, count
 from exporter.scheduling.forecast import Forecast, Plan, SkippedSlot
 from exporter.scheduling.slot_counts import SlotCounts
 from exporter.scheduling.slots import slots
+from exporter.scheduling.waiting import Held, Waiting
 from exporter.state import StateError, TaskState
 from exporter.util.clock import Clock, iso
 
@@ -55,6 +57,8 @@ class SchedulerState(Protocol):
     async def restore_cover(self, now: float) -> Any: ...
     async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]: ...
     async def probe(self) -> Any: ...
+    def kept(self, kind: str) -> dict[str, Any]: ...
+    async def keep(self, kind: str, name: str, value: Any) -> Any: ...
 
 
 class TaskRunner(Protocol):
@@ -63,6 +67,8 @@ class TaskRunner(Protocol):
     def submit(
         self, task: str, slot: float | None, trigger: Literal["schedule", "catch_up"]
     ) -> Awaitable[Any]: ...
+    def is_busy(self, task: str) -> bool: ...
+    async def block(self, task: str, slot: float, why: str, *, covered: bool) -> Any: ...
 
 
 class _Trigger(BaseTrigger):  # type: ignore[misc]
@@ -100,6 +106,11 @@ class Scheduler:
         self._background: set[asyncio.Task[None]] = set()
         self._forecast = Forecast(state, calendars, clock)
         metrics.add_reader(self._forecast.samples)
+        ancestors = Ancestors(state, self._forecast, runner.is_busy)
+        self._waiting = Waiting(
+            state, runner, ancestors, forecast=self._forecast, clock=clock, counts=self._counts
+        )
+        metrics.add_reader(self._waiting.samples)
 
     async def apply(self, config: configuration.Config) -> None:
         """Use a config. Tasks whose schedule did not change keep their place."""
@@ -113,6 +124,7 @@ class Scheduler:
         self._counts.create(plans)
         self._plans = plans
         self._forecast.apply(plans, config.exchanges_in_use)
+        self._waiting.apply(plans)
         await self._arm()
 
     async def start(self) -> None:
@@ -137,11 +149,17 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
+    def look_soon(self) -> None:
+        """A run has ended: slots may wait for that."""
+        if self._aps is not None:
+            self._spawn(self._waiting.look())
+
     async def sweep(self, now: float | None = None) -> None:
         """Account for every task's slots up to `now` (the clock's, unless given)."""
         moment = self._clock.now() if now is None else now
         for plan in list(self._plans.values()):
             await self._account(plan, moment)
+        await self._waiting.look()
 
     def following(self, plan: Plan, after: float) -> float | None:
         """The first slot after `after`, to be skipped or not."""
@@ -200,7 +218,7 @@ class Scheduler:
         # The claim moves the durable cursor. Moving it here could come first, and a crash in
         # between would lose the slot.
         on_time = now - chosen <= ON_TIME_SECONDS
-        self._runner.submit(plan.name, chosen, "schedule" if on_time else "catch_up")
+        await self._waiting.start(plan, chosen, "schedule" if on_time else "catch_up")
 
     async def _count(self, plan: Plan, cursor: float, now: float) -> Backlog:
         calendar, pause_end = self._forecast.calendar(plan), self._forecast.pause_end(plan.name)
@@ -238,6 +256,7 @@ class Scheduler:
         grace = max(plan.task.grace, _WAKE_SECONDS)
         if not plan.task.catches_up:
             grace = min(grace, ON_TIME_SECONDS)
+        grace = max(grace, self._waiting.patience(plan, backlog.newest))
         chosen = backlog.newest if now - backlog.newest <= grace else None
         missed = backlog.runnable - (chosen is not None)
         if missed:
@@ -298,6 +317,7 @@ class Scheduler:
                 await self._state.probe()
                 healed = self._state.durable and not durable
                 durable = self._state.durable
+                await self._waiting.look()
                 await self._after_pulse(jump, healed)
             except Exception:  # one failed beat must not end the pulse
                 log.exception("The scheduler's pulse failed", extra={"event": "pulse_failed"})
@@ -337,6 +357,10 @@ class Scheduler:
     def paused_until(self, task: str) -> float | None:
         """When the task's pause ends, its own or that of all; None when it has none now."""
         return self._forecast.paused_until(task)
+
+    def waits_for(self, task: str) -> tuple[Held, list[Missing]] | None:
+        """The slot of the task that waits, and for what; None: none does."""
+        return self._waiting.waits_for(task)
 
     def skipped_today(self, task: str) -> SkippedSlot | None:
         """The slot that today's shortened session skips. Raises :class:`KeyError`."""

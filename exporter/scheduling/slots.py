@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -42,6 +43,10 @@ HORIZON_SECONDS = 800 * _DAY_SECONDS
 """How far ahead a next slot is searched."""
 _RARE_SECONDS = 3000 * _DAY_SECONDS
 """The same where single days are named: there may be eight years between two 29ths of February."""
+
+
+_LOOK_BACK_DAYS = (1 / 24, 1, 8, 40, 400, 3000)
+"""The newest slot is looked for further and further back: most tasks run every day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,18 @@ def upcoming_slots(
     for slot in slots(timetable, zone, calendar, after, after + ahead):
         if slot.skip is None:
             yield slot.at
+
+
+def previous_slot(
+    timetable: Timetable, zone: ZoneInfo, calendar: Calendar | None, until: float
+) -> float | None:
+    """The newest slot at or before `until` at which the task runs; None: none for years."""
+    for days in _LOOK_BACK_DAYS:
+        found = slots(timetable, zone, calendar, until - days * _DAY_SECONDS, until)
+        newest = deque((slot.at for slot in found if slot.skip is None), maxlen=1)
+        if newest:
+            return newest[0]
+    return None
 
 
 def around_session(calendar: Calendar, at: float, timetable: Timetable | None = None) -> str:

@@ -49,12 +49,13 @@ def runs_of(path: Path, tasks: Sequence[str], since: float, limit: int) -> list[
 
 
 def tally(path: Path, begin: float, end: float) -> list[Tally]:
-    """Outcomes of the runs claimed in [begin, end): one row per task and outcome. SQLite counts,
-    since a busy day has tens of thousands of runs, and takes bare columns from the row of the
-    maximum: https://sqlite.org/lang_select.html#bareagg."""
+    """Outcomes of the runs claimed in [begin, end) that started: one row per task and outcome.
+    SQLite counts, since a busy day has tens of thousands of runs, and takes bare columns from the
+    row of the maximum: https://sqlite.org/lang_select.html#bareagg."""
     question = (
         "SELECT task, outcome, count(*), max(claimed_at), run_id, error FROM runs "
-        "WHERE claimed_at >= ? AND claimed_at < ? AND outcome IS NOT NULL GROUP BY task, outcome"
+        "WHERE claimed_at >= ? AND claimed_at < ? AND outcome IS NOT NULL AND outcome != 'blocked' "
+        "GROUP BY task, outcome"
     )
     with closing(database.read_only(path)) as db:
         return [Tally(*values) for values in db.execute(question, (begin, end))]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Outcome = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed"]
-"""How a run ended; every run ends with exactly one."""
+Outcome = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed", "blocked"]
+"""How a run ended; every run ends with exactly one. One that is blocked did not start, because a
+task that it comes after did not succeed: neither a success nor a failure."""
 Trigger = Literal["schedule", "catch_up", "manual", "rerun"]
 """Why a run was started."""
 JSON = Any

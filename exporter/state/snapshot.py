@@ -147,6 +147,14 @@ def finish(contents: Contents, end: Run) -> Contents:
     return release(contents, end.run_id)
 
 
+def block(contents: Contents, end: Run, *, covered: bool) -> Contents:
+    """A slot got no run. One that is `covered` is owed no longer."""
+    task = contents.tasks.get(end.task, TaskState())
+    covered_until = later(task.covered_until, end.slot) if covered else task.covered_until
+    task = replace(task, cursor=later(task.cursor, end.slot), covered_until=covered_until)
+    return _with_task(contents, end.task, task)
+
+
 def owe_nothing(contents: Contents, now: float) -> Contents:
     """Nobody knows what ran: every slot up to now counts as done, and no run is open."""
     tasks = {

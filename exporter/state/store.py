@@ -284,6 +284,10 @@ class State:
             raise StateError(trouble.stalled(self.path, self.patience_seconds))
         return changed == 1
 
+    async def block(self, end: Run, *, covered: bool) -> None:
+        """Record a slot that got no run; one that is `covered` is owed no longer."""
+        await self._do(lambda old: contents.block(old, end, covered=covered), [rows.finish(end)])
+
     async def reopen(self, run_id: str) -> bool:
         """An open run is started again, durably; False when it is not open. Raises
         :class:`StateError` when it cannot be durable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from exporter.config import Task
@@ -11,6 +11,7 @@ from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
 from exporter.runner.runner import Runner
 from exporter.runner.service_watch import ServiceStatus
+from exporter.scheduling.ancestors import BLOCKED
 from exporter.scheduling.forecast import SkippedSlot
 from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
@@ -47,11 +48,20 @@ class TasksView:
             deadline=self._scheduler.deadline(name),
             paused_until=self._scheduler.paused_until(name),
             skipped_today=self._scheduler.skipped_today(name),
+            held_back=self._held_back(name),
             notice=self.notice(name) if notices else "",
             running=name in self._runner.running,
             now=self._clock.now(),
             service=self._runner.service_watch.status(name),
         )
+
+    def _held_back(self, name: str) -> HeldBack | None:
+        waits = self._scheduler.waits_for(name)
+        if waits is None:
+            return newest_block(self._state, name)
+        held, missing = waits
+        why = "; ".join(each.why for each in missing) or f"a run of {name} is under way"
+        return HeldBack(held.slot, why, held.until)
 
     def next_slots(self, name: str, count: int) -> Sequence[float]:
         """When a configured task runs next, Unix seconds."""
@@ -99,6 +109,24 @@ class TasksView:
         await self._state.resume(name)
 
 
+@dataclass(frozen=True)
+class HeldBack:
+    """A slot that has not started because of other tasks."""
+
+    slot: float
+    why: str
+    until: float | None
+    """How long it waits at the latest; None: it is blocked for good."""
+
+
+def newest_block(state: State, name: str) -> HeldBack | None:
+    """The task's newest slot, if it was blocked and nothing has started since."""
+    blocked, known = state.kept(BLOCKED).get(name), state.tasks.get(name) or TaskState()
+    if blocked is None or blocked["at"] <= (known.last_start or 0.0):
+        return None
+    return HeldBack(blocked["slot"], blocked["why"], None)
+
+
 def row(
     name: str,
     task: Task,
@@ -108,6 +136,7 @@ def row(
     deadline: float,
     paused_until: float | None,
     skipped_today: SkippedSlot | None = None,
+    held_back: HeldBack | None = None,
     notice: str,
     running: bool,
     now: float,
@@ -122,7 +151,9 @@ def row(
         and (service.failing if service else known.consecutive_failures >= task.alert_after),
         "late": not paused and deadline < now,
         "running": running,
+        "waiting": held_back is not None and held_back.until is not None,
         "paused": paused,
+        "blocked": held_back is not None,
         "new": success is None and service is None,
     }
     return {
@@ -139,6 +170,8 @@ def row(
         "deadline": nan_to_none(deadline),
         "paused_until": paused_until,
         "skipped_today": asdict(skipped_today) if skipped_today else None,
+        "after": list(task.after),
+        "held_back": asdict(held_back) if held_back else None,
         "last_start": known.last_start,
         "last_end": max((at for at in (success, failure) if at is not None), default=None),
         "last_outcome": _last_outcome(success, failure),

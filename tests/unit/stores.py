@@ -53,6 +53,10 @@ class MemoryStore:
         self.ends.append(end)
         self._contents = snapshot.finish(self._contents, end)
 
+    async def block(self, end: Run, *, covered: bool) -> None:
+        self.ends.append(end)
+        self._contents = snapshot.block(self._contents, end, covered=covered)
+
     async def finish_durably(self, end: Run) -> bool:
         if not self.durable:
             raise StateError("the disk is full")

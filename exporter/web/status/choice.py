@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from exporter.web.status.view import TaskRow
 
-STATES = ("", "trouble", "running", "paused")
+STATES = ("", "trouble", "running", "waiting", "blocked", "paused")
 GROUPS = ("", "severity", "folder", "strategy")
 _ORDER = {"bad": 0, "warn": 1, "fine": 3, "idle": 3}
 _TIERS = ("critical", "warning", "info")
@@ -44,7 +44,7 @@ class Choice:
     def _shows(self, task: TaskRow) -> bool:
         if self.state == "trouble" and task.state not in ("failing", "late"):
             return False
-        if self.state in ("running", "paused") and task.state != self.state:
+        if self.state in STATES[2:] and task.state != self.state:
             return False
         words = f"{task.name} {task.schedule} {task.severity} {task.strategy} {task.folder}".lower()
         return all(word in words for word in self.text.lower().split())

@@ -62,7 +62,7 @@ def task_row(
     days: tuple[float, ...] = (),
 ) -> TaskRow:
     """One task with its runs, newest first. The newest failure is shown until a success follows."""
-    failed = next((r for r in runs if r.outcome not in ("success", None)), None)
+    failed = next((r for r in runs if r.outcome not in ("success", "blocked", None)), None)
     shown = failed if failed and task["consecutive_failures"] else None
     skipped = task["skipped_today"]
     return TaskRow(
@@ -77,6 +77,7 @@ def task_row(
         paused_until=none_to_nan(task["paused_until"]),
         skipped=skipped["at"] if skipped else NAN,
         instead=skipped["instead"] if skipped else "",
+        held_back=task["held_back"]["why"] if task["held_back"] else "",
         failures=task["consecutive_failures"],
         items=none_to_nan(task["items"]),
         runs=tuple(run_row(run) for run in reversed(runs)),

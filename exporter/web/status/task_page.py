@@ -118,6 +118,7 @@ def facts(task: Task) -> dict[str, str]:
         "Exchange": task.exchange,
         "Source": task.source,
         "Strategy": task.strategy,
+        "After": ", ".join(task.after),
         "Runs": _what_runs(task),
         "Limits": ", ".join(_limits(task)),
     }
@@ -139,6 +140,8 @@ def _limits(task: Task) -> list[str]:
             f"{task.retries} {'retry' if task.retries == 1 else 'retries'}",
             f"max_runtime {format_duration(task.max_runtime_seconds)}",
         ]
+    if task.after:
+        limits.append(f"max_wait {format_duration(task.latest_start)}")
     limits += [f"grace {format_duration(task.grace)}", f"alert_after {task.alert_after}"]
     if task.min_items is not None:
         limits.append(f"min_items {task.min_items}")

@@ -15,7 +15,7 @@ from typing import Literal
 from exporter.util.nan import NAN
 
 Level = Literal["fine", "warn", "bad", "idle"]
-TaskWord = Literal["ok", "running", "paused", "failing", "late", "new"]
+TaskWord = Literal["ok", "running", "waiting", "blocked", "paused", "failing", "late", "new"]
 
 
 def _worse(severity: str) -> Level:
@@ -60,8 +60,10 @@ class RunRow:
 
     @property
     def level(self) -> Level:
-        """Success is fine, a run under way is idle, anything else failed."""
-        return {"success": "fine", None: "idle"}.get(self.outcome, "bad")  # type: ignore[return-value]
+        """Success is fine, a run under way or one that did not start is idle, anything else
+        failed."""
+        levels: dict[str | None, Level] = {"success": "fine", "blocked": "idle", None: "idle"}
+        return levels.get(self.outcome, "bad")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class TaskRow:
     """Today's slot that the exchange's shortened session leaves out."""
     instead: str = ""
     """The schedule that would run today too."""
+    held_back: str = ""
+    """Why its newest slot waits, or got no run."""
     failures: int = 0
     items: float = NAN
     runs: tuple[RunRow, ...] = ()
@@ -112,7 +116,7 @@ class TaskRow:
         """A problem is as bad as the task's severity."""
         if self.state in ("failing", "late"):
             return _worse(self.severity)
-        return "idle" if self.state in ("paused", "new") else "fine"
+        return "idle" if self.state in ("paused", "new", "waiting", "blocked") else "fine"
 
     @property
     def took(self) -> float:

@@ -187,8 +187,8 @@ class Life:
             await asyncio.gather(follower._task, return_exceptions=True)
             follower._task = None
         for source in self.parts.supply.sources.values():
-            fetcher = source._fetcher
-            fetcher._sleep = fetcher._budget._sleep = self.clock.sleep
+            requests = source._fetcher._requests
+            requests._sleep = requests._budget._sleep = self.clock.sleep
 
     async def _step(self) -> None:
         parts, now = self.parts, self.now

@@ -50,7 +50,26 @@ def pauses(name: str, minutes: float) -> Callable[[Life], Any]:
     return lambda life: life.parts.state.pause(name, life.now + minutes * 60)
 
 
+def waits(name: str, *tells: Told, how: str = "fails", lasts: float = 600, **more: Any) -> Fault:
+    """A task that breaks, and two that wait for it, one behind the other, which never break."""
+    never = {"from": 0, "until": 0}
+    behind = {"run": f"{PROGRAMS}:fails", "schedule": "every 10m", "max_wait": "4m",
+              "timeout": "1m", "params": never}  # fmt: skip
+    tasks = {
+        name: broken(how, lasts) | {"severity": "warning"} | more,
+        f"{name}__first": behind | {"after": [name], "severity": "critical"},
+        f"{name}__second": behind | {"after": [f"{name}__first"]},
+    }
+    return Fault(name, tells, {"tasks": tasks})
+
+
 FAULTS = [
+    waits("fails_before_others", CHAT),
+    waits("fails_before_others_for_a_while",
+          Told("QuantTaskFailing", "chat", NEXT_SLOT, over_after=36), lasts=20),
+    waits("hangs_before_others", CHAT, how="hangs", timeout="2s"),
+    Fault("is_paused_before_others", (), waits("is_paused_before_others").config,
+          (after(-5, pauses("is_paused_before_others", (END - STRIKE) / 60 + 10)),)),
     task("fails", CHAT, how="fails"),
     task("fails_and_it_matters", PHONE, how="fails", severity="critical"),
     task("fails_and_nobody_cares", how="fails", severity="info"),

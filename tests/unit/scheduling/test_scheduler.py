@@ -11,6 +11,7 @@ import tracemalloc
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -41,6 +42,7 @@ class FakeState:
         self.probes = 0
         self.covers: list[float] = []
         self.claimed: set[tuple[str, float]] = set()
+        self.values: dict[str, dict[str, Any]] = {}
 
     def change(self, task: str, **values: float | None) -> None:
         self.tasks[task] = dataclasses.replace(self.tasks[task], **values)  # type: ignore[arg-type]
@@ -67,6 +69,12 @@ class FakeState:
     async def probe(self) -> None:
         self.probes += 1
 
+    def kept(self, kind: str) -> dict[str, Any]:
+        return dict(self.values.get(kind, {}))
+
+    async def keep(self, kind: str, name: str, value: Any) -> None:
+        self.values.setdefault(kind, {})[name] = value
+
 
 class FakeRunner:
     """Notes what is submitted; the claim moves the cursor, as the real one's does."""
@@ -74,6 +82,17 @@ class FakeRunner:
     def __init__(self, state: FakeState) -> None:
         self.state = state
         self.submitted: list[tuple[str, float, str]] = []
+        self.blocked: list[tuple[str, float, str, bool]] = []
+        self.busy: set[str] = set()
+
+    def is_busy(self, task: str) -> bool:
+        return task in self.busy
+
+    async def block(self, task: str, slot: float, why: str, *, covered: bool) -> None:
+        self.blocked.append((task, slot, why, covered))
+        if covered:
+            self.state.change(task, covered_until=slot)
+        self.state.change(task, cursor=slot)
 
     def submit(self, task: str, slot: float | None, trigger: str) -> asyncio.Future[None]:
         assert slot is not None

@@ -193,6 +193,18 @@ COMMANDS = (
         ),
     ),
     Command(
+        "grafana-cloud", "rules and routes as files for Grafana Cloud's own alerting",
+        "exporter.cli.grafana_cloud:grafana_cloud",
+        (
+            _arg("folder", nargs="?", type=Path, default=Path("grafana-cloud"), metavar="DIR",
+                 help="where they are written; default: %(default)s"),
+            _arg("--pack", dest="packs", action="append", default=[], metavar="NAME",
+                 help="also prometheus/packs/NAME.yml; may be repeated"),
+            _arg("--exporter", default="", metavar="URL",
+                 help="its public address, to which its journal's posts then go"),
+        ),
+    ),
+    Command(
         "backtest", "what the strategies of `backtests:` would have earned on past bars",
         "exporter.cli.backtest:backtest",
         (

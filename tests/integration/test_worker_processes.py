@@ -26,7 +26,7 @@ async def main():
     job = {
         "env": {"PATH": "/usr/bin:/bin"}, "folder": sys.argv[1], "code": [], "level": "info",
         "command": ["sh", "-c", sys.argv[2]],
-        "run": None, "about": {},
+        "run": None, "about": {}, "limits": {},
     }
     async def answer(method, arguments): return {}
     workers = Workers()
@@ -80,7 +80,7 @@ def test_nothing_outlives_an_exporter_that_did_not_listen(tmp_path: Path) -> Non
     guard, guard_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     job = {
         "env": {"PATH": "/usr/bin:/bin"}, "folder": str(tmp_path), "code": [], "level": "info",
-        "command": ["sh", "-c", SCRIPT], "run": None, "about": {},
+        "command": ["sh", "-c", SCRIPT], "run": None, "about": {}, "limits": {},
     }  # fmt: skip
     with (tmp_path / "said").open("w") as said:
         forkserver = subprocess.Popen(
@@ -88,7 +88,7 @@ def test_nothing_outlives_an_exporter_that_did_not_listen(tmp_path: Path) -> Non
             pass_fds=[theirs.fileno()], stderr=said, env={"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         theirs.close()
-        wanted = json.dumps({"grace": 5.0, "may_leave": False}).encode()
+        wanted = json.dumps({"grace": 5.0, "may_leave": False, "limits": {}}).encode()
         fds = [far.fileno(), said.fileno(), said.fileno(), guard_far.fileno()]
         socket.send_fds(ours, [wanted], fds)
         far.close()

@@ -178,10 +178,10 @@ class NoDisk:
 class Bench:
     """A runner with real worker processes and a state in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: MemoryStore | None = None) -> None:
         (folder / "user_code.py").write_text(textwrap.dedent(CODE))
         self.folder = folder
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.clock = ManualClock()
         self.registry = CollectorRegistry()
         self.services = SimpleNamespace(
@@ -202,7 +202,16 @@ class Bench:
             code=(Path(),),
             sources={"s": {"type": "tickdb", "url": "http://x", "api_key_env": "SOURCE_KEY"}},
         )
-        self.runner.apply(config.model_copy(update={"tasks": {"t": Task.model_validate(task)}}))
+        self.config = config.model_copy(update={"tasks": {"t": Task.model_validate(task)}})
+        self.runner.apply(self.config)
+
+    def started_again(self) -> Bench:
+        """The exporter after a restart, with the same state and the task of before."""
+        again = Bench(self.folder, self.store)
+        again.clock.set(self.clock.now())
+        again.config = self.config
+        again.runner.apply(again.config)
+        return again
 
     async def run(self, name: str | None = None, **more: Any) -> Run:
         how = {"run": f"user_code:{name}"} if name else {}

@@ -16,12 +16,12 @@ from exporter.config.paths import token_path
 from exporter.config.references import LIMITED_COROUTINE
 from exporter.config.secret_values import SecretMissingError, read_secret
 from exporter.runner.coroutines import HELD_SECONDS, Loader, call
+from exporter.runner.left_behind import LeftBehind
 from exporter.runner.printed import taken_aside
 from exporter.runner.process_outcome import ExitCodes, outcome_of, stopped_outcome, timeout_outcome
 from exporter.runner.said_lines import SaidLines
 from exporter.runner.worker.forkserver_client import (
     SOCKET_VARIABLE,
-    Process,
     WorkerError,
     Workers,
 )
@@ -44,17 +44,21 @@ class Attempts:
     """Runs single attempts and says how each ended."""
 
     def __init__(
-        self, clock: Clock, services: Services, folder: Path, on_lost: Callable[[int], None]
+        self,
+        clock: Clock,
+        services: Services,
+        folder: Path,
+        on_lost: Callable[[int], None],
+        left: LeftBehind,
     ) -> None:
         self.workers = Workers()
+        self.left = left
         self.stop = asyncio.Event()
         """Set: whatever still runs is ended."""
         self.interrupt = asyncio.Event()
         """Set: what may be interrupted is ended."""
         self.hurry = asyncio.Event()
         """Set: whatever is being ended gets little time for it."""
-        self.left: dict[str, list[Process]] = {}
-        """What lives on although its run is over, by task."""
         self.uncancellable: dict[str, asyncio.Task[Outcome]] = {}
         """Coroutines, by task, that went on after they were cancelled."""
         self._clock, self._services, self._folder = clock, services, folder
@@ -99,14 +103,9 @@ class Attempts:
         """Why the task cannot start although no run of it is under way."""
         if task in self.uncancellable:
             return f"an earlier run of {task} ignores that it was cancelled"
-        stuck = [text for process in self.left.get(task, ()) for text in process.alive]
-        if stuck:
+        if stuck := self.left.stuck(task):
             return f"an earlier run of {task} could not be ended: {', '.join(stuck)} is still there"
         return None
-
-    def left_count(self, task: str) -> int:
-        """How many processes live on although their run is over."""
-        return sum(max(process.count, 1) for process in self.left.get(task, ()))
 
     def _stop_of(self, task: Task) -> asyncio.Event:
         return self.interrupt if task.may_be_interrupted else self.stop
@@ -176,7 +175,7 @@ class Attempts:
         )  # fmt: skip
         ended = await run_process(
             self.workers, job, patience, answer=self._answer(about), on_lost=self._on_lost,
-            on_left=partial(self._lives_on, about.task),
+            on_left=partial(self.left.add, about.task),
             lines=SaidLines() if task.json_output else None,
         )  # fmt: skip
         codes = ExitCodes(task.success_codes, task.nothing_on, task.retry_on)
@@ -198,21 +197,6 @@ class Attempts:
             return {}
         at = self._clock.now() if about.slot is None else about.slot
         return session_facts(task.timetable, self._services.calendar(about.exchange), at)
-
-    def _lives_on(self, task: str, process: Process) -> None:
-        self.left.setdefault(task, []).append(process)
-        process.when_gone.append(partial(self._is_gone, task, process))
-        if process.alive:
-            log.error(
-                "could not be ended: %s; the task starts no other run until it is gone",
-                ", ".join(process.alive),
-                extra={"event": "run_cannot_be_ended", "count": process.count},
-            )
-
-    def _is_gone(self, task: str, process: Process) -> None:
-        self.left[task].remove(process)
-        if not self.left[task]:
-            del self.left[task]
 
     def _answer(self, about: About) -> Answer:
         """Answers what the worker process fetches; it goes through our source and its budget."""

@@ -14,6 +14,7 @@ from exporter.logs.log_context import fields
 from exporter.metrics import Metrics
 from exporter.runner.attempts import Attempts
 from exporter.runner.external import External, Ping
+from exporter.runner.left_behind import LeftBehind
 from exporter.runner.process_outcome import STOPPED
 from exporter.runner.recorder import Recorder, slot_field
 from exporter.runner.results import BusyError, RunningRun, Store, running_of
@@ -54,7 +55,9 @@ class Runner:
         self._counts = SlotCounts(metrics)
         self._record = Recorder(state, metrics, clock, mask)
         lost = metrics.counter("quant_log_dropped_total")
-        self._attempts = Attempts(clock, services, folder or Path.cwd(), lost.inc)
+        self._attempts = Attempts(
+            clock, services, folder or Path.cwd(), lost.inc, LeftBehind(state)
+        )
         self._external = External(state, clock, self._new_id, self._record, self._counts)
         self.service_watch = ServiceWatch(
             state, metrics, clock, self._new_id, record=self._record,
@@ -73,7 +76,7 @@ class Runner:
                 self.tasks,
                 state.tasks,
                 self._occupied(),
-                self._attempts.left_count,
+                self._attempts.left.count,
                 memory=self._attempts.workers.memory_of,
                 failures=self._record.failures(),
             )
@@ -86,7 +89,7 @@ class Runner:
 
     def _occupied(self) -> set[str]:
         """Tasks with a run under way, or with one that is recorded but could not be ended."""
-        stuck = {*self._attempts.uncancellable, *self._attempts.left}
+        stuck = {*self._attempts.uncancellable, *self._attempts.left.tasks}
         return {*self.running, *(task for task in stuck if self._attempts.still_there(task))}
 
     def is_busy(self, task: str) -> bool:
@@ -151,6 +154,7 @@ class Runner:
 
     async def recover(self) -> None:
         """Close the runs that a dead process left open, or start them again where that is asked."""
+        self._attempts.left.restore()
         # Programs may have reported a start already.
         external = {run.run_id for run in self._external.open_runs}
         under_way = external | {run.run_id for run in self._running.values()}
@@ -206,6 +210,7 @@ class Runner:
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
         self._external.close()
+        self._attempts.left.close()
         self._attempts.workers.close()
 
     def _end_seconds(self) -> float:

@@ -15,7 +15,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _CPU_AFTER_GROUP = slice(8, 12)
 _RSS_AFTER_GROUP = 18
-"""proc_pid_stat(5): the group is field 5, `utime` to `cstime` are 14 to 17, `rss` is 24."""
+_START_AFTER_GROUP = 16
+"""proc_pid_stat(5): the group is field 5, `utime` to `cstime` are 14 to 17, `starttime` is 22,
+`rss` is 24."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -31,6 +33,8 @@ class ProcessInfo(NamedTuple):
     """Resident, in bytes; what processes share counts in each of them."""
     cpu: float
     """Seconds of CPU time, with those of children that have ended."""
+    started: int
+    """Ticks since the machine started: no two processes of one number have the same."""
 
     def __str__(self) -> str:
         return f"process {self.pid} ({self.name}, of {_owner(self.pid)})"
@@ -57,7 +61,8 @@ def wake_when_a_child_ends() -> tuple[int, int]:
     return wake_read, wake_write
 
 
-def _all() -> list[ProcessInfo]:
+def all_processes() -> list[ProcessInfo]:
+    """Those that live now."""
     found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208  pathlib would be one more import
         if entry.isdigit():
@@ -72,8 +77,9 @@ def _all() -> list[ProcessInfo]:
                     name = start.partition(b"(")[2].decode("utf-8", "replace")
                     memory = int(more[_RSS_AFTER_GROUP]) * _PAGE_BYTES
                     cpu = sum(map(int, more[_CPU_AFTER_GROUP])) / _TICKS
+                    begun = int(more[_START_AFTER_GROUP])
                     found.append(
-                        ProcessInfo(int(entry), int(parent), int(group), name, memory, cpu)
+                        ProcessInfo(int(entry), int(parent), int(group), name, memory, cpu, begun)
                     )
     return found
 
@@ -82,7 +88,7 @@ def descendants(root: int) -> list[ProcessInfo]:
     """All living processes below that one, nearest first. What has ended and still has living
     children is not in it, but its children are."""
     children: dict[int, list[ProcessInfo]] = {}
-    for each in _all():
+    for each in all_processes():
         children.setdefault(each.parent, []).append(each)
     found: list[ProcessInfo] = []
     level = [root]

@@ -200,7 +200,7 @@ async def test_what_may_be_left_lives_and_is_counted(bench: Bench) -> None:
 
 
 async def test_what_may_be_left_outlives_the_exporter(bench: Bench) -> None:
-    """Also when it goes on printing, and nobody reads that any more."""
+    """Also when it goes on printing, and nobody reads that any more; the next one counts it."""
     script = "while true; do echo working; sleep 0.01; done & echo $! > pid"
     result = await bench.run(command=["sh", "-c", script], may_leave_processes=True)
     pid = int((bench.folder / "pid").read_text())
@@ -209,8 +209,22 @@ async def test_what_may_be_left_outlives_the_exporter(bench: Bench) -> None:
         await bench.runner.drain(0)
         await asyncio.sleep(0.5)
         assert is_alive(pid)
+        later = bench.started_again()
+        await later.runner.recover()
+        assert later.value("quant_task_left_processes")
+        assert later.value("quant_task_running") == 0
     finally:
         os.kill(pid, signal.SIGKILL)
+    await until(lambda: later.value("quant_task_left_processes") == 0)
+    await later.runner.drain(0)
+    assert await after_another_start(later) == {"t": []}
+
+
+async def after_another_start(bench: Bench) -> dict[str, Any]:
+    """What state still notes of left processes."""
+    await bench.started_again().runner.recover()
+    await asyncio.sleep(0)
+    return bench.store.kept("left_processes")
 
 
 async def test_a_timeout_ends_what_might_have_been_left(bench: Bench) -> None:
@@ -290,7 +304,9 @@ async def test_running_attempts_go_on_when_the_helper_does_not_answer(
     stalled = bench.runner.helper_pid
     assert stalled
     os.kill(stalled, signal.SIGSTOP)
-    process = await bench.runner._attempts.workers.spawn(0, 1, 0, grace=1.0, may_leave=False)
+    process = await bench.runner._attempts.workers.spawn(
+        0, 1, 0, forkserver_client.GuardOrder(1.0, may_leave=False)
+    )
     assert bench.runner.helper_pid != stalled
     process.close()
     result = await result_of(job)
@@ -326,8 +342,13 @@ async def main():
     bench.clock.advance(60)
     print(await bench.runner.submit("t", bench.clock.now(), "schedule"))
     print(bench.value("quant_task_skipped_total", reason="overlap"))
-    await until(lambda: bench.value("quant_task_running") == 0, 30)
     await bench.runner.drain(0)
+    later = bench.started_again()
+    await later.runner.recover()
+    print(later.value("quant_task_running"), later.value("quant_task_left_processes"))
+    print(await later.runner.submit("t", bench.clock.now(), "schedule"))
+    await until(lambda: later.value("quant_task_running") == 0, 30)
+    await later.runner.drain(0)
 
 asyncio.run(main())
 """
@@ -345,7 +366,8 @@ asyncio.run(main())
 def test_what_cannot_be_ended_is_given_up_alone(
     tmp_path: Path, command: list[str], outcome: str
 ) -> None:
-    """It is never said to have ended; its task counts as running until it is gone."""
+    """It is never said to have ended; its task counts as running until it is gone, also for an
+    exporter that starts later."""
     if not shutil.which("setpriv"):
         pytest.skip("setpriv is not installed")
     root = Path(__file__).parents[2]
@@ -355,10 +377,11 @@ def test_what_cannot_be_ended_is_given_up_alone(
         cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
         check=False, timeout=60,
     )  # fmt: skip
-    first, counts, again, skipped = done.stdout.splitlines() or [done.stderr] * 4
+    first, counts, again, skipped, later, late = done.stdout.splitlines() or [done.stderr] * 6
     assert first.startswith(outcome), done.stdout + done.stderr
     assert "(sleep, of nobody)" in first
     assert (counts, again, skipped) == ("1.0 1.0", "None", "1.0")
+    assert (later, late) == ("1.0 1.0", "None")
 
 
 # --- their environment

@@ -58,6 +58,8 @@ class Process:
     def __init__(self, sock: socket.socket) -> None:
         self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Its number."""
+        self.guardian = 0
+        """The number of its guardian."""
         self.exited = asyncio.Event()
         """The process itself has ended."""
         self.over = asyncio.Event()
@@ -119,7 +121,8 @@ class Process:
 
     def _on_message(self, message: Mapping[str, object]) -> None:
         match message:
-            case {"pid": int(pid)} if not self.started.done():
+            case {"pid": int(pid), "guardian": int(guardian)} if not self.started.done():
+                self.guardian = guardian
                 self.started.set_result(pid)
             case {"error": str(error)} if not self.started.done():
                 self.started.set_exception(WorkerError(error))

@@ -6,7 +6,7 @@ attempts, and it ends the attempt when the exporter is gone.
 
 It talks to the exporter over a SOCK_SEQPACKET socket, one JSON object a packet. To the exporter:
 
-- ``{"pid": p}`` or ``{"error": text}``, once;
+- ``{"pid": p, "guardian": p}`` or ``{"error": text}``, once;
 - ``{"main": s}`` when the attempt's own process has ended, with the status of
   :func:`os.waitstatus_to_exitcode`;
 - ``{"over": …}`` when the attempt is over: ``left`` describes what it had left behind, ``alive``
@@ -98,7 +98,7 @@ class Guardian:
             return True
         os.close(control)
         os.close(output)
-        self._send({"pid": self._main})
+        self._send({"pid": self._main, "guardian": me})
         self._watch(wake_read)
         os._exit(0)
 

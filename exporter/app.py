@@ -262,6 +262,7 @@ class App:
                 _every(STRATEGY_REFRESH, services.textfiles.refresh),
                 _every(CUSTOM_FLUSH, services.custom_metrics.flush),
                 _every(BACKTEST_REFRESH, services.backtests.refresh),
+                _every(CUSTOM_FLUSH, services.limits.look),
                 _every(TOKEN_RETRY, self._token_file.rescue),
                 _every(PING_URL_SECONDS, self._note_ping_url),
                 _every(KEY_EXPIRIES, services.supply.fetch_key_expiry),
@@ -324,6 +325,7 @@ class App:
         services.strategies.apply(config)
         services.custom_metrics.apply(config)
         services.textfiles.apply(config)
+        services.limits.apply(config)
         services.follower.apply(config.logs.follow)
         services.feeds.apply(config)
         services.outbox.apply(config)

@@ -197,6 +197,15 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_custom_oldest_timestamp_seconds", "metric", "When the series of a declared metric that has waited longest was last set; at first the start."),
     _now("quant_textfile_timestamp_seconds", "file", "When a text file with metrics was last written."),
     _now("quant_textfile_broken", "file", "1: the text file, or a series in it, cannot be used; it keeps its last good values."),
+    # Limits
+    _now("quant_limit_info", "limit measure unit", "A configured limit; always 1."),
+    _now("quant_limit_value", "limit strategy subject", "What the limit is compared with; `subject` has the other labels of a metric."),
+    _now("quant_limit_value_timestamp_seconds", "limit strategy subject", "When that value was so."),
+    _now("quant_limit_max", "limit strategy severity", "Value above which it alerts."),
+    _now("quant_limit_min", "limit strategy severity", "Value below which it alerts."),
+    _now("quant_limit_unknown", "limit strategy", "1 while a value that is limited is NaN."),
+    _now("quant_limit_age_seconds", "limit strategy", "Age of the oldest value of a metric with `max_age`, or of a text file."),
+    _now("quant_limit_age_limit_seconds", "limit strategy severity", "Age beyond which it alerts."),
     # Logs and alerts
     _counter("quant_log_records_total", "level", "Log records written."),
     _counter("quant_log_errors_total", "logger", "Records of level error and above, by logger."),

@@ -8,6 +8,7 @@ from exporter.config.channels import Channel, Email
 from exporter.config.config_errors import ConfigError, Mistake
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.ledger_settings import LedgerSettings
+from exporter.config.limit_keys import LimitSettings
 from exporter.config.loading import load, load_what_is_right
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Followed, Logs, Slack
 from exporter.config.market_data import Feed
@@ -28,7 +29,8 @@ from exporter.config.types import (
 
 __all__ = [
     "INTERVAL_SECONDS", "Alerts", "CalendarOverrides", "Channel", "Config", "ConfigError",
-    "DigestSettings", "Email", "Exchange", "Feed", "Followed", "Interval", "LedgerSettings", "Logs",
+    "DigestSettings", "Email", "Exchange", "Feed", "Followed", "Interval", "LedgerSettings",
+    "LimitSettings", "Logs",
     "Mistake", "Model", "OwnExchange", "OwnMetric", "Programs", "Schedule", "Severity", "Slack",
     "SourceSettings", "Strategy", "Task", "TextfileSettings", "TickDBSettings", "Url", "Zone",
     "load", "load_what_is_right",

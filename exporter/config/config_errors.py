@@ -42,6 +42,8 @@ _STAND_INS: Mapping[str, Any] = {
     "run": "module:function",
     "command": ["program"],
     "external": True,
+    "max": {"warning": 1, "critical": 2},
+    "min": {"warning": -1, "critical": -2},
     "type": "simulated",
     "url": "http://localhost",
     "api_key_env": "KEY",

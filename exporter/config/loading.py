@@ -13,6 +13,8 @@ from exporter.config import yaml12 as yaml_file
 from exporter.config.channels import Channel, Email
 from exporter.config.config_errors import ConfigError, Mistake, validate
 from exporter.config.exchanges import OwnExchange
+from exporter.config.limit_keys import LimitSettings
+from exporter.config.limit_references import limit_mistakes
 from exporter.config.market_data import Feed
 from exporter.config.model import Config
 from exporter.config.own_metrics import OwnMetric
@@ -31,6 +33,7 @@ _SECTIONS: Mapping[str, type[Model]] = {
     "tasks": Task,
     "strategies": Strategy,
     "metrics": OwnMetric,
+    "limits": LimitSettings,
 }
 
 
@@ -150,6 +153,7 @@ def _read(
     mistakes += references.unknown_names(named, data, unsure)
     mistakes += [*dependencies.circles(good["tasks"]), *dependencies.after_services(good["tasks"])]
     good["tasks"] = dependencies.with_inherited_severity(good["tasks"])
+    mistakes += limit_mistakes(named, unsure)
     backtests = top.backtests.strategies.items() if isinstance(top, Config) else ()
     if "sources" not in unsure:
         mistakes += references.unknown_backtest_sources(backtests, named["sources"])

@@ -13,6 +13,7 @@ from exporter.config.backtests import Backtests
 from exporter.config.channels import Channel
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
 from exporter.config.ledger_settings import LedgerSettings
+from exporter.config.limit_keys import LimitSettings
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
 from exporter.config.market_data import Feed
 from exporter.config.own_metrics import OwnMetric, TextfileSettings
@@ -77,6 +78,7 @@ class Config(Model):
     strategies: Mapping[str, Strategy] = {}
     metrics: Mapping[str, OwnMetric] = {}
     textfiles: TextfileSettings | None = None
+    limits: Mapping[str, LimitSettings] = {}
     exchanges: Mapping[str, OwnExchange] = {}
     calendar_overrides: Mapping[Exchange, CalendarOverrides] = {}
     logs: Logs = Logs()

@@ -183,7 +183,7 @@ class CustomMetrics(Collector):
 
     def since(self, name: str) -> float:
         """When a declared metric was first seen; NaN: it is not declared."""
-        return self._since.get(name, float("nan"))
+        return self._since.get(name, self._since.get(name.removesuffix("_total"), float("nan")))
 
     def describe(self) -> Iterable[Metric]:
         """Nothing is known before it comes."""

@@ -15,6 +15,7 @@ from exporter.config import Config, Task
 from exporter.custom_metrics.custom_metrics import CustomMetrics
 from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.feeds import Feeds
+from exporter.limits.limits_service import LimitedParts, LimitService
 from exporter.logs.setup import Logging
 from exporter.logs.tail.follow import Follower
 from exporter.messages.outbox import Outbox
@@ -56,6 +57,7 @@ class ExporterServices(Foundation):
     strategies: Strategies
     custom_metrics: CustomMetrics
     textfiles: TextfileFolder
+    limits: LimitService
     follower: Follower
     feeds: Feeds
     outbox: Outbox
@@ -76,6 +78,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
     feeds = Feeds(state, clock, metrics, supply.sources.__getitem__, supply.calendars.get)
 
     custom_metrics = CustomMetrics(state, metrics, clock)
+    textfiles = TextfileFolder(custom_metrics, metrics, clock)
     outbox = Outbox(state, metrics, clock, mask=base.logging.mask.text)
 
     def parts() -> Parts:
@@ -105,7 +108,13 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         state=state,
         strategies=strategies,
         custom_metrics=custom_metrics,
-        textfiles=TextfileFolder(custom_metrics, metrics, clock),
+        textfiles=textfiles,
+        limits=LimitService(
+            state,
+            metrics,
+            clock,
+            LimitedParts(custom_metrics, textfiles, strategies, supply.calendars.get),
+        ),
         follower=Follower(state, metrics),
         feeds=feeds,
         outbox=outbox,

@@ -311,6 +311,16 @@ class Strategies:
         calendar = self._calendar(strategy.exchange)
         return trading_age(calendar, since, now, in_sessions=in_sessions)
 
+    def since(self, name: str) -> float:
+        """When a strategy was first configured."""
+        return self._since[name]
+
+    def last_fill_at(self, name: str) -> float:
+        """When the strategy's newest fill was; -inf while none is known."""
+        return max(
+            (fill.at for fill in list(self.holdings.fills[name].values())), default=-math.inf
+        )
+
     def summary(self, name: str) -> dict[str, Any]:
         """The numbers of one strategy, for reports and pages."""
         curve, now = self.curves[name], self._clock.now()

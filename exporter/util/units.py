@@ -82,6 +82,19 @@ def parse_ratio(text: Any) -> float:
     return ratio
 
 
+def parse_amount(value: Any) -> float:
+    """``10``, ``-0.5`` or ``3%`` to a finite number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    elif found := re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*(%?)", str(value).strip()):
+        number = float(found[1]) / (100 if found[2] else 1)
+    else:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"invalid number {value!r}: write 10, 0.5 or 3%")
+    return number
+
+
 FROM_FILE: Mapping[str, bool] = {"from_file": True}
 """Validation context of what a person wrote: a bare number is not a duration there."""
 
@@ -110,6 +123,8 @@ Duration = Annotated[float, BeforeValidator(_positive_duration), PlainSerializer
 """Seconds, more than zero."""
 DurationOrZero = Annotated[float, BeforeValidator(_any_duration), PlainSerializer(format_duration)]
 """Seconds, zero or more."""
+Amount = Annotated[float, BeforeValidator(parse_amount)]
+"""Any finite number."""
 Size = Annotated[int, BeforeValidator(parse_size)]
 """Bytes."""
 Ratio = Annotated[float, BeforeValidator(parse_ratio)]

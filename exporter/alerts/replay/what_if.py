@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.metrics import SEVERITIES
-from exporter.util.units import parse_duration, parse_ratio
+from exporter.util.units import parse_amount, parse_duration, parse_ratio
 
 
 def _count(text: str) -> float:
@@ -19,6 +19,8 @@ def _count(text: str) -> float:
 _LIMITS: dict[tuple[str, str], tuple[str, Callable[[str], float], bool]] = {
     ("strategies", "max_drawdown"): ("quant_strategy_drawdown_limit_ratio", parse_ratio, True),
     ("strategies", "max_age"): ("quant_strategy_age_limit_seconds", parse_duration, False),
+    ("limits", "max"): ("quant_limit_max", parse_amount, True),
+    ("limits", "min"): ("quant_limit_min", parse_amount, True),
     ("feeds", "max_overdue"): ("quant_feed_overdue_limit_seconds", parse_duration, True),
     ("feeds", "max_spread"): ("quant_feed_spread_limit_ratio", parse_ratio, True),
     ("tasks", "alert_after"): ("quant_task_failures_limit", _count, False),
@@ -27,7 +29,7 @@ _LIMITS: dict[tuple[str, str], tuple[str, Callable[[str], float], bool]] = {
     ("tasks", "max_duration"): ("quant_task_duration_limit_seconds", parse_duration, True),
 }
 METRICS = tuple(metric for metric, _, _ in _LIMITS.values())
-_LABEL = {"strategies": "strategy", "feeds": "feed", "tasks": "task"}
+_LABEL = {"strategies": "strategy", "feeds": "feed", "tasks": "task", "limits": "limit"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class LimitChange:
         else:
             # The tier may have had no limit yet.
             known = f"max by (job, instance, {self.label}) (quant_{self.label}_info{{{one}}})"
+            if self.label == "limit":  # what has no name of its own is told apart by its strategy
+                known = f"max by (job, instance, limit, strategy) (quant_limit_value{{{one}}})"
             level = f"{known} * 0 + {self.value!r}"
             new = f'label_replace({level}, "severity", "{self.severity}", "", "")'
             one += f',severity="{self.severity}"'

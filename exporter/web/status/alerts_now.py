@@ -13,7 +13,7 @@ from exporter.web.status.view import AlertRow
 
 TIMEOUT_SECONDS = 2.0
 HOLDS_SECONDS = 10.0
-SUBJECTS = ("strategy", "task", "feed", "source", "exchange")
+SUBJECTS = ("strategy", "task", "feed", "source", "exchange", "limit")
 """Labels that say what an alert is about, the narrowest first."""
 _ORDER = {"critical": 0, "warning": 1}
 

@@ -184,3 +184,15 @@ def test_nights_and_gaps() -> None:
               ("warning", 50, 51), ("critical", 72, 80))]  # fmt: skip
     assert nights(at, zone) == (2, 1)
     assert longest_gap(at, 0.0, 75 * 3600.0) == 23.5 * 3600
+
+
+def test_a_limit_on_a_metric_of_ones_own_can_be_tried() -> None:
+    """With a tier it is exposed for each strategy that has a value."""
+    rules = [r for r in read_rules([ROOT / "prometheus/rules/quant.yml"]) if r.name == "QuantLimit"]
+    (rule,) = with_limits(rules, [what_if.parse("limits.daily_loss.max=3%")])
+    assert 'quant_limit_max{limit="daily_loss"} * 0 + 0.03' in rule.expression
+    (rule,) = with_limits(rules, [what_if.parse("limits.positions.min.critical=-2")])
+    assert 'by (job, instance, limit, strategy) (quant_limit_value{limit="positions"})' in (
+        rule.expression
+    )
+    assert "* 0 + -2.0" in rule.expression

@@ -1,0 +1,64 @@
+"""The section on limits: what a value may be, and what happens when it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from exporter.config.types import Limits, Model, Severity, in_order
+from exporter.util.units import Amount, Ratio
+
+STRATEGY_MEASURES: Mapping[str, str] = {
+    "daily_loss": "ratio",
+    "drawdown": "ratio",
+    "silent_sessions": "",
+    "sessions_without_fill": "",
+    "signals_without_fill": "",
+    "decay": "",
+}
+"""What a limit can be of besides metrics of one's own, all by strategy, and in which unit."""
+NEED_EXCHANGE = frozenset(("silent_sessions", "sessions_without_fill", "signals_without_fill"))
+
+
+def _in_reverse(limits: Mapping[Severity, float]) -> Mapping[Severity, float]:
+    try:
+        in_order({severity: -limit for severity, limit in limits.items()})
+    except ValueError as error:
+        raise ValueError(str(error).replace("larger", "smaller")) from None
+    return limits
+
+
+class ExpectedReturn(Model):
+    """What a backtest says of a year."""
+
+    annual_return: Amount
+    annual_volatility: Ratio
+
+
+class LimitSettings(Model):
+    """A limit on a metric of one's own or on a strategy."""
+
+    of: str = ""
+    """The metric or measure; empty: the limit's own name."""
+    strategies: tuple[str, ...] = ()
+    """Of these alone; empty: of all."""
+    max: Limits[Amount] = Field(default_factory=dict)
+    min: Annotated[Mapping[Severity, Amount], AfterValidator(_in_reverse)] = Field(
+        default_factory=dict
+    )
+    signals: str = "signals"
+    """The metric of one's own that says that signals came, for `signals_without_fill`."""
+    expected: ExpectedReturn | None = None
+    """For `decay`."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> LimitSettings:
+        if not self.max and not self.min:
+            raise ValueError("no limit given: write `max: {warning: 10, critical: 20}` or `min`")
+        return self
+
+    def measure(self, name: str) -> str:
+        """What it limits; `name` is its own."""
+        return self.of or name

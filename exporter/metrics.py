@@ -209,6 +209,7 @@ TABLE: tuple[Spec, ...] = (
     # Logs and alerts
     _counter("quant_log_records_total", "level", "Log records written."),
     _counter("quant_log_errors_total", "logger", "Records of level error and above, by logger."),
+    _now("quant_log_errors_limit", "", "Records of level error and above within 15 minutes beyond which it alerts."),
     _counter("quant_log_events_total", "event", "Log records written, by event."),
     _DROPPED,
     _old_name("quant_log_lost_total", _DROPPED),
@@ -257,6 +258,7 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_exporter_clock_timestamp_seconds", "", "This machine's clock at the scrape."),
     _now("quant_exporter_clock_offset_limit_seconds", "", "Difference between clocks beyond which it alerts."),
     _gauge("quant_exporter_event_loop_lag_seconds", "", "Longest recent time for which the event loop was blocked."),
+    _now("quant_exporter_event_loop_lag_limit_seconds", "", "Lag of the event loop beyond which it alerts."),
 )  # fmt: skip
 
 _T = TypeVar("_T", bound=MetricWrapperBase)

@@ -54,6 +54,10 @@ class MachineLimits(Model):
     """Of each disk that the exporter writes to."""
     full_within: Duration = 4 * 3600.0
     """A disk that would be full so soon, as it filled in the last hour."""
+    max_loop_lag: Duration = 2.0
+    """Of the event loop, in each minute for ten minutes."""
+    max_errors: int | None = Field(default=100, ge=1)
+    """Lines of level error in the exporter's own log within 15 minutes."""
 
 
 def _hosts_here() -> tuple[str, ...]:

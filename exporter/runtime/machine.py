@@ -1,4 +1,5 @@
-"""Whether this machine has room for the exporter: free disk, and the limits of disk and memory.
+"""Whether this machine has room for the exporter: free disk, and the limits of disk, memory, event
+loop and errors.
 
 How much memory the exporter has is `process_resident_memory_bytes`, that of runs the runner knows.
 """
@@ -51,6 +52,9 @@ class Machine:
         yield "quant_task_memory_limit_bytes", (), self._config().max_program_memory
         yield "quant_disk_free_limit_ratio", (), limits.min_free
         yield "quant_disk_full_limit_seconds", (), limits.full_within
+        yield "quant_exporter_event_loop_lag_limit_seconds", (), limits.max_loop_lag
+        if limits.max_errors is not None:
+            yield "quant_log_errors_limit", (), float(limits.max_errors)
         hangs = self._clock.monotonic() - self._looked > ANSWERS_WITHIN_SECONDS
         for disk in self._disks:
             free, ratio = (NAN, NAN) if hangs else (disk.free_bytes, disk.free_ratio)

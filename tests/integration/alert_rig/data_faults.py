@@ -4,8 +4,10 @@ of five minutes may be twenty minutes overdue."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from exporter.simulator.market import SimulatedBar
 from tests.integration.alert_rig.fault import BEGIN, STRIKE, Fault, Told, after
 from tests.integration.alert_rig.life import Life
 
@@ -71,6 +73,20 @@ def _wide_spread(life: Life) -> None:
         return last, bid * 0.98, ask * 1.02
 
     answers._market.quote = wide
+
+
+def _price_stands_still(life: Life) -> None:
+    """Bars come in time, with the same price and volume again and again."""
+    simulator = life.parts.supply.simulators["price_stands_still"]
+    market = simulator._handlers["/market/ticker"].__self__._market
+    bar = market.bar
+
+    def still(symbol: str, *span: float, now: float) -> SimulatedBar:
+        return replace(
+            bar(symbol, *span, now=now), open=100.0, high=100.0, low=100.0, close=100.0, volume=7.0
+        )
+
+    market.bar = still
 
 
 FAULTS = [
@@ -147,5 +163,14 @@ FAULTS = [
             "feeds": {"spread_wide": feed("spread_wide", max_spread={"warning": "1%"})},
         },
         (after(0, _wide_spread),),
+    ),
+    Fault(
+        "price_stands_still",
+        (Told("QuantPriceFrozen", "phone", 27),),
+        {
+            "sources": {"price_stands_still": source()},
+            "feeds": {"price_stands_still": feed("price_stands_still", max_unchanged=3)},
+        },
+        (after(0, _price_stands_still),),
     ),
 ]  # fmt: skip

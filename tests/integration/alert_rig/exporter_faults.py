@@ -3,12 +3,17 @@ a server, of its own."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
+from unittest import mock
 
+from exporter.runner.worker import forkserver_client
 from exporter.state import Claim
 from tests.integration.alert_rig.fault import STRIKE, Fault, Told, after
 from tests.integration.alert_rig.life import Life
@@ -119,6 +124,24 @@ async def reload_fails(life: Life) -> None:
     assert await life.app._reloading.reload()
 
 
+async def helper_of_workers_is_silent(life: Life) -> None:
+    """As on a machine that swaps: another one is started, and nobody has to know."""
+    with mock.patch.object(forkserver_client, "_ANSWER_SECONDS", 0.3):
+        await life.live(FROM, UNTIL, [after(0, stops_the_helper)])
+
+
+def stops_the_helper(life: Life) -> None:
+    helper = life.parts.runner.helper_pid
+    assert helper
+    os.kill(helper, signal.SIGSTOP)
+
+
+def run_cannot_be_ended(life: Life) -> None:
+    """One of yesterday hangs in the kernel: the task does not start again beside it."""
+    stuck = SimpleNamespace(alive=["process 4711 (python3, of trader)"], count=1)
+    life.parts.runner._attempts.left["trades"] = [stuck]
+
+
 def servers_answer_html(life: Life) -> None:
     life.servers.down = True
 
@@ -160,6 +183,11 @@ FAULTS = [
     lived("state_is_lost", Told("QuantStateUnhealthy", "phone", 3), how=loses_its_state),
     lived("state_cannot_be_written", Told("QuantStateUnhealthy", "phone", 8),
           Told("QuantTaskFailing", "chat", 19), how=at_strike(disk_full)),
+    lived("helper_of_workers_is_silent", how=helper_of_workers_is_silent,
+          tasks={"trades": {**ONCE, "severity": "critical"}}),
+    lived("run_cannot_be_ended", Told("QuantTaskFailing", "phone", 7),
+          how=at_strike(run_cannot_be_ended),
+          tasks={"trades": {**ONCE, "grace": "1m", "severity": "critical"}}),
     lived("reload_is_refused", Told("QuantConfigReloadFailed", "chat", 2),
           how=at_strike(reload_fails)),
     lived("acks_are_not_kept", Told("QuantAlertSyncFailing", "chat", 8),

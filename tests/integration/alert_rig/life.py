@@ -40,6 +40,7 @@ USED = set(re.findall(r"\bquant_[a-z_]+", EXPRESSIONS))
 """What the rules ask for; nothing else is written."""
 COUNTERS = {spec.name for spec in TABLE if spec.kind == "counter" and spec.labels} & USED
 SELDOM = 300
+CLOCK = "quant_exporter_clock_timestamp_seconds"
 JOB = "quant-exporter"
 
 Event = tuple[float, Callable[["Life"], Awaitable[object] | object]]
@@ -87,6 +88,7 @@ class Servers:
         self._answers: dict[str, Any] = {
             "/api/v2/alerts": [],
             "/api/v2/silences": [],
+            "/api/v2/status": {"config": {"original": "receivers: []"}},
             "/metrics": "",
             "/api/v1/alerts": {"status": "success", "data": {"alerts": []}},
         }
@@ -119,6 +121,8 @@ class Life:
         self.disk: Disk | None = Disk("state,logs,reports", 50e9, 0.5)
         """None: it does not answer."""
         self.memory_bytes = 100e6
+        self.clock_error = 0.0
+        """Seconds by which the exporter's clock is ahead of Prometheus'."""
         self._config = config
         self._labels = f'job="{JOB}",instance="{instance}"'
         self._polls: dict[str, asyncio.Task[None]] = {}
@@ -226,7 +230,8 @@ class Life:
         for family in self._others.collect():
             for sample in family.samples:
                 if sample.name in USED:
-                    self._write(sample.name, sample.labels, sample.value, self.now)
+                    error = self.clock_error if sample.name == CLOCK else 0.0
+                    self._write(sample.name, sample.labels, sample.value + error, self.now)
         self._write("up", {}, 1.0, self.now)
         self._write("process_start_time_seconds", {}, self.began, self.now)
         self._write("process_resident_memory_bytes", {}, self.memory_bytes, self.now)

@@ -64,6 +64,30 @@ async def log_folder_is_lost(life: Life) -> None:
         await asyncio.sleep(0.01)
 
 
+def clock_is_wrong(life: Life) -> None:
+    life.clock_error = 90.0
+
+
+def clock_is_a_little_off(life: Life) -> None:
+    life.clock_error = 10.0
+
+
+def loop_is_blocked(life: Life) -> None:
+    life.parts.metrics.gauge("quant_exporter_event_loop_lag_seconds").set(5.0)
+
+
+async def errors_are_logged(life: Life) -> None:
+    def written() -> float:
+        return float(life.app.registry.get_sample_value(RECORDS, {"level": "error"}) or 0.0)
+
+    before = written()
+    for _ in range(150):
+        logging.getLogger("exporter.task.scan").error("no bar")
+    while written() < before + 150:  # another thread writes, in real time
+        await asyncio.sleep(0.01)
+
+
+RECORDS = "quant_log_records_total"
 PATTERNS = {"fetch_failed": "fetch failed", "fetch_ok": "fetch ok"}
 BOT = {"path": "bot.log", "patterns": PATTERNS, "max_failure_ratio": {"warning": "50%"}}
 FAULTS = [
@@ -76,6 +100,12 @@ FAULTS = [
     lived("memory_grows", Told("QuantMemoryHigh", "chat", 3), how=at_strike(memory_grows)),
     lived("program_takes_memory", Told("QuantMemoryHigh", "chat", 3),
           how=at_strike(program_takes_memory)),
+    lived("clock_is_wrong", Told("QuantClockWrong", "chat", 3), how=at_strike(clock_is_wrong)),
+    lived("clock_is_a_little_off", how=at_strike(clock_is_a_little_off)),
+    lived("event_loop_is_blocked", Told("QuantExporterSlow", "chat", 12),
+          how=at_strike(loop_is_blocked)),
+    lived("errors_are_logged", Told("QuantErrorsLogged", "chat", 4),
+          how=at_strike(errors_are_logged)),
     lived("program_cannot_fetch", Told("QuantLogFetchesFailing", "chat", 8),
           how=program_cannot_fetch, logs={"follow": {"bot": BOT}}),
     lived("followed_log_is_nowhere", Told("QuantLogFileUnreadable", "chat", 17), struck=FROM,

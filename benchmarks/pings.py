@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ import aiohttp
 from benchmarks import building
 from benchmarks.figures import OURS, Row, compared, percentile
 from benchmarks.processes import ROOT, BenchmarkError, free_port
+from exporter.cli.exec_wrapper import one_file
 
 RATE = 500
 TASKS = 20
@@ -32,7 +34,7 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
     with building.exporter(config, port):
         base = _base(folder / "var/ping-url")
         times = asyncio.run(_send(base, 3 if quick else 60))
-        added = _added(base, folder, 3 if quick else 15)
+        added, cpu = _added(base, folder, 3 if quick else 25)
     with sqlite3.connect(folder / "var/state.db") as state:
         (kept,) = state.execute("SELECT count(*) FROM runs WHERE items IS NULL").fetchone()
     reported = sum(len(rounds) for rounds in added.values())
@@ -41,6 +43,7 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
         Row("pings", f"{what}: p99", OURS, percentile(times, 0.99) * 1000, "ms"),
         Row("pings", "lost", OURS, max(0, len(times) + reported - kept), "runs", aim=0),
         *compared("exec", "added to `true`, both reports", added, "ms", aim=ADDED_AIM_MS),
+        *compared("exec", "processor time added to it", cpu, "ms"),
     ]
 
 
@@ -75,25 +78,55 @@ async def _send(base: str, seconds: float) -> list[float]:
     return times
 
 
-def _added(base: str, folder: Path, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds beyond the plain command, by wrapper; rounds alternate."""
+def _added(
+    base: str, folder: Path, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Milliseconds beyond the plain command, by wrapper: of the clock, and of the processor. Rounds
+    alternate."""
     env = {**os.environ, "QUANT_PING_URL": base, "QUANT_EXEC_SPOOL": str(folder / "spool")}
-    wrapper = [sys.executable, str(ROOT / "exporter/cli/exec_wrapper.py"), "job_0", "--"]
-    wrapped = {OURS: wrapper}
-    if runitor := shutil.which("runitor"):
+    wrapper = folder / "qexec"
+    wrapper.write_text(one_file())
+    wrapped = {OURS: [sys.executable, str(wrapper), "job_0", "--"]}
+    if runitor := _runitor(folder):
         server, _, key = base.rpartition("/")
         wrapped["runitor"] = [
             runitor, "-api-url", server, "-ping-key", key, "-slug", "job_0", "--",
         ]  # fmt: skip
-    found: dict[str, list[float]] = {who: [] for who in wrapped}
+    walls: dict[str, list[float]] = {who: [] for who in wrapped}
+    cpus: dict[str, list[float]] = {who: [] for who in wrapped}
     for _ in range(rounds):
-        plain = _seconds(["true"], env)
+        plain, plain_cpu = _seconds(["true"], env)
         for who, words in wrapped.items():
-            found[who].append((_seconds([*words, "true"], env) - plain) * 1000)
-    return found
+            wall, cpu = _seconds([*words, "true"], env)
+            walls[who].append((wall - plain) * 1000)
+            cpus[who].append((cpu - plain_cpu) * 1000)
+    return walls, cpus
 
 
-def _seconds(words: list[str], env: dict[str, str]) -> float:
-    began = time.perf_counter()
+def _runitor(folder: Path) -> str | None:
+    """The program on the PATH, or built of its source in var/bench/runitor."""
+    if found := shutil.which("runitor"):
+        return found
+    source, go = ROOT / "var/bench/runitor", shutil.which("go")
+    if not (source / "go.mod").is_file() or go is None:
+        text = "it is not on the PATH, and not in var/bench/runitor to be built by go"
+        print(f" (without runitor: {text})", file=sys.stderr, end="")
+        return None
+    program = str(folder / "runitor")
+    built = subprocess.run(
+        [go, "build", "-o", program, "./cmd/runitor"],
+        cwd=source, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if built.returncode:
+        last = built.stderr.strip().rpartition("\n")[2]
+        print(f" (without runitor: {last})", file=sys.stderr, end="")
+        return None
+    return program
+
+
+def _seconds(words: list[str], env: dict[str, str]) -> tuple[float, float]:
+    """Of the clock, and of the processor with all that it waited for."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(words, env=env, check=True, stdin=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

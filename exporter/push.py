@@ -19,11 +19,10 @@ Without arguments the variables QUANT_PUSH_URL, QUANT_PUSH_TOKEN or QUANT_PUSH_T
 QUANT_PUSH_SPOOL (the folder) count.
 """
 
-# Modules that take long to import (urllib, logging, uuid) are left out: `quant-exporter exec` uses
-# this file, and each of its commands waits for it.
+# Modules that take long to import (urllib, logging, uuid) are left out, and json comes when it is
+# needed: `quant-exporter exec` uses this file, and each of its commands waits for it.
 from __future__ import annotations
 
-import json
 import math
 import os
 import socket
@@ -193,6 +192,8 @@ class Push:
         """True once the request is kept. Nothing may leave here: it would end in the strategy."""
         try:
             path, body = make()
+            import json
+
             text = json.dumps(body, allow_nan=False, default=str)
             if len(text) > LARGEST_BYTES:
                 raise ValueError(f"{len(text)} bytes are too much; {LARGEST_BYTES} are the most")
@@ -368,6 +369,8 @@ class Spool:
                 self._drop(".refused", MOST_REFUSED)
             self._keeps += 1
             with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                import json
+
                 json.dump(record, file)
                 if self._synced:
                     file.flush()
@@ -407,6 +410,8 @@ class Spool:
         path = os.path.join(self.folder, name)
         try:
             with open(path, encoding="utf-8") as file:
+                import json
+
                 self._send(json.load(file))
         except ReportNotSentError:
             return False
@@ -480,6 +485,8 @@ def _retry_after(answer: bytes) -> float:
 
 def _reason(status: int, answer: bytes) -> str:
     try:
+        import json
+
         said = json.loads(answer.partition(b"\r\n\r\n")[2].decode("utf-8", "replace"))["error"]
     except (ValueError, KeyError, TypeError):
         return f"HTTP {status}"

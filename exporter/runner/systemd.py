@@ -107,11 +107,12 @@ class Systemd:
         return found
 
     async def journal(self, name: str, scope: Scope) -> str:
-        """The service's last lines; empty where the exporter's user may not read them."""
-        unit = f"--user-unit={name}" if scope == "user" else f"--unit={name}"
+        """The last lines of the service's own programs; empty where the exporter's user may not read them."""
+        # Not --unit: that has what systemd says of it, too, and its programs say why they ended.
+        unit = "_SYSTEMD_USER_UNIT" if scope == "user" else "_SYSTEMD_UNIT"
         command = [
-            "journalctl", *_whose(scope), unit, f"--lines={_LINES}", "--output=cat", "--no-pager",
-            "--quiet",
+            "journalctl", *_whose(scope), f"--lines={_LINES}", "--output=cat", "--no-pager",
+            "--quiet", f"{unit}={name}",
         ]  # fmt: skip
         try:
             status, out, _ = await _output(command)

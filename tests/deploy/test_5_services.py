@@ -37,7 +37,7 @@ def units(site: Site) -> Iterator[None]:
 
 
 def test_services_are_found_and_watched_as_systemd_has_them(site: Site, units: None) -> None:
-    """Up, killed, refused, stopped, masked, gone, restarted too often. The exporter's user may read the
+    """Up, killed, refused, stopped, masked, gone, restarted too often. The exporter may read the
     journal as a member of a group."""
     ssh = site.laptop.ssh
     offered = ssh(f"{_PROGRAM} discover --config /opt/quant/current/exporter.yml")

@@ -255,13 +255,13 @@ def program(folder: Path, name: str, script: str) -> None:
 
 async def test_systemctl_is_asked_once_for_all_and_journalctl_for_the_end(path: Path) -> None:
     program(path, "systemctl", f'echo "$@" >{path}/asked\ncat <<E\n{SHOWN}E')
-    program(path, "journalctl", 'echo "$1 $2"')
+    program(path, "journalctl", 'echo "$1 $6"')
     found = await Systemd().units(["bot.service", "gone.service"], "user")
     assert [unit.up for unit in found.values()] == [True, False]
     asked = (path / "asked").read_text()
     assert asked.startswith("--user show ")
     assert asked.endswith(" -- bot.service gone.service\n")
-    assert await Systemd().journal("bot.service", "user") == "--user --user-unit=bot.service"
+    assert await Systemd().journal("bot.service", "user") == "--user _SYSTEMD_USER_UNIT=bot.service"
 
 
 async def test_what_systemctl_complains_of_is_the_reason(path: Path) -> None:

@@ -1,4 +1,5 @@
-"""A release's own environment, ``venv``: from the lock file alone, and the exporter in it.
+"""A release's own environment, ``venv``: from the lock file, the trader's own ``requirements.txt``
+where there is one, and the exporter in it.
 
 A release with the same lock lends its files as hard links: they are never changed in place.
 """
@@ -7,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import shutil
 import tomllib
 from pathlib import Path
 
 from shell import run
 
+_OWN = "requirements.txt"
 _PACKAGE = ("pyproject.toml", "README.md", "LICENSE")
 
 
 def libraries(folder: Path) -> str:
-    """Fingerprint of what the lock file names, for this Python."""
+    """Fingerprint of what the lock file and the trader's own name, for this Python."""
     lock = (folder / "requirements.lock").read_bytes()
-    return hashlib.sha256(platform.python_version().encode() + lock).hexdigest()[:16]
+    own = folder / _OWN
+    named = lock + own.read_bytes() if own.is_file() else lock
+    return hashlib.sha256(platform.python_version().encode() + named).hexdigest()[:16]
 
 
 def code(folder: Path) -> str:
@@ -50,6 +55,20 @@ def install(folder: Path) -> None:
         venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
         "--require-hashes", "--only-binary=:all:", "-r", folder / "requirements.lock",
     )  # fmt: skip
+    if (folder / _OWN).is_file():
+        limits = folder / ".locked.txt"
+        limits.write_text("\n".join(locked((folder / "requirements.lock").read_text())))
+        run(
+            venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
+            "--only-binary=:all:", "-r", folder / _OWN, "-c", limits,
+        )  # fmt: skip
+        limits.unlink()
+
+
+def locked(lock: str) -> list[str]:
+    """The versions that a lock file names, without hashes: own packages may not change them."""
+    found = re.findall(r"^[a-zA-Z0-9][^\\\n#]*", lock, re.MULTILINE)
+    return [line.strip() for line in found]
 
 
 def lend(theirs: Path, ours: Path) -> None:

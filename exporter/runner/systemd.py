@@ -107,7 +107,7 @@ class Systemd:
         return found
 
     async def journal(self, name: str, scope: Scope) -> str:
-        """The last lines of the service's own programs; empty where the exporter's user may not read them."""
+        """The last lines of the service's own programs; empty where they may not be read."""
         # Not --unit: that has what systemd says of it, too, and its programs say why they ended.
         unit = "_SYSTEMD_USER_UNIT" if scope == "user" else "_SYSTEMD_UNIT"
         command = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import zipfile
 from collections.abc import Iterator
 
 import pytest
@@ -47,7 +50,10 @@ def test_services_are_found_and_watched_as_systemd_has_them(site: Site, units: N
     ssh("systemctl daemon-reload")
     tasks = "  bot: {service: bot.service}\n  flaky: {service: flaky.service, max_restarts: 1}\n"
     site.laptop.change("exporter.yml", "tasks:\n", f"tasks:\n{tasks}")
-    site.deploy_well("watch two services")
+    _give_wheel(site, "/srv/data/mine-1.0-py3-none-any.whl")
+    site.laptop.write("requirements.txt", "/srv/data/mine-1.0-py3-none-any.whl\n")
+    site.deploy_well("watch two services, with a package of one's own")
+    assert ssh("/opt/quant/current/venv/bin/python -c 'import mine; print(mine.WORD)'") == "here\n"
 
     def is_up() -> bool:
         return site.metric('quant_service_up{task="bot"}') == "1.0"
@@ -73,17 +79,37 @@ def test_services_are_found_and_watched_as_systemd_has_them(site: Site, units: N
     says("bot.service is unknown to systemd: install its unit, or correct the name")
 
 
+def _give_wheel(site: Site, path: str) -> None:
+    """A package of the trader's own, as an index would give it."""
+    about = "Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n"
+    kind = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {"mine.py": "WORD = 'here'\n", "mine-1.0.dist-info/METADATA": about,
+             "mine-1.0.dist-info/WHEEL": kind}  # fmt: skip
+    listed = "".join(f"{name},,\n" for name in (*files, "mine-1.0.dist-info/RECORD"))
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in (*files.items(), ("mine-1.0.dist-info/RECORD", listed)):
+            archive.writestr(name, text)
+    text = base64.b64encode(wheel.getvalue()).decode()
+    site.laptop.ssh(f"base64 -d >{path}", stdin=text)
+
+
 def test_a_unit_of_the_user_s_own_systemd_is_seen(site: Site) -> None:
-    """Here root's, whose user manager runs once it is started."""
-    folder = "/root/.config/systemd/user"
-    site.laptop.ssh(f"mkdir -p {folder} && cat >{folder}/mine.service", stdin=_FLAKY)
-    site.laptop.ssh(
-        "cat >/tmp/mine.yml", stdin="tasks: {mine: {service: mine.service, scope: user}}\n"
-    )
-    said = site.laptop.ssh(
-        "systemctl start user@0.service; export XDG_RUNTIME_DIR=/run/user/0; "
-        f"{_PROGRAM} check --config /tmp/mine.yml; systemctl --user start mine; sleep 2.5; "
-        f"{_PROGRAM} discover --config /nowhere; systemctl --user stop mine"
-    )
+    """Here root's. A login would start its manager; nobody logs in by PAM here."""
+    ssh = site.laptop.ssh
+    ssh("mkdir -p /root/.config/systemd/user /run/user/0")
+    ssh("cat >/root/.config/systemd/user/mine.service", stdin=_FLAKY)
+    ssh("cat >/tmp/mine.yml", stdin="tasks: {mine: {service: mine.service, scope: user}}\n")
+    manager = "-E XDG_RUNTIME_DIR=/run/user/0 -E HOME=/root /lib/systemd/systemd --user"
+    ssh(f"systemd-run --quiet --unit=own-manager -p Delegate=yes {manager}")
+    here = "export XDG_RUNTIME_DIR=/run/user/0; "
+    try:
+        wait_for(lambda: ssh(f"{here} systemctl --user is-system-running", check=False).strip(), 20)
+        said = ssh(
+            f"{here}{_PROGRAM} check --config /tmp/mine.yml; systemctl --user start mine; "
+            f"{_PROGRAM} discover --config /nowhere"
+        )
+    finally:
+        ssh("systemctl stop own-manager", check=False)
     assert "tasks.mine.service: mine.service is stopped" in said
     assert '{service: "mine.service", scope: user}' in said

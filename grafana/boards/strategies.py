@@ -50,6 +50,13 @@ def build() -> Dashboard:
                        "{{strategy}}"),
                 unit="percentunit", zero=True, share=True, nothing="no strategy with max_age")),
             (12, 8, sheet(
+                "Positions", "What each strategy holds, short if negative. Says who: the strategy "
+                "itself, or the account.",
+                rows(f"max by (strategy, origin, symbol) (quant_position_quantity{CHOSEN})"),
+                columns={"strategy": "Strategy", "symbol": "Symbol", "Value": "Quantity",
+                         "origin": "Says who"},
+                sort="Strategy", nothing="no position was reported")),
+            (12, 8, sheet(
                 "Newest fills", "The newest fill of each strategy, symbol and side.",
                 moments("quant_strategy_last_fill_timestamp_seconds", "strategy, symbol, side",
                         chosen=CHOSEN, name="A"),

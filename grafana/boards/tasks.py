@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.board import board
+from grafana.board import board, cell
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import graph, heat, sheet, timeline
 from grafana.query import cells, counted, moments, rows, series
@@ -29,10 +29,23 @@ STATE = """
   )
 """
 CHOSEN = '{@, task=~"$task"}'
+# The value is the moment, in the milliseconds that Grafana counts in.
+FAILURES = f"""
+  max by (task, reason, text, run_id, exporter_url) (
+    quant_task_last_failure_info{CHOSEN}
+    * on (job, instance) group_left (exporter_url) quant_alert_links_info{{@}}
+    * on (job, instance, task) group_left ()
+    (quant_task_last_failure_timestamp_seconds{{@}} * 1000 > 0)
+  )
+"""
 
 
 def _moments(what: str, *, name: str) -> Dataquery:
     return moments(f"quant_task_{what}_timestamp_seconds", "task", chosen=CHOSEN, name=name)
+
+
+def _since(*, name: str) -> Dataquery:
+    return moments("quant_service_since_timestamp_seconds", "task", chosen=CHOSEN, name=name)
 
 
 def build() -> Dashboard:
@@ -64,6 +77,32 @@ def build() -> Dashboard:
                        "Next run": "none", "Deadline": "none"},
                 states={"State": STATES}, sort="State", descending=True,
                 nothing="no task is configured")),
+            (24, 8, sheet(
+                "Newest failures", "Why each task failed last, and the page of that run with its "
+                "output. The page is on the exporter's own address.",
+                rows(FAILURES),
+                columns={"task": "Task", "Value": "When", "reason": "Outcome", "text": "Error",
+                         "run_id": "Run", "exporter_url": "Exporter"},
+                units={"When": "dateTimeFromNow"},
+                links={"Task": f"{cell('Exporter')}/tasks/{cell('Task')}",
+                       "Run": f"{cell('Exporter')}/runs/{cell('Run')}",
+                       "Exporter": cell("Exporter")},
+                sort="When", descending=True, nothing="no failure is known")),
+            (24, 6, sheet(
+                "Services", "Services of systemd that are watched as tasks.",
+                rows(f"max by (task) (quant_service_up{CHOSEN})", name="A"),
+                rows(f"max by (task) (quant_service_expected{CHOSEN})", name="B"),
+                _since(name="C"),
+                rows(f"max by (task) (quant_service_recent_restarts{CHOSEN})", name="D"),
+                rows(f"max by (task) (quant_service_restarts_limit{CHOSEN})", name="E"),
+                columns={"task": "Task", "Value #A": "Service", "Value #B": "Needed now",
+                         "Value #C": "Since", "Value #D": "Restarts in the last hour",
+                         "Value #E": "Restarts allowed"},
+                units={"Since": "dateTimeFromNow"},
+                states={"Service": {1: ("up", FINE), 0: ("down", BAD)},
+                        "Needed now": {1: ("yes", NOTE), 0: ("no", IDLE)}},
+                empty={"Since": "unknown"},
+                sort="Service", nothing="no service is watched")),
             (12, 8, graph(
                 "Runs", "Runs that ended, with any outcome.",
                 series(f"sum by (task) ({counted('quant_task_runs_total' + CHOSEN)})", "{{task}}"),

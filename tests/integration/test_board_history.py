@@ -42,10 +42,17 @@ LACKING = {
     "quant_backtest_sharpe_ratio": ['strategy="momentum",symbol="SPY.US"'],
     "quant_backtest_worst_drawdown_ratio": ['strategy="momentum",symbol="SPY.US"'],
     "quant_log_dropped_total": [""],
+    "quant_position_quantity": ['strategy="momentum",origin="strategy",symbol="SPY.US"'],
+    "quant_service_expected": ['task="bot"'],
+    "quant_service_recent_restarts": ['task="bot"'],
+    "quant_service_restarts_limit": ['task="bot"'],
+    "quant_service_since_timestamp_seconds": ['task="bot"'],
+    "quant_service_up": ['task="bot"'],
     "quant_strategy_last_fill_price": ['strategy="momentum",symbol="SPY.US",side="buy"'],
     "quant_strategy_last_fill_timestamp_seconds": [
         'strategy="momentum",symbol="SPY.US",side="buy"'
     ],
+    "quant_task_last_failure_info": ['task="signals",reason="error",run_id="r-1",text="no route"'],
     "scrape_duration_seconds": [""],
     "scrape_samples_post_metric_relabeling": [""],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -208,4 +209,11 @@ def _facts(about: About) -> Mapping[str, str]:
     facts = {"TASK": about.task, "RUN_ID": about.run_id, "ATTEMPT": str(about.attempt)}
     if about.slot is not None:
         facts["SLOT"] = f"{about.slot:.0f}"
+    for name, value in about.params.items():
+        if name.isidentifier():
+            facts[f"PARAM_{name.upper()}"] = value if isinstance(value, str) else _as_json(value)
     return facts
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, default=str)

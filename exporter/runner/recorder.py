@@ -111,7 +111,8 @@ class Recorder:
         return {**self._state.kept(FAILURE), **self._failures}
 
     def _tell(self, run: Run, duration: float) -> None:
-        if run.outcome not in ("success", None):
+        # Of a slot of the past nobody is to hear when the newest one is what fails.
+        if run.outcome not in ("success", None) and run.trigger != "backfill":
             text = " ".join((run.error or "").split())
             if len(text) > FAILURE_CHARS:  # it is masked already
                 text = f"{text[: FAILURE_CHARS - 1]}…"
@@ -140,7 +141,7 @@ class Recorder:
         fields = {
             "run_id": run.run_id,
             "task": run.task,
-            "slot": run.slot,
+            "slot": run.its_slot,
             "trigger": run.trigger,
             "outcome": run.outcome,
             "items": run.items,
@@ -172,7 +173,7 @@ def _log_end(run: Run, duration: float) -> None:
         "outcome": run.outcome,
         "duration_seconds": round(duration, 3),
         "attempts": run.attempts,
-        **slot_field(run.slot),
+        **slot_field(run.its_slot),
     }
     if run.items is not None:
         extra["items"] = run.items

@@ -28,6 +28,8 @@ class Store(Protocol):
 
     async def run(self, run_id: str) -> Run | None: ...
 
+    async def runs_for(self, task: str, begin: float, end: float) -> list[Run]: ...
+
     async def finish(self, end: Run) -> None: ...
 
     async def finish_durably(self, end: Run) -> bool: ...
@@ -59,12 +61,21 @@ class RunningRun:
     began: float
     """The same moment on the monotonic clock, for the duration."""
     attempt: int = 1
+    for_slot: float | None = None
+    params: str | None = None
+    """As in :class:`~exporter.state.Run`."""
+
+    @property
+    def its_slot(self) -> float | None:
+        """The slot that it is for, whether or not it claimed it."""
+        return self.for_slot if self.slot is None else self.slot
 
     def to_run(self) -> Run:
         """The run as it is now: without an outcome."""
         return Run(
             self.run_id, self.task, self.slot, self.trigger, self.started_at,
-            started_at=self.started_at, attempts=self.attempt,
+            started_at=self.started_at, attempts=self.attempt, for_slot=self.for_slot,
+            params=self.params,
         )  # fmt: skip
 
 
@@ -78,4 +89,6 @@ def running_of(run: Run, clock: Clock) -> RunningRun:
         run.trigger,
         started_at,
         clock.monotonic() - max(0.0, clock.now() - started_at),
+        for_slot=run.for_slot,
+        params=run.params,
     )

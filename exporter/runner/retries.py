@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import Callable
@@ -43,8 +44,8 @@ class Retries:
         while True:
             left = ends - self._clock.monotonic()
             about = About(
-                run.task, run.run_id, run.slot, run.attempt, task.params, task.source,
-                task.exchange,
+                run.task, run.run_id, run.its_slot, run.attempt,
+                {**task.params, **json.loads(run.params or "{}")}, task.source, task.exchange,
             )  # fmt: skip
             outcome = await self._attempts.run(task, about, max(min(task.timeout, left), 0.01))
             retry = run.attempt - 1

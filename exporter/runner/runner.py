@@ -13,6 +13,7 @@ from exporter.config import Config, Task
 from exporter.logs.log_context import fields
 from exporter.metrics import Metrics
 from exporter.runner.attempts import Attempts
+from exporter.runner.by_hand import NOW, ByHand
 from exporter.runner.external import External, Ping
 from exporter.runner.left_behind import LeftBehind
 from exporter.runner.process_outcome import STOPPED
@@ -134,18 +135,27 @@ class Runner:
         it overlaps, the slot is claimed already, or no claim would be durable. Raises KeyError."""
         return self._begin(Claim(self._new_id(), task, slot, trigger, self._clock.now()))
 
-    async def start_manual(self, task: str) -> str:
-        """Start a run now; its run_id. Raises :class:`BusyError` or :class:`StateError`."""
+    def is_backfilling(self, task: str) -> bool:
+        """A run of it for a slot of the past is under way: its schedule goes before the next."""
+        run = self._running.get(task)
+        return run is not None and run.trigger == "backfill"
+
+    async def start_manual(self, task: str, wanted: ByHand = NOW) -> str:
+        """Start a run now, for a slot if one is named; its run_id. Raises :class:`BusyError` or
+        :class:`StateError`."""
         if self.tasks[task].kind == "external":
             raise BusyError(f"{task} runs elsewhere; start it there")
         if service := self.tasks[task].service:
             raise BusyError(f"{task} is a service: systemctl start {service}")
         if why := self._why_not(task):
             raise BusyError(why)
-        claim = Claim(self._new_id(), task, None, "manual", self._clock.now())
+        claim = wanted.claim(self._new_id(), task, self._clock.now())
         run = self._open(claim)
         try:
-            await self._claim(claim)
+            claim = await wanted.for_its_slot(claim, self._state)
+            run.slot, run.for_slot = claim.slot, claim.for_slot
+            if not await self._claim(claim):
+                raise BusyError(f"{task} has just been started for that slot by its schedule")
         except BaseException:
             del self._running[task]
             raise
@@ -245,8 +255,9 @@ class Runner:
     def _open(self, claim: Claim) -> RunningRun:
         # Before the claim is durable already: a second slot may come while it is written.
         run = RunningRun(
-            claim.run_id, claim.task, claim.slot, claim.trigger, claim.at, self._clock.monotonic()
-        )
+            claim.run_id, claim.task, claim.slot, claim.trigger, claim.at, self._clock.monotonic(),
+            for_slot=claim.for_slot, params=claim.params,
+        )  # fmt: skip
         self._running[claim.task] = run
         return run
 
@@ -309,7 +320,7 @@ class Runner:
         with fields(task=run.task, run_id=run.run_id):
             log.info(
                 "started",
-                extra={"event": "run_started", "trigger": run.trigger, **slot_field(run.slot)},
+                extra={"event": "run_started", "trigger": run.trigger, **slot_field(run.its_slot)},
             )
             outcome = Outcome("error", STOPPED)
             try:
@@ -332,7 +343,8 @@ class Runner:
 
     async def _rerun(self, run: Run, task: Task) -> None:
         running = running_of(run, self._clock)
-        running.trigger = "rerun"
+        if running.trigger != "backfill":
+            running.trigger = "rerun"
         self._running[run.task] = running
         try:
             await self._state.reopen(run.run_id)

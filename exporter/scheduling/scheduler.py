@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Container, Mapping
+from collections.abc import Awaitable, Container, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
+from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -25,10 +26,11 @@ from exporter.metrics import Metrics
 from exporter.scheduling.ancestors import Ancestors, Missing
 from exporter.scheduling.backlog import Backlog, count
 from exporter.scheduling.forecast import Forecast, Plan, SkippedSlot
+from exporter.scheduling.past_slots import PastSlot, past_slots
 from exporter.scheduling.slot_counts import SlotCounts
-from exporter.scheduling.slots import slots
+from exporter.scheduling.slots import previous_slot, slots
 from exporter.scheduling.waiting import Held, Waiting
-from exporter.state import StateError, TaskState
+from exporter.state import Run, StateError, TaskState
 from exporter.util.clock import Clock, iso
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class TaskRunner(Protocol):
         self, task: str, slot: float | None, trigger: Literal["schedule", "catch_up"]
     ) -> Awaitable[Any]: ...
     def is_busy(self, task: str) -> bool: ...
+    def is_backfilling(self, task: str) -> bool: ...
     async def block(self, task: str, slot: float, why: str, *, covered: bool) -> Any: ...
 
 
@@ -357,6 +360,27 @@ class Scheduler:
     def paused_until(self, task: str) -> float | None:
         """When the task's pause ends, its own or that of all; None when it has none now."""
         return self._forecast.paused_until(task)
+
+    def zone(self, task: str) -> ZoneInfo:
+        """In which its schedule is meant. Raises :class:`KeyError`."""
+        plan = self._plans[task]
+        named = getattr(plan.timetable, "zone", None)
+        return ZoneInfo(named) if named else plan.zone
+
+    def past_slots(
+        self, task: str, begin: float, end: float, runs: Iterable[Run]
+    ) -> list[PastSlot]:
+        """The task's slots that have come, with what `runs` made of them. Raises
+        :class:`KeyError`, and :class:`ValueError` when they are too many."""
+        plan = self._plans[task]
+        end = min(end, self._clock.now())
+        return past_slots(plan, self._forecast.calendar(plan), begin, end, runs)
+
+    def newest_slot(self, task: str) -> float | None:
+        """The newest moment at which the task was to run. Raises :class:`KeyError`."""
+        plan = self._plans[task]
+        calendar = self._forecast.calendar(plan)
+        return previous_slot(plan.timetable, plan.zone, calendar, self._clock.now())
 
     def waits_for(self, task: str) -> tuple[Held, list[Missing]] | None:
         """The slot of the task that waits, and for what; None: none does."""

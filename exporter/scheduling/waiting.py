@@ -39,6 +39,7 @@ class WaitingRunner(Protocol):
 
     def submit(self, task: str, slot: float | None, trigger: Trigger) -> Awaitable[Any]: ...
     def is_busy(self, task: str) -> bool: ...
+    def is_backfilling(self, task: str) -> bool: ...
     async def block(self, task: str, slot: float, why: str, *, covered: bool) -> Any: ...
 
 
@@ -99,7 +100,7 @@ class Waiting:
 
     async def start(self, plan: Plan, slot: float, trigger: Trigger) -> None:
         """Start the slot's run, at once or once its ancestors have succeeded. Hold `plan.lock`."""
-        if not plan.task.after:
+        if not plan.task.after and not self._runner.is_backfilling(plan.name):
             self._runner.submit(plan.name, slot, trigger)
             return
         held = self._held.get(plan.name)

@@ -80,6 +80,16 @@ def run(path: Path, run_id: str) -> Run | None:
     return rows.to_run(found) if found else None
 
 
+def runs_for(path: Path, task: str, begin: float, end: float) -> list[Run]:
+    """The task's runs for slots from `begin` to `end`, whether or not they claimed them."""
+    with closing(database.read_only(path)) as db:
+        question = (
+            f"SELECT {rows.run_columns(db)} FROM runs WHERE task = ? AND (slot BETWEEN ? AND ? "  # noqa: S608
+            "OR slot IS NULL AND for_slot BETWEEN ? AND ?)"
+        )
+        return [rows.to_run(each) for each in db.execute(question, (task, begin, end, begin, end))]
+
+
 def claimed_slots(path: Path, task: str, after: float, until: float) -> frozenset[float]:
     """The task's slots with after < slot <= until that have a run."""
     question = "SELECT slot FROM runs WHERE task = ? AND slot > ? AND slot <= ?"

@@ -9,8 +9,9 @@ from typing import Any, Literal
 Outcome = Literal["success", "error", "timeout", "no_data", "stale_data", "crashed", "blocked"]
 """How a run ended; every run ends with exactly one. One that is blocked did not start, because a
 task that it comes after did not succeed: neither a success nor a failure."""
-Trigger = Literal["schedule", "catch_up", "manual", "rerun"]
-"""Why a run was started."""
+Trigger = Literal["schedule", "catch_up", "manual", "rerun", "backfill"]
+"""Why a run was started. A backfill is for a slot before the newest: how it ends says nothing about
+the task as it is now."""
 JSON = Any
 """What :mod:`json` reads and writes: text, numbers, lists, mappings with text keys, None."""
 
@@ -60,6 +61,9 @@ class Claim:
     slot: float | None
     trigger: Trigger
     at: float
+    for_slot: float | None = None
+    params: str | None = None
+    """As in :class:`Run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,11 @@ class Run:
     """The slot that it runs once more: `slot` belongs to the run that claimed it first."""
     params: str | None = None
     """JSON: what whoever started it gave it beyond the task's own `params`."""
+
+    @property
+    def its_slot(self) -> float | None:
+        """The slot that it is for, whether or not it claimed it."""
+        return self.for_slot if self.slot is None else self.slot
 
 
 @dataclass(frozen=True, slots=True)

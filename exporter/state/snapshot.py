@@ -84,7 +84,10 @@ def register(contents: Contents, schedules: Mapping[str, str], now: float) -> Co
 
 def claim(contents: Contents, wanted: Claim) -> Contents:
     """The run is open and its slot accounted for."""
-    run = Run(wanted.run_id, wanted.task, wanted.slot, wanted.trigger, wanted.at)
+    run = Run(
+        wanted.run_id, wanted.task, wanted.slot, wanted.trigger, wanted.at,
+        for_slot=wanted.for_slot, params=wanted.params,
+    )  # fmt: skip
     task = contents.tasks.get(wanted.task, TaskState())
     return replace(
         _with_task(
@@ -125,7 +128,9 @@ def cover(contents: Contents, ends: Mapping[str, float]) -> Contents:
 
 
 def finish(contents: Contents, end: Run) -> Contents:
-    """The run is closed; its task knows how it went."""
+    """The run is closed; its task knows how it went, unless it was for a slot of the past."""
+    if end.trigger == "backfill":
+        return release(contents, end.run_id)
     task = contents.tasks.get(end.task, TaskState())
     task = replace(task, last_start=later(task.last_start, end.started_at))
     if end.outcome == "success":

@@ -94,9 +94,18 @@ def difference_of_open_runs(old: Contents, new: Contents) -> Iterator[Row]:
     for run_id, run in new.open_runs.items():
         if run_id not in old.open_runs:
             yield (
-                "INSERT INTO runs (run_id, task, slot, trigger, claimed_at, reopened) "
-                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (run_id, run.task, run.slot, run.trigger, run.claimed_at, run.reopened),
+                "INSERT INTO runs (run_id, task, slot, trigger, claimed_at, reopened, for_slot, "
+                "params) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (
+                    run_id,
+                    run.task,
+                    run.slot,
+                    run.trigger,
+                    run.claimed_at,
+                    run.reopened,
+                    run.for_slot,
+                    run.params,
+                ),
             )
     for run_id in old.open_runs:
         if run_id not in new.open_runs:
@@ -122,10 +131,17 @@ def put_generation(number: int) -> Row:
 
 def claim(wanted: Claim) -> Row:
     """Changes one row, or none when the slot has a run already."""
+    values = (wanted.run_id, wanted.task, wanted.slot, wanted.trigger, wanted.at)
+    if wanted.for_slot is None and wanted.params is None:
+        return (
+            "INSERT INTO runs (run_id, task, slot, trigger, claimed_at) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (task, slot) DO NOTHING",
+            values,
+        )
     return (
-        "INSERT INTO runs (run_id, task, slot, trigger, claimed_at) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT (task, slot) DO NOTHING",
-        (wanted.run_id, wanted.task, wanted.slot, wanted.trigger, wanted.at),
+        "INSERT INTO runs (run_id, task, slot, trigger, claimed_at, for_slot, params) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (task, slot) DO NOTHING",
+        (*values, wanted.for_slot, wanted.params),
     )
 
 

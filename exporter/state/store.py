@@ -180,6 +180,11 @@ class State:
         """One run; None when it is unknown or was deleted. Raises :class:`StateError`."""
         return await self._in_thread(lambda: history.run(self.path, run_id))
 
+    async def runs_for(self, task: str, begin: float, end: float) -> list[Run]:
+        """The task's runs for slots from `begin` to `end`, those that were started once more too.
+        Raises :class:`StateError`."""
+        return await self._in_thread(lambda: history.runs_for(self.path, task, begin, end))
+
     async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]:
         """The task's slots with after < slot <= until that have a run. Raises
         :class:`StateError`."""

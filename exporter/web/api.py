@@ -6,7 +6,7 @@ Bodies are JSON objects, described in ``docs/openapi.yaml``. Errors are ``{"erro
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -37,7 +37,11 @@ class Tasks(Protocol):
 
     def list(self) -> list[dict[str, Any]]: ...
     def kind(self, name: str) -> str | None: ...
-    async def run(self, name: str) -> str: ...
+    async def run(
+        self, name: str, slot: float | None = None, *, again: bool = False,
+        params: Mapping[str, Any] | None = None,
+    ) -> str: ...  # fmt: skip
+    async def slots(self, name: str, first: str, last: str) -> Sequence[dict[str, Any]]: ...
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None: ...
     async def ping(self, name: str, ping: Ping) -> str: ...
     async def pause(self, name: str | None, until: float) -> None: ...
@@ -58,6 +62,7 @@ class Api:
         return [
             web.get("/api/v1/tasks", self.list_tasks),
             web.post("/api/v1/tasks/{name}/run", self.run),
+            web.get("/api/v1/tasks/{name}/slots", self.slots),
             web.get("/api/v1/tasks/{name}/runs/{run_id}", self.one_run),
             *(
                 web.route(method, f"/api/v1/tasks/{{name}}/{kind}", self._ping(kind))
@@ -79,14 +84,29 @@ class Api:
         return name
 
     async def run(self, request: web.Request) -> web.Response:
-        """Start a run now, outside its schedule; answers immediately with its run_id."""
+        """Start a run now: {slot?, again?, params?}; answers immediately with its run_id."""
         name = self._known(request)
         if self.tasks.kind(name) == "external":
             raise refuse(409, f"{name} is external: start it where it runs")
+        wanted = _wanted_run(await read_object(request))
         try:
-            return _json({"run_id": await self.tasks.run(name)}, status=202)
+            return _json({"run_id": await self.tasks.run(name, **wanted)}, status=202)
+        except ValueError as error:
+            raise refuse(400, str(error)) from error
         except (BusyError, StateError) as error:
             raise refuse(409, str(error)) from error
+
+    async def slots(self, request: web.Request) -> web.Response:
+        """A task's slots from one day or moment to another that have come, oldest first."""
+        name = self._known(request)
+        first = request.query.get("from", "")
+        try:
+            found = await self.tasks.slots(name, first, request.query.get("to", first))
+        except ValueError as error:
+            raise refuse(400, str(error)) from error
+        except StateError as error:
+            raise refuse(503, str(error)) from error
+        return _json({"slots": list(found)})
 
     async def one_run(self, request: web.Request) -> web.Response:
         """One run; its outcome is null while it is running."""
@@ -162,6 +182,20 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise refuse(400, "the body must be a JSON object")
     return body
+
+
+def _wanted_run(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers 400 for what makes no sense."""
+    slot, again, params = body.get("slot"), body.get("again", False), body.get("params", {})
+    if isinstance(slot, bool) or not (
+        slot is None or (isinstance(slot, int | float) and math.isfinite(slot))
+    ):
+        raise refuse(400, f"slot must be a time in Unix seconds, not {str(slot)[:80]!r}")
+    if not isinstance(again, bool):
+        raise refuse(400, f"again must be true or false, not {str(again)[:80]!r}")
+    if not isinstance(params, dict):
+        raise refuse(400, 'params must be an object, as {"lookback": 30}')
+    return {"slot": None if slot is None else float(slot), "again": again, "params": params}
 
 
 def _items(value: Any) -> int | None:

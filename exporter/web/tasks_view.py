@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from exporter.config import Task
+from exporter.runner.by_hand import ByHand
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
 from exporter.runner.runner import Runner
 from exporter.runner.service_watch import ServiceStatus
 from exporter.scheduling.ancestors import BLOCKED
 from exporter.scheduling.forecast import SkippedSlot
+from exporter.scheduling.past_slots import span
 from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
-from exporter.util.clock import Clock
+from exporter.util.clock import Clock, iso
 from exporter.util.nan import nan_to_none
 
 
@@ -76,11 +78,32 @@ class TasksView:
         """Who hears of a failure of a configured task, and when."""
         return self._notice(self._runner.tasks[name], self._scheduler.next_slot(name))
 
-    async def run(self, name: str) -> str:
-        """Start a manual run; its run_id. Raises :class:`BusyError` when it cannot start."""
+    async def run(
+        self,
+        name: str,
+        slot: float | None = None,
+        *,
+        again: bool = False,
+        params: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Start a run now, for one of its slots if that is given; its run_id. Raises
+        :class:`BusyError` when it cannot start, and :class:`ValueError` for what is not a slot."""
         if self._scheduler.paused_until(name) is not None:
             raise BusyError(f"{name} is paused; end the pause first")
-        return await self._runner.start_manual(name)
+        newest = True
+        if slot is not None:
+            if not self._scheduler.past_slots(name, slot, slot, ()):
+                raise ValueError(f"{name} has no slot at {iso(slot)}, or it is still to come")
+            newest = slot == self._scheduler.newest_slot(name)
+        return await self._runner.start_manual(name, ByHand(slot, newest, again, params or {}))
+
+    async def slots(self, name: str, first: str, last: str) -> Sequence[dict[str, Any]]:
+        """The slots of a task from one day or moment to another, with what became of each. Raises
+        :class:`ValueError` and :class:`StateError`."""
+        begin, end = span(first, last, self._scheduler.zone(name))
+        self._scheduler.past_slots(name, begin, end, ())  # too many of them cost no query
+        runs = await self._state.runs_for(name, begin, end)
+        return [slot.to_json() for slot in self._scheduler.past_slots(name, begin, end, runs)]
 
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:
         """One run, from state; from memory while its outcome is not on disk. Raises

@@ -69,6 +69,14 @@ class MemoryStore:
         found = (end for end in self.ends if end.run_id == run_id)
         return next(found, self.open.get(run_id))
 
+    async def runs_for(self, task: str, begin: float, end: float) -> list[Run]:
+        known = [*self.open.values(), *self.ends]
+        return [
+            run
+            for run in known
+            if run.task == task and run.its_slot is not None and begin <= run.its_slot <= end
+        ]
+
     async def reopen(self, run_id: str) -> bool:
         known = run_id in self.open
         self._contents = snapshot.reopen(self._contents, run_id)

@@ -58,7 +58,13 @@ class Records:
         text, note = await self._log_of(run, config)
         return answer(
             self._fill(
-                "run.html", run=run_row(run), why=run.trigger, output=run.tail, log=text, note=note
+                "run.html",
+                run=run_row(run),
+                why=run.trigger,
+                params=run.params,
+                output=run.tail,
+                log=text,
+                note=note,
             )
         )
 

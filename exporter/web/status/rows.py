@@ -40,7 +40,7 @@ def run_row(run: Run) -> RunRow:
         NAN if run.ended_at is None else max(0.0, run.ended_at - started),
         run.outcome,
         run.error or "",
-        none_to_nan(run.slot),
+        none_to_nan(run.its_slot),
         run.attempts,
         none_to_nan(run.items),
         run.message or "",

@@ -84,9 +84,13 @@ class FakeRunner:
         self.submitted: list[tuple[str, float, str]] = []
         self.blocked: list[tuple[str, float, str, bool]] = []
         self.busy: set[str] = set()
+        self.backfilling: set[str] = set()
 
     def is_busy(self, task: str) -> bool:
         return task in self.busy
+
+    def is_backfilling(self, task: str) -> bool:
+        return task in self.backfilling
 
     async def block(self, task: str, slot: float, why: str, *, covered: bool) -> None:
         self.blocked.append((task, slot, why, covered))

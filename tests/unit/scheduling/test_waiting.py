@@ -262,3 +262,16 @@ async def test_an_external_task_may_be_a_little_early() -> None:
     clock.set(at("2026-11-24T07:00"))
     await h.scheduler.sweep()
     assert len(started(h)) == 1
+
+
+async def test_a_slot_waits_for_a_run_of_the_past_rather_than_being_left_out() -> None:
+    """A backfill must not cost the slots of its own task."""
+    h, clock = await scheduler_at(BEFORE, t=task("06:00"))
+    h.runner.busy.add("t")
+    h.runner.backfilling.add("t")
+    clock.set(at("2026-11-24T06:00"))
+    await h.scheduler.sweep()
+    assert h.runner.submitted == []
+    h.runner.busy.clear()
+    await h.scheduler._waiting.look()
+    assert h.runner.submitted == [("t", at("2026-11-24T06:00"), "schedule")]

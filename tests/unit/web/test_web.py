@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,11 +48,26 @@ class FakeTasks:
     def kind(self, name: str) -> str | None:
         return self.kinds.get(name)
 
-    async def run(self, name: str) -> str:
+    async def run(
+        self,
+        name: str,
+        slot: float | None = None,
+        *,
+        again: bool = False,
+        params: Mapping[str, Any] | None = None,
+    ) -> str:
         if self.busy:
             raise BusyError(f"{name} is running already")
-        self.calls.append(("run", name))
+        if slot == 7.0:
+            raise ValueError(f"{name} has no slot at 7")
+        asked = (slot, again, params) if slot or again or params else ()
+        self.calls.append(("run", name, *asked))
         return "id-1"
+
+    async def slots(self, name: str, first: str, last: str) -> list[dict[str, Any]]:
+        if not first:
+            raise ValueError("invalid day ''")
+        return [{"slot": 1.0, "run_id": None, "outcome": None, "asked": [first, last]}]
 
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:
         return {"run_id": run_id} if run_id == "id-1" else None
@@ -364,6 +379,34 @@ async def test_a_ping_may_name_its_run(api: HttpApi) -> None:
     for wrong in ("7", 7, ["x"], rid + "0"):
         status, said = await api.post("/api/v1/tasks/sync/start", {"rid": wrong})
         assert (status, "rid must be a UUID" in said["error"]) == (400, True)
+
+
+async def test_a_run_for_a_slot_of_the_past_is_asked_for_exactly(api: HttpApi) -> None:
+    """What is not a slot, and a body that makes no sense, start nothing."""
+    run = "/api/v1/tasks/scan/run"
+    body = {"slot": 60, "again": True, "params": {"n": 1}}
+    assert (await api.post(run, body))[0] == 202
+    assert api.tasks.calls == [("run", "scan", 60.0, True, {"n": 1})]
+    for wrong, why in (
+        ({"slot": 7}, "scan has no slot at 7"),
+        ({"slot": "today"}, "slot must be a time in Unix seconds, not today"),
+        ({"slot": True}, "slot must be a time in Unix seconds, not True"),
+        ({"again": "no"}, "again must be true or false, not no"),
+        ({"params": [1]}, 'params must be an object, as {"lookback": 30}'),
+    ):
+        assert await api.post(run, wrong) == (400, {"error": why})
+    assert len(api.tasks.calls) == 1
+
+
+async def test_the_slots_of_a_span_can_be_asked_for(api: HttpApi) -> None:
+    """`to` is the same day unless it is given."""
+    slots = "/api/v1/tasks/scan/slots"
+    _, answer = await api.ask("GET", f"{slots}?from=2026-11-20")
+    assert answer["slots"][0]["asked"] == ["2026-11-20", "2026-11-20"]
+    _, answer = await api.ask("GET", f"{slots}?from=2026-11-20&to=2026-11-21")
+    assert answer["slots"][0]["asked"] == ["2026-11-20", "2026-11-21"]
+    assert await api.ask("GET", slots) == (400, {"error": "invalid day ''"})
+    assert (await api.ask("GET", "/api/v1/tasks/nobody/slots?from=2026-11-20"))[0] == 404
 
 
 async def test_a_run_is_started_and_can_be_asked_for(api: HttpApi) -> None:

@@ -184,9 +184,12 @@ class Bench:
         self.store = store or MemoryStore()
         self.clock = ManualClock()
         self.registry = CollectorRegistry()
+        self.own: dict[tuple[str, tuple[tuple[str, Any], ...]], Any] = {}
+        """The user's metrics, by name and labels."""
         self.services = SimpleNamespace(
-            source=lambda _: FakeSource(), parts=None, calendar=None, exchanges=lambda _: {}
-        )
+            source=lambda _: FakeSource(), parts=None, calendar=None, exchanges=lambda _: {},
+            set_metric=self._set_metric,
+        )  # fmt: skip
         self.runner = Runner(
             self.store,
             Metrics(self.registry),
@@ -195,6 +198,10 @@ class Bench:
             folder=folder,
             mask=lambda text: text.replace("hunter2", "***"),
         )
+
+    def _set_metric(self, name: str, value: Any, labels: Any, *, add: bool) -> None:
+        assert not add
+        self.own[name, tuple(sorted(labels.items()))] = value
 
     def configure(self, **more: Any) -> None:
         task = {"schedule": "every 1h", "timeout": "20s", **more}

@@ -177,7 +177,7 @@ class Attempts:
         ended = await run_process(
             self.workers, job, patience, answer=self._answer(about), on_lost=self._on_lost,
             on_left=partial(self.left.add, about.task),
-            lines=SaidLines() if task.json_output else None,
+            lines=SaidLines(self._services.set_metric) if task.json_output else None,
         )  # fmt: skip
         codes = ExitCodes(task.success_codes, task.nothing_on, task.retry_on)
         return outcome_of(ended, limit, codes if task.command else None, limits)

@@ -6,16 +6,31 @@ what was said before, so a program may report as it goes; what it said stays whe
 
 from __future__ import annotations
 
+import json
 import math
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from exporter.util import strict_json
 
 LONGEST_LINE_BYTES = 8192
 MESSAGE_CHARS = 500
 _MOST_ITEMS = 2**53
+_MOST_METRICS = 500
+_HAND_ON_SECONDS = 1.0
+_OF_A_METRIC = {"value", "labels"}
+_Series = tuple[str, str]
 _KEY = b'"quant"'
+
+
+class SetMetric(Protocol):
+    """Where metrics go; it says why one is refused."""
+
+    def __call__(
+        self, name: str, value: Any, labels: Mapping[str, Any], *, add: bool
+    ) -> str | None: ...
 
 
 @dataclass
@@ -32,9 +47,13 @@ class Said:
 class SaidLines:
     """Give it all output as it comes; it keeps a line at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, set_metric: SetMetric | None = None) -> None:
         self.said = Said()
         self._line = bytearray()
+        self._set_metric = set_metric
+        self._metrics: dict[_Series, tuple[Any, Mapping[str, Any]]] = {}
+        """The newest value of each; handed on now and then, however fast they come."""
+        self._handed_on = -math.inf
 
     def add(self, data: bytes) -> None:
         """What was printed next."""
@@ -46,11 +65,22 @@ class SaidLines:
                     self._look_at(line)
             self._line.clear()
         self._line += data[end:][: LONGEST_LINE_BYTES + 1 - len(self._line)]
+        if self._metrics and time.monotonic() - self._handed_on >= _HAND_ON_SECONDS:
+            self._hand_on()
 
     def close(self) -> None:
         """All output is over; its last line may have no end."""
         self._look_at(bytes(self._line))
         self._line.clear()
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        self._handed_on = time.monotonic()
+        if self._set_metric:
+            for (name, _), (value, labels) in self._metrics.items():
+                # What cannot be a metric is refused there, counted and said.
+                self._set_metric(name, value, labels, add=False)
+        self._metrics.clear()
 
     def _look_at(self, line: bytes) -> None:
         line = line.strip()
@@ -70,9 +100,12 @@ class SaidLines:
         body = found["quant"]
         if len(found) > 1 or not isinstance(body, dict):
             raise ValueError('write {"quant": {"items": 3}} and nothing else on the line')
-        unknown = [key for key in body if key not in ("items", "message")]
+        unknown = [key for key in body if key not in ("items", "message", "metrics")]
         if unknown:
-            raise ValueError(f"unknown key {str(unknown[0])[:80]!r}: write items or message")
+            raise ValueError(
+                f"unknown key {str(unknown[0])[:80]!r}: write items, message or metrics"
+            )
+        metrics = _metrics_of(body.get("metrics", {}))
         items, message = body.get("items"), body.get("message")
         if items is not None and (
             isinstance(items, bool) or not isinstance(items, int) or not 0 <= items <= _MOST_ITEMS
@@ -84,3 +117,26 @@ class SaidLines:
             self.said.items = float(items)
         if message is not None:
             self.said.message = " ".join(message.split())
+        for name, value, labels in metrics:
+            series = name, json.dumps(labels, sort_keys=True)
+            if series in self._metrics or len(self._metrics) < _MOST_METRICS:
+                self._metrics[series] = value, labels
+
+
+def _metrics_of(found: Any) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    """``{"positions": 3}``, or with labels ``{"spread": {"value": 3, "labels": {…}}}``, or a list
+    of those. Names, values and labels are checked where they are set."""
+    if not isinstance(found, dict):
+        raise ValueError('metrics must be an object, as {"positions": 3}')
+    values: list[tuple[str, Any, Mapping[str, Any]]] = []
+    for name, given in found.items():
+        for one in given if isinstance(given, list) else [given]:
+            body = one if isinstance(one, dict) else {"value": one}
+            labels = body.get("labels", {})
+            if "value" not in body or not isinstance(labels, dict) or set(body) - _OF_A_METRIC:
+                raise ValueError(
+                    f"metrics.{name[:80]}: write a number, or "
+                    '{"value": 3, "labels": {"symbol": "NVDA.US"}}'
+                )
+            values.append((name, body["value"], labels))
+    return values

@@ -86,9 +86,9 @@ class Api:
     async def run(self, request: web.Request) -> web.Response:
         """Start a run now: {slot?, again?, params?}; answers immediately with its run_id."""
         name = self._known(request)
+        wanted = _wanted_run(await read_object(request))
         if self.tasks.kind(name) == "external":
             raise refuse(409, f"{name} is external: start it where it runs")
-        wanted = _wanted_run(await read_object(request))
         try:
             return _json({"run_id": await self.tasks.run(name, **wanted)}, status=202)
         except ValueError as error:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.runner_bench import Bench, is_alive, until
@@ -137,3 +138,42 @@ async def test_a_bounded_fork_bomb_is_ended(bench: Bench) -> None:
     async with asyncio.timeout(5):
         while any(is_alive(pid) for pid in pids):
             await asyncio.sleep(0.05)
+
+
+async def test_metrics_of_a_command_reach_the_service_of_own_metrics(bench: Bench) -> None:
+    """While it runs, with and without labels; what is not understood is said with its line."""
+    lines = (
+        '{"quant": {"metrics": {"positions": 3}}}',
+        '{"quant": {"metrics": {"spread": [{"value": 0.1, "labels": {"symbol": "A"}}]}}}',
+        '{"quant": {"items": 1, "metrics": {"positions": 4}}}',
+    )
+    result = await bench.run(command=["printf", "%s\\n", *lines], json_output=True)
+    assert (result.outcome, result.items) == ("success", 1)
+    assert bench.own == {("positions", ()): 4, ("spread", (("symbol", "A"),)): 0.1}
+
+
+@pytest.mark.parametrize(
+    ("command", "tail"),
+    [
+        ("exec >&- 2>&-; sleep 0.1", ""),
+        (r"printf 'a\377b\n'; printf '{\"quant\": {\"message\": \"\377\"}}\n'", "a�b"),
+    ],
+    ids=["closed stdout", "invalid UTF-8"],
+)
+async def test_odd_output_does_not_fail_a_run(bench: Bench, command: str, tail: str) -> None:
+    """It is the exit code that counts."""
+    result = await bench.run(command=["sh", "-c", command], json_output=True)
+    assert (result.outcome, result.message) == ("success", None), result
+    assert str(result.tail or "").startswith(tail)
+
+
+@pytest.mark.soak
+async def test_a_gigabyte_of_output_takes_no_memory(bench: Bench) -> None:
+    """Neither as lines, nor as one, nor with lines of JSON in it."""
+    before = psutil.Process().memory_info().rss
+    for source in ('yes \'{"quant": {"items": 1}}\'', "yes", "cat /dev/zero"):
+        bench.clock.advance(60)
+        command = ["sh", "-c", f"{source} | head -c 1000000000"]
+        result = await bench.run(command=command, json_output=True, timeout="5m")
+        assert result.outcome == "success", result
+        assert psutil.Process().memory_info().rss - before < 60_000_000

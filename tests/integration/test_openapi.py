@@ -120,6 +120,7 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     """Every write and every reading, once."""
     run = ask.json("POST", "/api/v1/tasks/quick/run")["run_id"]
     wait_for(lambda: ask.json("GET", f"/api/v1/tasks/quick/runs/{run}")["outcome"], "the run's end")
+    assert ask("GET", "/api/v1/tasks/quick/slots?from=2026-01-01")[0] == 200
     for path in ("/", f"/runs/{run}", "/tasks/quick", "/ack?alertname=A", "/runbook"):
         assert ask("GET", path)[0] == 200
     for ping in ("start", "success", "fail"):
@@ -212,6 +213,7 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
     for more in ("", "/renew"):
         assert ask("POST", f"/api/v1/tasks/quick/ping-url{more}")[0] == 409
     assert ask("POST", "/api/v1/tasks/sync/run")[0] == 409
+    assert ask("GET", "/api/v1/tasks/sync/slots?from=yesterday")[0] == 400
     assert ask("POST", "/api/v1/ack", {"labels": {"alertname": "A"}})[0] == 503
     assert ask("POST", "/api/v1/pause", {"until": 1})[0] == 400
     assert ask("POST", "/api/v1/pause", {"task": "nobody", "for": "1h"})[0] == 404

@@ -389,9 +389,9 @@ async def test_a_run_for_a_slot_of_the_past_is_asked_for_exactly(api: HttpApi) -
     assert api.tasks.calls == [("run", "scan", 60.0, True, {"n": 1})]
     for wrong, why in (
         ({"slot": 7}, "scan has no slot at 7"),
-        ({"slot": "today"}, "slot must be a time in Unix seconds, not today"),
-        ({"slot": True}, "slot must be a time in Unix seconds, not True"),
-        ({"again": "no"}, "again must be true or false, not no"),
+        ({"slot": "today"}, "slot must be a time in Unix seconds, not 'today'"),
+        ({"slot": True}, "slot must be a time in Unix seconds, not 'True'"),
+        ({"again": "no"}, "again must be true or false, not 'no'"),
         ({"params": [1]}, 'params must be an object, as {"lookback": 30}'),
     ):
         assert await api.post(run, wrong) == (400, {"error": why})

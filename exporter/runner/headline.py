@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _LOOKED_AT = 12
-"""Lines at the end among which the telling one is looked for."""
+"""Lines at the end in which any word of a failure tells; before them a loud one."""
 _TRACEBACK = re.compile(r"^(?:  \+ Exception Group )?Traceback \(most recent call last\):\s*$")
 _TELLING = re.compile(
     r"\b(?:fatal|critical|error|panic(?:ked)?|exception|fail(?:ed|ure|s)?|cannot|can't|could not|"
@@ -15,6 +15,9 @@ _TELLING = re.compile(
     re.IGNORECASE,
 )
 _LOUD = re.compile(r"\b(?:FATAL|CRITICAL|ERROR)\b")
+_LOUD_OR_NAMED = re.compile(
+    rf"{_LOUD.pattern}|\bpanic(?:ked)?\b|^(?:\w+\.)*\w*(?:Error|Exception)\b"
+)
 _WARNING = re.compile(r"\b\w*Warning: ")
 _SHELL = re.compile(r"(?:Aborted|Killed|Terminated|Segmentation fault)(?: \(core dumped\))?")
 """Says that a program ended, not why."""
@@ -25,7 +28,8 @@ _NOT_TELLING = re.compile(r"\b(?:0|no|without) (?:errors?|failures?|failed)\b", 
 
 def headline(output: str) -> str:
     """The exception of an uncaught Python error, otherwise the last line that mentions a failure,
-    otherwise the last line; empty when there was no output."""
+    otherwise the last line; empty when there was no output. A line that ends with a colon is
+    followed by the next one."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     if not lines:
         return ""
@@ -35,11 +39,20 @@ def headline(output: str) -> str:
         if found:
             return found
     # What is indented explains the line before it: the frames of other languages' stacks.
-    outer = [line.strip() for line in lines if not line[:1].isspace() or _WHAT.match(line)]
-    outer = outer[-_LOOKED_AT:]
-    telling = [line for line in outer if _tells(line)]
-    why = [line for line in telling if not _SHELL.fullmatch(line)]
-    return (why or telling or outer or [lines[-1].strip()])[-1]
+    outer = [n for n, line in enumerate(lines) if not line[:1].isspace() or _WHAT.match(line)]
+    texts = {n: lines[n].strip() for n in outer}
+    telling = [n for n in outer[-_LOOKED_AT:] if _tells(texts[n])]
+    why = [n for n in telling if not _SHELL.fullmatch(texts[n])]
+    loud = [n for n in outer if _LOUD_OR_NAMED.search(texts[n]) and _tells(texts[n])]
+    chosen = (why or loud or telling or outer or [len(lines) - 1])[-1]
+    return _with_next(lines, chosen)
+
+
+def _with_next(lines: list[str], chosen: int) -> str:
+    text = lines[chosen].strip()
+    if text.endswith(":") and chosen + 1 < len(lines):  # Rust, and others: what it was comes next
+        text = f"{text} {lines[chosen + 1].strip()}"
+    return text
 
 
 def _tells(line: str) -> bool:

@@ -48,10 +48,8 @@ class OutputTail:
     def text(self) -> str:
         """The last lines. Where something is missing before them, the first line says how much,
         and what follows begins with a whole word: half a secret would not be known."""
-        text = (
-            bytes(self._raw).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        )
-        shown = rendered(text)
+        # A terminal shows nothing for NUL; so UTF-16 can be read, too.
+        shown = rendered(bytes(self._raw).replace(b"\0", b"").decode("utf-8", "replace"))
         if self._cut or len(shown) > TAIL_CHARS:
             kept = drop_partial_start(shown[-TAIL_CHARS:])
             more = (

@@ -40,7 +40,8 @@ def tail(*pieces: bytes) -> str:
         (b"one\ntwo\n\x1b[9Aa\x1b[1Bb\x1b[9Bc", "ane\ntbo\n  c"),
         (b"secret\x1b[3D\x1b[1Kx", "   xet"),
         ("π: 3".encode(), "π: 3"),
-        (b"a\0b \xff", "a\N{REPLACEMENT CHARACTER}b \N{REPLACEMENT CHARACTER}"),
+        (b"a\0b \xff", "ab \N{REPLACEMENT CHARACTER}"),
+        ("no broker".encode("utf-16-le"), "no broker"),
         (b"", ""),
     ],
 )
@@ -135,6 +136,12 @@ def test_a_flood_costs_little(line: bytes) -> None:
          "    at emitTwo (events.js:2)", "Error: connect ECONNREFUSED 127.0.0.1:7497"),
         ("ls: cannot access 'x': No such file or directory\nbye", "ls: cannot access 'x': No such "
          "file or directory"),
+        ("CRITICAL margin call\n" + "closing socket\n" * 30, "CRITICAL margin call"),
+        ("lost 3 of 9\n" + "closing socket\n" * 30, "closing socket"),
+        ("thread 'main' panicked at src/main.rs:10:5:\nno broker\nnote: run with `RUST_BACK`",
+         "thread 'main' panicked at src/main.rs:10:5: no broker"),
+        ("panic: no broker\n\ngoroutine 1 [running]:\nmain.main()\n\t/app/main.go:8 +0x1d\n"
+         "exit status 2", "panic: no broker"),
     ],
 )  # fmt: skip
 def test_the_headline_is_the_exception_or_the_last_telling_line(output: str, line: str) -> None:

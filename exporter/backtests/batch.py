@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from exporter.backtests.bar_table import BarTable
+from exporter.backtests.history_store import HistoryStore, Market, gaps
 from exporter.backtests.plan import PlannedUnit, account_of, code_fingerprint, plan_units
 from exporter.backtests.published import publish
 from exporter.backtests.result_store import ResultStore, StoredResult
+from exporter.backtests.significance import WalkForward, deflate, walk_forward
 from exporter.backtests.unit import ParameterTrial, UnitGroup, UnitResult
 from exporter.calendars.bars import Calendar
 from exporter.config import INTERVAL_SECONDS
 from exporter.config.backtests import BacktestedStrategy, Backtests
-from exporter.sources.base import Bar, SourceError
+from exporter.sources.base import SourceError
 from exporter.util.clock import Clock, utc
 from exporter.util.local_time import date_of, midnight
+from exporter.util.nan import NAN
 
 log = logging.getLogger(__name__)
 
-RESULTS = "results.db"
+RESULTS, HISTORY = "results.db", "history"
 _YEAR_SECONDS = 365.25 * 86400.0
 _WRITE_SECONDS = 0.5
 """How often results are written; a kill loses so much work at most."""
@@ -36,20 +40,8 @@ class History(Protocol):
 
     def bars(
         self, source: str | None, symbol: str, interval: str, start: float, end: float
-    ) -> BarTable:
-        """Closed bars that start in [start, end)."""
-
-
-class Market(Protocol):
-    """What the exporter offers; a task's context is one."""
-
-    def calendar(self, exchange: str) -> Calendar:
-        """The exchange's calendar."""
-
-    def history(
-        self, symbol: str, interval: str, start: float, end: float, *, source: str | None = None
-    ) -> list[Bar]:
-        """Closed bars that start in [start, end)."""
+    ) -> tuple[BarTable, list[str]]:
+        """Bars that start in [start, end), and what was noticed about them."""
 
 
 class Executor(Protocol):
@@ -102,13 +94,27 @@ class BatchEnd:
     """Of the run before, with configured parameters."""
     problems: Mapping[str, str]
     """Strategy and symbol to why there is no history."""
+    notes: Mapping[str, str]
+    """Strategy and symbol to what is odd about its history."""
     progress: BatchProgress
     seconds: float
+    walks: Mapping[tuple[str, str], WalkForward] = field(default_factory=dict)
+    """Of strategies and symbols that have one."""
 
     @property
     def configured(self) -> list[StoredResult]:
         """One for each strategy and symbol."""
         return [one for one in self.results if one.configured]
+
+    @property
+    def by_symbol(self) -> dict[tuple[str, str], list[StoredResult]]:
+        """All sets of each strategy and symbol that have a result, the configured one first where
+        it has one."""
+        found: dict[tuple[str, str], list[StoredResult]] = {}
+        for one in self.results:
+            if not one.error:
+                found.setdefault((one.strategy, one.symbol), []).append(one)
+        return found
 
     @property
     def failures(self) -> list[str]:
@@ -124,22 +130,39 @@ class _Prepared:
         default_factory=dict
     )
     problems: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def backtest(
+    order: BatchOrder,
+    market: Market,
+    executor: Executor,
+    clock: Clock,
+    *,
+    on_progress: Callable[[BatchProgress], None] = lambda progress: None,
+) -> BatchEnd:
+    """Compute what is not known yet, on kept history. Raises what the executor raises."""
+    history = HistoryStore(order.folder / HISTORY, market)
+    try:
+        return run_batch(order, market.calendar, history, executor, clock, on_progress=on_progress)
+    finally:
+        history.close()
 
 
 def run_batch(
     order: BatchOrder,
-    market: Market,
+    calendar: Callable[[str], Calendar],
     history: History,
     executor: Executor,
     clock: Clock,
     *,
     on_progress: Callable[[BatchProgress], None] = lambda progress: None,
 ) -> BatchEnd:
-    """Compute what is not known yet, and keep it. Raises what the executor raises."""
+    """The same on any history. Raises what the executor raises."""
     began = time.monotonic()
     store = ResultStore(order.folder / RESULTS)
     try:
-        prepared = _prepare(order, market, history, clock.now())
+        prepared = _prepare(order, calendar, history, clock.now())
         known = set() if order.everything else store.known(one.key for one in prepared.units)
         run = store.begin(clock.now(), prepared.units, published=order.is_usual)
         progress = BatchProgress(len(prepared.units), reused=len(known))
@@ -154,12 +177,13 @@ def run_batch(
         finally:
             writer.flush()
         took = time.monotonic() - began
-        before = store.previous(run)
+        before = store.previous(clock.now())
         end = BatchEnd(
             run, store.results(run),
             [] if before is None else [one for one in store.results(before) if one.configured],
-            prepared.problems, progress, took,
+            prepared.problems, prepared.notes, progress, took,
         )  # fmt: skip
+        end = replace(end, walks=_walks(order, end))
         _log(end)
         store.end(run, clock.now(), {"seconds": took, "failures": end.failures[:20]})
         if order.is_usual:
@@ -175,11 +199,13 @@ def window(calendar: Calendar, now: float, days: int) -> tuple[float, float]:
     return midnight(date_of(end - (days - 0.5) * 86400.0, calendar.zone), calendar.zone), end
 
 
-def _prepare(order: BatchOrder, market: Market, history: History, now: float) -> _Prepared:
+def _prepare(
+    order: BatchOrder, calendar_of: Callable[[str], Calendar], history: History, now: float
+) -> _Prepared:
     made = _Prepared()
     for name in order.strategies or order.settings.strategies:
         settings = order.settings.strategies[name]
-        calendar = market.calendar(settings.exchange)
+        calendar = calendar_of(settings.exchange)
         start, end = window(calendar, now, order.days or settings.days or order.settings.days)
         sets = list(settings.parameter_sets(order.grid))
         code = code_fingerprint(settings.run, order.code)
@@ -187,11 +213,18 @@ def _prepare(order: BatchOrder, market: Market, history: History, now: float) ->
         per_year = float(periods or _YEAR_SECONDS / INTERVAL_SECONDS[settings.interval])
         for symbol in settings.symbols:
             try:
-                bars = history.bars(settings.source, symbol, settings.interval, start, end)
+                bars, notes = history.bars(settings.source, symbol, settings.interval, start, end)
             except SourceError as error:
                 made.problems[f"{name} {symbol}"] = error.about(symbol)
                 continue
-            bars = _closed(bars, calendar, settings.interval, end).usable()
+            closed = _closed(bars, calendar, settings.interval, end)
+            bars = closed.usable()
+            if len(bars) < len(closed):
+                notes.append(f"{len(closed) - len(bars)} bars have no price above 0")
+            if missing := gaps(bars, calendar, settings.interval, start, end):
+                notes.append(missing)
+            if notes:
+                made.notes[f"{name} {symbol}"] = "; ".join(notes)
             if len(bars) < 2:
                 since = f"{utc(start):%Y-%m-%d}"
                 made.problems[f"{name} {symbol}"] = f"no {settings.interval} bars since {since}"
@@ -211,20 +244,6 @@ def _closed(bars: BarTable, calendar: Calendar, interval: str, end: float) -> Ba
     return bars.where(slice(0, count))
 
 
-class FetchedHistory:
-    """A :class:`History` that asks the source each time."""
-
-    def __init__(self, market: Market) -> None:
-        self._market = market
-
-    def bars(
-        self, source: str | None, symbol: str, interval: str, start: float, end: float
-    ) -> BarTable:
-        """Raises :class:`~exporter.sources.base.SourceError`."""
-        found = self._market.history(symbol, interval, start, end, source=source)
-        return BarTable.of_bars(symbol, found)
-
-
 def _groups(
     prepared: _Prepared, known: set[str], code: Sequence[Path], workers: int
 ) -> Iterator[UnitGroup]:
@@ -241,8 +260,32 @@ def _groups(
         for first in range(0, len(wanted), size):
             yield UnitGroup(
                 settings.run, [str(folder) for folder in code], bars, account_of(settings),
-                per_year, wanted[first : first + size],
+                per_year, settings.walk_forward, wanted[first : first + size],
             )  # fmt: skip
+
+
+def best_of(tried: Sequence[StoredResult]) -> StoredResult | None:
+    """The set with the highest Sharpe ratio."""
+    known = [one for one in tried if not math.isnan(one.numbers.get("sharpe", NAN))]
+    return max(known, key=lambda one: one.numbers["sharpe"], default=None)
+
+
+def _walks(order: BatchOrder, end: BatchEnd) -> dict[tuple[str, str], WalkForward]:
+    found = {}
+    for (strategy, symbol), tried in end.by_symbol.items():
+        parts = order.settings.strategies[strategy].walk_forward
+        if parts > 1:
+            sets = [(one.params, one.numbers) for one in tried]
+            found[strategy, symbol] = walk_forward(sets, parts)
+    return found
+
+
+def with_significance(one: StoredResult, tried: Sequence[StoredResult]) -> dict[str, float]:
+    """The numbers of a result with how many sets were tried, and its deflated Sharpe ratio."""
+    place = next(n for n, other in enumerate(tried) if other is one)
+    deflated = deflate([other.numbers for other in tried], place)
+    shown = {name: value for name, value in one.numbers.items() if not name.startswith("part_")}
+    return {**shown, "sets_tried": float(len(tried)), "deflated_sharpe": deflated}
 
 
 class _Writer:
@@ -281,6 +324,7 @@ class _Writer:
 
 
 def _log(end: BatchEnd) -> None:
+    tried = end.by_symbol
     for one in end.configured:
         fields = {"strategy": one.strategy, "symbol": one.symbol, "params": one.params}
         if one.error:
@@ -291,7 +335,12 @@ def _log(end: BatchEnd) -> None:
         else:
             log.info(
                 "Backtest completed: %s %s", one.strategy, one.symbol,
-                extra={"event": "backtest_result", **fields, **one.numbers},
+                extra={
+                    "event": "backtest_result", **fields,
+                    **with_significance(one, tried[one.strategy, one.symbol]),
+                },
             )  # fmt: skip
+    for name, text in end.notes.items():
+        log.warning("History of %s: %s", name, text, extra={"event": "backtest_history"})
     for name, text in end.problems.items():
         log.error("No backtest of %s: %s", name, text, extra={"event": "backtest_no_history"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from exporter.backtests.bar_table import Column
 from exporter.backtests.trading import Simulated
@@ -12,7 +13,9 @@ from exporter.strategies import performance
 Numbers = dict[str, float]
 
 
-def curve_numbers(equity: Column, start: Column, periods_per_year: float) -> Numbers:
+def curve_numbers(
+    equity: Column, start: Column, periods_per_year: float, *, parts: int = 1
+) -> Numbers:
     """Of an account's curve alone; formulas and their sources are in
     :mod:`exporter.strategies.performance`. NaN where nothing can be computed."""
     returns = performance.period_returns(equity.tolist())
@@ -28,8 +31,21 @@ def curve_numbers(equity: Column, start: Column, periods_per_year: float) -> Num
         "worst_drawdown_seconds": lasted,
         "bars": float(len(equity)),
         "profit": float(equity[-1] - equity[0]) if len(equity) else math.nan,
+        "periods_per_year": periods_per_year,
         **_moments(returns),
+        **(_parts(returns, periods_per_year, parts) if parts > 1 else {}),
     }
+
+
+def _parts(returns: Sequence[float], periods_per_year: float, parts: int) -> Numbers:
+    """Return and Sharpe ratio of each of so many equal parts of the time."""
+    found: Numbers = {}
+    edges = [round(len(returns) * n / parts) for n in range(parts + 1)]
+    for number, (first, last) in enumerate(pairwise(edges)):
+        part = returns[first:last]
+        found[f"part_{number}_return"] = performance.total_return(part)
+        found[f"part_{number}_sharpe"] = performance.sharpe(part, periods_per_year)
+    return found
 
 
 def trading_numbers(simulated: Simulated, periods_per_year: float) -> Numbers:

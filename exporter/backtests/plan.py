@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def plan_units(
     for number, params in enumerate(sets):
         parts = [
             VERSION, code, settings.run, data, round(periods_per_year, 3), astuple(account),
-            number == 0, sorted((name, repr(value)) for name, value in params.items()),
+            settings.walk_forward, number == 0,
+            sorted((name, repr(value)) for name, value in params.items()),
         ]  # fmt: skip
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         units.append(PlannedUnit(strategy, bars.symbol, params, number == 0, key))
@@ -62,12 +64,9 @@ def account_of(settings: BacktestedStrategy) -> Account:
 def code_fingerprint(run: str, folders: Iterable[Path]) -> str:
     """Changes with the function's module, with each module in those folders that it imports, and
     with the versions of Python, NumPy and pandas."""
-    import numpy as np
-    import pandas as pd
-
     digest = hashlib.sha256()
-    for version in (sys.version, np.__version__, pd.__version__):
-        digest.update(version.encode() + b"\n")
+    for one in (sys.version, version("numpy"), version("pandas")):
+        digest.update(one.encode() + b"\n")
     roots = list(folders)
     waiting, seen = [run.partition(":")[0]], set[Path]()
     while waiting:

@@ -22,6 +22,8 @@ from exporter.util.atomic import private_folder
 from exporter.util.nan import json_safe
 
 KEEP_SECONDS = 180 * 86400.0
+EARLIER_SECONDS = 20 * 3600.0
+"""A run that is newer than that is of the same day: one is compared with last week's."""
 _WAIT_SECONDS = 30.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS units (
@@ -150,10 +152,11 @@ class ResultStore:
         )
         return [_stored(row[:10]) for row in rows]
 
-    def previous(self, run: int) -> int | None:
-        """The newest published run before that one that was completed."""
+    def previous(self, now: float) -> int | None:
+        """The newest published run of an earlier day that was completed."""
         row = self._db.execute(
-            "SELECT max(id) FROM runs WHERE id < ? AND published AND ended_at IS NOT NULL", [run]
+            "SELECT max(id) FROM runs WHERE started_at < ? AND published AND ended_at IS NOT NULL",
+            [now - EARLIER_SECONDS],
         ).fetchone()
         return None if row[0] is None else int(row[0])
 

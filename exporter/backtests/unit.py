@@ -58,6 +58,8 @@ class UnitGroup:
     bars: BarTable
     account: Account
     periods_per_year: float
+    parts: int
+    """Into how many the time is cut for a walk forward; 1: there is none."""
     trials: Sequence[ParameterTrial]
 
 
@@ -115,7 +117,7 @@ def _one(group: UnitGroup, trial: ParameterTrial) -> UnitResult:
     if trial.configured and (at := _looks_ahead(function, group, trial.params, targets)):
         raise UnitError(at)
     simulated = simulate(bars, targets, group.account)
-    numbers = curve_numbers(simulated.equity, bars.start, group.periods_per_year)
+    numbers = curve_numbers(simulated.equity, bars.start, group.periods_per_year, parts=group.parts)
     numbers |= trading_numbers(simulated, group.periods_per_year)
     if not trial.configured:
         return UnitResult(trial.number, numbers)
@@ -180,7 +182,7 @@ def _own_result(group: UnitGroup, trial: ParameterTrial, value: Mapping[str, Any
     if "equity" not in value:
         raise UnitError("returned a mapping without `equity`: add the account's value over time")
     start, equity = _series(value["equity"], group.bars)
-    numbers = curve_numbers(equity, start, group.periods_per_year)
+    numbers = curve_numbers(equity, start, group.periods_per_year, parts=group.parts)
     numbers |= dict.fromkeys(("turnover", "win_rate", "exposure", "trades"), math.nan)
     if "profits" in value:
         profits = [float(one) for one in value["profits"]]

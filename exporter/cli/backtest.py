@@ -20,9 +20,10 @@ from exporter.backtests.batch import (
     BatchEnd,
     BatchOrder,
     BatchProgress,
-    FetchedHistory,
-    run_batch,
+    best_of,
+    with_significance,
 )
+from exporter.backtests.batch import backtest as run_backtests
 from exporter.backtests.local_executor import ExecutorError, LocalExecutor
 from exporter.backtests.plan import replaced_params
 from exporter.backtests.result_store import StoredResult
@@ -32,10 +33,10 @@ from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
 from exporter.config.paths import backtests_folder
 from exporter.metrics import Metrics
-from exporter.sources.base import Bar
+from exporter.sources.base import Bar, DataSource
 from exporter.sources.registry import Supply, SupplyError
 from exporter.util.clock import SystemClock
-from exporter.util.nan import json_safe
+from exporter.util.nan import NAN, json_safe
 from exporter.util.units import format_duration
 
 _T = TypeVar("_T")
@@ -74,10 +75,9 @@ def backtest(
         )  # fmt: skip
         try:
             with _market(config, order) as market:
-                end = run_batch(
-                    order, market, FetchedHistory(market), executor, SystemClock(),
-                    on_progress=_ProgressBar().show,
-                )  # fmt: skip
+                end = run_backtests(
+                    order, market, executor, SystemClock(), on_progress=_ProgressBar().show
+                )
         except KeyboardInterrupt:
             complain("\nstopped; what is computed is kept: the same command goes on from there")
             return 130
@@ -134,8 +134,15 @@ class _SourceMarket:
     def history(
         self, symbol: str, interval: str, start: float, end: float, *, source: str | None = None
     ) -> list[Bar]:
-        name = source or next(iter(self._supply.sources))
-        return list(self.call(self._supply.sources[name].history(symbol, interval, start, end)))
+        return list(self.call(self._source(source).history(symbol, interval, start, end)))
+
+    def recent(
+        self, symbol: str, interval: str, limit: int, *, source: str | None = None
+    ) -> list[Bar]:
+        return list(self.call(self._source(source).recent(symbol, interval, limit)))
+
+    def _source(self, name: str | None) -> DataSource:
+        return self._supply.sources[name or next(iter(self._supply.sources))]
 
 
 @contextmanager
@@ -186,31 +193,47 @@ class _ProgressBar:
 
 
 def _print_json(end: BatchEnd) -> None:
+    tried = end.by_symbol
     made = {
         "run": end.run,
         "seconds": end.seconds,
         **vars(end.progress),
         "problems": dict(end.problems),
+        "notes": dict(end.notes),
         "results": [
             {
                 "strategy": one.strategy, "symbol": one.symbol, "params": one.params,
-                "configured": one.configured, "error": one.error, **one.numbers,
+                "configured": one.configured, "error": one.error,
+                **({} if one.error else with_significance(one, tried[one.strategy, one.symbol])),
             }
             for one in end.results
+        ],
+        "walk_forward": [
+            {
+                "strategy": strategy, "symbol": symbol, "return": found.total,
+                "returns": found.returns, "chosen": list(found.chosen),
+            }
+            for (strategy, symbol), found in end.walks.items()
         ],
     }  # fmt: skip
     print(json.dumps(json_safe(made), indent=2, default=str))
 
 
 def _print(end: BatchEnd) -> None:
-    rows = [_row(one) for one in end.configured if not one.error]
+    tried = end.by_symbol
+    before = {(one.strategy, one.symbol): one for one in end.previous}
+    rows = [_row(one, tried, before) for one in end.configured if not one.error]
     if rows:
-        head = ("strategy", "symbol", "return", "CAGR", "Sharpe", "worst drawdown", "trades")
+        head = (
+            "strategy", "symbol", "return", "before", "Sharpe", "sets", "deflated",
+            "worst drawdown", "trades", "best set",
+        )  # fmt: skip
         print_table([head, *rows])
-    best = _best(end.results)
-    if best:
-        print("the best Sharpe ratio of the sets that were tried; expect less of it in the future:")
-        print_table(best)
+        print("deflated: the chance that the Sharpe ratio is more than luck, after so many sets")
+    for (strategy, symbol), walk in end.walks.items():
+        print(f"walk forward, {strategy} {symbol}: {_percent(walk.total)}")
+    for name, text in end.notes.items():
+        complain(f"{name}: {text}")
     for text in end.failures[:20]:
         complain(text)
     progress = end.progress
@@ -221,37 +244,30 @@ def _print(end: BatchEnd) -> None:
     )
 
 
-def _row(one: StoredResult) -> tuple[str, ...]:
-    numbers = one.numbers
+def _row(
+    one: StoredResult,
+    tried: Mapping[tuple[str, str], Sequence[StoredResult]],
+    before: Mapping[tuple[str, str], StoredResult],
+) -> tuple[str, ...]:
+    where = one.strategy, one.symbol
+    numbers = with_significance(one, tried[where])
+    past = before[where].numbers.get("return", NAN) if where in before else NAN
+    trades = numbers.get("trades", NAN)
+    best = best_of(tried[where])
+    params = ", ".join(f"{name}={value}" for name, value in best.params.items()) if best else ""
     return (
-        one.strategy, one.symbol, _percent(numbers, "return"), _percent(numbers, "cagr"),
-        _number(numbers, "sharpe"), _percent(numbers, "worst_drawdown").lstrip("+"),
-        f"{numbers.get('trades', float('nan')):.0f}".replace("nan", "–"),
+        one.strategy, one.symbol, _percent(numbers["return"]), _percent(past),
+        _number(numbers["sharpe"]), f"{numbers['sets_tried']:.0f}",
+        _percent(numbers["deflated_sharpe"]).lstrip("+"),
+        _percent(numbers["worst_drawdown"]).lstrip("+"),
+        "–" if math.isnan(trades) else f"{trades:.0f}",
+        f"{params}: {_number(best.numbers['sharpe'])}" if best and best is not one else "this one",
     )  # fmt: skip
 
 
-def _best(results: Sequence[StoredResult]) -> list[tuple[str, ...]]:
-    found: dict[tuple[str, str], list[StoredResult]] = {}
-    for one in results:
-        sharpe = one.numbers.get("sharpe", float("nan"))
-        if not one.error and not math.isnan(sharpe):
-            found.setdefault((one.strategy, one.symbol), []).append(one)
-    rows: list[tuple[str, ...]] = []
-    for (strategy, symbol), tried in found.items():
-        best = max(tried, key=lambda one: one.numbers["sharpe"])
-        if len(tried) > 1:
-            params = ", ".join(f"{name}={value}" for name, value in best.params.items())
-            rows.append(
-                ("", strategy, symbol, _number(best.numbers, "sharpe"), f"of {len(tried)}", params)
-            )
-    return rows
-
-
-def _percent(numbers: Mapping[str, float], name: str) -> str:
-    value = numbers.get(name, float("nan"))
+def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:+.2%}"
 
 
-def _number(numbers: Mapping[str, float], name: str) -> str:
-    value = numbers.get(name, float("nan"))
+def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2f}"

@@ -44,6 +44,8 @@ class BacktestedStrategy(Model):
     capital: float = Field(10_000.0, gt=0)
     costs: RatioOrZero = 0.0005
     slippage: RatioOrZero = 0.0002
+    walk_forward: int = Field(1, ge=1, le=50)
+    """Parts of the time; the best set of each is tried on the next. 1: there is none."""
 
     @field_validator("run")
     @classmethod

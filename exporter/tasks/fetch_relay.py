@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import pickle
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import astuple
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,8 @@ class FetchFailedError(Exception):
 async def answer(context: Context, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The result of one fetch, or the error that the function shall see. Never raises."""
     try:
-        if method == "config":  # of built-in tasks alone
-            return {"result": _pickled(context._services.parts.config)}
+        if method in _OF_BUILT_IN:
+            return {"result": await _OF_BUILT_IN[method](context, arguments)}
         return {"result": await _fetch(context, method, arguments)}
     except Permanent as error:
         return {"error": str(error), "class": "Permanent"}
@@ -87,6 +87,22 @@ async def _tell(context: Context, method: str, arguments: Mapping[str, Any]) -> 
     raise Permanent(f"unknown fetch {method!r}")
 
 
+async def _config(context: Context, _: Mapping[str, Any]) -> str:
+    return _pickled(context._services.parts.config)
+
+
+async def _recent(context: Context, asked: Mapping[str, Any]) -> list[Any]:
+    source = context._services.source(asked["source"] or context._about.source)
+    bars = await source.recent(asked["symbol"], asked["interval"], asked["limit"])
+    return [astuple(bar) for bar in bars]
+
+
+_OF_BUILT_IN: Mapping[str, Callable[[Context, Mapping[str, Any]], Awaitable[Any]]] = {
+    "config": _config, "recent": _recent,
+}  # fmt: skip
+"""What plain functions of ours ask for, and users' do not."""
+
+
 def read(method: str, answered: Mapping[str, Any]) -> Any:
     """The result that :func:`answer` gave, or its error raised."""
     if "error" in answered:
@@ -95,7 +111,7 @@ def read(method: str, answered: Mapping[str, Any]) -> Any:
     match method:
         case "latest":
             return {symbol: [Bar(*bar) for bar in bars] for symbol, bars in result.items()}
-        case "history":
+        case "history" | "recent":
             return [Bar(*bar) for bar in result]
         case "tickers":
             return {symbol: Ticker(*ticker) for symbol, ticker in result.items()}

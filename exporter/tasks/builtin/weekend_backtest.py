@@ -4,8 +4,32 @@ from __future__ import annotations
 
 import os
 
+from exporter.calendars.bars import Calendar
+from exporter.sources.base import Bar
 from exporter.tasks.context import BlockingContext
 from exporter.tasks.errors import NoData, Permanent
+
+
+class _TaskMarket:
+    """Calendars and bars through the exporter, so that the source's budget holds."""
+
+    def __init__(self, context: BlockingContext) -> None:
+        self._context = context
+
+    def calendar(self, exchange: str) -> Calendar:
+        return self._context.calendar(exchange)
+
+    def history(
+        self, symbol: str, interval: str, start: float, end: float, *, source: str | None = None
+    ) -> list[Bar]:
+        return self._context.history(symbol, interval, start, end, source=source, forming=True)
+
+    def recent(
+        self, symbol: str, interval: str, limit: int, *, source: str | None = None
+    ) -> list[Bar]:
+        asked = {"symbol": symbol, "interval": interval, "limit": limit, "source": source}
+        found: list[Bar] = self._context._fetch("recent", asked)
+        return found
 
 
 class BacktestFailedError(Exception):
@@ -19,7 +43,7 @@ def weekend_backtest(context: BlockingContext) -> int:
     A run that is repeated goes on where the one before it ended. Raises
     :class:`BacktestFailedError` when a unit failed; the results of all others are kept.
     """
-    from exporter.backtests.batch import BatchOrder, FetchedHistory, run_batch
+    from exporter.backtests.batch import BatchOrder, backtest
     from exporter.backtests.local_executor import LocalExecutor
     from exporter.config.paths import backtests_folder
 
@@ -35,7 +59,7 @@ def weekend_backtest(context: BlockingContext) -> int:
         settings.workers or os.cpu_count() or 1, timeout=settings.timeout, memory=settings.memory
     )
     order = BatchOrder(settings, backtests_folder(config), config.code, names)
-    end = run_batch(order, context, FetchedHistory(context), executor, context.clock)
+    end = backtest(order, _TaskMarket(context), executor, context.clock)
     context.log.info(
         "%d units, %d of them known before, %d failed",
         end.progress.total, end.progress.reused, end.progress.failed,

@@ -39,9 +39,14 @@ def random_bars(count: int, seed: int = 1) -> BarTable:
 
 
 def group(
-    folder: Path, code: str, table: BarTable, *sets: dict[str, Any], name: str = "tried"
+    folder: Path,
+    code: str,
+    table: BarTable,
+    *sets: dict[str, Any],
+    name: str = "tried",
+    parts: int = 1,
 ) -> UnitGroup:
     """The function ``f`` of a module with that code, on those bars; the first set is configured."""
     (folder / f"{name}.py").write_text(code)
     trials = [ParameterTrial(n, one, n == 0) for n, one in enumerate(sets or ({},))]
-    return UnitGroup(f"{name}:f", [str(folder)], table, FREE, 1764.0, trials)
+    return UnitGroup(f"{name}:f", [str(folder)], table, FREE, 1764.0, parts, trials)

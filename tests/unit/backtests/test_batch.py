@@ -51,9 +51,6 @@ class Desk:
     def calendar(self, exchange: str) -> Calendar:
         return calendar(exchange)
 
-    def history(self, *_: Any, **__: Any) -> Any:
-        raise AssertionError("the history below answers")
-
     def bars_of(self, symbol: str) -> BarTable:
         if symbol not in self.bars:
             raise SourceError("api", f"{symbol}: unknown symbol")
@@ -80,8 +77,10 @@ class Desk:
 
     def batch(self, **given: Any) -> BatchEnd:
         self.computed = 0
-        history = type("Given", (), {"bars": lambda _, s, symbol, *rest: self.bars_of(symbol)})()
-        return run_batch(self.order(**given), self, history, self, self.clock)
+        history = type(
+            "Given", (), {"bars": lambda _, s, symbol, *rest: (self.bars_of(symbol), [])}
+        )()
+        return run_batch(self.order(**given), self.calendar, history, self, self.clock)
 
 
 @pytest.fixture
@@ -164,6 +163,15 @@ def test_the_newest_configured_results_are_published(desk: Desk) -> None:
     desk.bars["A"].close[:] = desk.bars["B"].close
     desk.batch(days=10)
     assert json.loads((desk.folder / "kept" / LATEST).read_text()) == latest
+
+
+def test_a_run_is_compared_with_that_of_an_earlier_day(desk: Desk) -> None:
+    """Not with what the same morning's first attempt found."""
+    first = desk.batch()
+    assert desk.batch().previous == []
+    desk.clock.advance(7 * 86400)
+    previous = desk.batch().previous
+    assert [one.numbers for one in previous] == [one.numbers for one in first.configured]
 
 
 def test_one_line_is_logged_for_each_result(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -34,6 +34,7 @@ from exporter.util.clock import Clock, SystemClock
 from exporter.util.own_command import own_command
 from exporter.web.alert_pages import AlertPages
 from exporter.web.api import Api
+from exporter.web.backtest_page import BacktestPages
 from exporter.web.calendar_api import CalendarApi
 from exporter.web.exposition import Exposition
 from exporter.web.messages_api import MessagesApi
@@ -208,6 +209,7 @@ class App:
             *CalendarApi(services.closed_days).routes(),
             *PingApi(services.tasks_view, services.ping_keys, self.clock).routes(),
             *MessagesApi(services.outbox).routes(),
+            *BacktestPages(lambda: self.config).routes(),
             *MetricsApi(
                 services.custom_metrics, lambda: ZoneInfo(self.config.timezone)
             ).routes(),

@@ -191,6 +191,9 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_backtest_sharpe_ratio", "strategy symbol", "Annualised Sharpe ratio, newest backtest."),
     _now("quant_backtest_worst_drawdown_ratio", "strategy symbol", "Deepest drawdown, newest backtest."),
     _now("quant_backtest_last_success_timestamp_seconds", "strategy symbol", "Newest backtest's end."),
+    _now("quant_backtest_units", "", "Units of the backtests that run now; 0 while none runs."),
+    _now("quant_backtest_units_done", "", "Of these, those that have ended."),
+    _now("quant_backtest_units_failed", "", "Of these, those that failed."),
     # Metrics of your own
     _now("quant_custom_series", "", "Series of your own metrics."),
     _counter("quant_custom_refused_total", "reason", "Values of your own metrics that were refused: a wrong name, label, value or type, or too many names or series."),

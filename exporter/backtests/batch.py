@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +16,7 @@ from typing import Any, Protocol
 from exporter.backtests.bar_table import BarTable
 from exporter.backtests.history_store import HistoryStore, Market, gaps
 from exporter.backtests.plan import PlannedUnit, account_of, code_fingerprint, plan_units
-from exporter.backtests.published import publish
+from exporter.backtests.published import RUNNING, publish
 from exporter.backtests.result_store import ResultStore, StoredResult
 from exporter.backtests.significance import WalkForward, deflate, walk_forward
 from exporter.backtests.unit import ParameterTrial, UnitGroup, UnitResult
@@ -22,6 +24,7 @@ from exporter.calendars.bars import Calendar
 from exporter.config import INTERVAL_SECONDS
 from exporter.config.backtests import BacktestedStrategy, Backtests
 from exporter.sources.base import SourceError
+from exporter.util.atomic import private_folder, write
 from exporter.util.clock import Clock, utc
 from exporter.util.local_time import date_of, midnight
 from exporter.util.nan import NAN
@@ -33,6 +36,7 @@ _YEAR_SECONDS = 365.25 * 86400.0
 _WRITE_SECONDS = 0.5
 """How often results are written; a kill loses so much work at most."""
 _MOST_IN_GROUP = 50
+_TELL_SECONDS = 2.0
 
 
 class History(Protocol):
@@ -67,6 +71,10 @@ class BatchOrder:
     """Instead of each strategy's own."""
     everything: bool = False
     """Also what has a result already."""
+    reports: Path | None = None
+    """Where the report is written; None: there is none."""
+    live: Mapping[str, float] = field(default_factory=dict)
+    """What strategies really earned in the last month."""
 
     @property
     def is_usual(self) -> bool:
@@ -100,6 +108,8 @@ class BatchEnd:
     seconds: float
     walks: Mapping[tuple[str, str], WalkForward] = field(default_factory=dict)
     """Of strategies and symbols that have one."""
+    report: Path | None = None
+    """The file for people, where there is one."""
 
     @property
     def configured(self) -> list[StoredResult]:
@@ -168,14 +178,16 @@ def run_batch(
         progress = BatchProgress(len(prepared.units), reused=len(known))
         progress.done = sum(one.key in known for one in prepared.units)
         on_progress(progress)
+        told = _Told(order.folder / RUNNING, clock, on_progress)
         writer = _Writer(
-            store, run, prepared.units, clock=clock, progress=progress, on_progress=on_progress
+            store, run, prepared.units, clock=clock, progress=progress, on_progress=told.show
         )
         groups = _groups(prepared, known, order.code, executor.workers)
         try:
             executor.run(groups, writer.on_result)
         finally:
             writer.flush()
+            told.end()
         took = time.monotonic() - began
         before = store.previous(clock.now())
         end = BatchEnd(
@@ -188,9 +200,25 @@ def run_batch(
         store.end(run, clock.now(), {"seconds": took, "failures": end.failures[:20]})
         if order.is_usual:
             publish(order.folder, store.published())
-        return end
+        return replace(end, report=_write_report(order, end, clock.now()))
     finally:
         store.close()
+
+
+def _write_report(order: BatchOrder, end: BatchEnd, now: float) -> Path | None:
+    from exporter.backtests.report_page import report
+
+    if order.reports is None:
+        return None
+    days = "" if order.days is None else f"-{order.days}d"
+    file = order.reports / f"backtest-{utc(now):%Y-%m-%d}{days}.html"
+    try:
+        private_folder(order.reports)
+        write(file, report(end, now, order.live))
+    except OSError as error:
+        log.error("the report cannot be written: %s", error, extra={"event": "backtest_report"})
+        return None
+    return file
 
 
 def window(calendar: Calendar, now: float, days: int) -> tuple[float, float]:
@@ -286,6 +314,37 @@ def with_significance(one: StoredResult, tried: Sequence[StoredResult]) -> dict[
     deflated = deflate([other.numbers for other in tried], place)
     shown = {name: value for name, value in one.numbers.items() if not name.startswith("part_")}
     return {**shown, "sets_tried": float(len(tried)), "deflated_sharpe": deflated}
+
+
+class _Told:
+    """Says how far a run is, to the exporter by a small file."""
+
+    def __init__(
+        self, file: Path, clock: Clock, on_progress: Callable[[BatchProgress], None]
+    ) -> None:
+        self._file, self._clock, self._on_progress = file, clock, on_progress
+        self._began = time.monotonic()
+        self._next = 0.0
+
+    def show(self, progress: BatchProgress) -> None:
+        """To both."""
+        self._on_progress(progress)
+        if time.monotonic() < self._next or progress.done >= progress.total:
+            return
+        self._next = time.monotonic() + _TELL_SECONDS
+        computed, left = progress.done - progress.reused, progress.total - progress.done
+        seconds = (time.monotonic() - self._began) / computed * left if computed > 0 else 0.0
+        told = {
+            "at": self._clock.now(), "total": progress.total, "done": progress.done,
+            "failed": progress.failed, "seconds_left": seconds,
+        }  # fmt: skip
+        with suppress(OSError):  # nobody misses it
+            write(self._file, json.dumps(told))
+
+    def end(self) -> None:
+        """Nothing runs any more."""
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
 
 
 class _Writer:

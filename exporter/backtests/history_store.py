@@ -58,7 +58,7 @@ class Market(Protocol):
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptBars:
     """What one file holds."""
 
     bars: BarTable
@@ -115,7 +115,7 @@ class HistoryStore:
                 self._write(file, fetched, notes)
         return fetched.bars.between(start, end), notes.texts
 
-    def _fetch(self, kept: Kept | None, wanted: _Wanted, notes: HistoryNotes) -> Kept:
+    def _fetch(self, kept: KeptBars | None, wanted: _Wanted, notes: HistoryNotes) -> KeptBars:
         try:
             return self._fetch_by_time(kept, wanted, notes)
         except SourceError as error:
@@ -131,9 +131,11 @@ class HistoryStore:
         if len(merged) == 0:
             raise SourceError("api", f"{symbol}: the source has no {wanted.interval} bars")
         low = float(merged.start[0])
-        return Kept(merged, low, end, refused=end)
+        return KeptBars(merged, low, end, refused=end)
 
-    def _fetch_by_time(self, kept: Kept | None, wanted: _Wanted, notes: HistoryNotes) -> Kept:
+    def _fetch_by_time(
+        self, kept: KeptBars | None, wanted: _Wanted, notes: HistoryNotes
+    ) -> KeptBars:
         start, end = wanted.start, wanted.end
 
         def ask(low: float, high: float) -> BarTable:
@@ -143,18 +145,18 @@ class HistoryStore:
             return self._table(wanted.symbol, found, notes)
 
         if kept is None or not len(kept.bars) or start > kept.high or end < kept.low:
-            return Kept(ask(start, end), start, end, 0.0)
+            return KeptBars(ask(start, end), start, end, 0.0)
         bars, low, high = kept.bars, kept.low, kept.high
         if end > high:
             again = float(bars.start[max(0, len(bars) - OVERLAP_BARS)])
             newer = ask(min(again, high), end)
             if changed := _changed(bars, newer):
                 notes.texts.append(f"{changed}; all of it is fetched again")
-                return Kept(ask(start, end), start, end, 0.0)
+                return KeptBars(ask(start, end), start, end, 0.0)
             bars, high = _merged(bars, newer), end
         if start < low:
             bars, low = _merged(ask(start, low), bars), start
-        return Kept(bars, low, high, 0.0)
+        return KeptBars(bars, low, high, 0.0)
 
     def _table(self, symbol: str, found: list[Bar], notes: HistoryNotes) -> BarTable:
         table = BarTable.of_bars(symbol, found)
@@ -162,7 +164,7 @@ class HistoryStore:
             notes.texts.append(f"{len(found) - len(table)} bars came twice")
         return table
 
-    def _read(self, file: Path, symbol: str, notes: HistoryNotes) -> Kept | None:
+    def _read(self, file: Path, symbol: str, notes: HistoryNotes) -> KeptBars | None:
         if not file.exists():
             return None
         try:
@@ -175,12 +177,14 @@ class HistoryStore:
                 f"SELECT * FROM read_parquet('{path}') ORDER BY start"  # noqa: S608
             ).fetchnumpy()
             bars = BarTable.of(symbol, columns)
-            return Kept(bars, float(covers["low"]), float(covers["high"]), float(covers["refused"]))
+            return KeptBars(
+                bars, float(covers["low"]), float(covers["high"]), float(covers["refused"])
+            )
         except (duckdb.Error, OSError, ValueError, KeyError, TypeError) as error:
             notes.texts.append(f"what was kept cannot be read and is fetched again: {_line(error)}")
             return None
 
-    def _write(self, file: Path, kept: Kept, notes: HistoryNotes) -> None:
+    def _write(self, file: Path, kept: KeptBars, notes: HistoryNotes) -> None:
         part = file.with_suffix(f".{os.getpid()}.part")
         covers = json.dumps({"low": kept.low, "high": kept.high, "refused": kept.refused})
         try:
@@ -221,7 +225,7 @@ class HistoryStore:
             os.close(descriptor)
 
 
-def _differs(kept: Kept, fetched: Kept) -> bool:
+def _differs(kept: KeptBars, fetched: KeptBars) -> bool:
     return (kept.low, kept.high, kept.refused, len(kept.bars)) != (
         fetched.low, fetched.high, fetched.refused, len(fetched.bars),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +19,18 @@ from exporter.config.paths import backtests_folder
 from exporter.metrics import Metrics, Sample
 from exporter.state import State
 from exporter.util.atomic import write
+from exporter.util.clock import Clock
 from exporter.util.nan import NAN, json_safe, none_to_nan
+from exporter.util.units import format_duration
 
 if TYPE_CHECKING:
     from exporter.backtests.result_store import StoredResult
 
 log = logging.getLogger(__name__)
 
-LATEST = "latest.json"
+LATEST, RUNNING = "latest.json", "running.json"
+STALE_SECONDS = 30.0
+"""A run that has written nothing for so long has ended, however that was."""
 KIND = "backtest"
 _METRICS = {
     "quant_backtest_return_ratio": "return",
@@ -48,8 +53,9 @@ def publish(folder: Path, results: Iterable[StoredResult]) -> None:
 class BacktestResults:
     """What the exporter knows of backtests."""
 
-    def __init__(self, state: State, metrics: Metrics) -> None:
-        self._state = state
+    def __init__(self, state: State, metrics: Metrics, clock: Clock) -> None:
+        self._state, self._clock = state, clock
+        self._running: Mapping[str, float] = {}
         self._file: Path | None = None
         self._seen: tuple[int, int] | None = None
         self._configured: list[tuple[str, str]] = []
@@ -72,6 +78,7 @@ class BacktestResults:
         """Read the file when it changed; to be called every few seconds."""
         if self._file is None or not self._configured:
             return
+        self._running = await asyncio.to_thread(_read_running, self._file.with_name(RUNNING))
         found = await asyncio.to_thread(_read, self._file, self._seen)
         if found is None:
             return
@@ -80,13 +87,43 @@ class BacktestResults:
             self.newest = {**self.newest, **latest}
             await self._state.keep_many((KIND, name, one) for name, one in latest.items())
 
+    def _is_running(self) -> bool:
+        return self._clock.now() - self._running.get("at", -math.inf) < STALE_SECONDS
+
+    def progress(self) -> str | None:
+        """How far the run of now is, in words; None while there is none."""
+        if not self._is_running():
+            return None
+        return progress_words(self._running)
+
     def samples(self) -> Iterator[Sample]:
         """Each configured strategy and symbol at a scrape; NaN before its first result."""
+        if self._configured:
+            running = self._running if self._is_running() else {}
+            for name in ("total", "done", "failed"):
+                suffix = "" if name == "total" else f"_{name}"
+                yield f"quant_backtest_units{suffix}", (), running.get(name, 0.0)
         for labels in self._configured:
             known = self.newest.get("|".join(labels), {})
             for metric, name in _METRICS.items():
                 value = known.get(name)
                 yield metric, labels, none_to_nan(value) if name in known else NAN
+
+
+def progress_words(running: Mapping[str, float]) -> str:
+    """120 of 400, 2 failed, about 3m left."""
+    total, done, failed = (int(running.get(name, 0)) for name in ("total", "done", "failed"))
+    text = f"{done:,} of {total:,}" + (f", {failed} failed" if failed else "")
+    left = running.get("seconds_left", 0.0)
+    return f"{text}, about {format_duration(left)} left" if left > 0 else text
+
+
+def _read_running(file: Path) -> dict[str, float]:
+    try:
+        found = json.loads(file.read_text())
+        return {str(name): float(value) for name, value in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _read(

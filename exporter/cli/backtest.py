@@ -31,7 +31,7 @@ from exporter.calendars.bars import Calendar
 from exporter.cli.text_table import print_table
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
-from exporter.config.paths import backtests_folder
+from exporter.config.paths import backtests_folder, reports_folder
 from exporter.metrics import Metrics
 from exporter.sources.base import Bar, DataSource
 from exporter.sources.registry import Supply, SupplyError
@@ -67,8 +67,9 @@ def backtest(
             return 2
         settings = config.backtests
         order = BatchOrder(
-            settings, backtests_folder(config), config.code, strategies, days, grid, everything
-        )
+            settings, backtests_folder(config), config.code, strategies, days, grid, everything,
+            reports_folder(config),
+        )  # fmt: skip
         executor = LocalExecutor(
             workers or settings.workers or os.cpu_count() or 1, timeout=settings.timeout,
             memory=settings.memory, environment=_without_keys(config),
@@ -198,6 +199,7 @@ def _print_json(end: BatchEnd) -> None:
         "run": end.run,
         "seconds": end.seconds,
         **vars(end.progress),
+        "report": str(end.report) if end.report else None,
         "problems": dict(end.problems),
         "notes": dict(end.notes),
         "results": [
@@ -242,6 +244,8 @@ def _print(end: BatchEnd) -> None:
         f"{progress.total} units: {computed} computed in {format_duration(end.seconds)}, "
         f"{progress.reused} known, {progress.failed} failed"
     )
+    if end.report:
+        print(f"report: {end.report}")
 
 
 def _row(

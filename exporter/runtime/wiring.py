@@ -125,7 +125,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         guard=Guard(token, own_hosts(base.config()), ping_keys.admits),
         tasks_view=TasksView(runner, scheduler, state, clock, notice),
         closed_days=ClosedDays(state, supply.calendars),
-        backtests=BacktestResults(state, metrics),
+        backtests=BacktestResults(state, metrics, clock),
     )
 
 

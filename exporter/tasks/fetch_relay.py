@@ -97,8 +97,15 @@ async def _recent(context: Context, asked: Mapping[str, Any]) -> list[Any]:
     return [astuple(bar) for bar in bars]
 
 
+async def _report(context: Context, given: Mapping[str, Any]) -> None:
+    from exporter.messages.message import ChannelMessage
+    from exporter.tasks.builtin.parts import send_report
+
+    await send_report(context, ChannelMessage.from_json(given["message"]), given["about"])
+
+
 _OF_BUILT_IN: Mapping[str, Callable[[Context, Mapping[str, Any]], Awaitable[Any]]] = {
-    "config": _config, "recent": _recent,
+    "config": _config, "recent": _recent, "report": _report,
 }  # fmt: skip
 """What plain functions of ours ask for, and users' do not."""
 
@@ -115,7 +122,7 @@ def read(method: str, answered: Mapping[str, Any]) -> Any:
             return [Bar(*bar) for bar in result]
         case "tickers":
             return {symbol: Ticker(*ticker) for symbol, ticker in result.items()}
-        case "notify" | "set_metric" | "fill" | "equity":
+        case "notify" | "report" | "set_metric" | "fill" | "equity":
             return result
         case "config":
             return _unpickled(result)

@@ -68,6 +68,7 @@ BORN_LATER = (
     "quant_log_errors_total", "quant_strategy_last_fill_timestamp_seconds",
     "quant_strategy_last_fill_price", "quant_backtest_return_ratio", "quant_backtest_sharpe_ratio",
     "quant_backtest_worst_drawdown_ratio", "quant_backtest_last_success_timestamp_seconds",
+    "quant_backtest_units", "quant_backtest_units_done", "quant_backtest_units_failed",
 )  # fmt: skip
 
 

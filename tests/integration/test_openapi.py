@@ -164,6 +164,8 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     ask("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert ask.unseen("2") == {
         ("GET", "/digests/{day}", "200"),  # tests/unit/web/test_status_records.py
+        ("GET", "/backtests", "200"),  # tests/unit/web/test_backtest_page.py
+        ("GET", "/backtests/{day}", "200"),
         ("POST", "/ack", "200"),  # tests/integration/test_alerts_end_to_end.py
         ("POST", "/api/v1/ack", "200"),
     }

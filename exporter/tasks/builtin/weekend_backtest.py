@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
+from typing import TYPE_CHECKING
 
 from exporter.calendars.bars import Calendar
 from exporter.sources.base import Bar
 from exporter.tasks.context import BlockingContext
 from exporter.tasks.errors import NoData, Permanent
+from exporter.util.clock import SystemClock
+
+if TYPE_CHECKING:
+    from exporter.config import Config
 
 
 class _TaskMarket:
@@ -32,6 +38,24 @@ class _TaskMarket:
         return found
 
 
+def _live(config: Config) -> dict[str, float]:
+    """What strategies of the same name earned in the last month, by the days of their equity."""
+    from exporter.state import State, StateError
+    from exporter.strategies.equity import EquityCurve
+
+    try:
+        kept = State.open(config.state, SystemClock(), writer=False).kept("strategy")
+    except StateError:
+        return {}
+    found = {}
+    for name in config.backtests.strategies:
+        past = EquityCurve.from_json((kept.get(name) or {}).get("curve") or {}).past
+        factors = [day.equity / (day.equity - day.pnl) for day in past if day.equity > day.pnl]
+        if factors:
+            found[name] = math.prod(factors) - 1
+    return found
+
+
 class BacktestFailedError(Exception):
     """Some units have no result; the message names the first of them."""
 
@@ -45,7 +69,8 @@ def weekend_backtest(context: BlockingContext) -> int:
     """
     from exporter.backtests.batch import BatchOrder, backtest
     from exporter.backtests.local_executor import LocalExecutor
-    from exporter.config.paths import backtests_folder
+    from exporter.backtests.report_message import message
+    from exporter.config.paths import backtests_folder, reports_folder
 
     config = context._fetch("config", {})
     settings = config.backtests
@@ -58,13 +83,17 @@ def weekend_backtest(context: BlockingContext) -> int:
     executor = LocalExecutor(
         settings.workers or os.cpu_count() or 1, timeout=settings.timeout, memory=settings.memory
     )
-    order = BatchOrder(settings, backtests_folder(config), config.code, names)
+    order = BatchOrder(
+        settings, backtests_folder(config), config.code, names, reports=reports_folder(config),
+        live=_live(config),
+    )  # fmt: skip
     end = backtest(order, _TaskMarket(context), executor, context.clock)
     context.log.info(
         "%d units, %d of them known before, %d failed",
         end.progress.total, end.progress.reused, end.progress.failed,
         extra={"event": "backtests_done", **vars(end.progress)},
     )  # fmt: skip
+    context._fetch("report", {"message": message(end, config).to_json(), "about": f"{end.run}"})
     if end.failures:
         count = len(end.failures)
         more = f" (and {count - 1} more)" if count > 1 else ""

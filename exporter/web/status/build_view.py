@@ -118,6 +118,10 @@ class ViewOf:
         alerts = self._parts.config().alerts
         if alerts.dashboards_are_named:
             yield "Dashboards", alerts.dashboards_url
+        if progress := self._parts.backtests.progress():
+            yield f"Backtests: {progress}", "backtests"
+        elif self._parts.backtests.newest:
+            yield "Backtests", "backtests"
         yield "Metrics", "metrics"
         yield "Tasks as JSON", "api/v1/tasks"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from exporter.alerts.service import AlertService
+from exporter.backtests.published import BacktestResults
 from exporter.config import Config
 from exporter.custom_metrics.custom_metrics import CustomMetrics
 from exporter.custom_metrics.textfiles import TextfileFolder
@@ -44,6 +45,8 @@ class PageParts(RecordParts, Protocol):
     def feeds(self) -> Feeds: ...
     @property
     def strategies(self) -> Strategies: ...
+    @property
+    def backtests(self) -> BacktestResults: ...
     @property
     def custom_metrics(self) -> CustomMetrics: ...
     @property

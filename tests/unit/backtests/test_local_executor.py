@@ -24,7 +24,7 @@ HOSTILE = {
         "import os, time\n"
         "        for _ in range(4):\n"
         "            if os.fork() == 0:\n"
-        "                b = bytearray(150_000_000); time.sleep(60)\n"
+        "                b = bytearray(80_000_000); time.sleep(60)\n"
         "        time.sleep(60)"
     ),
     "forks": "import os; os.fork()",
@@ -48,9 +48,9 @@ FAILS = {
     "raises": "RuntimeError: broken",
     "exits": "its process ended (3)",
     "segfaults": "its process ended (-11)",
-    "loops": "took longer than 1.5s",
+    "loops": "took longer than 2.5s",
     "eats_memory": "MemoryError: used more memory than",
-    "eats_by_forks": "used more than 300 MB of memory",
+    "eats_by_forks": "used more than 200 MB of memory",
     "patches": "TypeError",
 }
 
@@ -70,7 +70,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, UnitResult]:
         assert result.number not in found
         found[result.number] = result
 
-    executor = LocalExecutor(2, timeout=1.5, memory=300_000_000)
+    executor = LocalExecutor(2, timeout=2.5, memory=200_000_000)
     executor.run(halves(replace(work, trials=trials)), keep)
     assert sorted(found) == list(range(len(sets)))
     named = {str(one["what"]): found[n] for n, one in enumerate(sets) if one["what"] in HOSTILE}

@@ -9,10 +9,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from exporter.backtests.published import LATEST, BacktestResults
+from exporter.backtests.published import LATEST, RUNNING, BacktestResults
 from exporter.config import Config
 from exporter.config.backtests import BacktestedStrategy, Backtests
 from exporter.metrics import Metrics
+from tests.unit.clocks import ManualClock
+
+CLOCK = ManualClock()
 
 
 class Kept:
@@ -37,7 +40,7 @@ def config(folder: Path) -> Config:
 async def test_the_newest_results_are_metrics(tmp_path: Path) -> None:
     """NaN before the first; after a restart what state kept, though the file is gone."""
     registry, state = CollectorRegistry(), Kept()
-    results = BacktestResults(state, Metrics(registry))  # type: ignore[arg-type]
+    results = BacktestResults(state, Metrics(registry), CLOCK)  # type: ignore[arg-type]
     results.apply(config(tmp_path))
 
     def value(name: str, symbol: str) -> float:
@@ -57,7 +60,7 @@ async def test_the_newest_results_are_metrics(tmp_path: Path) -> None:
     assert math.isnan(value("sharpe_ratio", "A"))
     assert math.isnan(value("return_ratio", "B"))
     file.unlink()
-    again = BacktestResults(state, Metrics(CollectorRegistry()))  # type: ignore[arg-type]
+    again = BacktestResults(state, Metrics(CollectorRegistry()), CLOCK)  # type: ignore[arg-type]
     again.apply(config(tmp_path))
     await again.refresh()
     assert again.newest["s|A"]["return"] == 0.1
@@ -65,9 +68,27 @@ async def test_the_newest_results_are_metrics(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_not_ours_changes_nothing(tmp_path: Path) -> None:
     """It is logged, and read again once it is another."""
-    results = BacktestResults(Kept(), Metrics(CollectorRegistry()))  # type: ignore[arg-type]
+    results = BacktestResults(Kept(), Metrics(CollectorRegistry()), CLOCK)  # type: ignore[arg-type]
     results.apply(config(tmp_path))
     for text in ("{", "[1]", '{"s|A": 3}'):
         (tmp_path / LATEST).write_text(text)
         await results.refresh()
         assert results.newest == {}
+
+
+async def test_the_progress_of_a_run_is_shown_while_it_runs(tmp_path: Path) -> None:
+    """In words and as metrics; a run that was killed is over after half a minute."""
+    registry, clock = CollectorRegistry(), ManualClock()
+    results = BacktestResults(Kept(), Metrics(registry), clock)  # type: ignore[arg-type]
+    results.apply(config(tmp_path))
+    await results.refresh()
+    assert results.progress() is None
+    running = {"at": clock.now(), "total": 400, "done": 120, "failed": 2, "seconds_left": 180}
+    (tmp_path / RUNNING).write_text(json.dumps(running))
+    await results.refresh()
+    assert results.progress() == "120 of 400, 2 failed, about 3m left"
+    assert registry.get_sample_value("quant_backtest_units") == 400
+    assert registry.get_sample_value("quant_backtest_units_done") == 120
+    clock.advance(31)
+    assert results.progress() is None
+    assert registry.get_sample_value("quant_backtest_units") == 0

@@ -24,6 +24,7 @@ FIGURES = (
     "log_calls",
     "follow",
     "pings",
+    "backtests",
 )
 """One module each, with a function ``run(folder, quick)`` that gives its rows."""
 

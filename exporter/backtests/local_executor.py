@@ -56,7 +56,10 @@ class LocalExecutor:
         timeout: float,
         memory: int,
         environment: Mapping[str, str] = os.environ,
+        keep: bool = False,
     ) -> None:
+        """With `keep` its processes stay for the next run, until :meth:`close`."""
+        self._keep = keep
         self.workers, self._timeout, self._memory = workers, timeout, memory
         self._environment = environment
         self._slots: list[_Slot] = []
@@ -65,6 +68,8 @@ class LocalExecutor:
         """Compute all; each unit is reported once, in any order. Raises :class:`ExecutorError`."""
         waiting = deque(groups)
         selector = selectors.DefaultSelector()
+        for kept in self._slots:  # from the run before
+            selector.register(kept.sock, selectors.EVENT_READ, kept)
         try:
             while waiting or any(slot.group for slot in self._slots):
                 self._fill(waiting, selector)
@@ -78,9 +83,13 @@ class LocalExecutor:
                         self._slots.remove(slot)
                 for slot in self._slots:
                     slot.check_limits()
+        except BaseException:
+            self.close()
+            raise
         finally:
             selector.close()
-            self.close()
+            if not self._keep:
+                self.close()
 
     def _fill(self, waiting: deque[UnitGroup], selector: selectors.BaseSelector) -> None:
         while waiting:

@@ -24,13 +24,15 @@ from exporter.backtests.batch import (
     with_significance,
 )
 from exporter.backtests.batch import backtest as run_backtests
-from exporter.backtests.local_executor import ExecutorError, LocalExecutor
+from exporter.backtests.executors import open_executor
+from exporter.backtests.local_executor import ExecutorError
 from exporter.backtests.plan import replaced_params
 from exporter.backtests.result_store import StoredResult
 from exporter.calendars.bars import Calendar
 from exporter.cli.text_table import print_table
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
+from exporter.config.backtests import Backtests
 from exporter.config.paths import backtests_folder, reports_folder
 from exporter.metrics import Metrics
 from exporter.sources.base import Bar, DataSource
@@ -51,6 +53,7 @@ def backtest(
     params: Sequence[str],
     workers: int | None,
     everything: bool,
+    dask: str | None,
     as_json: bool,
 ) -> int:
     """Compute what changed since the last run, and print the results. 0 when every unit has one."""
@@ -65,16 +68,15 @@ def backtest(
         except ValueError as error:
             complain(error)
             return 2
-        settings = config.backtests
+        settings = _on_cluster(config.backtests, dask)
         order = BatchOrder(
             settings, backtests_folder(config), config.code, strategies, days, grid, everything,
             reports_folder(config),
         )  # fmt: skip
-        executor = LocalExecutor(
-            workers or settings.workers or os.cpu_count() or 1, timeout=settings.timeout,
-            memory=settings.memory, environment=_without_keys(config),
-        )  # fmt: skip
         try:
+            executor = open_executor(
+                settings, config.code, workers=workers, environment=_without_keys(config)
+            )
             with _market(config, order) as market:
                 end = run_backtests(
                     order, market, executor, SystemClock(), on_progress=_ProgressBar().show
@@ -89,6 +91,12 @@ def backtest(
         return 1 if end.failures else 0
 
     return with_config(path, call)
+
+
+def _on_cluster(settings: Backtests, scheduler: str | None) -> Backtests:
+    if scheduler is None:
+        return settings
+    return settings.model_copy(update={"executor": "dask", "scheduler": scheduler})
 
 
 def _wrong_use(

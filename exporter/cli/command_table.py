@@ -224,6 +224,7 @@ COMMANDS = (
             _arg("--params", action="append", default=[], metavar="NAME=VALUE,…",
                  help="what is tried instead of the grid, as window=10,20; may be repeated"),
             _arg("--workers", type=int, metavar="N", help="processes; default: one a core"),
+            _arg("--dask", metavar="ADDRESS", help="the scheduler of a Dask cluster: tcp://host:8786"),
             _flag("--all", dest="everything", help="also what has not changed since the last run"),
             _JSON,
         ),

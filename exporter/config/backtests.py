@@ -93,6 +93,14 @@ def _combined(grid: Mapping[str, Sequence[Any]]) -> Iterator[Mapping[str, Any]]:
         yield dict(zip(names, values, strict=True))
 
 
+class TlsFiles(Model):
+    """Files in PEM, as Dask wants them."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
 def _named(strategies: Mapping[str, BacktestedStrategy]) -> Mapping[str, BacktestedStrategy]:
     for name in strategies:
         if not NAME.fullmatch(name):
@@ -115,4 +123,22 @@ class Backtests(Model):
     """Of one unit."""
     memory: Size = 500_000_000
     """Of one unit."""
-    executor: Literal["local"] = "local"
+    executor: Literal["local", "dask"] = "local"
+    scheduler: str | None = None
+    """Of the Dask cluster."""
+    tls: TlsFiles | None = None
+    """For a scheduler at tls://."""
+
+    @model_validator(mode="after")
+    def _scheduler_goes_with_dask(self) -> Backtests:
+        if self.executor == "dask" and not self.scheduler:
+            raise ValueError("`executor: dask` needs `scheduler`, such as tcp://10.0.0.5:8786")
+        if self.scheduler and not re.fullmatch(r"(?:tcp|tls)://[^\s/@]+:\d+", self.scheduler):
+            raise ValueError(
+                f"invalid scheduler {self.scheduler!r}: write tcp://host:8786 or tls://host:8786"
+            )
+        if self.scheduler and self.scheduler.startswith("tls:") != (self.tls is not None):
+            raise ValueError(
+                "a scheduler at tls:// needs `tls: {ca, cert, key}`, and no other does"
+            )
+        return self

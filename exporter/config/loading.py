@@ -214,7 +214,13 @@ def _anchored(config: Config, folder: Path) -> Config:
                 }
             ),
             "backtests": config.backtests.model_copy(
-                update={"folder": under(config.backtests.folder)}
+                update={
+                    "folder": under(config.backtests.folder),
+                    "tls": config.backtests.tls
+                    and config.backtests.tls.model_copy(
+                        update={name: under(path) for name, path in config.backtests.tls if path}
+                    ),
+                }
             ),
             "digest": config.digest.model_copy(
                 update={

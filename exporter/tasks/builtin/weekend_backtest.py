@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING
 
 from exporter.calendars.bars import Calendar
@@ -68,7 +67,7 @@ def weekend_backtest(context: BlockingContext) -> int:
     :class:`BacktestFailedError` when a unit failed; the results of all others are kept.
     """
     from exporter.backtests.batch import BatchOrder, backtest
-    from exporter.backtests.local_executor import LocalExecutor
+    from exporter.backtests.executors import open_executor
     from exporter.backtests.report_message import message
     from exporter.config.paths import backtests_folder, reports_folder
 
@@ -80,9 +79,7 @@ def weekend_backtest(context: BlockingContext) -> int:
     if unknown := [name for name in names if name not in settings.strategies]:
         known = ", ".join(settings.strategies)
         raise Permanent(f"unknown strategy {unknown[0]!r} in `params`: write one of {known}")
-    executor = LocalExecutor(
-        settings.workers or os.cpu_count() or 1, timeout=settings.timeout, memory=settings.memory
-    )
+    executor = open_executor(settings, config.code)
     order = BatchOrder(
         settings, backtests_folder(config), config.code, names, reports=reports_folder(config),
         live=_live(config),

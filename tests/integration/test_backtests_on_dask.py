@@ -1,0 +1,124 @@
+"""Backtests on a real Dask cluster of two workers on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+
+from exporter.backtests import dask_executor
+from exporter.backtests.bar_table import BarTable
+from exporter.backtests.dask_executor import DaskExecutor
+from exporter.backtests.local_executor import ExecutorError
+from exporter.backtests.unit import UnitGroup, UnitResult, compute
+from exporter.config.backtests import Backtests
+from tests.unit.backtests.bars import group, random_bars
+
+pytestmark = pytest.mark.integration
+CODE = """
+import helper_of_cluster, os, time
+def f(bars, n, what=""):
+    time.sleep(helper_of_cluster.PAUSE)
+    if what == "exits":
+        os._exit(3)
+    return (bars.close > bars.close.shift(n)).astype(float)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> list[UnitGroup]:
+    """Four groups of six units; the modules are in this folder alone."""
+    (tmp_path / "helper_of_cluster.py").write_text("PAUSE = 0.02\n")
+    groups = []
+    for number in range(4):
+        table: BarTable = replace(random_bars(200, number), symbol=f"S{number}")
+        sets = [{"n": n + 1} for n in range(6)]
+        made = group(tmp_path, CODE, table, *sets, name="strategy_of_cluster")
+        trials = [replace(one, number=number * 6 + one.number) for one in made.trials]
+        groups.append(replace(made, trials=trials))
+    return groups
+
+
+def settings(cluster: LocalCluster, **more: object) -> Backtests:
+    address = cluster.scheduler_address
+    return Backtests(executor="dask", scheduler=address, timeout=20.0, **more)  # type: ignore[arg-type]
+
+
+def run(executor: DaskExecutor, groups: list[UnitGroup]) -> dict[int, UnitResult]:
+    found: dict[int, UnitResult] = {}
+
+    def keep(result: UnitResult) -> None:
+        assert result.number not in found  # counted once
+        found[result.number] = result
+
+    executor.run(iter(groups), keep)
+    return found
+
+
+def test_the_same_units_have_the_same_results(
+    cluster: LocalCluster, work: list[UnitGroup], tmp_path: Path
+) -> None:
+    """As in this process; the code travelled, and what ends a unit's process costs it alone."""
+    odd = work[0].trials[2]
+    spoiled = [
+        *work[0].trials[:2],
+        replace(odd, params={"n": 1, "what": "exits"}),
+        *work[0].trials[3:],
+    ]
+    groups = [replace(work[0], trials=spoiled), *work[1:]]
+    executor = DaskExecutor(settings(cluster), [tmp_path])
+    assert executor.workers == 2
+    found = run(executor, groups)
+    assert sorted(found) == list(range(24))
+    assert found[2].error == "its process ended (3)"
+    for each in work:
+        for result in compute(each):
+            if result.number != 2:
+                assert found[result.number].numbers == pytest.approx(result.numbers, nan_ok=True)
+
+
+def test_units_of_a_lost_worker_run_elsewhere(
+    cluster: LocalCluster, work: list[UnitGroup], tmp_path: Path
+) -> None:
+    """Killed with -9 while it computes; every unit is counted, and once."""
+    (tmp_path / "helper_of_cluster.py").write_text("PAUSE = 0.15\n")
+    with Client(cluster.scheduler_address) as client:
+        pids = list(client.run(os.getpid).values())
+    executor = DaskExecutor(settings(cluster), [tmp_path])
+    killed = []
+
+    def kill_one() -> None:
+        time.sleep(1.0)
+        os.kill(pids[0], signal.SIGKILL)
+        killed.append(pids[0])
+
+    thread = threading.Thread(target=kill_one)
+    thread.start()
+    found = run(executor, work)
+    thread.join()
+    assert killed
+    assert sorted(found) == list(range(24))
+    assert [result.error for result in found.values() if result.error] == []
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, before any history is fetched."""
+    nobody = Backtests(executor="dask", scheduler="tcp://127.0.0.1:9")
+    monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 1.0)
+    with pytest.raises(ExecutorError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        DaskExecutor(nobody, [])

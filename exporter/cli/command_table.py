@@ -95,7 +95,7 @@ COMMANDS = (
         (
             _task("name", metavar="NAME", help="the task"),
             _arg("--for", dest="day", metavar="WHEN",
-                 help="for its slot of 2026-11-20, or of 2026-11-20T09:30 if it has several"),
+                 help="for its slot of 2026-11-20 or yesterday, or for 2026-11-20T09:30"),
             _arg("--from", dest="first", metavar="WHEN",
                  help="for each slot from this day or moment on that has no success, one by one"),
             _arg("--to", dest="last", metavar="WHEN", help="with --from; default: the same day"),

@@ -9,6 +9,7 @@ from exporter.cli import client
 from exporter.cli.text_table import moment
 from exporter.cli.with_config import with_config
 from exporter.config import Config
+from exporter.config.dependencies import followers
 
 
 def pause(path: Path, task: str | None, *, duration: str | None, until: str | None) -> int:
@@ -19,6 +20,8 @@ def pause(path: Path, task: str | None, *, duration: str | None, until: str | No
         answer = client.call(config, "POST", "/api/v1/pause", body)
         zone = ZoneInfo(config.timezone)
         print(f"{task or 'all tasks'}: paused until {moment(answer['until'], zone)}")
+        if task and (behind := followers(task, config.tasks)):
+            print(f"until then this does not run either, and alerts nobody: {', '.join(behind)}")
         return 0
 
     return with_config(path, ask, tolerant=True)

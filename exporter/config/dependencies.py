@@ -65,7 +65,7 @@ def too_mild(tasks: Mapping[str, Task]) -> Iterator[Mistake]:
     for name, task in tasks.items():
         worst = _worst(name, tasks)
         if _RANK[worst] > _RANK[task.severity]:
-            waiting = ", ".join(n for n in _followers(name, tasks) if tasks[n].severity == worst)
+            waiting = ", ".join(n for n in followers(name, tasks) if tasks[n].severity == worst)
             yield Mistake(
                 f"tasks.{name}.severity",
                 f"when it fails, {waiting} ({worst}) does not run either, and nobody hears more "
@@ -74,11 +74,11 @@ def too_mild(tasks: Mapping[str, Task]) -> Iterator[Mistake]:
 
 
 def _worst(name: str, tasks: Mapping[str, Task]) -> str:
-    found = [tasks[name].severity, *(tasks[each].severity for each in _followers(name, tasks))]
+    found = [tasks[name].severity, *(tasks[each].severity for each in followers(name, tasks))]
     return max(found, key=_RANK.__getitem__)
 
 
-def _followers(name: str, tasks: Mapping[str, Task]) -> list[str]:
+def followers(name: str, tasks: Mapping[str, Task]) -> list[str]:
     """All that wait for it, and for those that do."""
     found = [name]
     for each in found:  # grows meanwhile

@@ -238,11 +238,16 @@ class Task(Model):
 
     @property
     def latest_start(self) -> float:
-        """How long after its time a slot may start: `grace`, or as long as it may wait for
+        """How long after its time a slot may start: `grace`, and as long as it may wait for
         others."""
+        return self.grace + self.longest_wait
+
+    @property
+    def longest_wait(self) -> float:
+        """How long a slot may wait for the tasks of `after`."""
         if not self.after:
-            return self.grace
-        return max(self.grace, MAX_WAIT_SECONDS if self.max_wait is None else self.max_wait)
+            return 0.0
+        return MAX_WAIT_SECONDS if self.max_wait is None else self.max_wait
 
     @property
     def may_be_interrupted(self) -> bool:

@@ -32,11 +32,11 @@ def order_advice(config: Config, calendars: Calendars, now: float) -> Iterator[M
             if before is None:
                 continue
             if following is not None and following - slot < slot - before:
-                if following - slot <= task.latest_start:
+                if following - slot <= task.longest_wait:
                     text = _too_early(other, zone, (slot, following, before))
                     yield Mistake(f"tasks.{name}.after", text)
             elif (end := before + ancestor.latest_start + ancestor.max_runtime_seconds) > (
-                slot + task.latest_start
+                slot + task.longest_wait
             ):
                 yield Mistake(f"tasks.{name}.max_wait", _too_short(other, end - slot))
 

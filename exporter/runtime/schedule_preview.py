@@ -50,4 +50,4 @@ def _ancestors(config: Config, task: Task, calendars: Calendars, first: tuple[fl
         at = previous_slot(other.timetable, zone, calendar, first[0]) if first else None
         when = "" if at is None else f" (of {datetime.fromtimestamp(at, zone):%a %H:%M})"
         found.append(f"{name}{when}")
-    return f"{' and '.join(found)} for {format_duration(task.latest_start)} at most"
+    return f"{' and '.join(found)} for {format_duration(task.longest_wait)} at most"

@@ -12,9 +12,10 @@ from exporter.calendars.loader import Calendar
 from exporter.scheduling.forecast import Plan
 from exporter.scheduling.slots import slots
 from exporter.state import Run
-from exporter.util.local_time import day_bounds
+from exporter.util.local_time import DAY, date_of, day_bounds
 
 MOST_SLOTS = 1000
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 
 
 @dataclass(frozen=True)
@@ -31,25 +32,28 @@ class PastSlot:
         return asdict(self)
 
 
-def span(first: str, last: str, zone: ZoneInfo) -> tuple[float, float]:
-    """From the first moment of `first` to the last of `last`: each is a day, 2026-11-20, or a
-    moment, 2026-11-20T09:30, in `zone` unless it says another. Raises :class:`ValueError`."""
-    begin, end = _bounds(first, zone)[0], _bounds(last, zone)[1]
+def span(first: str, last: str, zone: ZoneInfo, now: float) -> tuple[float, float]:
+    """From the first moment of `first` to the last of `last`: each is a day (2026-11-20, today,
+    yesterday) or a moment, 2026-11-20T09:30, in `zone` unless it says another. Raises
+    :class:`ValueError`."""
+    begin, end = _bounds(first, zone, now)[0], _bounds(last, zone, now)[1]
     if end < begin:
         raise ValueError(f"{last} is before {first}: write the earlier one first")
     return begin, end
 
 
-def _bounds(text: str, zone: ZoneInfo) -> tuple[float, float]:
+def _bounds(text: str, zone: ZoneInfo, now: float) -> tuple[float, float]:
     try:
-        if len(text) == len("2026-11-20"):
-            begin, end = day_bounds(date.fromisoformat(text), zone)
+        if text in _DAYS_AGO or len(text) == len("2026-11-20"):
+            ago = _DAYS_AGO.get(text)
+            day = date.fromisoformat(text) if ago is None else date_of(now, zone) - ago * DAY
+            begin, end = day_bounds(day, zone)
             return begin, end - 1.0
         moment = datetime.fromisoformat(text)
         at = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError) as error:
         raise ValueError(
-            f"invalid day {text!r}: write 2026-11-20, or 2026-11-20T09:30 for one slot of it"
+            f"invalid day {text!r}: write 2026-11-20 or yesterday, or 2026-11-20T09:30 for one slot"
         ) from error
     return at, at
 

@@ -45,12 +45,18 @@ class WaitingRunner(Protocol):
 
 @dataclass(frozen=True)
 class Held:
-    """A slot that waits until `until` at the latest."""
+    """A slot that waits, since when."""
 
     plan: Plan
     slot: float
     trigger: Trigger
-    until: float
+    since: float
+
+    @property
+    def until(self) -> float:
+        """How long it waits at the latest."""
+        task = self.plan.task
+        return self.since + (task.longest_wait if task.after else task.grace)
 
 
 class Waiting:
@@ -79,8 +85,7 @@ class Waiting:
             if plan is None or plan.key != held.plan.key:
                 del self._held[name]
             else:
-                until = held.slot + plan.task.latest_start
-                self._held[name] = replace(held, plan=plan, until=until)
+                self._held[name] = replace(held, plan=plan)
 
     def waits_for(self, task: str) -> tuple[Held, list[Missing]] | None:
         """The slot of a task that waits, and for what; None: none does."""
@@ -89,8 +94,12 @@ class Waiting:
 
     def patience(self, plan: Plan, slot: float) -> float:
         """How long after its time a slot that began to wait before a restart may still start."""
+        since = self._since(plan, slot)
+        return 0.0 if since is None else since + plan.task.longest_wait - slot
+
+    def _since(self, plan: Plan, slot: float) -> float | None:
         kept = self._state.kept(WAITING).get(plan.name) if plan.task.after else None
-        return plan.task.latest_start if kept and kept.get("slot") == slot else 0.0
+        return kept["since"] if kept and kept.get("slot") == slot else None
 
     def samples(self) -> Iterator[Sample]:
         """Which tasks wait, of those that may."""
@@ -105,8 +114,10 @@ class Waiting:
             return
         held = self._held.get(plan.name)
         if held and held.slot != slot:
-            await self._block(held, "its next slot came first")
-        self._held[plan.name] = held = Held(plan, slot, trigger, slot + plan.task.latest_start)
+            await self._block(held, first="its next slot came first")
+        since = self._since(plan, slot)
+        since = self._clock.now() if since is None else since
+        self._held[plan.name] = held = Held(plan, slot, trigger, since)
         if await self._decide(held):
             return
         missing = self._ancestors.missing(plan, slot)
@@ -116,7 +127,7 @@ class Waiting:
             "; ".join(each.why for each in missing) or "a run of it is under way",
             extra={"event": "slot_waits", "task": plan.name, "slot": iso(slot)},
         )
-        await self._state.keep(WAITING, plan.name, {"slot": slot})
+        await self._state.keep(WAITING, plan.name, {"slot": slot, "since": since})
 
     async def look(self) -> None:
         """Whether what the slots wait for has come, or their time is over."""
@@ -138,14 +149,15 @@ class Waiting:
             del self._held[name]
             self._runner.submit(name, held.slot, held.trigger)
         elif now >= held.until:
-            await self._block(held, "; ".join(each.why for each in missing))
+            await self._block(held)
         else:
             return False
         return True
 
-    async def _block(self, held: Held, why: str) -> None:
+    async def _block(self, held: Held, *, first: str = "") -> None:
         name = held.plan.name
         missing = self._ancestors.missing(held.plan, held.slot)
+        why = "; ".join(filter(None, [first, *(each.why for each in missing)]))
         del self._held[name]
         notified = all(each.notified for each in missing)
         owes_no_other = self._forecast.first_owed(name) >= held.slot

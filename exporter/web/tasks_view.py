@@ -100,7 +100,7 @@ class TasksView:
     async def slots(self, name: str, first: str, last: str) -> Sequence[dict[str, Any]]:
         """The slots of a task from one day or moment to another, with what became of each. Raises
         :class:`ValueError` and :class:`StateError`."""
-        begin, end = span(first, last, self._scheduler.zone(name))
+        begin, end = span(first, last, self._scheduler.zone(name), self._clock.now())
         self._scheduler.past_slots(name, begin, end, ())  # too many of them cost no query
         runs = await self._state.runs_for(name, begin, end)
         return [slot.to_json() for slot in self._scheduler.past_slots(name, begin, end, runs)]

@@ -31,6 +31,7 @@ _CONFIG = """
 tasks:
   signals: {run: "signals:compute", schedule: "every 1m"}
   backup: {external: true, schedule: "03:00"}
+  etl: {command: [./etl.sh], schedule: "00:00"}
   nightly_etl: {external: true, schedule: "03:00"}
 strategies: {momentum: {max_age: 1d}}
 messages: {phone: {url_file: phone}}

@@ -123,7 +123,8 @@ def test_ctrl_c_says_where_it_stopped_and_the_rest_can_be_run(exporter: Exporter
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (("etl", "--for", "yesterday"), 2, "invalid day 'yesterday': write 2026-11-20, or"),
+        (("etl", "--for", "someday"), 2, "invalid day 'someday': write 2026-11-20 or"),
+        (("often", "--for", "yesterday"), 2, "often has 4 slots on yesterday: name one (--for "),
         (("etl", "--for", "2100-01-01"), 2, "etl has no slot on 2100-01-01"),
         (("etl", "--for", f"{DAYS[0]}T03:00"), 2, "has no slot on"),
         (("often", "--for", DAYS[0]), 2, f"often has 4 slots on {DAYS[0]}: name one (--for "),

@@ -141,7 +141,7 @@ def _limits(task: Task) -> list[str]:
             f"max_runtime {format_duration(task.max_runtime_seconds)}",
         ]
     if task.after:
-        limits.append(f"max_wait {format_duration(task.latest_start)}")
+        limits.append(f"max_wait {format_duration(task.longest_wait)}")
     limits += [f"grace {format_duration(task.grace)}", f"alert_after {task.alert_after}"]
     if task.min_items is not None:
         limits.append(f"min_items {task.min_items}")

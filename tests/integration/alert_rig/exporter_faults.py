@@ -139,7 +139,7 @@ def stops_the_helper(life: Life) -> None:
 def run_cannot_be_ended(life: Life) -> None:
     """One of yesterday hangs in the kernel: the task does not start again beside it."""
     stuck = SimpleNamespace(alive=["process 4711 (python3, of trader)"], count=1)
-    life.parts.runner._attempts.left["trades"] = [stuck]
+    life.parts.runner._attempts.left._processes["trades"] = [stuck]
 
 
 def servers_answer_html(life: Life) -> None:

@@ -100,13 +100,13 @@ async def test_a_slot_that_waited_too_long_is_blocked_and_covered_by_the_failure
     fail(h, "fetch", at("2026-11-24T06:03"), "exit code 1: no route")
     await h.scheduler.sweep()
     before = h.scheduler.deadline("scan")
-    assert before == at("2026-11-24T08:05")
+    assert before == at("2026-11-24T08:10")
     clock.set(at("2026-11-24T08:00"))
     await h.scheduler._waiting.look()
     why = "fetch failed at Tue 06:03: exit code 1: no route"
     assert h.runner.blocked == [("scan", at("2026-11-24T07:00"), why, True)]
     assert started(h) == []
-    assert h.scheduler.deadline("scan") == at("2026-11-25T08:05")
+    assert h.scheduler.deadline("scan") == at("2026-11-25T08:10")
     await h.scheduler.sweep()
     assert len(h.runner.blocked) == 1
 
@@ -161,7 +161,7 @@ async def test_a_block_does_not_cover_what_the_task_owes_itself() -> None:
     clock.set(at("2026-11-24T08:00"))
     await h.scheduler._waiting.look()
     assert [covered for *_, covered in h.runner.blocked] == [False]
-    assert h.scheduler.deadline("scan") == at("2026-11-23T08:05")
+    assert h.scheduler.deadline("scan") == at("2026-11-23T08:10")
 
 
 async def test_a_slot_that_waits_goes_on_waiting_after_a_restart() -> None:

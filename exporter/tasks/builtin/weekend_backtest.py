@@ -90,7 +90,9 @@ def weekend_backtest(context: BlockingContext) -> int:
         end.progress.total, end.progress.reused, end.progress.failed,
         extra={"event": "backtests_done", **vars(end.progress)},
     )  # fmt: skip
-    context._fetch("report", {"message": message(end, config).to_json(), "about": f"{end.run}"})
+    # Of the attempts of a run, one that failed is reported, and one that did not.
+    about = f"{context.run_id} {'incomplete' if end.failures else 'complete'}"
+    context._fetch("report", {"message": message(end, config).to_json(), "about": about})
     if end.failures:
         count = len(end.failures)
         more = f" (and {count - 1} more)" if count > 1 else ""

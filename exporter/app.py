@@ -203,6 +203,7 @@ class App:
         def zone() -> ZoneInfo:
             return ZoneInfo(self.config.timezone)
 
+        look = ViewOf(services)
         routes = [
             *Api(services.tasks_view, self.clock, services.guard, zone).routes(),
             *StrategiesApi(services.strategies, self.clock, zone).routes(),
@@ -213,9 +214,9 @@ class App:
             *MetricsApi(
                 services.custom_metrics, lambda: ZoneInfo(self.config.timezone)
             ).routes(),
-            *status_routes(ViewOf(services)),
+            *status_routes(look),
             *Records(services).routes(),
-            *TaskPage(services, services.guard.is_token).routes(),
+            *TaskPage(services, services.guard.is_token, look.days_of).routes(),
             *AlertPages(
                 services.alerts.journal, services.alerts.acks, services.state, self.clock,
                 services.guard.is_token, runbook_url=lambda: self.config.alerts.runbook_url,

@@ -36,6 +36,11 @@ async def _runbook(request: web.Request) -> web.Response:
     return alert_html.runbook(shipped("docs/runbook.md").read_text(encoding="utf-8"))
 
 
+async def no_days(task: str) -> tuple[float, ...]:
+    """Nothing is known of a month."""
+    return ()
+
+
 @asynccontextmanager
 async def serve(records: RecordParts | None = None) -> AsyncIterator[Site]:
     """A real server on loopback; with `records`, the pages behind the status page too."""
@@ -45,7 +50,7 @@ async def serve(records: RecordParts | None = None) -> AsyncIterator[Site]:
     if records:
         app.router.add_get("/runbook", _runbook)
         app.add_routes(Records(records).routes())
-        app.add_routes(TaskPage(records, lambda token: False).routes())
+        app.add_routes(TaskPage(records, lambda token: False, no_days).routes())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

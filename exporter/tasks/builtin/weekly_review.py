@@ -50,9 +50,9 @@ async def weekly_review(context: Context) -> int:
     report.write(parts.reports, name, report.markdown(title, [summary, *tables]), data)
     context.log.info("%s: %s", title, summary, extra={"event": "weekly_review"})
     curve = Chart("Equity, last 31 days", _curves(parts, today))
-    await send_report(
-        context, ChannelMessage(title, [summary, *tables], [curve]), days[0].isoformat()
-    )
+    link = f"As a page: {parts.config.public_url}/reviews/{days[0]}"
+    message = ChannelMessage(title, [summary, *tables, link], [curve])
+    await send_report(context, message, days[0].isoformat())
     return runs
 
 

@@ -12,8 +12,9 @@ from exporter.logs.digest.archive import latest
 from exporter.logs.digest.sections import headline
 from exporter.state import Run, StateError
 from exporter.web.status.alerts_now import AlertsNow
+from exporter.web.status.detail_pages import reviews
 from exporter.web.status.page_parts import PageParts
-from exporter.web.status.past_month import PastMonth
+from exporter.web.status.past_month import PastMonth, kept_curve
 from exporter.web.status.recent_alerts import RecentAlerts
 from exporter.web.status.rows import feed_row, strategy_row, task_row
 from exporter.web.status.view import DigestRow, StatusView, TaskRow, Week
@@ -41,6 +42,7 @@ class ViewOf:
         self._unreadable: str | None = None
         self._looking = asyncio.Lock()
         self._digest: DigestRow | None = None
+        self._review = ""
         self._digest_read = -DIGEST_HOLDS_SECONDS
 
     async def __call__(self) -> StatusView:
@@ -69,7 +71,7 @@ class ViewOf:
                     each,
                     parts.strategies.summary(name),
                     parts.strategies.holdings,
-                    self._month.curves.get(name),
+                    self._month.curves.get(name) or kept_curve(parts.strategies.curves.get(name)),
                 )
                 for name, each in parts.strategies.configured.items()
             ),
@@ -83,7 +85,14 @@ class ViewOf:
             notes=tuple(self._notes()),
             links=tuple(self._links()),
             digest=self._digest,
+            review=self._review,
         )
+
+    async def days_of(self, task: str) -> tuple[float, ...]:
+        """The share of a task's runs that succeeded on each of the last 30 days, oldest first."""
+        async with self._looking:
+            await self._read_runs()
+        return self._weeks.shares.get(task, ())
 
     def _tasks(self) -> Iterator[TaskRow]:
         tasks, shares = self._parts.config().tasks, self._weeks.shares
@@ -111,7 +120,9 @@ class ViewOf:
         if monotonic - self._digest_read < DIGEST_HOLDS_SECONDS:
             return
         self._digest_read = monotonic
-        found = await asyncio.to_thread(latest, reports_folder(self._parts.config()))
+        folder = reports_folder(self._parts.config())
+        found = await asyncio.to_thread(latest, folder)
+        self._review = next(iter(await asyncio.to_thread(reviews, folder)), "")
         self._digest = DigestRow(found.title, headline(found), found.quiet) if found else None
 
     def _links(self) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Pages linked from the status page: one run with its log, a day's digest.
+"""Pages linked from the status page: one run with its log, a day's digest, a week's review.
 
 Files are read in a thread, one reader at a time and for a limited time, so that neither the event
 loop nor a scrape waits for them.
@@ -7,10 +7,11 @@ loop nor a scrape waits for them.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -44,6 +45,7 @@ class Records:
         return [
             web.get("/runs/{run_id}", self.run),
             web.get("/digests/{day}", self.digest),
+            web.get("/reviews/{day}", self.review),
         ]
 
     async def run(self, request: web.Request) -> web.Response:
@@ -106,6 +108,16 @@ class Records:
             self._fill("digest.html", day=day, headline=headline(found), sections=parts, days=days)
         )
 
+    async def review(self, request: web.Request) -> web.Response:
+        """The week that begins with a day, as `weekly_review` wrote it."""
+        day, folder = request.match_info["day"], reports_folder(self._parts.config())
+        if not _DAY.fullmatch(day):
+            return self._nothing(404, "Write the first day of a week as 2026-11-23.")
+        found, days = await self._in_thread(lambda: (_review(folder, day), reviews(folder)))
+        if found is None:
+            return self._nothing(404, f"There is no review of the week from {day}.")
+        return answer(self._fill("review.html", review=found, day=day, days=days))
+
     async def _in_thread(self, read: Callable[[], _T]) -> _T:
         """Raises :class:`TimeoutError`; the thread then keeps its slot until it ends by itself."""
         await asyncio.wait_for(self._reading.acquire(), self._patience)
@@ -126,6 +138,24 @@ def _without_output(record: Record) -> Record:
     if record.get("event") != "run_ended":
         return record
     return {**record, "message": str(record.get("message", "")).partition("\n")[0]}
+
+
+def _review(folder: Path, day: str) -> dict[str, Any] | None:
+    """What the task kept of a week; None when it is not there or cannot be read."""
+    for path in sorted(folder.glob(f"weekly_review*-{day}.json")):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict) and {"from", "to", "summary", "tables"} <= set(found):
+            return found
+    return None
+
+
+def reviews(folder: Path) -> list[str]:
+    """The first days of the newest weeks that have a review, newest first."""
+    names = (path.stem[-10:] for path in folder.glob("weekly_review*.json"))
+    return sorted({name for name in names if _DAY.fullmatch(name)}, reverse=True)[:14]
 
 
 def _days(folder: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """Thirty days of equity and of complete feeds, as Prometheus remembers them.
 
-Without Prometheus there is none. The page never waits for it: what comes too late is there when the
-page refreshes itself.
+Without Prometheus equity is drawn by the days that state keeps. The page never waits for it: what
+comes too late is there when the page refreshes itself.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from exporter.alerts.api_clients import PrometheusClient, ServerError
+from exporter.strategies.equity import EquityCurve
 from exporter.util.clock import Clock
 from exporter.util.local_time import date_of, day_bounds
 from exporter.util.nan import NAN
@@ -95,6 +97,15 @@ def draw(points: Sequence[tuple[float, float]]) -> Curve | None:
         f"lowest {amount(low)}, highest {amount(high)}"
     )
     return Curve(f"M{path}", words)
+
+
+def kept_curve(known: EquityCurve | None) -> Curve | None:
+    """By the days that state keeps, for where there is no Prometheus; a point a day."""
+    if known is None:
+        return None
+    days = [*known.past, *([known.today] if known.day else [])]
+    points = [(date.fromisoformat(day.day).toordinal() * _DAY, day.equity) for day in days]
+    return draw([(at, equity) for at, equity in points if math.isfinite(equity)][-DAYS:])
 
 
 def _numbers(values: Sequence[Sequence[object]]) -> list[tuple[float, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -25,8 +25,13 @@ PAUSES = ("1h", "4h", "1d", "1w")
 class TaskPage:
     """The handlers. `is_token` decides on the token of the form."""
 
-    def __init__(self, parts: RecordParts, is_token: Callable[[str], bool]) -> None:
-        self._parts, self._is_token = parts, is_token
+    def __init__(
+        self,
+        parts: RecordParts,
+        is_token: Callable[[str], bool],
+        days_of: Callable[[str], Awaitable[tuple[float, ...]]],
+    ) -> None:
+        self._parts, self._is_token, self._days_of = parts, is_token, days_of
 
     def routes(self) -> list[web.RouteDef]:
         """To be mounted in the application."""
@@ -43,9 +48,12 @@ class TaskPage:
         if task is None and not runs:
             return self._nothing(404, f"There is no task {name}.")
         known = self._is_token(request.cookies.get(COOKIE, ""))
-        return self._page(name, task, runs, known=known)
+        days = await self._days_of(name) if task else ()
+        return self._page(name, task, runs, days, known=known)
 
-    def _page(self, name: str, task: Task | None, runs: list[Run], *, known: bool) -> web.Response:
+    def _page(
+        self, name: str, task: Task | None, runs: list[Run], days: tuple[float, ...], *, known: bool
+    ) -> web.Response:
         view = self._parts.tasks_view
         return answer(
             self._fill(
@@ -53,7 +61,7 @@ class TaskPage:
                 name=name,
                 runs=[run_row(run) for run in runs],
                 most=MOST_RUNS,
-                task=task_row(view.one(name), runs, task) if task else None,
+                task=task_row(view.one(name), runs, task, days) if task else None,
                 facts=facts(task) if task else {},
                 next_slots=view.next_slots(name, NEXT_SLOTS) if task else [],
                 external=task is not None and task.external,

@@ -350,3 +350,5 @@ class StatusView:
     notes: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     digest: DigestRow | None = None
+    review: str = ""
+    """The first day of the newest week that was reviewed, as ``2026-11-23``."""

@@ -49,7 +49,9 @@ class Week:
 
         return SimpleNamespace(
             state=self.state, zone=ZONE, reports=self.reports, outbox=self.posted,
-            config=SimpleNamespace(report_to=lambda task: ("phone",)),
+            config=SimpleNamespace(
+                report_to=lambda task: ("phone",), public_url="https://quant.example"
+            ),
             report_name=lambda base, task: base,
             strategies=SimpleNamespace(
                 refresh=refresh, curves={"momentum": self.curve},
@@ -97,7 +99,8 @@ async def test_the_week_before_is_reviewed_and_no_other_day(week: Week) -> None:
     ((message, to, key),) = week.posted.messages
     assert message.title == "Week from 2026-11-23 to 2026-11-29"
     assert (to, key) == (("phone",), f"weekly_review|2026-11-23|{MONDAY}")
-    summary, *tables = message.parts
+    summary, *tables, link = message.parts
+    assert link == "As a page: https://quant.example/reviews/2026-11-23"
     assert summary == "2 of 4 runs failed; 12 alerts."
     found = {table.title: table for table in tables if isinstance(table, MessageTable)}
     assert found["Strategies"].rows == [("momentum", "45.00", "EUR", "20.00%", "1,045.00")]

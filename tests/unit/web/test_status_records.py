@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from exporter.config.paths import reports_folder
+from exporter.util.nan import NAN
 from exporter.web.headers import security_headers
 from exporter.web.status import detail_pages as pages
 from exporter.web.status.task_page import TaskPage
@@ -37,11 +40,15 @@ async def client(made: Records) -> AsyncIterator[Client]:
         yield running
 
 
+async def a_month(task: str) -> tuple[float, ...]:
+    return (NAN,) * 28 + (0.5, 1.0)
+
+
 @asynccontextmanager
 async def browser(made: Records, patience: float = 60.0) -> AsyncIterator[Client]:
     app = web.Application(middlewares=[security_headers])
     app.add_routes(pages.Records(made, patience=patience).routes())
-    app.add_routes(TaskPage(made, lambda token: False).routes())
+    app.add_routes(TaskPage(made, lambda token: False, a_month).routes())
     async with TestClient(TestServer(app)) as running:
         yield running
 
@@ -124,9 +131,27 @@ async def test_unknown_run_task_and_digest_are_said(client: Client) -> None:
         assert ("a", {"href": "../"}) in page.tags
 
 
+async def test_a_review_of_a_week_is_a_page(client: Client, made: Records) -> None:
+    """As the task wrote it; what is not there, or no JSON, is not found."""
+    folder = reports_folder(made.config())
+    folder.mkdir(exist_ok=True)
+    table = {"title": "Alerts", "head": ["Alert", ""], "rows": [[HOSTILE, "3"]], "note": "No more."}
+    data = {"from": "2026-11-16", "to": "2026-11-22", "summary": "1 failed.", "tables": [table]}
+    (folder / "weekly_review-2026-11-16.json").write_text(json.dumps(data))
+    (folder / "weekly_review-2026-11-09.json").write_text("[")
+    page = await read(client, "/reviews/2026-11-16")
+    for words in ("Week from 2026-11-16 to 2026-11-22", "1 failed.", HOSTILE, "No more."):
+        assert words in page.text
+    assert ("a", {"href": "2026-11-09"}) in page.tags
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    await read(client, "/reviews/2026-11-09", 404)
+    await read(client, "/reviews/..%2f..%2fetc", 404)
+
+
 async def test_task_lists_its_runs_with_a_link_to_each(client: Client) -> None:
-    """The newest first."""
+    """The newest first, below the bars of its month."""
     page = await read(client, "/tasks/signals")
+    assert "Last 30 days: all runs succeeded on 1 of 2 days" in page.text
     assert "warning: chat after 1 failed run" in page.text
     links = {a["href"] for tag, a in page.tags if tag == "a"}
     assert {"../runs/bad", "../runs/good"} <= links

@@ -20,11 +20,13 @@ from exporter.app import App
 from exporter.config import Task, load
 from exporter.metrics import TABLE
 from exporter.state import TaskState
+from exporter.strategies.equity import EquityCurve
+from exporter.strategies.equity_point import EquityPoint
 from exporter.util.clock import iso
 from exporter.util.nan import NAN
 from exporter.web.status import render
 from exporter.web.status.build_view import ViewOf
-from exporter.web.status.past_month import COMPLETE, EQUITY, PastMonth, draw
+from exporter.web.status.past_month import COMPLETE, EQUITY, PastMonth, draw, kept_curve
 from exporter.web.status.verdict import judge
 from exporter.web.status.view import StatusView, StrategyRow
 from exporter.web.tasks_view import row
@@ -354,3 +356,19 @@ async def test_a_followed_file_that_cannot_be_read_is_shown(
     (tmp_path / "bot.log").write_text("")
     await exporter.services.follower.step()
     assert not (await exporter.view()).notes
+
+
+def test_without_prometheus_equity_is_drawn_by_the_days_that_state_keeps() -> None:
+    """A point a day, the newest of each; one day alone is no line."""
+    curve, zone = EquityCurve(), ZoneInfo("UTC")
+    for day, equity in ((3, 1000.0), (3, 900.0), (1, 1100.0), (0, 1050.0)):
+        curve = curve.add(EquityPoint(NOW - day * DAY, equity, 0.0), zone)
+        if day == 3:
+            assert kept_curve(curve) is None
+    drawn = kept_curve(curve)
+    assert drawn is not None
+    assert drawn.words == (
+        "Equity of the last 30 days: 900.00 to 1,050.00, lowest 900.00, highest 1,100.00"
+    )
+    assert drawn.path.count("L") == 2
+    assert kept_curve(None) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +16,12 @@ from exporter.state import Run
 from exporter.util.local_time import DAY, date_of, day_bounds
 
 MOST_SLOTS = 1000
+_LONGEST_SECONDS = 3660 * 86400.0
 _DAYS_AGO = {"today": 0, "yesterday": 1}
+
+
+class NoSlotsError(ValueError):
+    """There are none, or too many to list; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,9 @@ def span(first: str, last: str, zone: ZoneInfo, now: float) -> tuple[float, floa
     :class:`ValueError`."""
     begin, end = _bounds(first, zone, now)[0], _bounds(last, zone, now)[1]
     if end < begin:
-        raise ValueError(f"{last} is before {first}: write the earlier one first")
+        raise NoSlotsError(f"{last} is before {first}: write the earlier one first")
+    if end - begin > _LONGEST_SECONDS:
+        raise NoSlotsError(f"{first} to {last} is too long: name ten years at most")
     return begin, end
 
 
@@ -51,7 +59,9 @@ def _bounds(text: str, zone: ZoneInfo, now: float) -> tuple[float, float]:
             return begin, end - 1.0
         moment = datetime.fromisoformat(text)
         at = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
-    except (ValueError, OverflowError) as error:
+    except OverflowError as error:
+        raise NoSlotsError(f"no task had a slot on {text}") from error
+    except ValueError as error:
         raise ValueError(
             f"invalid day {text!r}: write 2026-11-20 or yesterday, or 2026-11-20T09:30 for one slot"
         ) from error
@@ -62,11 +72,14 @@ def past_slots(
     plan: Plan, calendar: Calendar | None, begin: float, end: float, runs: Iterable[Run]
 ) -> list[PastSlot]:
     """The slots of a task from `begin` to `end` at which it runs, oldest first, with what `runs`
-    made of them. Raises :class:`ValueError` when they are too many."""
+    made of them. Raises :class:`NoSlotsError` when they are too many."""
+    if begin < 0.0:  # before there were computers to run it on
+        return []
     found = slots(plan.timetable, plan.zone, calendar, begin - 1.0, end)
-    at = [slot.at for slot in found if slot.skip is None and slot.at >= begin]
+    runnable = (slot.at for slot in found if slot.skip is None and slot.at >= begin)
+    at = list(islice(runnable, MOST_SLOTS + 1))
     if len(at) > MOST_SLOTS:
-        raise ValueError(f"{len(at)} slots are too many: name a shorter time, {MOST_SLOTS} at most")
+        raise NoSlotsError(f"more than {MOST_SLOTS} slots are too many: name a shorter time")
     by_slot: dict[float, list[Run]] = {}
     for run in runs:
         if (slot := run.its_slot) is not None:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from exporter.runner.external import Ping, PingKind
 from exporter.runner.results import BusyError
+from exporter.scheduling.past_slots import NoSlotsError
 from exporter.state import StateError
 from exporter.strategies.equity_point import parse_timestamp
 from exporter.util import strict_json as json_text
@@ -91,8 +92,8 @@ class Api:
             raise refuse(409, f"{name} is external: start it where it runs")
         try:
             return _json({"run_id": await self.tasks.run(name, **wanted)}, status=202)
-        except ValueError as error:
-            raise refuse(400, str(error)) from error
+        except NoSlotsError as error:
+            raise refuse(404, str(error)) from error
         except (BusyError, StateError) as error:
             raise refuse(409, str(error)) from error
 
@@ -102,6 +103,8 @@ class Api:
         first = request.query.get("from", "")
         try:
             found = await self.tasks.slots(name, first, request.query.get("to", first))
+        except NoSlotsError as error:
+            raise refuse(404, str(error)) from error
         except ValueError as error:
             raise refuse(400, str(error)) from error
         except StateError as error:

@@ -14,10 +14,10 @@ from exporter.runner.runner import Runner
 from exporter.runner.service_watch import ServiceStatus
 from exporter.scheduling.ancestors import BLOCKED
 from exporter.scheduling.forecast import SkippedSlot
-from exporter.scheduling.past_slots import span
+from exporter.scheduling.past_slots import NoSlotsError, span
 from exporter.scheduling.scheduler import Scheduler
 from exporter.state import State, StateError, TaskState
-from exporter.util.clock import Clock, iso
+from exporter.util.clock import Clock
 from exporter.util.nan import nan_to_none
 
 
@@ -87,13 +87,15 @@ class TasksView:
         params: Mapping[str, Any] | None = None,
     ) -> str:
         """Start a run now, for one of its slots if that is given; its run_id. Raises
-        :class:`BusyError` when it cannot start, and :class:`ValueError` for what is not a slot."""
+        :class:`BusyError` when it cannot start, and :class:`NoSlotsError` for what is not a
+        slot."""
         if self._scheduler.paused_until(name) is not None:
             raise BusyError(f"{name} is paused; end the pause first")
         newest = True
         if slot is not None:
-            if not self._scheduler.past_slots(name, slot, slot, ()):
-                raise ValueError(f"{name} has no slot at {iso(slot)}, or it is still to come")
+            has_come = slot <= self._clock.now()
+            if not has_come or not self._scheduler.past_slots(name, slot, slot, ()):
+                raise NoSlotsError(f"{name} has no slot at that time, or it is still to come")
             newest = slot == self._scheduler.newest_slot(name)
         return await self._runner.start_manual(name, ByHand(slot, newest, again, params or {}))
 

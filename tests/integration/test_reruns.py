@@ -129,7 +129,7 @@ def test_ctrl_c_says_where_it_stopped_and_the_rest_can_be_run(exporter: Exporter
         (("etl", "--for", f"{DAYS[0]}T03:00"), 2, "has no slot on"),
         (("often", "--for", DAYS[0]), 2, f"often has 4 slots on {DAYS[0]}: name one (--for "),
         (("etl", "--from", DAYS[2], "--to", DAYS[0]), 2, f"{DAYS[0]} is before {DAYS[2]}"),
-        (("often", "--from", "2020-01-01", "--to", "2026-01-01"), 2, "slots are too many"),
+        (("often", "--from", "2020-01-01", "--to", "2026-01-01"), 2, "1000 slots are too many"),
         (("etl", "--to", DAYS[0]), 2, "--to needs --from"),
         (("etl", "--again"), 2, "--again is for --for, or --from and --to"),
         (("etl", "--for", DAYS[0], "--from", DAYS[0]), 2, "--for is one slot"),

@@ -20,6 +20,7 @@ from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
+from exporter.scheduling.past_slots import NoSlotsError
 from exporter.state import State, ledger
 from exporter.strategies.tracker import Strategies
 from exporter.web.api import Api
@@ -59,7 +60,7 @@ class FakeTasks:
         if self.busy:
             raise BusyError(f"{name} is running already")
         if slot == 7.0:
-            raise ValueError(f"{name} has no slot at 7")
+            raise NoSlotsError(f"{name} has no slot at 7")
         asked = (slot, again, params) if slot or again or params else ()
         self.calls.append(("run", name, *asked))
         return "id-1"
@@ -388,13 +389,13 @@ async def test_a_run_for_a_slot_of_the_past_is_asked_for_exactly(api: HttpApi) -
     assert (await api.post(run, body))[0] == 202
     assert api.tasks.calls == [("run", "scan", 60.0, True, {"n": 1})]
     for wrong, why in (
-        ({"slot": 7}, "scan has no slot at 7"),
         ({"slot": "today"}, "slot must be a time in Unix seconds, not 'today'"),
         ({"slot": True}, "slot must be a time in Unix seconds, not 'True'"),
         ({"again": "no"}, "again must be true or false, not 'no'"),
         ({"params": [1]}, 'params must be an object, as {"lookback": 30}'),
     ):
         assert await api.post(run, wrong) == (400, {"error": why})
+    assert await api.post(run, {"slot": 7}) == (404, {"error": "scan has no slot at 7"})
     assert len(api.tasks.calls) == 1
 
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from exporter import __version__
+from exporter.accounts.open_account import account_name
 from exporter.config import Config, ConfigError, load
 from exporter.config.paths import instance_id, ping_url_path, token_path
 from exporter.logs.fetch_totals import FetchTotals
@@ -243,6 +244,8 @@ class App:
         stack.push_async_callback(services.outbox.stop)
         await services.feeds.start()
         stack.push_async_callback(services.feeds.stop)
+        await services.accounts.start(self.config)
+        stack.push_async_callback(services.accounts.stop)
         watchdog = asyncio.ensure_future(self._notifier.watchdog())
         stack.callback(watchdog.cancel)  # it goes on while the stop waits
         # Running tasks are waited for before anything that they use is closed.
@@ -317,6 +320,7 @@ class App:
         self._apply(services, config)
         await services.scheduler.apply(config)
         await services.feeds.start()
+        await services.accounts.start(config)
 
     def _apply(self, services: ExporterServices, config: Config) -> None:
         self.config = config
@@ -335,9 +339,11 @@ class App:
         services.backtests.apply(config)
         services.runner.apply(config)
         services.ping_keys.apply(name for name, task in config.tasks.items() if task.external)
+        accounts = (account_name(name) for name, each in config.strategies.items() if each.equity)
+        source_labels = [*config.sources, *accounts]
         for label, names in (
             ("task", config.tasks), ("feed", config.feeds), ("strategy", config.strategies),
-            ("source", config.sources), ("channel", config.channels),
+            ("source", source_labels), ("channel", config.channels),
         ):  # fmt: skip
             services.metrics.keep_only(label, names)
 

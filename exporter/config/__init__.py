@@ -4,6 +4,7 @@ The models hold seconds, bytes and ratios as numbers; :mod:`exporter.util.units`
 write them. :func:`load` raises :class:`ConfigError`, which carries all mistakes.
 """
 
+from exporter.config.account_settings import AccountSettings
 from exporter.config.channels import Channel, Email
 from exporter.config.config_errors import ConfigError, Mistake
 from exporter.config.exchanges import CalendarOverrides, OwnExchange
@@ -28,7 +29,8 @@ from exporter.config.types import (
 )
 
 __all__ = [
-    "INTERVAL_SECONDS", "Alerts", "CalendarOverrides", "Channel", "Config", "ConfigError",
+    "INTERVAL_SECONDS", "AccountSettings", "Alerts", "CalendarOverrides", "Channel", "Config",
+    "ConfigError",
     "DigestSettings", "Email", "Exchange", "Feed", "Followed", "Interval", "LedgerSettings",
     "LimitSettings", "Logs",
     "Mistake", "Model", "OwnExchange", "OwnMetric", "Programs", "Schedule", "Severity", "Slack",

@@ -244,7 +244,12 @@ def _anchored(config: Config, folder: Path) -> Config:
             and config.textfiles.model_copy(update={"folder": under(config.textfiles.folder)}),
             "sources": {n: s.anchored(under) for n, s in config.sources.items()},
             "strategies": {
-                n: s.model_copy(update={"equity_file": under(s.equity_file)})
+                n: s.model_copy(
+                    update={
+                        "equity_file": under(s.equity_file),
+                        "equity": s.equity and s.equity.anchored(under),
+                    }
+                )
                 for n, s in config.strategies.items()
             },
         }

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from exporter.config import schedule_syntax as syntax
+from exporter.config.account_settings import AccountSettings
 from exporter.config.entry_points import target_of
 from exporter.config.process_limits import ProcessLimits
 from exporter.config.schedule_forms import ALWAYS, Timetable, counts, needs_exchange
@@ -273,6 +274,8 @@ class Strategy(Model):
     """A named thing with an equity curve, in one currency."""
 
     equity_file: Path | None = None
+    equity: AccountSettings | None = None
+    """The account that says its equity, fills and positions."""
     currency: str = Field("USD", pattern=r"^[A-Z]{3,5}$")
     severity: Severity = "warning"
     max_age: Duration | None = None
@@ -280,3 +283,9 @@ class Strategy(Model):
     max_drawdown: Limits[Ratio] = Field(default_factory=dict)
     columns: Mapping[Literal["timestamp", "equity", "flow"], str] = Field(default_factory=dict)
     decimal: Literal[".", ","] | None = None
+
+    @model_validator(mode="after")
+    def _equity_has_one_origin(self) -> Strategy:
+        if self.equity_file and self.equity:
+            raise ValueError("`equity_file` and `equity` are both given: keep one")
+        return self

@@ -41,6 +41,10 @@ def _texts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     for source in config.sources.values():
         named |= {*source.secret_variables()}
         files += source.secret_files()
+    for strategy in config.strategies.values():
+        if strategy.equity:
+            named |= {*strategy.equity.secret_variables()}
+            files += strategy.equity.secret_files()
     named |= {name for task in config.tasks.values() for name in task.secrets}
     for channel in config.channels.values():
         variables = (channel.url_env, channel.email.password_env if channel.email else None)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from exporter.accounts.open_account import open_account
 from exporter.config import Config, Mistake
 from exporter.config.paths import cache_folder
+from exporter.config.secret_values import SecretMissingError
 from exporter.metrics import Metrics
 from exporter.sources.base import SourceError
 from exporter.sources.registry import Supply, SupplyError
@@ -36,7 +38,30 @@ async def ask_sources(config: Config, clock: Clock) -> tuple[list[Mistake], list
             failed.append(Mistake("", str(error)))
         finally:
             await supply.close()
+        failed += await _accounts(config, clock)
     return unknown, failed
+
+
+async def _accounts(config: Config, clock: Clock) -> list[Mistake]:
+    """Accounts that do not say a strategy's equity. Nothing of what they say is kept."""
+    failed: list[Mistake] = []
+    for name, strategy in config.strategies.items():
+        if strategy.equity is None:
+            continue
+        place = f"strategies.{name}.equity"
+        try:
+            account = open_account(name, config, Metrics(CollectorRegistry()), clock)
+        except SecretMissingError:
+            continue  # check has said it
+        try:
+            reading = await account.read({})
+            if not reading.equity:
+                failed.append(Mistake(place, "the account says no equity"))
+        except SourceError as error:
+            failed.append(Mistake(place, f"the account cannot be read: {error}"))
+        finally:
+            await account.close()
+    return failed
 
 
 def _unknown(feed: str, source: str, bad: dict[str, SourceError]) -> Iterator[Mistake]:

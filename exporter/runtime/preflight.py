@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from exporter.accounts.open_account import read_account_secrets
 from exporter.calendars.loader import CalendarError, Calendars, Progress
 from exporter.config import Config, Mistake, Task
+from exporter.config.entry_points import find_problem
 from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder, users_cache
 from exporter.config.secret_values import SecretMissingError
@@ -60,6 +62,7 @@ def notes(
         *_programs(config, folder, environ),
         *_followed(config),
         *_equity_files(config),
+        *_accounts(config, environ),
         *_schedules(config, calendars, now),
         *_unused_overrides(config, calendars),
         *_ends(config, calendars, now),
@@ -169,6 +172,24 @@ def _equity_files(config: Config) -> Iterator[Mistake]:
         problem = first_problem(strategy.equity_file, strategy, ZoneInfo(config.timezone))
         if problem:
             yield Mistake(f"strategies.{name}.equity_file", problem)
+
+
+def _accounts(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    for name, strategy in config.strategies.items():
+        if strategy.equity is None:
+            continue
+        place = f"strategies.{name}.equity"
+        try:
+            read_account_secrets(name, strategy.equity, environ)
+        except SecretMissingError as error:
+            yield _lacking(error)
+        if strategy.equity.run and (problem := find_problem(strategy.equity.run, config.code)):
+            yield Mistake(f"{place}.run", str(problem))
+        if strategy.max_age is None:
+            text = (
+                "nobody hears of an account that no longer answers: give the strategy a `max_age`"
+            )
+            yield Mistake(place, text)
 
 
 def _schedules(config: Config, calendars: Calendars, now: float) -> Iterator[Mistake]:

@@ -24,6 +24,7 @@ from exporter.runner.runner import Runner
 from exporter.scheduling.scheduler import Scheduler
 from exporter.sources.registry import Supply
 from exporter.state import State
+from exporter.strategies.account_poller import AccountPoller
 from exporter.strategies.tracker import Strategies
 from exporter.tasks.builtin.parts import Parts
 from exporter.tasks.services import TaskServices
@@ -55,6 +56,7 @@ class ExporterServices(Foundation):
 
     state: State
     strategies: Strategies
+    accounts: AccountPoller
     custom_metrics: CustomMetrics
     textfiles: TextfileFolder
     limits: LimitService
@@ -107,6 +109,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         folder=base.folder,
         state=state,
         strategies=strategies,
+        accounts=AccountPoller(state, clock, metrics, strategies),
         custom_metrics=custom_metrics,
         textfiles=textfiles,
         limits=LimitService(

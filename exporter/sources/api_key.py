@@ -14,14 +14,16 @@ _SHOWN = 200
 
 
 class Key:
-    """An API key that does not show itself in logs, reprs or exception texts."""
+    """An API key that does not show itself in logs, reprs or exception texts, and neither do the
+    `others`, secrets of the same source."""
 
     __slots__ = ("__mask", "__text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *others: str) -> None:
         self.__text = text
         self.__mask = Mask()
-        self.__mask.add_all((text, text.lower(), text.upper()))  # servers echo it in their own case
+        for each in (text, *others):  # servers echo it in their own case
+            self.__mask.add_all((each, each.lower(), each.upper()))
 
     def reveal(self) -> str:
         """The key itself, for the request's header alone."""

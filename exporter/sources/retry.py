@@ -14,9 +14,8 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from exporter.config import SourceSettings
 from exporter.metrics import FETCH_REASONS, Metrics
 from exporter.sources.base import Answer, SourceError
 from exporter.sources.outage import Outage
@@ -48,13 +47,22 @@ Ask = Callable[[contextlib.AsyncExitStack], Awaitable[Received]]
 answer is read: :meth:`Requests.one_large` for a large one."""
 
 
+class RequestLimits(Protocol):
+    """What is needed of a source's settings."""
+
+    @property
+    def retries(self) -> int: ...
+    @property
+    def requests_per_minute(self) -> int: ...
+
+
 class Requests:
     """Sends the requests of one source. `sleep` and `rng` are passed in for tests."""
 
     def __init__(
         self,
         name: str,
-        settings: SourceSettings,
+        settings: RequestLimits,
         metrics: Metrics,
         clock: Clock,
         *,

@@ -36,7 +36,7 @@ class RawAnswer:
 
 
 class Transport:
-    """Sends GET requests to one server. Its session opens with the first request."""
+    """Sends requests to one server. Its session opens with the first request."""
 
     def __init__(
         self,
@@ -61,13 +61,25 @@ class Transport:
     async def get(
         self, path: str, parameters: Mapping[str, str], is_large: Callable[[], Awaitable[None]]
     ) -> RawAnswer:
+        """As :meth:`ask`, with the key in the header X-API-Key."""
+        headers = {"X-API-Key": self._key.reveal()}
+        return await self.ask("GET", path, parameters, headers, is_large)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        headers: Mapping[str, str],
+        is_large: Callable[[], Awaitable[None]],
+    ) -> RawAnswer:
         """One attempt. Raises :class:`SourceError`: timeout, connect, http or malformed.
 
         `is_large` is awaited once when the answer turns out to be large, before more of it is read.
         """
         failure: SourceError
         try:
-            return await self._get(path, parameters, is_large)
+            return await self._ask(method, path, parameters, headers, is_large)
         except aiohttp.ConnectionTimeoutError:
             failure = SourceError(
                 "connect",
@@ -112,8 +124,13 @@ class Transport:
         # Raised here, outside of the handlers, so that no `__context__` carries the headers.
         raise failure
 
-    async def _get(
-        self, path: str, parameters: Mapping[str, str], is_large: Callable[[], Awaitable[None]]
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        headers: Mapping[str, str],
+        is_large: Callable[[], Awaitable[None]],
     ) -> RawAnswer:
         if self._closed:
             raise SourceError("connect", "the source has been closed")
@@ -129,10 +146,11 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 connector=aiohttp.TCPConnector(limit=0),  # the budget limits what is under way
             )
-        async with self._session.get(
+        async with self._session.request(
+            method,
             self._url + path,
             params=parameters,
-            headers={"X-API-Key": self._key.reveal()},
+            headers=headers,
             allow_redirects=False,
             middlewares=(_once(),),
             proxy=self._proxy.url if self._proxy else None,

@@ -15,6 +15,7 @@ from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 OWN = "strategy"
 """The origin of positions that the strategy said itself."""
+_BATCH = 500
 _MOST_SYMBOLS = 500
 """Of one strategy whose newest fills are exposed."""
 
@@ -58,23 +59,37 @@ class Holdings:
                 self._held[name].setdefault(origin, _from_json(value))
 
     async def add_fill(self, name: str, fill: Fill) -> bool:
-        """False when it is in the ledger already. :class:`KeyError` for an unknown name,
-        :class:`ValueError` for a fill from the future, :class:`StateError` when it is not durable.
-        """
-        newest = self.fills[name]
-        if fill.at > self._clock.now() + FUTURE_TOLERANCE_SECONDS:
-            raise ValueError(f"timestamp {iso(fill.at)} lies in the future")
-        fill, place = with_id(fill), (fill.symbol, fill.side)
-        known = newest.get(place)
-        is_newest = known is None or known.at <= fill.at
-        if known is None and len(newest) >= _MOST_SYMBOLS:
-            is_newest = False
-        values = [("fill", f"{name}|{fill.symbol}|{fill.side}",
-                   {"at": fill.at, "price": float(fill.price)})] if is_newest else []  # fmt: skip
-        changed = await self._state.write([ledger.put_fill(name, fill)], values)
-        if is_newest:
-            newest[place] = fill
-        return changed == 1
+        """As :meth:`add_fills`; False when it is in the ledger already."""
+        return await self.add_fills(name, [fill]) == 1
+
+    async def add_fills(self, name: str, fills: Sequence[Fill]) -> int:
+        """How many are new: the others are in the ledger already. :class:`KeyError` for an unknown
+        name, :class:`ValueError` for a fill from the future, :class:`StateError` when they are not
+        durable."""
+        for fill in fills:
+            if fill.at > self._clock.now() + FUTURE_TOLERANCE_SECONDS:
+                raise ValueError(f"timestamp {iso(fill.at)} lies in the future")
+        new = 0
+        for batch in _batches(sorted(fills, key=lambda fill: fill.at)):
+            new += await self._add_some(name, [with_id(fill) for fill in batch])
+        return new
+
+    async def _add_some(self, name: str, fills: Sequence[Fill]) -> int:
+        known, newest = self.fills[name], dict[tuple[str, str], Fill]()
+        for fill in fills:
+            place = fill.symbol, fill.side
+            before = newest.get(place) or known.get(place)
+            room = before is not None or len(known) + len(newest) < _MOST_SYMBOLS
+            if room and (before is None or before.at <= fill.at):
+                newest[place] = fill
+        rows = [ledger.put_fill(name, fill) for fill in fills]
+        values = [
+            ("fill", f"{name}|{symbol}|{side}", {"at": fill.at, "price": float(fill.price)})
+            for (symbol, side), fill in newest.items()
+        ]
+        changed = await self._state.write(rows, values)
+        known.update(newest)
+        return changed
 
     async def set_positions(
         self, name: str, positions: Sequence[Position], at: float, origin: str = OWN
@@ -129,6 +144,11 @@ class Holdings:
                 for one in held.positions:
                     labels = (name, origin, one.symbol)
                     yield "quant_position_quantity", labels, float(one.quantity)
+
+
+def _batches(fills: Sequence[Fill]) -> Iterator[Sequence[Fill]]:
+    for start in range(0, len(fills), _BATCH):
+        yield fills[start : start + _BATCH]
 
 
 def _to_json(held: HeldPositions) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 logger = logging.getLogger(__name__)
 
+Value = tuple[str, str, Any]
+"""Kind, name and what is kept."""
 PATIENCE_SECONDS = 5.0
 UNFINISHED_SECONDS = 120.0
 """A line without its newline is being written, but not for so long."""
@@ -226,6 +228,13 @@ class Strategies:
             self.problems[name] = text
             logger.warning("%s", text, extra={"event": "equity_unreadable", "strategy": name})
 
+    def note_account(self, name: str, problem: str | None) -> None:
+        """How the last look at a strategy's account went; None: well."""
+        if problem is None:
+            self._readable(name)
+        else:
+            self._unreadable(name, problem)
+
     async def post_equity(
         self,
         name: str,
@@ -233,9 +242,11 @@ class Strategies:
         *,
         reset_peak: bool = False,
         entry: EquityEntry | None = None,
+        values: Sequence[Value] = (),
     ) -> EquityCurve:
         """Add one point that was posted; with `reset_peak` it is the new peak. `entry` is the point
-        as the ledger keeps it; one whose id it has already changes nothing.
+        as the ledger keeps it; one whose id it has already changes nothing. `values` are kept in
+        the same transaction, by kind and name.
 
         Raises :class:`KeyError` for an unknown name, :class:`ValueError` for a point from the
         future or one that is not newer than the newest. :class:`StateError`: it counts, but is not
@@ -247,9 +258,8 @@ class Strategies:
                 raise ValueError(f"timestamp {iso(point.at)} lies in the future")
             again = point.at == curve.at and point.equity == curve.equity
             if not again and await self._has(name, entry):
-                return (
-                    curve if (name, entry.id) not in self._unkept else await self._put(name, entry)
-                )
+                unkept = (name, entry.id) in self._unkept
+                return await self._put(name, entry, values) if unkept else curve
             if point.at <= curve.at and not again:
                 raise ValueError(
                     f"timestamp {iso(point.at)} is not newer than {iso(curve.at)}, the newest"
@@ -258,7 +268,7 @@ class Strategies:
                 add = curve.add if reset_peak else curve.observe
                 curve = add(point, self._zone)
             self.curves[name] = curve.reset_peak() if reset_peak else curve
-            return await self._put(name, entry)
+            return await self._put(name, entry, values)
 
     async def _has(self, name: str, entry: EquityEntry) -> bool:
         """Whether a point was accepted before, perhaps long ago."""
@@ -266,10 +276,10 @@ class Strategies:
             return True
         return await self._state.ask(lambda path: ledger.has_equity(path, name, entry.id))
 
-    async def _put(self, name: str, entry: EquityEntry) -> EquityCurve:
+    async def _put(self, name: str, entry: EquityEntry, values: Sequence[Value]) -> EquityCurve:
         """The curve, once it and its newest point are durable in one transaction."""
         try:
-            await self._keep(name, [ledger.put_equity(name, entry)])
+            await self._keep(name, [ledger.put_equity(name, entry)], values)
         except StateError:
             self._unkept.add((name, entry.id))
             await self._keep(name)  # in memory, until the disk works again
@@ -277,14 +287,16 @@ class Strategies:
         self._unkept.discard((name, entry.id))
         return self.curves[name]
 
-    async def _keep(self, name: str, rows: Sequence[Row] = ()) -> None:
+    async def _keep(
+        self, name: str, rows: Sequence[Row] = (), values: Sequence[Value] = ()
+    ) -> None:
         value = {
             "curve": self.curves[name].to_json(),
             "position": self._positions[name].to_json(),
             "since": self._since[name],
         }
         if rows:
-            await self._state.write(rows, [("strategy", name, value)])
+            await self._state.write(rows, [*values, ("strategy", name, value)])
         else:
             await self._state.keep("strategy", name, value)
         self._kept.add(name)

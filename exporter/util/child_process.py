@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Mapping
 
 
-async def ask_child(module: str, order: bytes, timeout: float) -> tuple[int, bytes, str]:
+async def ask_child(
+    module: str, order: bytes, timeout: float, environment: Mapping[str, str] | None = None
+) -> tuple[int, bytes, str]:
     """Its exit status, its output, and the last line that it wrote to stderr.
 
     The process ends with this call, whatever happens. Raises :class:`TimeoutError` after `timeout`
@@ -17,6 +20,7 @@ async def ask_child(module: str, order: bytes, timeout: float) -> tuple[int, byt
         sys.executable, "-m", module,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        env=None if environment is None else dict(environment),
     )  # fmt: skip
     try:
         async with asyncio.timeout(timeout):

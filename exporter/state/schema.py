@@ -109,18 +109,6 @@ MIGRATIONS: Sequence[Migration] = (
         ) STRICT
         """,
         "CREATE INDEX equity_by_time ON equity (at)",
-        """
-        CREATE TABLE equity_days (
-            strategy TEXT NOT NULL,
-            day TEXT NOT NULL,
-            equity REAL,
-            pnl REAL,
-            drawdown REAL,
-            worst REAL,
-            growth REAL,
-            PRIMARY KEY (strategy, day)
-        ) STRICT, WITHOUT ROWID
-        """,
     ),
 )
 

@@ -16,7 +16,7 @@ from exporter.strategies.equity_point import EquityPoint
 from exporter.util.local_time import date_of
 from exporter.util.nan import NAN, nan_to_none, none_to_nan
 
-MOST_DAYS = 31
+MOST_DAYS = 100
 """Days of a curve that are remembered."""
 
 
@@ -29,6 +29,8 @@ class EquityDay:
     pnl: float
     drawdown: float
     worst: float
+    growth: float = NAN
+    """What a unit of capital became on the day, flows taken out: 1.01 is a gain of one per cent."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class EquityCurve:
     """A single 0 after a good balance, until a second look; see :meth:`observe`."""
     day_worst: float = 0.0
     """The deepest drawdown of the day."""
+    day_growth: float = 1.0
+    """What a unit of capital has become on the day."""
+    peak_at: float = NAN
+    """When the curve was last as high as its peak."""
     past: tuple[EquityDay, ...] = ()
     """The newest days before that had a point, oldest first."""
 
@@ -99,17 +105,29 @@ class EquityCurve:
             # The first point ever starts the day: its flow made its equity.
             base, flows = point.equity, 0.0
         past = self.past if same_day or not known else (*self.past, self.today)[-MOST_DAYS:]
-        added = EquityCurve(
-            point.at, point.equity, peak, day, base, flows, before, self.doubted, past=past
+        fall = _fall(point.equity, peak)
+        # Time-weighted, see exporter.strategies.performance.period_returns.
+        growth = before_flow / self.equity if known and self.equity > 0 else 1.0
+        return EquityCurve(
+            point.at,
+            point.equity,
+            peak,
+            day,
+            base,
+            flows,
+            before,
+            self.doubted,
+            max(self.day_worst if same_day else 0.0, fall),
+            (self.day_growth if same_day else 1.0) * growth,
+            self.peak_at if fall > 0 else point.at,
+            past,
         )
-        worst = max(self.day_worst if same_day else 0.0, added.drawdown)
-        return replace(added, day_worst=worst) if worst else added
 
     @property
     def today(self) -> EquityDay:
         """The newest day that has a point."""
         pnl = self.equity - self.day_base - self.day_flows
-        return EquityDay(self.day, self.equity, pnl, self.drawdown, self.day_worst)
+        return EquityDay(self.day, self.equity, pnl, self.drawdown, self.day_worst, self.day_growth)
 
     def on(self, day: str) -> EquityDay | None:
         """What is known of a day; None when it had no point, or is too long ago."""
@@ -119,11 +137,7 @@ class EquityCurve:
     @property
     def drawdown(self) -> float:
         """(peak - equity) / peak, 0 to 1; NaN while nothing is known."""
-        if math.isnan(self.equity):
-            return NAN
-        if self.peak <= 0:
-            return 0.0 if self.equity >= 0 else 1.0
-        return min(max((self.peak - self.equity) / self.peak, 0.0), 1.0)
+        return NAN if math.isnan(self.equity) else _fall(self.equity, self.peak)
 
     def pnl_on(self, now: float, zone: ZoneInfo) -> float:
         """Equity change since midnight in `zone`, flows taken out; 0 while the day has no point."""
@@ -135,11 +149,13 @@ class EquityCurve:
 
     def reset_peak(self) -> EquityCurve:
         """The curve with its peak at today's equity."""
-        return replace(self, peak=self.equity, before=None, day_worst=0.0)
+        return replace(self, peak=self.equity, before=None, day_worst=0.0, peak_at=self.at)
 
     def to_json(self) -> dict[str, Any]:
         """For the state file; NaN becomes null."""
-        numbers = ("at", "equity", "peak", "day_base", "day_flows", "day_worst")
+        numbers = (
+            "at", "equity", "peak", "day_base", "day_flows", "day_worst", "day_growth", "peak_at",
+        )  # fmt: skip
         past = [[nan_to_none(v) if n else v for n, v in enumerate(astuple(d))] for d in self.past]
         return {
             **{name: nan_to_none(getattr(self, name)) for name in numbers},
@@ -175,5 +191,14 @@ class EquityCurve:
             earlier,
             EquityPoint(**doubted) if doubted else None,
             float(data.get("day_worst") or 0.0),
+            float(data.get("day_growth") or 1.0),
+            number("peak_at"),
             past,
         )
+
+
+def _fall(equity: float, peak: float) -> float:
+    """How far below the peak, 0 to 1."""
+    if peak <= 0:
+        return 0.0 if equity >= 0 else 1.0
+    return min(max((peak - equity) / peak, 0.0), 1.0)

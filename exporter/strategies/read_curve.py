@@ -54,10 +54,13 @@ def read_curve(
     *,
     zone: ZoneInfo,
     latest: float,
+    days: ZoneInfo | None = None,
 ) -> CurveRead:
     """`curve` with what is new in the file after `position`, which moves on; points after `latest`
-    are unusable. Raises :class:`OSError`."""
+    are unusable. `zone` is that of times without an offset, `days` that of the curve's days. Raises
+    :class:`OSError`."""
     read, rows = CurveRead(curve), _Rows()
+    days = days or zone
     titles, first_title = 0, None
     from_start, rotated, first_look = False, False, position.inode == 0
     give_way = GiveWay()
@@ -81,12 +84,12 @@ def read_curve(
             if found.at < read.curve.at:
                 read.first_late = read.first_late or position.line
                 read.late += 1
-            read.curve = read.curve.observe(found, zone)
+            read.curve = read.curve.observe(found, days)
     if from_start:
         read.good += len(rows)
         read.lost = not (first_look or rotated or read.good or read.bad or titles)
         replay = _first_replay if first_look else _replay
-        read.curve = replay(read.curve, rows, zone)
+        read.curve = replay(read.curve, rows, days)
     if not (read.good or read.bad or position.layout.columns):
         read.bad, read.first_bad = titles, first_title
     return read

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,17 @@ from exporter.metrics import Metrics, Sample
 from exporter.state import State, StateError, ledger
 from exporter.state.ledger import EquityEntry
 from exporter.state.sql import Row
+from exporter.strategies import performance
 from exporter.strategies.age import trading_age
 from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition, no_line_ends
 from exporter.strategies.holdings import Holdings
+from exporter.strategies.live_numbers import LiveNumbers, exposure, live_numbers
 from exporter.strategies.parse_fills import entry_of
 from exporter.strategies.read_curve import CurveRead, read_curve
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
+from exporter.util.local_time import date_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +70,7 @@ class Strategies:
         self._unkept: set[tuple[str, str]] = set()
         """Strategy and id of points that are in a curve and could not be kept yet."""
         self.problems: dict[str, str] = {}
+        self._known_numbers: dict[str, tuple[EquityCurve, date, LiveNumbers]] = {}
         self._unread: set[str] = set()
         """Strategies whose file gave no equity at the last look: missing, or not understood."""
         self._doubted_at: dict[str, float] = {}
@@ -130,7 +135,7 @@ class Strategies:
         if curve.doubted is None:
             self._doubted_at.pop(name, None)
         elif now - self._doubted_at.setdefault(name, now) >= DOUBT_SECONDS:
-            self.curves[name] = curve.confirm(self._zone)
+            self.curves[name] = curve.confirm(self._days_of(name))
             await self._keep(name)
 
     async def _read_file(self, name: str, strategy: Strategy, path: Path) -> None:
@@ -146,6 +151,7 @@ class Strategies:
                 position,
                 strategy,
                 zone=self._zone,
+                days=self._days_of(name),
                 latest=latest,
             )
         except OSError as error:
@@ -266,7 +272,7 @@ class Strategies:
                 )
             if not again:
                 add = curve.add if reset_peak else curve.observe
-                curve = add(point, self._zone)
+                curve = add(point, self._days_of(name))
             self.curves[name] = curve.reset_peak() if reset_peak else curve
             return await self._put(name, entry, values)
 
@@ -341,7 +347,7 @@ class Strategies:
             "equity": curve.equity,
             "peak": curve.peak,
             "drawdown": curve.drawdown,
-            "pnl_today": curve.pnl_on(now, self._zone),
+            "pnl_today": curve.pnl_on(now, self._days_of(name)),
             "last_update": curve.at,
             "problem": self.problems.get(name),
         }
@@ -355,9 +361,57 @@ class Strategies:
         """The strategies of the running config."""
         return self._configured
 
+    def _days_of(self, name: str) -> ZoneInfo:
+        """The zone of its days: its exchange's, or else the config's."""
+        exchange = self._configured[name].exchange
+        if exchange is None or self._calendar is None:
+            return self._zone
+        return self._calendar(exchange).zone
+
+    def _numbers(self, name: str, curve: EquityCurve, now: float) -> Iterator[Sample]:
+        """Computed once for each point, and at the beginning of a day."""
+        today = date_of(now, self._days_of(name))
+        known = self._known_numbers.get(name)
+        if known is None or known[0] is not curve or known[1] != today:
+            exchange = self._configured[name].exchange
+            periods = 365.0 if exchange in (None, "24/7") else performance.TRADING_DAYS
+            known = curve, today, live_numbers(curve, today, periods)
+            self._known_numbers[name] = known
+        numbers = known[2]
+        yield "quant_strategy_pnl_week", (name,), numbers.pnl_week
+        yield "quant_strategy_pnl_month", (name,), numbers.pnl_month
+        for window, each in numbers.windows.items():
+            labels = (name, window)
+            yield "quant_strategy_return_ratio", labels, each.total_return
+            yield "quant_strategy_volatility_ratio", labels, each.volatility
+            yield "quant_strategy_sharpe_ratio", labels, each.sharpe
+            yield "quant_strategy_win_ratio", labels, each.win_rate
+        below = curve.drawdown > 0
+        yield (
+            "quant_strategy_under_water_seconds",
+            (name,),
+            (now - curve.peak_at if below else curve.drawdown),
+        )
+        if held := self.holdings.newest_positions(name):
+            yield "quant_strategy_exposure_ratio", (name,), exposure(held.positions, curve.equity)
+
+    def _totals(self, now: float) -> Iterator[Sample]:
+        """Sums by currency; strategies without equity are left out."""
+        totals: dict[str, tuple[float, float]] = {}
+        for name, strategy in list(self._configured.items()):
+            curve = self.curves[name]
+            if not math.isnan(curve.equity):
+                equity, pnl = totals.get(strategy.currency, (0.0, 0.0))
+                today = curve.pnl_on(now, self._days_of(name))
+                totals[strategy.currency] = equity + curve.equity, pnl + today
+        for currency, (equity, pnl) in totals.items():
+            yield "quant_portfolio_equity", (currency,), equity
+            yield "quant_portfolio_pnl_today", (currency,), pnl
+
     def read(self) -> Iterator[Sample]:
         """The samples of one scrape."""
         now = self._clock.now()
+        yield from self._totals(now)
         for name, strategy in list(self._configured.items()):
             label = (name,)
             yield "quant_strategy_info", (name, strategy.currency, strategy.severity), 1.0
@@ -365,7 +419,8 @@ class Strategies:
             yield "quant_strategy_equity", label, curve.equity
             yield "quant_strategy_equity_peak", label, curve.peak
             yield "quant_strategy_drawdown_ratio", label, curve.drawdown
-            yield "quant_strategy_pnl_today", label, curve.pnl_on(now, self._zone)
+            yield "quant_strategy_pnl_today", label, curve.pnl_on(now, self._days_of(name))
+            yield from self._numbers(name, curve, now)
             yield "quant_strategy_last_update_timestamp_seconds", label, curve.at
             yield "quant_strategy_age_seconds", label, self.age(name, now)
             if strategy.equity_file:

@@ -126,11 +126,12 @@ def test_a_curve_knows_its_past_days() -> None:
         (1, 220, 110), (1.1, 209, 0),
         (3, 198, 0),
     )  # fmt: skip
+    near = pytest.approx
     assert days.past == (
-        EquityDay("2026-09-21", 110, 10, 0.0, pytest.approx(0.2)),
-        EquityDay("2026-09-22", 209, -11, pytest.approx(0.05), pytest.approx(0.05)),
+        EquityDay("2026-09-21", 110, 10, 0.0, near(0.2), near(1.1)),
+        EquityDay("2026-09-22", 209, -11, near(0.05), near(0.05), near(0.95)),
     )
-    assert days.today == EquityDay("2026-09-24", 198, -11, pytest.approx(0.1), pytest.approx(0.1))
+    assert days.today == EquityDay("2026-09-24", 198, -11, near(0.1), near(0.1), near(198 / 209))
     assert days.on("2026-09-22") == days.past[1]
     assert days.on("2026-09-23") is None
     again = EquityCurve.from_json(days.to_json())
@@ -139,9 +140,9 @@ def test_a_curve_knows_its_past_days() -> None:
 
 
 def test_a_curve_forgets_days_that_are_long_past() -> None:
-    """A month is enough."""
-    days = curve(*((n, 100.0 + n, 0.0) for n in range(40)))
-    assert len(days.past) == 31
+    """A quarter is enough."""
+    days = curve(*((n, 100.0 + n, 0.0) for n in range(140)))
+    assert len(days.past) == 100
     assert days.past[-1].pnl == 1.0
 
 

@@ -25,6 +25,8 @@ BUSY_SECONDS = 5.0
 CHECK_SECONDS = 1.0
 """Longest duration of the check at opening; damage further on in a huge file shows when read."""
 WAL_LIMIT_BYTES = 16_000_000
+_MODE_AT, _WAL_MODE = 18, b"\x02"
+"""Where the header says that a file is written through a log: https://sqlite.org/fileformat.html."""
 LOST = "-lost"
 """How the name of a note ends that says what a missing log lost."""
 
@@ -34,17 +36,27 @@ class Damaged(Exception):  # noqa: N818 - says what is the case
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An open, intact, migrated file and what it holds."""
+class Found:
+    """What an intact file holds, and whether that is all."""
 
-    db: sqlite3.Connection
     contents: Contents
-    new: bool
-    """It was empty: new, or created in place of a damaged one."""
     generation: int | None
     """See :mod:`exporter.state.mark`."""
     log_is_missing: bool
     """It was in use and not closed, and there is no write-ahead log next to it."""
+
+    def has_lost(self, mark: int | None) -> bool:
+        """Whether the file lacks what it held before; `mark` is the newest generation noted."""
+        if mark is not None:
+            return (self.generation or 0) < mark
+        return self.generation is not None and self.log_is_missing
+
+
+@dataclass(frozen=True)
+class Opened(Found):
+    """An open, migrated file."""
+
+    db: sqlite3.Connection
 
 
 def open_file(path: Path, now: float, migrations: Sequence[schema.Migration]) -> Opened:
@@ -61,21 +73,20 @@ def open_file(path: Path, now: float, migrations: Sequence[schema.Migration]) ->
 
 
 def _open(path: Path, migrations: Sequence[schema.Migration]) -> Opened:
-    log = _sibling(path, "-wal")
-    has_log = log.exists() and log.stat().st_size > 0  # connecting creates an empty one
+    has_log = _has_log(path)  # connecting creates an empty one
     if not _create_if_missing(path):
         _check(path)
     db = _connect(path, "rw")
     try:
         # A file that was closed cleanly is in mode DELETE: see close().
         in_use = db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-        new = schema.migrate(db, path, migrations)
+        schema.migrate(db, path, migrations)
         contents, generation = rows.load(db), rows.generation(db)
         db.execute("PRAGMA synchronous = FULL")
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise sqlite3.OperationalError("no write-ahead log can be kept next to it")
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
-        return Opened(db, contents, new, generation, in_use and not has_log)
+        return Opened(contents, generation, in_use and not has_log, db)
     except BaseException as error:
         db.close()
         if is_damage(error):
@@ -224,13 +235,20 @@ def read_contents(path: Path) -> Contents:
         return rows.load(db)
 
 
-def read_intact(path: Path) -> Contents:
+def read_intact(path: Path) -> Found:
     """The same, of a file that cannot be written and so cannot be set aside. Also raises
     :class:`Damaged`: half of what it held would be worse than nothing."""
+    with path.open("rb") as file:
+        in_use = file.read(_MODE_AT + 1)[_MODE_AT:] == _WAL_MODE
     with closing(read_only(path)) as db:
         if problem := _problem(db):
             raise Damaged(problem)
-        return rows.load(db)
+        return Found(rows.load(db), rows.generation(db), in_use and not _has_log(path))
+
+
+def _has_log(path: Path) -> bool:
+    log = _sibling(path, "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _sibling(path: Path, end: str) -> Path:

@@ -55,6 +55,11 @@ def lost_before(path: Path, note: Path) -> str:
     return f"{lost(path)}. Check what ran, then delete {note.name}"
 
 
+def not_a_file(path: Path) -> str:
+    """For a folder, a pipe or a device."""
+    return f"{path} is not a file but a folder, a pipe or a device: name a file in `state`"
+
+
 def hard_linked(path: Path) -> str:
     """For a file that another name leads to."""
     return (

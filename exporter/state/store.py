@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -83,7 +84,7 @@ class State:
         # By its real name: a link to a file that another exporter uses is that file, with its lock.
         path = Path(path).resolve()
         if writer:
-            _refuse_second_names(path)
+            _refuse_odd_files(path)
             return cls(path, clock, StateWriter(path, clock, migrations), Contents())
         try:
             return cls(path, clock, None, database.read_contents(path))
@@ -397,8 +398,11 @@ class State:
         return waiting.result() if waiting.done() else None
 
 
-def _refuse_second_names(path: Path) -> None:
+def _refuse_odd_files(path: Path) -> None:
     """Lock and write-ahead log lie next to the name, so they guard nothing from another name."""
     with suppress(OSError):  # opening it says what is wrong
-        if path.stat().st_nlink > 1:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise StateError(trouble.not_a_file(path))
+        if found.st_nlink > 1:
             raise StateError(trouble.hard_linked(path))

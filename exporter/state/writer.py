@@ -213,9 +213,17 @@ class StateWriter:
             self._disconnect()
             self._note_failure(error)
             with suppress(sqlite3.Error, OSError, ValueError, database.Damaged):
-                self.contents = self._on_disk = database.read_intact(self._path)
-                self._known = True
+                self._believe(database.read_intact(self._path))
         self._find_set_aside()
+
+    def _believe(self, found: database.Found) -> None:
+        """A file that can only be read. One that has lost something is looked at again, and owes
+        nothing, once it can be written."""
+        self._known = not found.has_lost(self._mark.read())
+        self.contents = self._on_disk = found.contents
+        if not self._known:
+            self.contents = owe_nothing(found.contents, self._clock.now())
+            log.critical("%s", lost(self._path), extra={"event": "state_lost"})
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is not None and self._identity != _identities(self._path):
@@ -241,7 +249,7 @@ class StateWriter:
         on_disk, mark = opened.contents, self._mark.read()
         db.execute("BEGIN IMMEDIATE")
         if not self._known:
-            if self._has_lost(opened, mark) and database.files_set_aside(self._path) == aside:
+            if opened.has_lost(mark) and database.files_set_aside(self._path) == aside:
                 on_disk = self._owe_nothing(db, on_disk)
             self.contents = merge(on_disk, self.contents)
             self._known = True
@@ -261,12 +269,6 @@ class StateWriter:
         self._identity = _identities(self._path)
         self._backlog.clear()
         return db
-
-    def _has_lost(self, opened: database.Opened, mark: int | None) -> bool:
-        """Whether the file lacks what it held before."""
-        if mark is not None:
-            return (opened.generation or 0) < mark
-        return opened.generation is not None and opened.log_is_missing
 
     def _owe_nothing(self, db: sqlite3.Connection, contents: Contents) -> Contents:
         now, why = self._clock.now(), lost(self._path)

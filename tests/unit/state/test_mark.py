@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.state import Claim, State, StateError
+from exporter.state import Claim, State, StateError, database
 from tests.runs import ended
 from tests.unit.clocks import ManualClock
 
@@ -130,6 +131,55 @@ async def test_a_file_without_its_newest_changes_owes_nothing(
     healed = State.open(left, clock)
     assert healed.healthy
     await healed.close()
+
+
+@pytest.mark.parametrize("damage", [lambda path: wal(path).unlink(), copy_the_file_alone])
+async def test_what_is_lost_is_noticed_on_a_disk_that_is_read_only_at_the_start(
+    left: Path, clock: ManualClock, damage: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """At once, and again once the disk can be written: nothing is caught up then either."""
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    damage(left)
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "open_file", refuse)
+        state = State.open(left, clock)
+        assert "has lost its newest changes" in caplog.text
+        assert not state.durable
+        assert all(task.cursor == clock.now() for task in state.tasks.values())
+    await state.probe()
+    assert (state.durable, state.healthy) == (True, False)
+    assert "has lost its newest changes" in str(state.trouble)
+    assert all(task.cursor == clock.now() for task in state.tasks.values())
+    await state.close()
+
+
+async def test_an_intact_file_is_believed_on_a_disk_that_is_read_only_at_the_start(
+    left: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log is read, too."""
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "open_file", lambda *_: (_ for _ in ()).throw(OSError("read-only")))
+        state = State.open(left, clock)
+        assert state.tasks[TASK].cursor == T + 3600
+        assert [run.run_id for run in state.open_runs()] == ["r2"]
+    await state.probe()
+    assert state.healthy
+    assert state.tasks[TASK].cursor == T + 3600
+    await state.close()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: os.mkfifo(path)])
+async def test_a_folder_or_a_pipe_in_its_place_is_refused_with_words(
+    tmp_path: Path, clock: ManualClock, make: Callable[[Path], None]
+) -> None:
+    """A folder has several hard links, and a pipe would be waited for."""
+    make(tmp_path / "state.db")
+    with pytest.raises(StateError, match="is not a file but a folder, a pipe or a device"):
+        State.open(tmp_path / "state.db", clock)
 
 
 async def test_a_run_whose_end_is_unknown_counts_as_crashed_and_alarms_nobody(

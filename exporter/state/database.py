@@ -36,7 +36,7 @@ class Damaged(Exception):  # noqa: N818 - says what is the case
 
 
 @dataclass(frozen=True)
-class Found:
+class IntactFile:
     """What an intact file holds, and whether that is all."""
 
     contents: Contents
@@ -53,7 +53,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Opened(Found):
+class Opened(IntactFile):
     """An open, migrated file."""
 
     db: sqlite3.Connection
@@ -235,7 +235,7 @@ def read_contents(path: Path) -> Contents:
         return rows.load(db)
 
 
-def read_intact(path: Path) -> Found:
+def read_intact(path: Path) -> IntactFile:
     """The same, of a file that cannot be written and so cannot be set aside. Also raises
     :class:`Damaged`: half of what it held would be worse than nothing."""
     with path.open("rb") as file:
@@ -243,7 +243,7 @@ def read_intact(path: Path) -> Found:
     with closing(read_only(path)) as db:
         if problem := _problem(db):
             raise Damaged(problem)
-        return Found(rows.load(db), rows.generation(db), in_use and not _has_log(path))
+        return IntactFile(rows.load(db), rows.generation(db), in_use and not _has_log(path))
 
 
 def _has_log(path: Path) -> bool:

@@ -216,7 +216,7 @@ class StateWriter:
                 self._believe(database.read_intact(self._path))
         self._find_set_aside()
 
-    def _believe(self, found: database.Found) -> None:
+    def _believe(self, found: database.IntactFile) -> None:
         """A file that can only be read. One that has lost something is looked at again, and owes
         nothing, once it can be written."""
         self._known = not found.has_lost(self._mark.read())

@@ -70,7 +70,9 @@ async def log_review(context: Context) -> int:
     digest = await make(asked(config, day=str(day), due=due, strategies=lambda at: curves, now=now))
     context.log.info("%s", headline(digest), extra={"event": "digest", "quiet": digest.quiet})
     if not (digest.quiet and not config.digest.quiet):
-        await send_report(context, _message(digest), digest.title)
+        backtests = (parts.reports / f"backtest-{digest.title}.html").exists()
+        address = f"{config.public_url}/backtests/{digest.title}" if backtests else ""
+        await send_report(context, _message(digest, address), digest.title)
     return digest.records
 
 
@@ -101,14 +103,15 @@ def _is_missing(request: Request) -> bool:
     )
 
 
-def _message(digest: LogDigest) -> ChannelMessage:
-    """The headline, and the day's tables."""
+def _message(digest: LogDigest, backtests: str) -> ChannelMessage:
+    """The headline, the day's tables, and the address of the day's report of backtests, if any."""
     tables = [
         MessageTable(section.title, section.head, section.rows, section.note)
         for section in sections(digest)
     ]
     short = re.split(r"[.;] ", headline(digest))[0].rstrip(".")
-    return ChannelMessage(f"Digest {short}", [headline(digest), *tables])
+    links = [f"Backtests: {backtests}"] if backtests else []
+    return ChannelMessage(f"Digest {short}", [headline(digest), *tables, *links])
 
 
 def strategies_on(

@@ -98,15 +98,17 @@ class Records:
         folder = reports_folder(self._parts.config())
         if not _DAY.fullmatch(day):
             return self._nothing(404, "Write the day of a digest as 2026-11-24.")
-        found, days = await self._in_thread(
-            lambda: (load(folder / f"digest-{day}.json"), _days(folder))
+        found, days, backtests = await self._in_thread(
+            lambda: (
+                load(folder / f"digest-{day}.json"),
+                _days(folder),
+                (folder / f"backtest-{day}.html").exists(),
+            )
         )
         if found is None:
             return self._nothing(404, f"There is no digest of {day}.")
-        parts = sections(found)
-        return answer(
-            self._fill("digest.html", day=day, headline=headline(found), sections=parts, days=days)
-        )
+        given = {"headline": headline(found), "sections": sections(found), "backtests": backtests}
+        return answer(self._fill("digest.html", day=day, days=days, **given))
 
     async def review(self, request: web.Request) -> web.Response:
         """The week that begins with a day, as `weekly_review` wrote it."""

@@ -227,3 +227,15 @@ async def test_a_quiet_day_may_be_kept_quiet(bench: ReviewBench) -> None:
     await bench.run()
     assert bench.posted.messages == []
     assert (bench.reports / "digest-2026-03-04.html").exists()
+
+
+@pytest.mark.parametrize("tested", [True, False])
+async def test_the_days_report_of_backtests_is_linked(bench: ReviewBench, tested: bool) -> None:
+    bench.clock.set(MIDNIGHT + 2)
+    bench.log(SLOT, "two", "error")
+    bench.reports.mkdir(parents=True, exist_ok=True)
+    if tested:
+        (bench.reports / "backtest-2026-03-04.html").write_text("<html>")
+    await bench.run()
+    message, _, _ = bench.posted.messages[-1]
+    assert str(message.parts).count("/backtests/2026-03-04") == tested

@@ -54,7 +54,8 @@ async def _page(file: Path | None) -> web.Response:
     except OSError:
         body = b""
     if not body:
-        raise web.HTTPNotFound(text="no backtest has a report here yet\n")
+        text = "<!doctype html><title>No report</title><p>No backtest has a report here yet.</p>\n"
+        raise web.HTTPNotFound(text=text, content_type="text/html")
     style = _STYLE.search(body)
     digest = base64.b64encode(hashlib.sha256(style[1] if style else b"").digest()).decode()
     policy = (

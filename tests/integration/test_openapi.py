@@ -164,6 +164,7 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     ask("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert ask.unseen("2") == {
         ("GET", "/digests/{day}", "200"),  # tests/unit/web/test_status_records.py
+        ("GET", "/reviews/{day}", "200"),  # tests/unit/web/test_status_records.py
         ("GET", "/backtests", "200"),  # tests/unit/web/test_backtest_page.py
         ("GET", "/backtests/{day}", "200"),
         ("POST", "/ack", "200"),  # tests/integration/test_alerts_end_to_end.py
@@ -230,6 +231,7 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/messages", {"text": 1})[0] == 400
     while ask("POST", "/api/v1/messages", {"text": "a flood"})[0] == 202:
         pass
+    assert ask("GET", "/backtests")[0] == 404
     assert ask.unseen("4") == {
         ("POST", "/-/reload", "400"),  # tests/integration/test_orderly.py
         ("POST", "/api/v1/ack", "404"),  # tests/integration/test_alerts_end_to_end.py

@@ -119,6 +119,25 @@ class PrometheusClient(_Client):
             for series in _list(answer["data"]["result"])
         ]
 
+    @_checked
+    async def rule_names(self) -> set[str]:
+        """The names of all alerting rules that it has loaded."""
+        answer = await self._ask("GET", "/api/v1/rules", params={"type": "alert"})
+        groups = _list(answer["data"]["groups"])
+        return {str(rule["name"]) for group in groups for rule in _list(group["rules"])}
+
+    @_checked
+    async def alertmanagers(self) -> list[str]:
+        """Where it sends alerts."""
+        answer = await self._ask("GET", "/api/v1/alertmanagers")
+        return [str(one["url"]) for one in _list(answer["data"]["activeAlertmanagers"])]
+
+    @_checked
+    async def instant(self, query: str) -> list[dict[str, str]]:
+        """The labels of what a query gives now."""
+        answer = await self._ask("POST", "/api/v1/query", data={"query": query})
+        return [_labels(series["metric"]) for series in _list(answer["data"]["result"])]
+
 
 class AlertmanagerClient(_Client):
     """Every call raises :class:`ServerError`."""
@@ -263,6 +282,13 @@ class AlertmanagerClient(_Client):
             for integration in sorted(keys - {"webhook"} or keys):
                 found.setdefault(integration, []).append(str(receiver["name"]))
         return found
+
+    @_checked
+    async def route(self) -> dict[str, Any]:
+        """The tree of routes, as configured now."""
+        answer = await self._ask("GET", "/api/v2/status")
+        config = await asyncio.to_thread(yaml.safe_load, answer["config"]["original"])
+        return {str(key): value for key, value in config["route"].items()}
 
     @_checked
     async def integrations(self) -> dict[str, tuple[str, ...]]:

@@ -16,8 +16,8 @@ from exporter.cli.progress import show_count, working
 from exporter.cli.text_table import print_table, schedule_text
 from exporter.config import Config, ConfigError, Mistake, load
 from exporter.runtime import preflight
-from exporter.runtime.advice import advice, first_notices
-from exporter.runtime.online_check import ask_sources
+from exporter.runtime.advice import advice, first_notices, long_pauses
+from exporter.runtime.online_check import ask_servers, ask_sources
 from exporter.runtime.schedule_preview import SchedulePreview, schedule_preview
 from exporter.runtime.service_check import service_notes
 from exporter.runtime.suggestions import suggested_limits
@@ -43,7 +43,8 @@ def check(
     path: Path, *, as_json: bool = False, online: bool = False, secrets_elsewhere: bool = False
 ) -> int:
     """Every mistake of the config, one a line; else what is not there on this machine, and what
-    each schedule means. Offline, unless `online` asks each source for the symbols of its feeds."""
+    each schedule means. Offline, unless `online` asks each source for the symbols of its feeds, and
+    Prometheus and Alertmanager whether what fires reaches anybody."""
     failed: list[Mistake] = []
     try:
         found = checked(path, secrets_elsewhere=secrets_elsewhere)
@@ -52,6 +53,8 @@ def check(
             logging.getLogger("exporter").addHandler(logging.NullHandler())
             with working("asking the sources for their symbols"):
                 unknown, failed = asyncio.run(ask_sources(found.config, SystemClock()))
+            folder = path.parent.resolve()
+            found.notes.extend(asyncio.run(ask_servers(found.config, folder, SystemClock())))
             if unknown or failed:
                 raise ConfigError(str(path), unknown + failed)
     except ConfigError as error:
@@ -108,18 +111,24 @@ def checked(path: Path, *, secrets_elsewhere: bool = False) -> Checked:
     notes += service_notes(config)
     notices = first_notices(config, folder, calendars, now)
     schedules = [schedule_preview(config, name, calendars, now) for name in config.tasks]
-    notes += [Mistake("alerts", text) for text in asyncio.run(_undelivered(config, clock))]
+    notes += asyncio.run(_by_the_state(config, clock))
     return Checked(config, notes, notices, suggested_limits(config, clock), schedules)
 
 
-async def _undelivered(config: Config, clock: Clock) -> list[str]:
-    """Whom no alert reached lately, by the journal; nothing where no exporter has run yet."""
+async def _by_the_state(config: Config, clock: Clock) -> list[Mistake]:
+    """Whom no alert reached lately, by the journal, and what is paused for very long; nothing where
+    no exporter has run yet."""
     if not config.state.is_file():
         return []
+    zone, now = ZoneInfo(config.timezone), clock.now()
     try:
         state = await asyncio.to_thread(State.open, config.state, clock, writer=False)
         try:
-            return await read_undelivered(state, clock.now(), ZoneInfo(config.timezone))
+            paused = {n: t.paused_until for n, t in state.tasks.items() if n in config.tasks}
+            paused[""] = state.pause_all_until
+            ends = {name: until for name, until in paused.items() if until is not None}
+            found = [Mistake("alerts", text) for text in await read_undelivered(state, now, zone)]
+            return [*found, *long_pauses(ends, now, zone)]
         finally:
             await state.close()
     except StateError:

@@ -67,7 +67,7 @@ COMMANDS = (
         "check", "check the config; prints every mistake, one a line", "exporter.cli.check:check",
         (
             _JSON,
-            _flag("--online", help="also ask each source for the symbols of its feeds"),
+            _flag("--online", help="also ask sources for symbols, and servers for alerts"),
             _flag("--secrets-elsewhere",
                   help="a key that is not set here is only a note: it is where the exporter runs"),
         ),

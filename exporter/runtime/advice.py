@@ -3,10 +3,12 @@ hears of what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from exporter.alerts.alert_metrics import learning_until
 from exporter.alerts.first_notice import first_notice
 from exporter.calendars.loader import Calendars
 from exporter.config import Config, Mistake
@@ -17,6 +19,12 @@ from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
 from exporter.util.nan import none_to_nan
 
 _YEAR_SECONDS = 365 * 86400.0
+_LONG_SECONDS = 31 * 86400.0
+_INFO = "only the journal hears of it, nobody is notified; name a limit for warning or critical"
+_NO_KEY_CHECK = (
+    "nothing alerts before its key expires; add a task with "
+    'run: "exporter.tasks:key_check" and schedule: "06:00"'
+)
 
 
 def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> list[Mistake]:
@@ -25,6 +33,7 @@ def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> li
         *_cut_off(config, calendars, now),
         *order_advice(config, calendars, now),
         *_without_limits(config),
+        *_heard_by_nobody(config, now),
         *_without_rules(config, folder / "prometheus/rules"),
         *moved_keys(config),
     ]
@@ -77,6 +86,43 @@ def _without_limits(config: Config) -> Iterator[Mistake]:
         if not strategy.max_age:
             text = "nothing alerts when the equity is not updated; set it, for example 1d"
             yield Mistake(f"strategies.{name}.max_age", text)
+
+
+def _heard_by_nobody(config: Config, now: float) -> Iterator[Mistake]:
+    """Limits that only the journal hears of, symbols that nothing looks at, a key that nothing
+    watches, and a quiet first week that goes on."""
+    for name, feed in config.feeds.items():
+        if set(feed.max_overdue) == {"info"}:
+            yield Mistake(f"feeds.{name}.max_overdue", _INFO)
+        if {s for s, one in feed.ignore.items() if one.until is None} == set(feed.symbols):
+            text = "every symbol is ignored for ever: nothing alerts on this feed; set `until`"
+            yield Mistake(f"feeds.{name}.ignore", text)
+    for name, strategy in config.strategies.items():
+        if set(strategy.max_drawdown) == {"info"}:
+            yield Mistake(f"strategies.{name}.max_drawdown", _INFO)
+    if not any("key_check" in str(task.run) for task in config.tasks.values()):
+        for name, source in config.sources.items():
+            if source.type == "tickdb":
+                yield Mistake(f"sources.{name}", _NO_KEY_CHECK)
+    if learning_until(config) - now > _LONG_SECONDS:
+        day = config.alerts.learning_until
+        text = (
+            f"until {day} nobody is paged: every alert is one tier lower; name a day within weeks"
+        )
+        yield Mistake("alerts.learning_until", text)
+
+
+def long_pauses(paused: Mapping[str, float], now: float, zone: ZoneInfo) -> Iterator[Mistake]:
+    """Tasks, or all of them, that are paused for longer than anybody remembers: until when."""
+    for name, until in paused.items():
+        if until - now > _LONG_SECONDS:
+            place, resume = (f"tasks.{name}", f" {name}") if name else ("tasks", "")
+            day = datetime.fromtimestamp(until, zone).date()
+            text = (
+                f"paused until {day}: it runs nothing and alerts nobody; end that with "
+                f"`quant-exporter resume{resume}`"
+            )
+            yield Mistake(place, text)
 
 
 def _without_rules(config: Config, rules: Path) -> Iterator[Mistake]:

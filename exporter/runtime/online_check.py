@@ -1,4 +1,5 @@
-"""What ``check --online`` asks: whether each source answers, and knows the symbols of its feeds."""
+"""What ``check --online`` asks: whether each source answers, and knows the symbols of its feeds;
+and whether what fires in Prometheus reaches anybody by Alertmanager."""
 
 from __future__ import annotations
 
@@ -6,9 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 from prometheus_client import CollectorRegistry
 
 from exporter.accounts.open_account import open_account
+from exporter.alerts.api_clients import AlertmanagerClient, PrometheusClient
+from exporter.alerts.delivery_path import alertmanager_gaps, prometheus_gaps
+from exporter.alerts.replay.rules import read_rules
 from exporter.config import Config, Mistake
 from exporter.config.paths import cache_folder
 from exporter.config.secret_values import SecretMissingError
@@ -16,8 +21,29 @@ from exporter.metrics import Metrics
 from exporter.sources.base import SourceError
 from exporter.sources.registry import Supply, SupplyError
 from exporter.util.clock import Clock
+from exporter.util.shipped import shipped
 
 _UNKNOWN_SYMBOL = 2002
+
+
+async def ask_servers(config: Config, folder: Path, clock: Clock) -> list[Mistake]:
+    """Why nobody would hear of an alert. `folder` is that of the config, whose rules Prometheus
+    should have; where it has none, the shipped ones."""
+    rules = folder / "prometheus/rules"
+    if not rules.is_dir():
+        rules = shipped("prometheus/rules")
+    try:
+        wanted = [rule.name for rule in read_rules(sorted(rules.glob("*.yml")))]
+    except (OSError, ValueError) as error:
+        return [Mistake("prometheus_url", f"the rules next to the config are not read: {error}")]
+    async with aiohttp.ClientSession() as session:
+        prometheus = PrometheusClient(session, lambda: config.prometheus_url)
+        alertmanager = AlertmanagerClient(session, lambda: config.alertmanager_url)
+        found = [
+            ("prometheus_url", await prometheus_gaps(prometheus, wanted)),
+            ("alertmanager_url", await alertmanager_gaps(alertmanager, clock.now())),
+        ]
+    return [Mistake(place, text) for place, texts in found for text in texts]
 
 
 async def ask_sources(config: Config, clock: Clock) -> tuple[list[Mistake], list[Mistake]]:

@@ -20,6 +20,7 @@ from exporter.cli import check as command
 from exporter.config import load
 from exporter.runtime import preflight as checking
 from exporter.simulator.tickdb_server import Simulator
+from exporter.state import State
 from tests.unit.clocks import ManualClock
 from tests.unit.tables import LibraryCalendars
 
@@ -135,8 +136,59 @@ def test_keys_and_programs_that_another_machine_has_are_noted(
         "or correct the path",
         f"{file}: note: tasks.plain.command: {tmp_path}/plain.txt may not be executed; "
         f"chmod +x {tmp_path}/plain.txt",
+        f"{file}: note: sources.t: nothing alerts before its key expires; add a task with "
+        'run: "exporter.tasks:key_check" and schedule: "06:00"',
         f"{file}: ok: 4 tasks, 1 feed, 0 strategies",
     ])  # fmt: skip
+
+
+NOBODY_HEARS = """\
+alerts: {learning_until: 2027-11-30}
+sources:
+  t: {type: simulated}
+feeds:
+  f:
+    {source: t, symbols: [A.US, B.US], interval: 1m, exchange: XNYS, max_overdue: {info: 2h},
+     ignore: {A.US: {}, B.US: {}}}
+strategies:
+  s: {max_age: 1d, max_drawdown: {info: 5%}}
+"""
+
+
+def test_what_only_the_journal_hears_of_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits of the lowest tier alone, symbols ignored for ever, a first week of a year."""
+    file = written(tmp_path, NOBODY_HEARS)
+    journal = (
+        "only the journal hears of it, nobody is notified; name a limit for warning or critical"
+    )
+    assert checked(file, capsys, monkeypatch) == (0, [
+        f"{file}: note: feeds.f.max_overdue: {journal}",
+        f"{file}: note: feeds.f.ignore: every symbol is ignored for ever: nothing alerts on this "
+        "feed; set `until`",
+        f"{file}: note: strategies.s.max_drawdown: {journal}",
+        f"{file}: note: alerts.learning_until: until 2027-11-30 nobody is paged: every alert is "
+        "one tier lower; name a day within weeks",
+        f"{file}: ok: 0 tasks, 1 feed, 1 strategy",
+    ])  # fmt: skip
+
+
+async def test_a_pause_that_nobody_will_remember_is_said(tmp_path: Path) -> None:
+    """Of one task or of all; a pause over the weekend is nobody's mistake."""
+    file = written(tmp_path, "tasks: {a: {command: [sh], schedule: every 1h}}\n")
+    config, clock = load(file), ManualClock(NOVEMBER)
+    config.state.parent.mkdir()
+    state = State.open(config.state, clock)
+    await state.pause("a", NOVEMBER + 400 * 86400)
+    await state.pause(None, NOVEMBER + 2 * 86400)
+    await state.close()
+    (note,) = await command._by_the_state(config, clock)
+    assert (note.place, note.text) == (
+        "tasks.a",
+        "paused until 2027-12-30: it runs nothing and alerts nobody; end that with "
+        "`quant-exporter resume a`",
+    )
 
 
 def test_a_port_that_only_root_may_use_is_a_mistake(

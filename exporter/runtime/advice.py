@@ -113,7 +113,7 @@ def _heard_by_nobody(config: Config, now: float) -> Iterator[Mistake]:
 
 
 def long_pauses(paused: Mapping[str, float], now: float, zone: ZoneInfo) -> Iterator[Mistake]:
-    """Tasks, or all of them, that are paused for longer than anybody remembers: until when."""
+    """Tasks, or all of them, that are paused for longer than anybody remembers, with their ends."""
     for name, until in paused.items():
         if until - now > _LONG_SECONDS:
             place, resume = (f"tasks.{name}", f" {name}") if name else ("tasks", "")

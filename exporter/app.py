@@ -38,6 +38,7 @@ from exporter.web.api import Api
 from exporter.web.backtest_page import BacktestPages
 from exporter.web.calendar_api import CalendarApi
 from exporter.web.exposition import Exposition
+from exporter.web.limits_api import LimitsApi
 from exporter.web.messages_api import MessagesApi
 from exporter.web.metrics_api import MetricsApi
 from exporter.web.ping_api import PingApi
@@ -212,6 +213,7 @@ class App:
             *PingApi(services.tasks_view, services.ping_keys, self.clock).routes(),
             *MessagesApi(services.outbox).routes(),
             *BacktestPages(lambda: self.config).routes(),
+            *LimitsApi(services.limits.actions.resume).routes(),
             *MetricsApi(
                 services.custom_metrics, lambda: ZoneInfo(self.config.timezone)
             ).routes(),

@@ -217,6 +217,8 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_limit_max", "limit strategy severity", "Value above which it alerts."),
     _now("quant_limit_min", "limit strategy severity", "Value below which it alerts."),
     _now("quant_limit_unknown", "limit strategy", "1 while a value that is limited is NaN."),
+    _now("quant_limit_action_timestamp_seconds", "limit strategy", "When the limit acted; until it is resumed by hand."),
+    _now("quant_limit_action_failed", "limit strategy", "1: what the limit should do could not be done, or its run failed."),
     _now("quant_limit_age_seconds", "limit strategy", "Age of the oldest value of a metric with `max_age`, or of a text file."),
     _now("quant_limit_age_limit_seconds", "limit strategy severity", "Age beyond which it alerts."),
     # Logs and alerts

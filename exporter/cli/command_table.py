@@ -159,7 +159,13 @@ COMMANDS = (
             _flag("--all", dest="as_all", help="also name what comes with the system"),
         ),
     ),
-    Command("resume", "end a pause", "exporter.cli.pause:resume", (_TASK,)),
+    Command(
+        "resume", "end a pause, or what a limit holds", "exporter.cli.pause:resume",
+        (
+            _TASK,
+            _arg("--limit", metavar="LIMIT", help="end the pauses of a limit that acted"),
+        ),
+    ),
     Command(
         "closed", "count a day of an exchange as a holiday, at once and for good",
         "exporter.cli.closed:closed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from exporter.cli import client
@@ -27,10 +28,16 @@ def pause(path: Path, task: str | None, *, duration: str | None, until: str | No
     return with_config(path, ask, tolerant=True)
 
 
-def resume(path: Path, task: str | None) -> int:
-    """End the pause of one task, or of all."""
+def resume(path: Path, task: str | None, *, limit: str | None) -> int:
+    """End the pause of one task, of all, or those of a limit that acted."""
 
     def ask(config: Config) -> int:
+        if limit is not None:
+            answer = client.call(config, "POST", f"/api/v1/limits/{quote(limit, safe='')}/resume")
+            tasks = ", ".join(answer["tasks"])
+            print(f"{limit}: {tasks or 'no task'} no longer paused by it")
+            print("it acts again once its value has been back within the limit")
+            return 0
         client.call(config, "POST", "/api/v1/resume", {"task": task})
         print(f"{task or 'all tasks'}: no longer paused")
         return 0

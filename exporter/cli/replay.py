@@ -15,11 +15,15 @@ from exporter.alerts.replay import engine, what_if
 from exporter.alerts.replay.rules import Rule, read_rules, with_limits
 from exporter.alerts.replay.summary import longest_gap, nights
 from exporter.cli.progress import working
+from exporter.cli.text_table import moment
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
+from exporter.limits.dry_run import WouldAct, dry_run
 from exporter.util.clock import SystemClock
 from exporter.util.shipped import shipped
 from exporter.util.units import format_duration, parse_duration
+
+_MOST_ACTIONS = 20
 
 
 def replay(
@@ -49,11 +53,14 @@ def replay(
         end = SystemClock().now()
         span = (end - seconds, end)
         with working("asking Prometheus for its history"):
-            fired, really = asyncio.run(_replay(config, rules, span, every, recorded=recorded))
+            fired, really, acts = asyncio.run(
+                _replay(config, rules, span, every, recorded=recorded)
+            )
         if as_json:
             print(json.dumps([asdict(one) for one in fired], indent=2))
         else:
             _print_summary(fired, really, span, ZoneInfo(config.timezone))
+            _print_actions(config, acts)
         return 0
 
     try:
@@ -75,15 +82,32 @@ async def _replay(
     step: float,
     *,
     recorded: bool,
-) -> tuple[list[engine.Fired], list[engine.Fired]]:
-    """What would have fired, and what did."""
+) -> tuple[list[engine.Fired], list[engine.Fired], list[WouldAct]]:
+    """What would have fired, what did, and what limits would have done."""
     async with aiohttp.ClientSession() as session:
         prometheus = PrometheusClient(session, lambda: config.prometheus_url)
         if not recorded and await engine.limits_are_known(prometheus, span[1]):
             rules = with_limits(rules, [what_if.LimitsAt(span[1])])
         fired = await engine.replay(prometheus, rules, *span, step)
         really = await engine.really(prometheus, [rule.name for rule in rules], *span, step)
-    return fired, really
+        acts = await dry_run(prometheus, config, *span, step)
+    return fired, really, acts
+
+
+def _print_actions(config: Config, acts: list[WouldAct]) -> None:
+    """What limits with `on_critical` would have done."""
+    acting = [name for name, limit in config.limits.items() if limit.on_critical]
+    if not acting:
+        return
+    zone = ZoneInfo(config.timezone)
+    print(f"limits that act ({', '.join(acting)}) would have acted {len(acts)} times:")
+    for act in acts[-_MOST_ACTIONS:]:
+        of = f" of {act.strategy}" if act.strategy else ""
+        what = "; ".join(
+            [*([f"pause {', '.join(act.pause)}"] if act.pause else []),
+             *([f"run {act.run}"] if act.run else [])]
+        )  # fmt: skip
+        print(f"  {moment(act.at, zone)}  {act.limit}{of} at {act.value:g}: {what}")
 
 
 def _print_summary(

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from exporter.config.types import Limits, Model, Severity, in_order
-from exporter.util.units import Amount, Ratio
+from exporter.util.units import Amount, DurationOrZero, Ratio
 
 STRATEGY_MEASURES: Mapping[str, str] = {
     "daily_loss": "ratio",
@@ -37,6 +37,25 @@ class ExpectedReturn(Model):
     annual_volatility: Ratio
 
 
+class LimitAction(Model):
+    """What the exporter does itself, once."""
+
+    pause: tuple[str, ...] = ()
+    run: str | None = None
+    to: tuple[str, ...] = ()
+    """Channels of the message; all of them unless named."""
+    wait: DurationOrZero = 60.0
+    """How long `run` waits for runs of paused tasks that are under way."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> LimitAction:
+        if not self.pause and not self.run:
+            raise ValueError("it does nothing: name tasks under `pause`, or one under `run`")
+        if self.run in self.pause:
+            raise ValueError(f"`run` is {self.run}, which `pause` stops: keep one")
+        return self
+
+
 class LimitSettings(Model):
     """A limit on a metric of one's own or on a strategy."""
 
@@ -53,10 +72,20 @@ class LimitSettings(Model):
     expected: ExpectedReturn | None = None
     """For `decay`."""
 
+    on_critical: LimitAction | None = None
+    confirmations: int = Field(2, ge=1, le=100)
+    """So many values in a row must be over the limit before it acts."""
+    confirm_for: DurationOrZero = 60.0
+    """And for so long."""
+    rearm: Amount | None = None
+    """The value must be back at this before it may act again; None: back within the limit."""
+
     @model_validator(mode="after")
     def _limits_something(self) -> LimitSettings:
         if not self.max and not self.min:
             raise ValueError("no limit given: write `max: {warning: 10, critical: 20}` or `min`")
+        if self.on_critical and "critical" not in {*self.max, *self.min}:
+            raise ValueError("`on_critical` needs a critical limit under `max` or `min`")
         return self
 
     def measure(self, name: str) -> str:

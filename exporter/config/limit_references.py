@@ -1,4 +1,4 @@
-"""What limits say of other sections: metrics and strategies that must exist."""
+"""What limits say of other sections: metrics, strategies, tasks and channels that must exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.config.config_errors import Mistake
 from exporter.config.limit_keys import NEED_EXCHANGE, STRATEGY_MEASURES, LimitSettings
-from exporter.config.task_keys import Strategy
+from exporter.config.task_keys import Strategy, Task
 
 
 def limit_mistakes(
@@ -22,6 +22,38 @@ def limit_mistakes(
         yield from _measure(place, name, limit, named, unsure)
         if "strategies" not in unsure:
             yield from _strategies(place, name, limit, named["strategies"])
+        yield from _action(f"{place}.on_critical", limit, named, unsure)
+
+
+def _action(
+    place: str,
+    limit: LimitSettings,
+    named: Mapping[str, Mapping[str, Any]],
+    unsure: Collection[str],
+) -> Iterator[Mistake]:
+    action = limit.on_critical
+    if action is None:
+        return
+    if "tasks" not in unsure:
+        for task in action.pause:
+            yield from _task(f"{place}.pause", task, named["tasks"])
+        if action.run:
+            yield from _task(f"{place}.run", action.run, named["tasks"])
+    for channel in action.to:
+        if "messages" not in unsure and channel not in named["messages"]:
+            problem = _unknown("channel", channel, named["messages"], "messages")
+            yield Mistake(f"{place}.to", problem)
+
+
+def _task(place: str, name: str, known: Mapping[str, Task | None]) -> Iterator[Mistake]:
+    if name not in known:
+        yield Mistake(place, _unknown("task", name, known, "tasks"))
+    elif (task := known[name]) and task.kind not in ("run", "command"):
+        yield Mistake(
+            place,
+            f"{name} runs elsewhere: the exporter can neither start nor stop it. Name a task with "
+            "`command` or `run`, for example one that stops it",
+        )
 
 
 def _measure(

@@ -1,4 +1,4 @@
-"""Every limit of the config: exposed as a metric next to what it limits."""
+"""Every limit of the config: exposed as a metric next to what it limits, and acted upon."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from exporter.calendars.loader import Calendar
-from exporter.config import Config
+from exporter.config import Config, LimitSettings
 from exporter.config.limit_keys import STRATEGY_MEASURES
 from exporter.custom_metrics.custom_metrics import CustomMetrics, NewValue
 from exporter.custom_metrics.textfiles import TextfileFolder
+from exporter.limits.actions import Actions
+from exporter.limits.breach import Bounds, Watch
 from exporter.limits.readings import Reading, Readings
 from exporter.limits.signal_days import SignalDays
 from exporter.metrics import Metrics, Sample
@@ -39,28 +41,101 @@ class LimitService:
         metrics: Metrics,
         clock: Clock,
         parts: LimitedParts,
+        actions: Actions,
     ) -> None:
         self._clock, self._custom, self._textfiles = clock, parts.custom, parts.textfiles
         self._calendar = parts.calendar
         self._signals = SignalDays(state)
         self.readings = Readings(parts.custom, parts.strategies, self._signals, parts.calendar)
+        self.actions = actions
+        self._watches: dict[tuple[str, str, str], Watch] = {}
         self._config: Config | None = None
         parts.custom.listeners.append(self._heard)
+        parts.strategies.listeners.append(self._curve_changed)
         metrics.add_reader(self._read)
 
     def apply(self, config: Config) -> None:
         """Use the limits of the running config."""
         self._config = config
         self.readings.apply(config)
+        self.actions.apply(config)
 
     async def look(self) -> None:
-        """Called every few seconds."""
+        """Called every few seconds: act where a limit is broken for good, and go on with what was
+        begun."""
         await self._signals.flush()
+        now = self._clock.now()
+        for name, limit in self.readings.limits.items():
+            if limit.on_critical is not None:
+                await self._judge(name, limit, list(self.readings.of(name, now)))
+        await self.actions.go_on()
+
+    async def _judge(self, name: str, limit: LimitSettings, readings: list[Reading]) -> None:
+        bounds, steady = Bounds.critical(limit), self._clock.monotonic()
+        for one in readings:
+            watch = self._see(one, bounds)
+            if watch.is_confirmed(limit, steady, counted=one.counted):
+                await self.actions.act(name, limit, one.strategy, self._why(limit, name, one))
+        for strategy in dict.fromkeys(one.strategy for one in readings):
+            await self._rearm(name, limit, [one for one in readings if one.strategy == strategy])
+        known = {_key(one) for one in readings}
+        for key in [key for key in self._watches if key[0] == name and key not in known]:
+            del self._watches[key]
+
+    async def _rearm(self, name: str, limit: LimitSettings, readings: list[Reading]) -> None:
+        """Once it was resumed by hand, and every series has been good again since."""
+        record = self.actions.records.get(f"{name}|{readings[0].strategy}")
+        if record is None:
+            return
+        watches = [self._watches[_key(one)] for one in readings]
+        if not record.holds and all(watch.was_back for watch in watches):
+            await self.actions.rearm(record.name)
+        elif record.holds:
+            bounds = Bounds.critical(limit)
+            for one, watch in zip(readings, watches, strict=True):
+                watch.was_back = bounds.is_back(one.value, limit.rearm)
+
+    def _see(self, one: Reading, bounds: Bounds) -> Watch:
+        watch = self._watches.setdefault(_key(one), Watch())
+        watch.see(one, bounds, self._clock.monotonic())
+        if bounds.is_back(one.value, self.readings.limits[one.limit].rearm):
+            watch.was_back = True
+        return watch
+
+    def _why(self, limit: LimitSettings, name: str, one: Reading) -> str:
+        measure = limit.measure(name)
+        percent = STRATEGY_MEASURES.get(measure) == "ratio"
+
+        def shown(value: float) -> str:
+            return f"{value:.2%}" if percent else f"{value:g}"
+
+        over = one.value > limit.max.get("critical", math.inf)
+        bound = limit.max["critical"] if over else limit.min["critical"]
+        of = f" of {one.strategy}" if one.strategy else ""
+        subject = f" ({one.subject})" if one.subject else ""
+        word = "at most" if over else "at least"
+        return f"{measure}{of} is {shown(one.value)}{subject}, {word} {shown(bound)} is allowed"
+
+    def _curve_changed(self, strategy: str) -> None:
+        """Look at each new curve at once: two values between two looks are two."""
+        for name, limit in self.readings.limits.items():
+            measure = limit.measure(name)
+            if (
+                limit.on_critical is not None
+                and measure in STRATEGY_MEASURES
+                and (not limit.strategies or strategy in limit.strategies)
+            ):
+                one = self.readings.of_strategy(name, strategy, self._clock.now())
+                self._see(one, Bounds.critical(limit))
 
     def _heard(self, new: NewValue) -> None:
         """A new value of a metric of the user's own."""
         if self._config is None:
             return
+        for name, limit in self._config.limits.items():
+            acts = limit.on_critical is not None and _is(new.name, limit.measure(name))
+            if acts and (one := self.readings.of_value(name, new)):
+                self._see(one, Bounds.critical(limit))
         for name, limit in self._config.limits.items():
             if limit.measure(name) == "signals_without_fill" and _is(new.name, limit.signals):
                 strategy = dict(new.labels).get("strategy", "")
@@ -98,6 +173,16 @@ class LimitService:
                 for severity, bound in limit.min.items():
                     yield "quant_limit_min", (name, strategy, severity), bound
         yield from self._ages(config, now)
+        failed = self.actions.unclaimed
+        for record in list(self.actions.records.values()):
+            if record.holds:
+                who = (record.limit, record.strategy)
+                yield "quant_limit_action_timestamp_seconds", who, record.at
+                yield "quant_limit_action_failed", who, float(record.status == "failed")
+        for name in list(failed):
+            if name not in self.actions.records:
+                limit_name, _, strategy = name.partition("|")
+                yield "quant_limit_action_failed", (limit_name, strategy), 1.0
 
     def _ages(self, config: Config, now: float) -> Iterator[Sample]:
         """Of declared metrics with `max_age`, and of text files: the series that has waited
@@ -120,6 +205,10 @@ class LimitService:
                 yield "quant_limit_age_seconds", (file, ""), max(0.0, now - known.mtime)
                 labels = (file, "", "warning")
                 yield "quant_limit_age_limit_seconds", labels, config.textfiles.max_age
+
+
+def _key(one: Reading) -> tuple[str, str, str]:
+    return one.limit, one.strategy, one.subject
 
 
 def _is(name: str, configured: str) -> bool:

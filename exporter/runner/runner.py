@@ -140,16 +140,18 @@ class Runner:
         run = self._running.get(task)
         return run is not None and run.trigger == "backfill"
 
-    async def start_manual(self, task: str, wanted: ByHand = NOW) -> str:
-        """Start a run now, for a slot if one is named; its run_id. Raises :class:`BusyError` or
-        :class:`StateError`."""
+    async def start_manual(
+        self, task: str, wanted: ByHand = NOW, *, run_id: str | None = None
+    ) -> str:
+        """Start a run now, for a slot if one is named; its run_id, which may be given. Raises
+        :class:`BusyError` or :class:`StateError`."""
         if self.tasks[task].kind == "external":
             raise BusyError(f"{task} runs elsewhere; start it there")
         if service := self.tasks[task].service:
             raise BusyError(f"{task} is a service: systemctl start {service}")
         if why := self._why_not(task):
             raise BusyError(why)
-        claim = wanted.claim(self._new_id(), task, self._clock.now())
+        claim = wanted.claim(run_id or self._new_id(), task, self._clock.now())
         run = self._open(claim)
         try:
             claim = await wanted.for_its_slot(claim, self._state)

@@ -15,6 +15,7 @@ from exporter.config import Config, Task
 from exporter.custom_metrics.custom_metrics import CustomMetrics
 from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.feeds import Feeds
+from exporter.limits.actions import Actions
 from exporter.limits.limits_service import LimitedParts, LimitService
 from exporter.logs.setup import Logging
 from exporter.logs.tail.follow import Follower
@@ -99,6 +100,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
     ping_keys = PingKeys(state, base.logging.mask.add)
     scheduler = Scheduler(state, runner, supply.calendars, clock, metrics)
     runner.when_ended.append(scheduler.look_soon)
+    actions = Actions(state, clock, outbox, runner, scheduler.paused_until)
     return ExporterServices(
         clock,
         metrics,
@@ -117,6 +119,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
             metrics,
             clock,
             LimitedParts(custom_metrics, textfiles, strategies, supply.calendars.get),
+            actions,
         ),
         follower=Follower(state, metrics),
         feeds=feeds,
@@ -126,7 +129,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         alerts=AlertService(state, metrics, clock, base.config, base.logging.mask),
         ping_keys=ping_keys,
         guard=Guard(token, own_hosts(base.config()), ping_keys.admits),
-        tasks_view=TasksView(runner, scheduler, state, clock, notice),
+        tasks_view=TasksView(runner, scheduler, state, clock, notice, held=actions.holder),
         closed_days=ClosedDays(state, supply.calendars),
         backtests=BacktestResults(state, metrics, clock),
     )

@@ -316,6 +316,44 @@ class State:
         now = self._clock.now()
         await self._do(lambda old: contents.resume(old, task, now))
 
+    async def hold(
+        self, kind: str, name: str, value: JSON, tasks: Iterable[str], until: float
+    ) -> None:
+        """Keep one value and pause the tasks at least until then, in one transaction, durable once
+        it returns. Raises :class:`StateError` when it cannot be durable; then nothing changed,
+        unless a disk that stalls takes it in later."""
+        prepared, names = [(kind, name, Kept.of(value))], list(tasks)
+
+        def fold(old: Contents, _: int) -> Contents:
+            new = contents.keep(old, prepared)
+            for task in names:
+                known = new.tasks.get(task, TaskState()).paused_until
+                new = contents.pause(new, task, contents.later(known, until) or until)
+            return new
+
+        done = self._need_writer().submit(Step(fold, only_durable=True))
+        if await self._wait_briefly(done) is None:
+            done.cancel()
+            raise StateError(trouble.stalled(self.path, self.patience_seconds))
+
+    async def free(
+        self, values: Iterable[tuple[str, str, JSON]], ends: Mapping[str, float | None]
+    ) -> None:
+        """Keep values, and end the pauses of tasks, or set them to another end, in one
+        transaction."""
+        prepared = [(kind, name, Kept.of(value)) for kind, name, value in values]
+        changes, now = dict(ends), self._clock.now()
+
+        def fold(old: Contents) -> Contents:
+            new = contents.keep(old, prepared)
+            for task, until in changes.items():
+                new = contents.resume(new, task, now)
+                if until is not None:
+                    new = contents.pause(new, task, until)
+            return new
+
+        await self._do(fold)
+
     # --- values and journal
 
     async def keep(self, kind: str, name: str, value: JSON) -> None:

@@ -78,6 +78,8 @@ class Strategies:
         """Bytes behind the last newline of each file, and since when they are so many."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._reading: dict[str, asyncio.Task[None]] = {}
+        self.listeners: list[Callable[[str], None]] = []
+        """Called with the name of each strategy whose curve changed."""
         metrics.add_reader(self.read)
 
     def apply(self, config: Config) -> None:
@@ -296,6 +298,8 @@ class Strategies:
     async def _keep(
         self, name: str, rows: Sequence[Row] = (), values: Sequence[Value] = ()
     ) -> None:
+        for listener in self.listeners:
+            listener(name)
         value = {
             "curve": self.curves[name].to_json(),
             "position": self._positions[name].to_json(),

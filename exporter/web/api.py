@@ -148,7 +148,10 @@ class Api:
             raise refuse(400, "`until` is in the past; nothing was paused")
         if until > self.clock.now() + LONGEST_PAUSE_SECONDS:
             raise refuse(400, "pause for ten years at most")
-        await self.tasks.pause(task, until)
+        try:
+            await self.tasks.pause(task, until)
+        except BusyError as error:
+            raise refuse(409, str(error)) from error
         return _json({"ok": True, "task": task, "until": until})
 
     def _until(self, body: Mapping[str, Any]) -> float:
@@ -161,7 +164,10 @@ class Api:
     async def resume(self, request: web.Request) -> web.Response:
         """End the pause of one task, or of all."""
         task = self._task_of(await read_object(request))
-        await self.tasks.resume(task)
+        try:
+            await self.tasks.resume(task)
+        except BusyError as error:
+            raise refuse(409, str(error)) from error
         return _json({"ok": True, "task": task})
 
     def _task_of(self, body: Mapping[str, Any]) -> str | None:

@@ -31,9 +31,11 @@ class TasksView:
         state: State,
         clock: Clock,
         notice: Callable[[Task, float], str],
+        *,
+        held: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._runner, self._scheduler, self._state = runner, scheduler, state
-        self._clock, self._notice = clock, notice
+        self._clock, self._notice, self._held = clock, notice, held
 
     def list(self, *, notices: bool = True) -> list[dict[str, Any]]:
         """Every configured task, in the config's order. `notices`, who hears of a failure, are half
@@ -54,6 +56,7 @@ class TasksView:
             notice=self.notice(name) if notices else "",
             running=name in self._runner.running,
             now=self._clock.now(),
+            held=self._held(name),
             service=self._runner.service_watch.status(name),
         )
 
@@ -126,12 +129,18 @@ class TasksView:
         return await self._runner.ping(name, ping)
 
     async def pause(self, name: str | None, until: float) -> None:
-        """Pause one task or all."""
+        """Pause one task or all. Raises :class:`BusyError` where a limit holds the task."""
+        self._must_be_free(name)
         await self._state.pause(name, until)
 
     async def resume(self, name: str | None) -> None:
-        """End a pause."""
+        """End a pause. Raises :class:`BusyError` where a limit holds the task."""
+        self._must_be_free(name)
         await self._state.resume(name)
+
+    def _must_be_free(self, name: str | None) -> None:
+        if name is not None and (why := self._held(name)):
+            raise BusyError(f"{name} is {why}; `quant-exporter resume --limit LIMIT` ends it")
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,7 @@ def row(
     running: bool,
     now: float,
     service: ServiceStatus | None = None,
+    held: str | None = None,
 ) -> dict[str, Any]:
     """One task as `GET /api/v1/tasks` shows it. Times are Unix seconds; None: never."""
     success, failure = known.last_success, known.last_failure
@@ -194,6 +204,7 @@ def row(
         "next_slot": nan_to_none(next_slot),
         "deadline": nan_to_none(deadline),
         "paused_until": paused_until,
+        "paused_by": held,
         "skipped_today": asdict(skipped_today) if skipped_today else None,
         "after": list(task.after),
         "held_back": asdict(held_back) if held_back else None,

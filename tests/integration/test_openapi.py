@@ -30,6 +30,9 @@ tasks:
   trade: {{command: ["true"], schedule: "close", exchange: MINE}}
 exchanges:
   MINE: {{timezone: UTC, days: mon-sun, hours: 00:00-23:59}}
+metrics: {{held: {{}}}}
+limits:
+  held: {{max: {{critical: 1}}, confirmations: 1, confirm_for: 0s, on_critical: {{pause: [trade]}}}}
 strategies:
   momentum: {{max_drawdown: {{warning: 5%, critical: 10%}}}}
 """
@@ -154,6 +157,10 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     assert ask.json("POST", "/api/v1/metrics", both)["refused"][0]["index"] == 1
     held = {"positions": [{"symbol": "NVDA.US", "quantity": "10"}]}
     assert ask("POST", "/api/v1/strategies/momentum/positions", held)[0] == 200
+    assert ask("POST", "/api/v1/metrics", {"name": "held", "value": 2})[0] == 200
+    held = "/api/v1/limits/held/resume"
+    wait_for(lambda: ask("POST", held)[0] == 200, "the limit to act")
+    ask("POST", "/api/v1/metrics", {"name": "held", "value": 0})
     assert ask("POST", "/api/v1/alerts?receiver=slack", {"alerts": [ALERT]})[0] == 200
     (story,) = ask.json("GET", "/api/v1/alerts?since=1h")["alerts"]
     assert story["told"][0]["receiver"] == "slack"
@@ -218,6 +225,11 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/tasks/sync/run")[0] == 409
     assert ask("GET", "/api/v1/tasks/sync/slots?from=someday")[0] == 400
     assert ask("POST", "/api/v1/ack", {"labels": {"alertname": "A"}})[0] == 503
+    assert ask("POST", "/api/v1/metrics", {"name": "held", "value": 2})[0] == 200
+    hour = {"task": "trade", "for": "1h"}
+    wait_for(lambda: ask("POST", "/api/v1/pause", hour)[0] == 409, "the limit to act")
+    assert ask("POST", "/api/v1/resume", {"task": "trade"})[0] == 409
+    assert ask("POST", "/api/v1/limits/held/resume")[0] == 200
     assert ask("POST", "/api/v1/pause", {"until": 1})[0] == 400
     assert ask("POST", "/api/v1/pause", {"task": "nobody", "for": "1h"})[0] == 404
     assert ask("POST", "/api/v1/resume", {"task": "nobody"})[0] == 404

@@ -139,6 +139,12 @@ class ViewOf:
     def _notes(self) -> Iterator[str]:
         for name, problem in self._parts.follower.problems().items():
             yield f"Log file {name} cannot be read: {problem}"
+        for record in list(self._parts.limits.actions.records.values()):
+            if record.holds and record.status != "failed":
+                yield (
+                    f"Limit {record.title} acted: {record.why}. Undo by hand: "
+                    f"quant-exporter resume --limit {record.limit}"
+                )
         for problem in self._parts.textfiles.problems():
             yield f"Text file with metrics: {problem}"
         refused = self._parts.custom_metrics.problems()
@@ -146,7 +152,14 @@ class ViewOf:
             yield f"A value of your own metrics was refused: {problem}"
 
     def _troubles(self) -> list[str]:
+        actions = self._parts.limits.actions
         said = [
+            *(
+                f"The action of the limit {record.title} failed: {record.error}"
+                for record in list(actions.records.values())
+                if record.holds and record.status == "failed"
+            ),
+            *(f"A limit cannot act: {why}" for why in actions.unclaimed.values()),
             self._parts.state.trouble,
             f"Not ready: {self._parts.missing()}" if self._parts.missing() else None,
             self._unreadable,

@@ -11,6 +11,7 @@ from exporter.config import Config
 from exporter.custom_metrics.custom_metrics import CustomMetrics
 from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.feeds import Feeds
+from exporter.limits.limits_service import LimitService
 from exporter.logs.tail.follow import Follower
 from exporter.sources.registry import Supply
 from exporter.state import State
@@ -51,5 +52,7 @@ class PageParts(RecordParts, Protocol):
     def custom_metrics(self) -> CustomMetrics: ...
     @property
     def textfiles(self) -> TextfileFolder: ...
+    @property
+    def limits(self) -> LimitService: ...
     @property
     def alerts(self) -> AlertService: ...

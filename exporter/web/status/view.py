@@ -91,6 +91,8 @@ class TaskRow:
     last_failure: float = NAN
     deadline: float = NAN
     paused_until: float = NAN
+    paused_by: str = ""
+    """Which limit holds it, and why; it has no end then."""
     skipped: float = NAN
     """Today's slot that the exchange's shortened session leaves out."""
     instead: str = ""

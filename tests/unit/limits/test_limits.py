@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 from exporter.config import Config, LimitSettings, OwnMetric, Strategy, TextfileSettings
 from exporter.config.limit_keys import ExpectedReturn
 from exporter.custom_metrics.textfiles import PromFile, TextfileFolder
+from exporter.limits.actions import Actions
 from exporter.limits.limits_service import LimitedParts, LimitService
 from exporter.limits.strategy_measures import daily_loss, decay, whole_sessions
+from exporter.messages.outbox import Outbox
 from exporter.metrics import Metrics
 from exporter.state.ledger import Fill
 from exporter.strategies.equity import EquityCurve
@@ -52,6 +55,13 @@ class Limited:
             self.metrics,
             clock,
             LimitedParts(custom, self.textfiles, self.strategies, calendar),
+            Actions(
+                state,  # type: ignore[arg-type]
+                clock,
+                Outbox(state, self.metrics, clock),  # type: ignore[arg-type]
+                SimpleNamespace(),  # type: ignore[arg-type]
+                lambda _: None,
+            ),
         )
         config = Config(timezone="UTC", **sections)
         self.strategies.apply(config)

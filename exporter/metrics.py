@@ -21,7 +21,7 @@ FAILURE_REASONS = ("error", "timeout", "no_data", "stale_data", "crashed")
 SKIP_REASONS = ("overlap", "exchange_closed", "early_close", "paused", "blocked")
 FETCH_REASONS = (
     "timeout", "connect", "http", "rate_limit", "quota", "auth", "api", "malformed",
-    "wrong_time",
+    "wrong_time", "error",
 )  # fmt: skip
 SEVERITIES = ("critical", "warning", "info")
 LOWER = {"critical": "warning", "warning": "info", "info": "info"}

@@ -87,6 +87,23 @@ def find_kind(target: str, code: Iterable[Path]) -> Kind:
     A name that the module imports or assigns, rather than defines, is followed through `from`
     imports; anything else counts as a plain function. Raises :class:`NotFoundError`.
     """
+    found = _definition(target, code)
+    return "coroutine" if isinstance(found, ast.AsyncFunctionDef) else "function"
+
+
+def find_parameters(target: str, code: Iterable[Path], method: str = "bars") -> frozenset[str]:
+    """The names of the parameters of a function, or of a class' `method`; none where the source
+    does not show them. Raises :class:`NotFoundError`."""
+    found = _definition(target, code)
+    if isinstance(found, ast.ClassDef):
+        found = next((n for n in found.body if getattr(n, "name", None) == method), None)
+    if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
+        return frozenset()
+    return frozenset(each.arg for each in (*found.args.args, *found.args.kwonlyargs))
+
+
+def _definition(target: str, code: Iterable[Path]) -> ast.stmt | None:
+    """The statement that defines ``module:name``; None where too many imports lead to it."""
     folders = list(code)
     module, _, name = target.partition(":")
     for _ in range(8):  # re-exports of re-exports; a circle ends here
@@ -97,8 +114,6 @@ def find_kind(target: str, code: Iterable[Path]) -> Kind:
             line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
             raise NotFoundError(f"{file.name} cannot be read as Python: {error}{line}") from error
         found = _defined(tree, name)
-        if isinstance(found, ast.AsyncFunctionDef):
-            return "coroutine"
         if isinstance(found, ast.ImportFrom):
             package = module if file.name == "__init__.py" else module.rpartition(".")[0]
             base = package.split(".")[: len(package.split(".")) - (found.level - 1)]
@@ -113,8 +128,8 @@ def find_kind(target: str, code: Iterable[Path]) -> Kind:
             raise NotFoundError(f"{module} has no function {name!r}: {_instead(tree, name)}")
         if isinstance(found, ast.Assign | ast.AnnAssign) and isinstance(found.value, _DATA):
             raise NotFoundError(f"{module}:{name} is data: name a function")
-        return "function"
-    return "function"
+        return found
+    return None
 
 
 _DATA = (ast.Constant, ast.List, ast.Dict, ast.Tuple, ast.Set, ast.JoinedStr)

@@ -18,7 +18,8 @@ from exporter.config.limit_references import limit_mistakes
 from exporter.config.market_data import Feed
 from exporter.config.model import Config
 from exporter.config.own_metrics import OwnMetric
-from exporter.config.source_settings import SourceSettings, source_model
+from exporter.config.source_fit import unfit_sources
+from exporter.config.source_settings import PythonSettings, SourceSettings, source_model
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import EXCHANGE_NAME, NAME, Model
 from exporter.util.metric_names import problem_of_metric_name
@@ -158,7 +159,14 @@ def _read(
     if "sources" not in unsure:
         mistakes += references.unknown_backtest_sources(backtests, named["sources"])
     code = _code(top, data, folder, unsure)
-    mistakes += references.missing_code(good["tasks"], backtests, code)
+    elsewhere = [(f"backtests.strategies.{name}.run", one.run) for name, one in backtests]
+    elsewhere += [
+        (f"sources.{name}.run", one.run)
+        for name, one in good["sources"].items()
+        if isinstance(one, PythonSettings)
+    ]
+    mistakes += references.missing_code(good["tasks"], elsewhere, code)
+    mistakes += unfit_sources(good["feeds"], good["sources"])
     mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
     if mistakes or not isinstance(top, Config):
         return None, mistakes

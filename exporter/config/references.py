@@ -92,11 +92,11 @@ def unknown_backtest_sources(
 
 def missing_code(
     tasks: Mapping[str, Any],
-    backtests: Iterable[tuple[str, BacktestedStrategy]],
+    others: Iterable[tuple[str, str]],
     code: Sequence[Path] | None,
 ) -> list[Mistake]:
-    """Folders and functions that do not exist. `code`: the folders with the user's modules; None
-    when nobody knows them."""
+    """Folders and functions that do not exist. `others` are the places of a `run` elsewhere, and
+    what they name. `code`: the folders with the user's modules; None when nobody knows them."""
     if code is None:
         return []
     missing = [folder for folder in code if not folder.is_dir()]
@@ -104,10 +104,9 @@ def missing_code(
         Mistake("code", f"no folder {folder}: create it or correct the path") for folder in missing
     ]
     places: dict[str, list[str]] = {}
-    tested = [(f"backtests.strategies.{name}.run", one.run, None) for name, one in backtests]
     for place, run, task in (
         *((f"tasks.{name}.run", task.run, task) for name, task in tasks.items() if task.run),
-        *tested,
+        *((place, run, None) for place, run in others),
     ):
         problem = find_problem(run, code)
         limited = task and not problem and task.limits.given

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from exporter.config.types import Model, Url, Variable
+from exporter.config.entry_points import target_of
+from exporter.config.types import Interval, Model, Url, Variable, Zone
 from exporter.util.units import Duration
 
-SourceType = Literal["tickdb", "simulated"]
+SourceType = Literal["tickdb", "simulated", "python"]
 
 
 class SourceSettings(Model):
@@ -21,6 +22,16 @@ class SourceSettings(Model):
     requests_per_minute: int = Field(60, ge=1, le=100_000)
     retries: int = Field(3, ge=0, le=10)
     negative_prices: tuple[str, ...] = ()
+
+    @property
+    def symbols_per_request(self) -> int:
+        """How many symbols one request can ask for."""
+        return 50
+
+    @property
+    def has_tickers(self) -> bool:
+        """Whether it knows bid and ask."""
+        return False
 
     def secret_variables(self) -> Iterator[str]:
         """Environment variables that hold a secret of this source."""
@@ -47,6 +58,11 @@ class TickDBSettings(SourceSettings):
     proxy: Url | None = None
     seed: int = 1
 
+    @property
+    def has_tickers(self) -> bool:
+        """It has an endpoint for them."""
+        return True
+
     @model_validator(mode="after")
     def _tickdb_is_complete(self) -> TickDBSettings:
         if self.type == "tickdb":
@@ -71,6 +87,69 @@ class TickDBSettings(SourceSettings):
         return self.model_copy(update={"api_key_file": under(self.api_key_file)})
 
 
+BarField = Literal["symbol", "time", "open", "high", "low", "close", "volume"]
+
+
+class RowsSettings(SourceSettings):
+    """A source that answers with rows, of whatever origin: the keys that say how to read them."""
+
+    symbols: Mapping[str, str] = {}
+    """Our name of a symbol to the source's, where they differ."""
+    intervals: Mapping[Interval, str] = {}
+    """Our name of an interval to the source's; where it is given, there are no others."""
+    fields: Mapping[BarField, str | int] = {}
+    """What a row calls each part of a bar; where it is given, there are no others."""
+    timezone: Zone | None = None
+    """Of times without a zone."""
+    time_format: str | None = None
+    timeout: Duration = 30.0
+    """Of one request."""
+    lookback: Duration | None = None
+    """How far back a request for the newest bars reaches; by default ten intervals."""
+    batch: int = Field(50, ge=1, le=1000)
+
+    @property
+    def symbols_per_request(self) -> int:
+        """As `batch` says."""
+        return self.batch
+
+    @field_validator("fields")
+    @classmethod
+    def _fields_have_a_time(
+        cls, fields: Mapping[BarField, str | int]
+    ) -> Mapping[BarField, str | int]:
+        if fields and "time" not in fields:
+            raise ValueError("`time` is missing: it names what says when the bar starts")
+        return fields
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_differ(cls, symbols: Mapping[str, str]) -> Mapping[str, str]:
+        twice = sorted({name for name in symbols.values() if [*symbols.values()].count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands for two symbols: keep one")
+        return symbols
+
+
+class PythonSettings(RowsSettings):
+    """A callable of the user's that returns bars."""
+
+    type: Literal["python"]
+    run: str
+    params: Mapping[str, Any] = {}
+    secrets: tuple[Variable, ...] = ()
+    """Variables or credentials of the exporter that the callable gets by these names."""
+
+    @field_validator("run")
+    @classmethod
+    def _run_names_a_callable(cls, run: str) -> str:
+        return target_of(run)
+
+    def secret_variables(self) -> Iterator[str]:
+        """Those that `secrets` names."""
+        yield from self.secrets
+
+
 class _TypeAlone(Model):
     """For a source whose type is unknown: then nobody knows which keys it may have."""
 
@@ -78,7 +157,11 @@ class _TypeAlone(Model):
     type: SourceType
 
 
-_BY_TYPE: dict[str, type[SourceSettings]] = {"tickdb": TickDBSettings, "simulated": TickDBSettings}
+_BY_TYPE: Mapping[str, type[SourceSettings]] = {
+    "tickdb": TickDBSettings,
+    "simulated": TickDBSettings,
+    "python": PythonSettings,
+}
 
 
 def source_model(body: Any) -> type[Model]:

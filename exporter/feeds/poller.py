@@ -131,7 +131,8 @@ class Feeds:
                 state.forming.add(symbol)
         await self._fetch_individually(state, problems)
         await self._keep(state)
-        if full and state.calendar.is_open(now) and not (set(problems) >= set(symbols)):
+        quoted = state.source.has_tickers and state.calendar.is_open(now)
+        if full and quoted and not (set(problems) >= set(symbols)):
             await self._spreads(state, symbols)
         state.unanswered = (state.unanswered - set(symbols)) | problems.keys()
         self._report(state, problems)

@@ -11,8 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.config import Config, Feed
-from exporter.sources.tickdb import BATCH_SYMBOLS
+from exporter.config import Config
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +19,7 @@ _FOR_FEEDS = 0.75
 """Of the budget; the rest is for tasks."""
 _FOR_RETRIES = 1 / 3
 _DEFAULT_BUDGET = 60
+_DEFAULT_BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ def shares(config: Config) -> Mapping[str, Share]:
         feeds = {name: feed for name, feed in config.feeds.items() if feed.source == source}
         settings = config.sources.get(source)
         budget = settings.requests_per_minute if settings else _DEFAULT_BUDGET
-        need = sum(2 * _batches(feed) * 60.0 / feed.poll_seconds for feed in feeds.values())
+        batch = settings.symbols_per_request if settings else _DEFAULT_BATCH
+        kinds = 2 if settings is None or settings.has_tickers else 1
+        batches = {name: math.ceil(len(feed.symbols) / batch) for name, feed in feeds.items()}
+        need = sum(kinds * batches[name] * 60.0 / feed.poll_seconds for name, feed in feeds.items())
         if need > budget:
             logger.warning(
                 "the feeds of %s need %d requests a minute and it has %d: polls come late. Give "
@@ -46,14 +49,10 @@ def shares(config: Config) -> Mapping[str, Share]:
                 source, math.ceil(need), budget, source,
                 extra={"event": "feeds_over_budget", "source": source},
             )  # fmt: skip
-        pause = sum(map(_batches, feeds.values())) * 60.0 / (budget * _FOR_RETRIES)
+        pause = sum(batches.values()) * 60.0 / (budget * _FOR_RETRIES)
         spare = max(0.0, budget * _FOR_FEEDS - need)
         symbols = sum(len(feed.symbols) for feed in feeds.values())
         for name, feed in feeds.items():
             part = spare * min(feed.poll_seconds, 60.0) / 60.0 * len(feed.symbols) / symbols
             found[name] = Share(pause, max(1, math.floor(part)))
     return found
-
-
-def _batches(feed: Feed) -> int:
-    return math.ceil(len(feed.symbols) / BATCH_SYMBOLS)

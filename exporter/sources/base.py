@@ -88,6 +88,8 @@ class DataSource(Protocol):
 
     name: str
     simulated: bool
+    has_tickers: bool
+    """Whether :meth:`tickers` can have anything."""
     key_expiry: float
     """Unix seconds; NaN until :meth:`subscription` has answered."""
 

@@ -18,12 +18,14 @@ from exporter.sources.envelope import Redact, timestamp_seconds
 from exporter.sources.large_json import Rows
 from exporter.util.units import format_duration
 
+PRICES = ("open", "high", "low", "close")
 _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _EARLIEST = 315_532_800.0
 """1980."""
 _NEWEST_BARS = 50
 """So many of each symbol are kept of an answer for many."""
 _HAS_ZONE = re.compile(r"^[0-9.]+$|T.*(Z|[+-]\d\d:?\d\d)$")
+_NO_ZONE = re.compile(r"\d{4}-\d\d-\d\d([T ]|$)")
 _ROUNDING = Decimal("0.001")
 """Prices of a bar may be rounded and adjusted apart: its close may lie a trifle above its high."""
 _AHEAD_SECONDS = 60.0
@@ -73,11 +75,13 @@ def read_series(
     *,
     negative: Collection[str] = (),
     flaws: list[Flaw] | None = None,
+    prices: Collection[str] = PRICES,
 ) -> list[Bar]:
     """``{symbol, interval, klines: […]}`` of one symbol to bars, oldest first.
 
     Bars come in any order. One that is there twice counts once; with other values, the later
-    writing of it does, and that is a flaw. Bars that make no sense are added to `flaws`.
+    writing of it does, and that is a flaw. Bars that make no sense are added to `flaws`. `prices`
+    are those that each bar must have; others are NaN.
     """
     if isinstance(entry, list) and len(entry) == 1:
         entry = entry[0]
@@ -94,11 +98,11 @@ def read_series(
     place = -1
     for place, row in enumerate(entry["klines"]):
         try:
-            bar = _bar(row, symbol, place, now, may_be_negative)
+            bar = _bar(row, symbol, place, now, may_be_negative, prices=prices)
         except SourceError as error:
             bad.append((place, row, error))
             continue
-        if bars.get(bar.start, bar) != bar:
+        if bar.start in bars and not _same(bars[bar.start], bar):
             twice.append(malformed(f"{symbol}: bar {place} was there before with other values"))
         bars[bar.start] = bar
     if bad:
@@ -106,6 +110,11 @@ def read_series(
     if flaws is not None:
         flaws += [(symbol, error) for error in (*(error for _, _, error in bad), *twice)]
     return [bars[start] for start in sorted(bars)]
+
+
+def _same(one: Bar, other: Bar) -> bool:
+    """Unknown on both sides is the same."""
+    return repr(one) == repr(other)
 
 
 def _newest_is_good(
@@ -127,22 +136,32 @@ def _newest_is_good(
             )
 
 
-def _bar(row: Any, symbol: str, place: int, now: float, may_be_negative: bool) -> Bar:
+def _bar(
+    row: Any,
+    symbol: str,
+    place: int,
+    now: float,
+    may_be_negative: bool,
+    *,
+    prices: Collection[str],
+) -> Bar:
     where = f"{symbol}: bar {place}"
     if not isinstance(row, dict):
         raise malformed(f"{where} is not an object")
     start = _moment(row, "time", where, now)
-    opened, high, low, closed = (
-        _price(row, name, where, may_be_negative) for name in ("open", "high", "low", "close")
-    )
+    # Indices and currencies have none.
+    empty = row.get("volume") in (None, "")
+    volume = math.nan if empty else float(_number(row, "volume", where))
+    if len(prices) < len(PRICES):
+        known = {name: float(_price(row, name, where, may_be_negative)) for name in prices}
+        o, h, l, c = (known.get(name, math.nan) for name in PRICES)  # noqa: E741
+        return Bar(symbol, start, o, h, l, c, volume)
+    opened, high, low, closed = (_price(row, name, where, may_be_negative) for name in PRICES)
     slack = abs(high) * _ROUNDING
     if high + slack < low:
         raise malformed(f"{where}: high lies below low")
     if min(opened, closed) < low - slack or max(opened, closed) > high + slack:
         raise malformed(f"{where}: open or close lies outside low and high")
-    # Indices and currencies have none.
-    empty = row.get("volume") in (None, "")
-    volume = math.nan if empty else float(_number(row, "volume", where))
     return Bar(symbol, start, float(opened), float(high), float(low), float(closed), volume)
 
 
@@ -239,6 +258,8 @@ def _moment(row: Any, key: str, where: str, now: float) -> float:
     # Without a zone, as of 2026-11-30 09:30:00, it could be any.
     at = timestamp_seconds(value) if not isinstance(value, str) or _HAS_ZONE.search(value) else None
     if at is None:
+        if isinstance(value, str) and _NO_ZONE.match(value):
+            raise malformed(f"{where}: `{key}` has no zone, so it could be any")
         raise malformed(f"{where}: `{key}` is {_said(row, key)}, not UTC milliseconds")
     if at < _EARLIEST:
         raise malformed(f"{where}: `{key}` lies before 1980")
@@ -292,4 +313,6 @@ def _said(row: Any, key: str) -> str:
     if not isinstance(row, dict) or key not in row:
         return "missing"
     value = row[key]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "infinite"
     return "null" if value is None else f"of type {type(value).__name__}"

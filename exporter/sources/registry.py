@@ -13,10 +13,11 @@ from exporter.calendars.loader import Calendars
 from exporter.config import Config, SourceSettings, TickDBSettings
 from exporter.config.exchanges import apply_to_calendars, make_calendars, own_tables
 from exporter.config.paths import cache_folder
+from exporter.config.source_settings import PythonSettings
 from exporter.metrics import Metrics, Sample
 from exporter.simulator.tickdb_server import Simulator
 from exporter.sources.base import SourceError, WatchedSource
-from exporter.sources.factory import open_source
+from exporter.sources.factory import Surroundings, open_source
 from exporter.util.clock import Clock
 
 CLOCK_OFFSET_SECONDS = 30.0
@@ -47,11 +48,13 @@ class Supply:
         """
         opened: dict[str, WatchedSource] = {}
         simulators: dict[str, Simulator] = {}
+        around = Surroundings.of(config)
         try:
             await self.calendars.load(config.exchanges_in_use, own_tables(config))
             for name, settings in config.sources.items():
-                if self._settings.get(name) != settings:
-                    opened[name] = await self._open(name, settings, simulators)
+                # The user's code may have changed although its settings have not.
+                if self._settings.get(name) != settings or isinstance(settings, PythonSettings):
+                    opened[name] = await self._open(name, settings, simulators, around)
         except Exception as error:
             await _close(opened, simulators)
             raise SupplyError(str(error)) from error
@@ -82,7 +85,11 @@ class Supply:
         await _close(self.sources, self.simulators)
 
     async def _open(
-        self, name: str, settings: SourceSettings, simulators: dict[str, Simulator]
+        self,
+        name: str,
+        settings: SourceSettings,
+        simulators: dict[str, Simulator],
+        around: Surroundings,
     ) -> WatchedSource:
         url = None
         mine = settings if isinstance(settings, TickDBSettings) else None
@@ -92,7 +99,9 @@ class Supply:
                 seed=mine.seed, requests_per_minute=1_000_000,
             )  # fmt: skip
             url = await simulator.start()
-        return open_source(name, settings, self._metrics, self._clock, simulator_url=url)
+        return open_source(
+            name, settings, self._metrics, self._clock, simulator_url=url, around=around
+        )
 
     def samples(self) -> Iterator[Sample]:
         """The samples of the clock and of each source at a scrape."""

@@ -54,6 +54,7 @@ class TickDB:
     ) -> None:
         self.name = name
         self.simulated = settings.type == "simulated"
+        self.has_tickers = True
         self.key_expiry = math.nan
         self._key, self._clock = key, clock
         self._negative = frozenset(settings.negative_prices)

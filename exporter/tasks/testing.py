@@ -120,6 +120,7 @@ class FakeMarket:
 
     name = "fake"
     simulated = True
+    has_tickers = True
     key_expiry = float("nan")
 
     @property

@@ -46,7 +46,7 @@ class FakeState:
 class FakeSource:
     """Bars up to a moment; asked symbols are noted."""
 
-    name, simulated, key_expiry = "s", False, math.nan
+    name, simulated, has_tickers, key_expiry = "s", False, True, math.nan
 
     def __init__(self, clock: ManualClock, of: Calendar, interval: str) -> None:
         self.clock, self.calendar, self.interval = clock, of, interval

@@ -38,6 +38,7 @@ from exporter.web.api import Api
 from exporter.web.backtest_page import BacktestPages
 from exporter.web.calendar_api import CalendarApi
 from exporter.web.exposition import Exposition
+from exporter.web.feeds_api import FeedsApi
 from exporter.web.limits_api import LimitsApi
 from exporter.web.messages_api import MessagesApi
 from exporter.web.metrics_api import MetricsApi
@@ -214,6 +215,7 @@ class App:
             *MessagesApi(services.outbox).routes(),
             *BacktestPages(lambda: self.config).routes(),
             *LimitsApi(services.limits.actions.resume).routes(),
+            *FeedsApi(services.feeds).routes(),
             *MetricsApi(
                 services.custom_metrics, lambda: ZoneInfo(self.config.timezone)
             ).routes(),

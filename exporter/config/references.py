@@ -92,10 +92,10 @@ def unknown_backtest_sources(
 
 def missing_code(
     tasks: Mapping[str, Any],
-    others: Iterable[tuple[str, str]],
+    elsewhere: Iterable[tuple[str, str]],
     code: Sequence[Path] | None,
 ) -> list[Mistake]:
-    """Folders and functions that do not exist. `others` are the places of a `run` elsewhere, and
+    """Folders and functions that do not exist. `elsewhere` are the places of another `run`, and
     what they name. `code`: the folders with the user's modules; None when nobody knows them."""
     if code is None:
         return []
@@ -106,7 +106,7 @@ def missing_code(
     places: dict[str, list[str]] = {}
     for place, run, task in (
         *((f"tasks.{name}.run", task.run, task) for name, task in tasks.items() if task.run),
-        *((place, run, None) for place, run in others),
+        *((place, run, None) for place, run in elsewhere),
     ):
         problem = find_problem(run, code)
         limited = task and not problem and task.limits.given

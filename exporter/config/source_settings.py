@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 from exporter.config.entry_points import target_of
 from exporter.config.types import Interval, Model, Url, Variable, Zone
 from exporter.util.units import Duration
 
-SourceType = Literal["tickdb", "simulated", "python"]
+_ADDRESS: TypeAdapter[str] = TypeAdapter(Url)
+SourceType = Literal["tickdb", "simulated", "python", "http", "sql", "push"]
 
 
 class SourceSettings(Model):
@@ -150,6 +159,127 @@ class PythonSettings(RowsSettings):
         yield from self.secrets
 
 
+class HttpSettings(RowsSettings):
+    """An address that answers JSON or CSV."""
+
+    type: Literal["http"]
+    url: str
+    format: Literal["json", "csv"] = "json"
+    rows: str = ""
+    """Where in the JSON the rows are: names and places, joined by dots."""
+    headers: Mapping[str, str] = {}
+    secrets: tuple[Variable, ...] = ()
+    """Variables or credentials that `url` and `headers` name as ``{NAME}``."""
+    ask_time: Literal["s", "ms", "iso", "date"] = "s"
+    """How ``{start}`` and ``{end}`` are written."""
+    connect_timeout: Duration = 3.05
+    proxy: Url | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_an_address(cls, url: str) -> str:
+        _ADDRESS.validate_python(re.split(r"[?{]", url)[0].rstrip("/"))
+        return url
+
+    @model_validator(mode="after")
+    def _placeholders_are_known(self) -> HttpSettings:
+        known = {*self.secrets, "interval", "start", "end", "limit"}
+        for key, text in (("url", self.url), *self.headers.items()):
+            own = known | ({"symbol", "symbols"} if key == "url" else set())
+            for name in re.findall(r"\{(\w+)\}", text):
+                if name not in own:
+                    raise ValueError(
+                        f"{{{name}}} stands for nothing: name it in `secrets`, or write one of "
+                        f"{', '.join(sorted(own))}"
+                    )
+        if not re.search(r"\{symbols?\}", self.url):
+            raise ValueError("`url` names no symbol: write {symbol}, or {symbols} for a list")
+        for header, text in self.headers.items():
+            if re.search(r"auth|key|token|secret|cookie", header, re.I) and "{" not in text:
+                raise ValueError(
+                    f"the header {header} is a secret: write {{NAME}} and `secrets: [NAME]`, which "
+                    "is a variable or a credential"
+                )
+        return self
+
+    @property
+    def symbols_per_request(self) -> int:
+        """One, or as many as `batch` says."""
+        return 1 if "{symbol}" in self.url else self.batch
+
+    def secret_variables(self) -> Iterator[str]:
+        """Those that `secrets` names."""
+        yield from self.secrets
+
+
+Engine = Literal["sqlite", "duckdb", "parquet", "postgresql"]
+_ENGINES: Mapping[str, Engine] = {
+    ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".duckdb": "duckdb",
+    ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+
+
+class SqlSettings(RowsSettings):
+    """A table or a query of PostgreSQL, SQLite, DuckDB or Parquet files."""
+
+    type: Literal["sql"]
+    url: str | None = None
+    url_env: Variable | None = None
+    url_file: Path | None = None
+    password_env: Variable | None = None
+    password_file: Path | None = None
+    file: Path | None = None
+    table: str | None = Field(None, pattern=r"^\w+(\.\w+){0,2}$")
+    query: str | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> SqlSettings:
+        places = [key for key in ("file", "url", "url_env", "url_file") if getattr(self, key)]
+        if len(places) != 1:
+            raise ValueError(
+                "a sql source needs exactly one of `file` (SQLite, DuckDB, Parquet) and `url`, "
+                "`url_env` or `url_file` (PostgreSQL)"
+            )
+        if self.file and self.file.suffix.lower() not in _ENGINES:
+            raise ValueError(f"`file` must end in one of {', '.join(_ENGINES)}")
+        if self.url and not re.match(r"postgres(ql)?://", self.url):
+            raise ValueError("`url` must begin with postgresql://; a file has `file`")
+        if self.url and re.search(r"://[^/@]*:[^/@]*@|password=", self.url):
+            raise ValueError("`url` has a password: use `password_env` or `password_file`")
+        if self.engine == "parquet":
+            if self.table:
+                raise ValueError("Parquet files have no `table`: remove it; a `query` reads `bars`")
+        elif bool(self.table) == bool(self.query):
+            raise ValueError("a sql source needs exactly one of `table` and `query`")
+        if any(isinstance(name, int) for name in self.fields.values()):
+            raise ValueError("`fields` must name columns, not places")
+        return self
+
+    @property
+    def engine(self) -> Engine:
+        """By the end of the file's name, or PostgreSQL."""
+        return _ENGINES[self.file.suffix.lower()] if self.file else "postgresql"
+
+    def secret_variables(self) -> Iterator[str]:
+        """Where address and password are."""
+        yield from (name for name in (self.url_env, self.password_env) if name)
+
+    def secret_files(self) -> Iterator[Path]:
+        """Where address and password are."""
+        yield from (file for file in (self.url_file, self.password_file) if file)
+
+    def anchored(self, under: Callable[[Path | None], Path | None]) -> SqlSettings:
+        """The file, and those of the secrets."""
+        keys = ("file", "url_file", "password_file")
+        return self.model_copy(update={key: under(getattr(self, key)) for key in keys})
+
+
+class PushSettings(RowsSettings):
+    """Bars come by `POST /api/v1/feeds/NAME/bars`."""
+
+    type: Literal["push"]
+
+
 class _TypeAlone(Model):
     """For a source whose type is unknown: then nobody knows which keys it may have."""
 
@@ -161,6 +291,9 @@ _BY_TYPE: Mapping[str, type[SourceSettings]] = {
     "tickdb": TickDBSettings,
     "simulated": TickDBSettings,
     "python": PythonSettings,
+    "http": HttpSettings,
+    "sql": SqlSettings,
+    "push": PushSettings,
 }
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from exporter.calendars.loader import Calendar
 from exporter.config import Config
 from exporter.feeds.feed import SETTLE, FeedState
 from exporter.feeds.feed_samples import symbol_samples
+from exporter.feeds.pushed import restore_pushed, take_pushed
 from exporter.feeds.request_share import shares
 from exporter.feeds.standstill import silent_since
 from exporter.feeds.symbol_state import SymbolState, after_answer
@@ -73,6 +75,7 @@ class Feeds:
             if old is not None and same:
                 state.saved = old.saved
                 state.spread = {s: v for s, v in old.spread.items() if s in state.known}
+            restore_pushed(self._state, state)
             self.feeds[name] = state
 
     async def start(self) -> None:
@@ -89,6 +92,13 @@ class Feeds:
             poller.cancel()
         await asyncio.gather(*self._pollers.values(), return_exceptions=True)
         self._pollers.clear()
+
+    async def push(self, name: str, rows: Sequence[Any]) -> Mapping[str, Any]:
+        """Bars of a feed whose source is pushed to; see :func:`.pushed.take_pushed`."""
+        state = self.feeds[name]
+        answer = await take_pushed(self._state, state, rows)
+        await self.poll(state)
+        return answer
 
     async def _poll_forever(self, state: FeedState) -> None:
         # A second between the first polls of many feeds is of no use; the source paces itself.

@@ -94,10 +94,10 @@ def _failure(
 ) -> SourceError:
     code = _code(envelope)
     data = envelope.get("data")
-    asked = _asked_pause(headers, data.get("reset_at") if isinstance(data, dict) else None, now)
+    asked = asked_pause(headers, data.get("reset_at") if isinstance(data, dict) else None, now)
     if code is None or code == 0:
         if status >= 400:
-            return _by_status(status, f"HTTP {status}: {message}", asked)
+            return by_status(status, f"HTTP {status}: {message}", asked)
         return SourceError("malformed", "the answer's `code` is not a known code", retryable=True)
     text = f"the source answered {code}: {message}"
     reason, retryable, pause = "api", 5000 <= code < 6000 or status >= 500, None
@@ -117,8 +117,8 @@ def _no_envelope(
     status: int, headers: Mapping[str, str], body: bytes | bytearray, now: float
 ) -> SourceError:
     if status >= 400:
-        return _by_status(
-            status, f"HTTP {status} without TickDB's envelope", _asked_pause(headers, None, now)
+        return by_status(
+            status, f"HTTP {status} without TickDB's envelope", asked_pause(headers, None, now)
         )
     declared = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     kind = declared if declared in _KNOWN_KINDS else "unknown type"
@@ -129,7 +129,8 @@ def _no_envelope(
     )
 
 
-def _by_status(status: int, text: str, asked: float | None) -> SourceError:
+def by_status(status: int, text: str, asked: float | None) -> SourceError:
+    """What a status of 4xx or 5xx means. `asked`: the pause that :func:`asked_pause` found."""
     if status == 429:
         return SourceError("rate_limit", text, retryable=True, retry_after=_rate_pause(asked))
     if status in (401, 403):
@@ -139,7 +140,7 @@ def _by_status(status: int, text: str, asked: float | None) -> SourceError:
     return SourceError("http", text, retryable=status >= 500 or status == 408, retry_after=asked)
 
 
-def _asked_pause(headers: Mapping[str, str], reset_at: Any, now: float) -> float | None:
+def asked_pause(headers: Mapping[str, str], reset_at: Any, now: float) -> float | None:
     """Seconds to wait as the answer asks; None when it does not, or that moment has passed."""
     pause = retry_after_seconds(headers, now)
     if pause is not None:

@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.config import Config, SourceSettings, TickDBSettings
-from exporter.config.source_settings import PythonSettings
+from exporter.config.source_settings import (
+    HttpSettings,
+    PushSettings,
+    PythonSettings,
+    SqlSettings,
+)
 from exporter.metrics import Metrics
 from exporter.sources.api_key import Key, read_key
 from exporter.sources.base import WatchedSource
+from exporter.sources.http_source import HttpReader
+from exporter.sources.push_source import PushSource
 from exporter.sources.python_source import python_reader, read_named_secrets
 from exporter.sources.rows_source import RowsSource
+from exporter.sources.sql_source import read_sql_secrets, sql_reader
 from exporter.sources.tickdb import TickDB
 from exporter.util.clock import Clock
 
@@ -61,6 +69,20 @@ def open_source(
             redact = Key("", *secrets.values()).redact
             reader = python_reader(name, settings, around.code, environment, redact)
             return RowsSource(name, settings, reader, metrics, clock)
+        case HttpSettings():
+            secrets = read_named_secrets(name, settings, environ)
+            return RowsSource(name, settings, HttpReader(settings, secrets, clock), metrics, clock)
+        case SqlSettings():
+            address, password = read_sql_secrets(name, settings, environ)
+            environment = _without(environ, around.hidden)
+            redact = Key("", address, password).redact
+            helped = sql_reader(
+                name, settings, address=address, password=password,
+                environment=environment, redact=redact,
+            )  # fmt: skip
+            return RowsSource(name, settings, helped, metrics, clock)
+        case PushSettings():
+            return PushSource(name, settings, metrics, clock)
     raise ValueError(f"sources.{name}: unknown type {settings.type}")
 
 
@@ -70,8 +92,10 @@ def read_secrets(name: str, settings: SourceSettings, environ: Mapping[str, str]
     match settings:
         case TickDBSettings():
             read_key(name, settings, environ)
-        case PythonSettings():
+        case PythonSettings() | HttpSettings():
             read_named_secrets(name, settings, environ)
+        case SqlSettings():
+            read_sql_secrets(name, settings, environ)
 
 
 def _without(environ: Mapping[str, str], hidden: Iterable[str]) -> dict[str, str]:

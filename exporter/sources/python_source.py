@@ -10,7 +10,7 @@ from typing import Any
 
 from exporter.config.entry_points import find_parameters
 from exporter.config.secret_values import read_secret
-from exporter.config.source_settings import PythonSettings
+from exporter.config.source_settings import HttpSettings, PythonSettings
 from exporter.metrics import FETCH_REASONS
 from exporter.sources.base import SourceError
 from exporter.sources.rate_limiter import RATE_PAUSE_SECONDS
@@ -34,9 +34,9 @@ Redact = Callable[[object], str]
 
 
 def read_named_secrets(
-    name: str, settings: PythonSettings, environ: Mapping[str, str]
+    name: str, settings: PythonSettings | HttpSettings, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """The secrets that the callable gets. Raises
+    """The secrets that `secrets` names. Raises
     :class:`~exporter.config.secret_values.SecretMissingError`."""
     place = f"sources.{name}.secrets"
     return {variable: read_secret(place, variable, None, environ) for variable in settings.secrets}

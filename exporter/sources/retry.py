@@ -210,6 +210,12 @@ class Requests:
         asked = None if error.reason == "rate_limit" else error.retry_after
         return backoff_pause(cap, self._rng, asked)
 
+    def count_unsolicited(self, endpoint: str, failure: SourceError | None) -> None:
+        """Count an answer that came without a request, and whether it was of use."""
+        self._requests.labels(self.name, endpoint).inc()
+        if failure is not None:
+            self._failures.labels(self.name, endpoint, failure.reason).inc()
+
     def count(self, endpoint: str, error: SourceError, symbol: str | None = None) -> None:
         """Count a request that failed, and name it in the log."""
         self._failures.labels(self.name, endpoint, error.reason).inc()

@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """How the rows of one source are read."""
 
     fields: Mapping[str, str | int]
@@ -34,7 +34,7 @@ class Layout:
     time_format: str | None
 
     @classmethod
-    def of(cls, settings: RowsSettings) -> Layout:
+    def of(cls, settings: RowsSettings) -> RowLayout:
         """As the settings have it."""
         zone = ZoneInfo(settings.timezone) if settings.timezone else None
         return cls({str(k): v for k, v in settings.fields.items()}, zone, settings.time_format)
@@ -112,12 +112,12 @@ def pick(row: Any, name: str | int) -> Any:
     return pick(row[first], rest) if dot and first in row else _MISSING
 
 
-def along(data: Any, path: str) -> Any:
-    """The part of a JSON value at a path: names and places, joined by dots. Raises
-    :class:`LookupError` that names the part which is not there."""
+def along(data: Any, path: str, symbol: str = "") -> Any:
+    """The part of a JSON value at a path: names and places, joined by dots; ``{symbol}`` is
+    `symbol`. Raises :class:`LookupError` that names the part which is not there."""
     done: list[str] = []
     for part in path.split(".") if path else ():
-        data = pick(data, part)
+        data = pick(data, part.replace("{symbol}", symbol))
         done.append(part)
         if data is _MISSING:
             raise LookupError(".".join(done))

@@ -20,7 +20,7 @@ from exporter.metrics import Metrics
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.parse import Flaw, malformed, read_series
 from exporter.sources.retry import Received, Requests
-from exporter.sources.row_layout import Layout
+from exporter.sources.row_layout import RowLayout
 from exporter.util.clock import Clock
 from exporter.util.nan import NAN
 
@@ -55,7 +55,7 @@ class RowReader(Protocol):
         should not hold up the loop.
 
         A symbol without bars has an empty list; one that is not in it counts as left out. Raises
-        :class:`SourceError`. A row is what :class:`.row_layout.Layout` reads.
+        :class:`SourceError`. A row is what :class:`.row_layout.RowLayout` reads.
         """
 
     async def close(self) -> None:
@@ -83,7 +83,7 @@ class RowsSource:
     ) -> None:
         self.name = name
         self._settings, self._reader, self._clock = settings, reader, clock
-        self._layout = Layout.of(settings)
+        self._layout = RowLayout.of(settings)
         self._negative = frozenset(settings.negative_prices)
         self._requests = Requests(
             name, settings, metrics, clock, endpoints=(BARS, HISTORY), sleep=sleep, rng=rng
@@ -114,8 +114,8 @@ class RowsSource:
         them in one answer."""
         if not start < end:
             return []
-        length = INTERVAL_SECONDS.get(interval, 60.0)
-        limit = int((end - start) / length) + 1
+        # So many that those which end the range are not all that a reader of the newest finds.
+        limit = int((self._clock.now() - start) / INTERVAL_SECONDS.get(interval, 60.0)) + 1
         bars = await self._series(symbol, interval, start, end, limit)
         return [bar for bar in bars if start <= bar.start < end]
 

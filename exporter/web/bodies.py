@@ -15,8 +15,8 @@ LARGE_BODY = 1024 * 1024
 SMALL_BODY = 64 * 1024
 FORM_BODY = 16 * 1024
 """Of the pages that ask for the token themselves: anybody may send this much."""
-_LARGE = ("/api/v1/alerts", "/start", "/success", "/fail")
-"""Alertmanager's groups, and the output that a ping may bring along."""
+_LARGE = ("/api/v1/alerts", "/start", "/success", "/fail", "/bars")
+"""Alertmanager's groups, the output that a ping may bring along, and bars of many symbols."""
 
 
 def body_limit(path: str) -> int:

@@ -33,6 +33,9 @@ exchanges:
 metrics: {{held: {{}}}}
 limits:
   held: {{max: {{critical: 1}}, confirmations: 1, confirm_for: 0s, on_critical: {{pause: [trade]}}}}
+sources: {{mine: {{type: push}}}}
+feeds:
+  pushed: {{source: mine, symbols: [NVDA.US], interval: 1m, exchange: MINE}}
 strategies:
   momentum: {{max_drawdown: {{warning: 5%, critical: 10%}}}}
 """
@@ -151,6 +154,9 @@ def test_what_works_answers_as_described(ask: Asking) -> None:
     assert ask("POST", "/api/v1/strategies/momentum/equity", equity)[0] == 200
     fill = {"symbol": "NVDA.US", "side": "buy", "price": 181.5}
     assert ask("POST", "/api/v1/strategies/momentum/fills", fill)[0] == 200
+    bar = {"symbol": "NVDA.US", "time": "2026-01-02T10:00:00Z", "open": 1, "high": 2, "low": 1,
+           "close": "1.5"}  # fmt: skip
+    assert ask("POST", "/api/v1/feeds/pushed/bars", {"bars": [bar]})[0] == 200
     positions = {"name": "positions", "value": 3, "labels": {"strategy": "momentum"}}
     assert ask("POST", "/api/v1/metrics", positions)[0] == 200
     both = {"metrics": [positions, {"name": "quant_mine", "value": 1}]}
@@ -196,7 +202,9 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
             assert ask(method, path, body)[0] == 404
         is_ping = path.startswith("/ping/")
         if "413" in operation["responses"] and method == "POST" and not is_form and not is_ping:
-            known = "momentum" if "strategies" in template else "sync"
+            known = {"strategies": "momentum", "feeds": "pushed"}.get(
+                template.split("/")[3], "sync"
+            )
             path = template.replace("{name}", known)
             assert ask("POST", path, {"message": "x" * 1_100_000})[0] == 413
             assert ask("POST", path, b"no JSON")[0] == 400
@@ -246,6 +254,7 @@ def test_what_is_refused_is_refused_as_described(ask: Asking) -> None:
     assert ask("GET", "/backtests")[0] == 404
     assert ask.unseen("4") == {
         ("POST", "/-/reload", "400"),  # tests/integration/test_orderly.py
+        ("POST", "/api/v1/feeds/{name}/bars", "409"),  # tests/unit/web/test_feeds_api.py
         ("POST", "/api/v1/ack", "404"),  # tests/integration/test_alerts_end_to_end.py
     }
 
@@ -266,12 +275,13 @@ WRITES = [
     "/api/v1/closed", "/api/v1/messages",
     "/api/v1/strategies/momentum/equity", "/api/v1/strategies/momentum/fills",
     "/api/v1/strategies/momentum/positions", "/api/v1/alerts", "/api/v1/ack",
+    "/api/v1/feeds/pushed/bars",
 ]  # fmt: skip
 KEYS = [
     "items", "message", "task", "for", "until", "equity", "timestamp", "flow", "symbol", "side",
     "price", "alerts", "labels", "status", "startsAt", "endsAt", "fingerprint", "annotations",
     "alertname", "comment", "by", "exchange", "date", "undo",
-    "text", "title", "to", "key", "id", "quantity", "fee", "positions", "started", "ended",
+    "bars", "text", "title", "to", "key", "id", "quantity", "fee", "positions", "started", "ended",
 ]  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

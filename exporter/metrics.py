@@ -154,6 +154,8 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_data_unchanged_bars", "feed symbol",
          "Bars in a row that repeat the close and volume of the one before, where `max_unchanged` limits them."),
     _now("quant_data_ignored", "feed symbol", "1 while `ignore` names the symbol."),
+    _now("quant_feed_fallback_since_timestamp_seconds", "feed source",
+         "Since when bars come from the feed's `fallback`; NaN while its first source has what is due."),
     _now("quant_feed_missing_bars", "feed", "Bars that are due and missing, all symbols together."),
     _now("quant_feed_overdue_limit_seconds", "feed severity", "Overdue beyond which the feed alerts."),
     _now("quant_feed_unchanged_limit_bars", "feed", "Unchanged bars from which the feed alerts."),

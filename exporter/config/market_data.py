@@ -49,6 +49,8 @@ class Feed(Model):
     """The symbols of one source at one interval that must stay fresh."""
 
     source: str
+    fallback: str | None = None
+    """A second source, which takes over while the first fails."""
     symbols: tuple[str, ...] = Field(min_length=1)
     interval: Interval
     exchange: Exchange
@@ -64,6 +66,12 @@ class Feed(Model):
     @classmethod
     def _symbols_are_symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
         return checked_symbols(symbols)
+
+    @model_validator(mode="after")
+    def _fallback_is_another(self) -> Feed:
+        if self.fallback == self.source:
+            raise ValueError(f"`fallback` is the source itself, {self.source}: name another one")
+        return self
 
     @model_validator(mode="after")
     def _ignored_symbols_are_here(self) -> Feed:

@@ -20,7 +20,8 @@ LIMITED_COROUTINE = (
     "plain function (`def` without `async`), or remove `limits`"
 )
 _REFERENCES = (
-    ("feeds", "source", "sources"), ("tasks", "source", "sources"),
+    ("feeds", "source", "sources"), ("feeds", "fallback", "sources"),
+    ("tasks", "source", "sources"),
     ("tasks", "strategy", "strategies"), ("tasks", "report_to", "messages"),
     ("tasks", "after", "tasks"),
 )  # fmt: skip

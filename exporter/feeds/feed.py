@@ -10,6 +10,7 @@ from exporter.calendars.loader import Calendar
 from exporter.config import INTERVAL_SECONDS, Feed
 from exporter.feeds.request_share import Share
 from exporter.feeds.symbol_state import SymbolState
+from exporter.feeds.takeover import Takeover
 from exporter.sources.base import DataSource
 from exporter.util.nan import NAN
 
@@ -34,6 +35,8 @@ class FeedState:
     known: dict[str, SymbolState] = field(default_factory=dict)
     saved: dict[str, SymbolState] = field(default_factory=dict)
     """As the state file has it."""
+    takeover: Takeover | None = None
+    """Where it has a second source."""
     spread: dict[str, tuple[float, float]] = field(default_factory=dict)
     forming: set[str] = field(default_factory=set)
     """Symbols of which the newest answer had no closed bar."""

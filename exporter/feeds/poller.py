@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from exporter.calendars.loader import Calendar
@@ -20,8 +21,9 @@ from exporter.feeds.pushed import restore_pushed, take_pushed
 from exporter.feeds.request_share import shares
 from exporter.feeds.standstill import silent_since
 from exporter.feeds.symbol_state import SymbolState, after_answer
+from exporter.feeds.takeover import Takeover
 from exporter.metrics import Column, Metrics, Sample
-from exporter.sources.base import Bar, DataSource, SourceError, Ticker
+from exporter.sources.base import Answer, Bar, DataSource, SourceError, Ticker
 from exporter.state import State
 from exporter.util.clock import Clock, iso
 from exporter.util.nan import NAN
@@ -76,6 +78,8 @@ class Feeds:
                 state.saved = old.saved
                 state.spread = {s: v for s, v in old.spread.items() if s in state.known}
             restore_pushed(self._state, state)
+            if feed.fallback:
+                state.takeover = Takeover(name, state.source, self._source(feed.fallback))
             self.feeds[name] = state
 
     async def start(self) -> None:
@@ -132,7 +136,7 @@ class Feeds:
         symbols = list(state.feed.symbols) if full else missing
         if full:
             state.last_full = now
-        answer = await state.source.latest(symbols, state.feed.interval)
+        answer = await self._latest(state, symbols)
         problems = dict(answer.bad)
         for symbol, bars in answer.good.items():
             if self._apply_bars(state, symbol, bars):
@@ -146,6 +150,25 @@ class Feeds:
             await self._spreads(state, symbols)
         state.unanswered = (state.unanswered - set(symbols)) | problems.keys()
         self._report(state, problems)
+
+    async def _latest(self, state: FeedState, symbols: list[str]) -> Answer[list[Bar]]:
+        """The newest bars, from the second source where the first fails."""
+        feed, now = state.feed, self._clock.now()
+        answer = await state.source.latest(symbols, feed.interval)
+        if state.takeover is None:
+            return answer
+        was_on = state.takeover.is_on
+        answer = await state.takeover.with_second(
+            answer,
+            symbols,
+            feed.interval,
+            calendar=state.calendar,
+            due_until=now - feed.delay,
+            now=now,
+        )
+        if state.takeover.is_on != was_on:  # prices of two sources are not compared
+            state.known = {s: replace(k, unchanged=0) for s, k in state.known.items()}
+        return answer
 
     def _apply_bars(self, state: FeedState, symbol: str, bars: list[Bar]) -> bool:
         """Apply one symbol's bars; returns whether a closed bar was among them."""
@@ -234,6 +257,10 @@ class Feeds:
                 yield "quant_feed_overdue_limit_seconds", (name, severity), seconds
             for severity, ratio in feed.max_spread.items():
                 yield "quant_feed_spread_limit_ratio", (name, severity), ratio
+            if state.takeover and feed.fallback:
+                since = state.takeover.since
+                name_of_it = "quant_feed_fallback_since_timestamp_seconds"
+                yield name_of_it, (name, feed.fallback), since
             if feed.max_unchanged:
                 yield "quant_feed_unchanged_limit_bars", (name,), float(feed.max_unchanged)
             yield from symbol_samples(state, now)

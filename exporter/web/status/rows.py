@@ -135,7 +135,7 @@ def feed_row(state: FeedState, now: float, days: tuple[float, ...] = ()) -> Feed
         late=tuple(late[:_LATE]),
         late_count=len(late),
         limits=tuple(feed.max_overdue.items()),
-        problem=state.problem or "",
+        problem=state.problem or (state.takeover.text() if state.takeover else ""),
         days=days,
     )
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 LARGEST_ANSWER_BYTES = 32_000_000
+START_SECONDS = 30.0
+"""For a new process to load the code, on a busy machine too."""
 _LARGE_BYTES = 100_000
 """From this size on an answer is parsed in a thread."""
 _LONGEST_LINE = 500
@@ -72,12 +74,13 @@ class HelperProcess:
     async def call(self, arguments: Mapping[str, Any], timeout: float) -> Any:
         """What the code returned, as JSON has it. Raises :class:`CallFailedError`,
         :class:`HelperDiedError`, and :class:`TimeoutError` after `timeout` seconds; waiting for an
-        earlier call does not count."""
+        earlier call does not count, nor does the start, which has :data:`START_SECONDS`."""
         async with self._one:
             self._lines_left = _LINES_A_CALL
             try:
+                process = self._process or await self._start()
                 async with asyncio.timeout(timeout):
-                    line = await self._ask(arguments)
+                    line = await self._ask(process, arguments)
             except BaseException:  # whatever ended it, cancellation too: nothing goes on in there
                 await self.close()
                 raise
@@ -89,8 +92,9 @@ class HelperProcess:
             raise CallFailedError(**answer["failed"])
         return answer["value"]
 
-    async def _ask(self, arguments: Mapping[str, Any]) -> bytes:
-        process = self._process or await self._start()
+    async def _ask(
+        self, process: asyncio.subprocess.Process, arguments: Mapping[str, Any]
+    ) -> bytes:
         if process.stdin is None or process.stdout is None:
             raise HelperDiedError("it has no pipes")
         try:
@@ -115,8 +119,13 @@ class HelperProcess:
             start_new_session=True, limit=LARGEST_ANSWER_BYTES,
         )  # fmt: skip
         self._printed = asyncio.create_task(self._read_output(process))
-        if process.stdin is not None:
-            process.stdin.write(json.dumps(self._order).encode() + b"\n")
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._ask(process, self._order)  # answered once the code is loaded
+        except TimeoutError:
+            raise HelperDiedError(
+                f"its process did not start within {START_SECONDS:.0f} s"
+            ) from None
         return process
 
     async def _how_it_ended(self, process: asyncio.subprocess.Process) -> str:

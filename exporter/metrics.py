@@ -160,6 +160,16 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_feed_overdue_limit_seconds", "feed severity", "Overdue beyond which the feed alerts."),
     _now("quant_feed_unchanged_limit_bars", "feed", "Unchanged bars from which the feed alerts."),
     _now("quant_feed_spread_limit_ratio", "feed severity", "Spread beyond which the feed alerts."),
+    # Streams
+    _now("quant_stream_connected", "source", "1 while the WebSocket is connected, which is no sign of data."),
+    _counter("quant_stream_connections_total", "source", "Connections that were made."),
+    _counter("quant_stream_failures_total", "source reason", "Connections that ended or could not be made, by reason."),
+    _counter("quant_stream_messages_total", "source channel", "Messages about a symbol that could be used."),
+    _counter("quant_stream_bad_messages_total", "source reason", "Messages that could not be used, or said nothing new."),
+    _now("quant_stream_last_message_timestamp_seconds", "feed symbol", "When the newest message of a stream came."),
+    _now("quant_stream_last_price", "feed symbol", "Price of the newest message of a stream."),
+    _now("quant_stream_silence_seconds", "feed symbol", "Trading time since the newest message of a stream."),
+    _now("quant_feed_silence_limit_seconds", "feed severity", "Silence beyond which the stream alerts."),
     # Exchanges and sources
     _now("quant_market_open", "exchange", "1 while the exchange is in a session."),
     _now("quant_market_next_open_timestamp_seconds", "exchange", "Next open."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -61,11 +62,29 @@ class Feed(Model):
     max_spread: Limits[Ratio] = Field(default_factory=dict)
     max_unchanged: int | None = Field(None, ge=2, le=10_000)
     ignore: Mapping[str, Ignored] = {}
+    stream: tuple[Literal["ticker", "trade"], ...] = ()
+    """Channels of the source's WebSocket that bring last prices."""
+    max_silence: Limits[Duration] = Field(default_factory=dict)
 
     @field_validator("symbols")
     @classmethod
     def _symbols_are_symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
         return checked_symbols(symbols)
+
+    @field_validator("stream", mode="before")
+    @classmethod
+    def _stream_is_a_switch_too(cls, stream: Any) -> Any:
+        return (
+            {True: ("ticker",), False: ()}.get(stream, stream)
+            if isinstance(stream, bool)
+            else stream
+        )
+
+    @model_validator(mode="after")
+    def _silence_needs_a_stream(self) -> Feed:
+        if self.max_silence and not self.stream:
+            raise ValueError("`max_silence` limits a stream: add `stream: true`, or remove it")
+        return self
 
     @model_validator(mode="after")
     def _fallback_is_another(self) -> Feed:

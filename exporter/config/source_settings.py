@@ -65,6 +65,9 @@ class TickDBSettings(SourceSettings):
     connect_timeout: Duration = 3.05
     read_timeout: Duration = 15.0
     proxy: Url | None = None
+    stream_url: str | None = Field(None, pattern=r"^wss?://[^?#@]+$")
+    stream_subscriptions: int = Field(5, ge=1, le=100_000)
+    """Symbols on channels that the plan allows at a time."""
     seed: int = 1
 
     @property

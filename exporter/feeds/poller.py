@@ -20,6 +20,7 @@ from exporter.feeds.feed_samples import symbol_samples
 from exporter.feeds.pushed import restore_pushed, take_pushed
 from exporter.feeds.request_share import shares
 from exporter.feeds.standstill import silent_since
+from exporter.feeds.streams import Streams
 from exporter.feeds.symbol_state import SymbolState, after_answer
 from exporter.feeds.takeover import Takeover
 from exporter.metrics import Column, Metrics, Sample
@@ -49,7 +50,9 @@ class Feeds:
         self._source, self._calendar = source, calendar
         self.feeds: dict[str, FeedState] = {}
         self._pollers: dict[str, asyncio.Task[None]] = {}
+        self.streams = Streams(clock, calendar)
         metrics.add_reader(self.read)
+        metrics.add_reader(self.streams.read)
 
     def now(self) -> float:
         """The moment to pass to :meth:`FeedState.overdue`, Unix seconds."""
@@ -59,6 +62,7 @@ class Feeds:
         """Apply the config; what is known of symbols that stay is kept."""
         kept, now = self._state.kept("bar"), self._clock.now()
         before, self.feeds = self.feeds, {}
+        self.streams.apply(config.feeds)
         share = shares(config)
         for name, feed in config.feeds.items():
             state = FeedState(name, feed, self._calendar, self._source(feed.source), share[name])
@@ -85,6 +89,7 @@ class Feeds:
     async def start(self) -> None:
         """Begin, or after a reload go on, polling every feed."""
         await self.stop()
+        await self.streams.start(self._source)
         for name, state in self.feeds.items():
             self._pollers[name] = asyncio.create_task(
                 self._poll_forever(state), name=f"feed {name}"
@@ -96,6 +101,7 @@ class Feeds:
             poller.cancel()
         await asyncio.gather(*self._pollers.values(), return_exceptions=True)
         self._pollers.clear()
+        await self.streams.stop()
 
     async def push(self, name: str, rows: Sequence[Any]) -> Mapping[str, Any]:
         """Bars of a feed whose source is pushed to; see :func:`.pushed.take_pushed`."""

@@ -57,9 +57,12 @@ async def ask_sources(config: Config, clock: Clock) -> tuple[list[Mistake], list
         try:
             await supply.reconcile(config)
             for name, feed in config.feeds.items():
-                answer = await supply.sources[feed.source].latest(feed.symbols, feed.interval)
-                unknown += _unknown(name, feed.source, answer.bad)
-                failed += _failed(name, feed.source, answer.bad)
+                for source in filter(None, (feed.source, feed.fallback)):
+                    if config.sources[source].type == "push":
+                        continue  # nobody has asked it for anything
+                    answer = await supply.sources[source].latest(feed.symbols, feed.interval)
+                    unknown += _unknown(name, source, answer.bad)
+                    failed += _failed(name, source, answer.bad)
         except SupplyError as error:
             failed.append(Mistake("", str(error)))
         finally:

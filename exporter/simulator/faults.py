@@ -40,7 +40,20 @@ FAULTS: Mapping[str, str] = {
     "future": "times lie a day ahead",
     "outlier": "the newest close is ten times what it was, and the high with it",
 }
-"""Every fault and what it does."""
+"""Every fault of an answer, and what it does."""
+STREAM_FAULTS: Mapping[str, str] = {
+    "stream_refuse": "the WebSocket answers 503",
+    "stream_drop": "its connection ends after each message",
+    "stream_stall": "it stands, pings are answered, and no message comes",
+    "stream_repeat": "its first message comes again and again",
+    "stream_garbage": "bytes that are not JSON come on it",
+    "stream_half": "its connection ends in the middle of a frame",
+    "stream_huge": "a message of 5 MB comes on it",
+    "stream_old": "times of its messages lie an hour back",
+    "stream_future": "times of its messages lie a day ahead",
+    "stream_unknown": "its messages are about a symbol that nobody subscribed to",
+}
+"""Every fault of the WebSocket."""
 
 
 class Fault(BaseModel):
@@ -65,8 +78,9 @@ class Fault(BaseModel):
     @field_validator("fault")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        if name not in FAULTS:
-            raise ValueError(f"unknown fault {name!r}; known faults: {', '.join(FAULTS)}")
+        known = [*FAULTS, *STREAM_FAULTS]
+        if name not in known:
+            raise ValueError(f"unknown fault {name!r}; known faults: {', '.join(known)}")
         return name
 
     @property

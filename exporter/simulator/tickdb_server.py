@@ -20,6 +20,7 @@ from exporter.calendars.loader import CalendarError, Calendars
 from exporter.simulator.answers import Answers, ApiError
 from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.market import SimulatedMarket
+from exporter.simulator.realtime_server import ENDPOINT, RealtimeServer
 from exporter.util.clock import Clock
 
 _WINDOW_SECONDS = 60.0
@@ -42,6 +43,8 @@ class Simulator:
         api_key: str | None = None,
         latest_bars: int = 2,
         key_expires_in: float = 90 * 86400.0,
+        stream_subscriptions: int = 100_000,
+        stream_every: float = 1.0,
     ) -> None:
         """Without `api_key` any key will do. `key_expires_in` is in seconds from now."""
         self.faults = Faults(clock)
@@ -62,6 +65,10 @@ class Simulator:
             "/market/trading-sessions": answers.trading_sessions,
             "/apikeys/subscriptions": self._subscription,
         }
+        self._realtime = RealtimeServer(
+            lambda symbols: answers.ticker({"symbols": ",".join(symbols)}, []),
+            self.faults, stream_subscriptions, stream_every,
+        )  # fmt: skip
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
@@ -87,6 +94,7 @@ class Simulator:
         """The API under /v1 and the control path."""
         app = web.Application()
         app.on_response_prepare.append(self._date)
+        app.router.add_get("/v1" + ENDPOINT, self._stream)
         app.router.add_get("/v1/{path:.*}", self._api)
         app.router.add_get("/control/faults", self._show_faults)
         app.router.add_post("/control/faults", self._add_fault)
@@ -98,6 +106,15 @@ class Simulator:
     async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
         """The time of the answer by the simulator's own clock, which may be moved."""
         response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        self._counts[ENDPOINT] += 1
+        key = request.query.get("api_key")
+        if not key or self._api_key not in (None, key):
+            return _failure(ApiError(1001, "Invalid or expired token"))
+        if any(fault.fault == "stream_refuse" for fault in self.faults.all()):
+            return web.Response(status=503)
+        return await self._realtime.handle(request)
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
         endpoint = "/" + request.match_info["path"]

@@ -21,6 +21,7 @@ from exporter.sources.api_key import Key
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.pagination import PAGE_BARS, all_pages
 from exporter.sources.parse import Flaw
+from exporter.sources.realtime import Realtime, Tick
 from exporter.sources.tickdb_requests import Fetcher
 from exporter.util.clock import Clock
 
@@ -57,6 +58,7 @@ class TickDB:
         self.has_tickers = True
         self.key_expiry = math.nan
         self._key, self._clock = key, clock
+        self._settings, self._metrics, self._url = settings, metrics, url
         self._negative = frozenset(settings.negative_prices)
         self._fetcher = Fetcher(
             name, settings, key, metrics, clock, url=url, endpoints=ENDPOINTS, sleep=sleep, rng=rng
@@ -126,6 +128,15 @@ class TickDB:
 
         self.key_expiry = await self._fetcher.fetch(SUBSCRIPTIONS, {}, read, urgent=True)
         return self.key_expiry
+
+    def realtime(
+        self, wanted: Mapping[str, tuple[str, ...]], on_tick: Callable[[Tick], None]
+    ) -> Realtime:
+        """A connection to its WebSocket with these symbols by channel; run it."""
+        return Realtime(
+            self.name, self._settings, self._key, self._metrics, self._clock,
+            url=self._url, wanted=wanted, on_tick=on_tick,
+        )  # fmt: skip
 
     def out_since(self) -> float:
         """Since when it has answered nothing, Unix seconds; NaN while it answers."""

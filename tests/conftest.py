@@ -3,10 +3,18 @@ together on one worker, and what was measured told in the end."""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+
+# A run in the background (nohup, a shell's &) has them ignored, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")

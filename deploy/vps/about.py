@@ -41,7 +41,8 @@ print(json.dumps({
     "tasks": sorted(c.tasks), "schema": len(schema.MIGRATIONS),
     "uninterruptible": sorted(n for n, t in c.tasks.items() if not t.may_be_interrupted),
     "punctual": sorted(
-        n for n, t in c.tasks.items() if not t.catches_up and t.kind != "external"
+        n for n, t in c.tasks.items()
+        if not t.catches_up and t.kind not in ("external", "service")
     ),
     "programs": {
         "memory": c.programs.memory, "processes": c.programs.processes,

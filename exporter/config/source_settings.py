@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     TypeAdapter,
     field_validator,
     model_validator,
@@ -310,5 +311,5 @@ def _of_its_type(value: Any) -> Any:
     return source_model(value).model_validate(value) if isinstance(value, dict) else value
 
 
-AnySource = Annotated[SourceSettings, BeforeValidator(_of_its_type)]
-"""A source of whatever type."""
+AnySource = Annotated[SerializeAsAny[SourceSettings], BeforeValidator(_of_its_type)]
+"""A source of whatever type, of which a dump has all keys, too."""

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from exporter.config import schedule_syntax as syntax
 from exporter.config.account_settings import AccountSettings
@@ -274,7 +274,7 @@ class Strategy(Model):
     """A named thing with an equity curve, in one currency."""
 
     equity_file: Path | None = None
-    equity: AccountSettings | None = None
+    equity: SerializeAsAny[AccountSettings] | None = None
     """The account that says its equity, fills and positions."""
     currency: str = Field("USD", pattern=r"^[A-Z]{3,5}$")
     severity: Severity = "warning"

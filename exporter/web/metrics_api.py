@@ -59,7 +59,7 @@ class MetricsApi:
             raise ValueError('a value must be an object such as {"name": "positions", "value": 3}')
         if unknown := sorted(given.keys() - _KEYS):
             raise ValueError(f"unknown key {unknown[0]!r}: write {', '.join(sorted(_KEYS))}")
-        labels, kind, adds = given.get("labels") or {}, given.get("type", "gauge"), "add" in given
+        labels, kind, adds = given.get("labels", {}), given.get("type", "gauge"), "add" in given
         if ("value" in given) == adds or (adds and given["add"] is None):
             raise ValueError("send one of `value` and `add`")
         if not isinstance(labels, dict):

@@ -42,6 +42,8 @@ EMPTY = {
     "quant-strategies/Backtests/B": "no backtest ran that day",
     "quant-strategies/Backtests/C": "no backtest ran that day",
     "quant-strategies/Backtests/D": "no backtest ran that day",
+    "quant-strategies/Positions/A": "nobody reported positions that day",
+    **{f"quant-tasks/Services/{ref}": "no service was watched that day" for ref in "ABCDE"},
 }
 
 

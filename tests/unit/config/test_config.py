@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import ConfigError, load, load_what_is_right
+from exporter.config import Config, ConfigError, load, load_what_is_right
 from exporter.util.backoff import backoff_cap
 
 MISTAKES = sorted((Path(__file__).parent / "mistakes").glob("*.yml"))
@@ -201,3 +201,16 @@ def test_a_task_that_trades_a_strategy_pages_unless_it_says_otherwise(
     """Its failure is a hard error of the strategy."""
     text = 'strategies: {m: {}}\ntasks: {t: {command: [x], schedule: "09:00"' + keys + "}}\n"
     assert read(tmp_path, text).tasks["t"].severity == severity
+
+
+def test_a_dump_has_the_keys_of_a_sources_and_an_accounts_own_type() -> None:
+    """A deploy finds the secrets that a config names in it."""
+    config = Config.model_validate(
+        {
+            "sources": {"s": {"type": "tickdb", "url": "https://x.org", "api_key_env": "KEY"}},
+            "strategies": {"m": {"equity": {"from": "alpaca", "key_env": "A", "secret_env": "B"}}},
+        }
+    )
+    dumped = config.model_dump()
+    assert dumped["sources"]["s"]["api_key_env"] == "KEY"
+    assert dumped["strategies"]["m"]["equity"]["secret_env"] == "B"

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from exporter.config.types import Limits, Model, Severity, in_order
-from exporter.util.units import Amount, DurationOrZero, Ratio
+from exporter.util.units import Amount, Duration, DurationOrZero, Ratio
 
 STRATEGY_MEASURES: Mapping[str, str] = {
     "daily_loss": "ratio",
@@ -17,8 +17,11 @@ STRATEGY_MEASURES: Mapping[str, str] = {
     "sessions_without_fill": "",
     "signals_without_fill": "",
     "decay": "",
+    "position_difference": "",
+    "position_difference_ratio": "ratio",
 }
 """What a limit can be of besides metrics of one's own, all by strategy, and in which unit."""
+OF_POSITIONS = frozenset(("position_difference", "position_difference_ratio"))
 NEED_EXCHANGE = frozenset(("silent_sessions", "sessions_without_fill", "signals_without_fill"))
 
 
@@ -71,6 +74,10 @@ class LimitSettings(Model):
     """The metric of one's own that says that signals came, for `signals_without_fill`."""
     expected: ExpectedReturn | None = None
     """For `decay`."""
+    symbols: Mapping[str, str] = Field(default_factory=dict)
+    """For positions: the account's name of a symbol, and the strategy's."""
+    max_age: Duration | None = None
+    """For positions: those of either side may be so old."""
 
     on_critical: LimitAction | None = None
     confirmations: int = Field(2, ge=1, le=100)

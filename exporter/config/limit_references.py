@@ -6,7 +6,12 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from exporter.config.config_errors import Mistake
-from exporter.config.limit_keys import NEED_EXCHANGE, STRATEGY_MEASURES, LimitSettings
+from exporter.config.limit_keys import (
+    NEED_EXCHANGE,
+    OF_POSITIONS,
+    STRATEGY_MEASURES,
+    LimitSettings,
+)
 from exporter.config.task_keys import Strategy, Task
 
 
@@ -64,6 +69,10 @@ def _measure(
     unsure: Collection[str],
 ) -> Iterator[Mistake]:
     of = limit.measure(name)
+    if of not in OF_POSITIONS:
+        for key in ("symbols", "max_age"):
+            if getattr(limit, key):
+                yield Mistake(f"{place}.{key}", f"only a limit of positions has `{key}`")
     if of in STRATEGY_MEASURES:
         if of in named["metrics"]:
             yield Mistake(f"metrics.{of}", f"{of} is something that limits know: use another name")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, LimitSettings
-from exporter.config.limit_keys import STRATEGY_MEASURES
+from exporter.config.limit_keys import OF_POSITIONS, STRATEGY_MEASURES
 from exporter.custom_metrics.custom_metrics import CustomMetrics, NewValue
 from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.limits.actions import Actions
@@ -165,7 +165,7 @@ class LimitService:
                 yield "quant_limit_value", labels, one.value
                 yield "quant_limit_value_timestamp_seconds", labels, one.at
             for strategy in dict.fromkeys(one.strategy for one in of):
-                if measure not in STRATEGY_MEASURES:
+                if measure not in STRATEGY_MEASURES or measure in OF_POSITIONS:
                     unknown = any(math.isnan(r.value) for r in of if r.strategy == strategy)
                     yield "quant_limit_unknown", (name, strategy), float(unknown)
                 for severity, bound in limit.max.items():

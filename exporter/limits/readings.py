@@ -11,6 +11,7 @@ from exporter.calendars.loader import Calendar
 from exporter.config import Config, LimitSettings
 from exporter.config.limit_keys import STRATEGY_MEASURES
 from exporter.custom_metrics.custom_metrics import CustomMetrics, NewValue
+from exporter.limits.reconciliation import Reconciliation
 from exporter.limits.signal_days import SignalDays
 from exporter.limits.strategy_measures import daily_loss, decay, whole_sessions
 from exporter.strategies.tracker import Strategies
@@ -43,6 +44,7 @@ class Readings:
     ) -> None:
         self._metrics, self._strategies = metrics, strategies
         self._signals, self._calendar = signals, calendar
+        self._positions = Reconciliation(strategies.holdings)
         self._config: Config | None = None
 
     def apply(self, config: Config) -> None:
@@ -95,6 +97,11 @@ class Readings:
             case "decay":
                 value = decay(curve, limit.expected) if limit.expected else NAN
                 return Reading(name, strategy, "", value, curve.at)
+            case "position_difference" | "position_difference_ratio" as measure:
+                ratio = measure == "position_difference_ratio"
+                found = self._positions.difference(name, limit, strategy, now, ratio=ratio)
+                subject = f"symbol={found.symbol}" if found.symbol else ""
+                return Reading(name, strategy, subject, found.value, found.at)
         calendar = self._calendar(settings.exchange) if settings.exchange else None
         if calendar is None:
             return Reading(name, strategy, "", NAN, now, counted=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +26,8 @@ class HeldPositions:
 
     at: float
     positions: tuple[Position, ...]
+    since: float
+    """When these quantities were first reported; until then there were others, or none."""
 
     def quantities(self) -> dict[str, Decimal]:
         """Symbol to quantity; what is not in it is not held."""
@@ -104,7 +106,9 @@ class Holdings:
             raise ValueError(f"timestamp {iso(at)} lies in the future")
         if origin in held and held[origin].at > at:
             return
-        new = HeldPositions(at, tuple(sorted(positions, key=lambda one: one.symbol)))
+        new = HeldPositions(at, tuple(sorted(positions, key=lambda one: one.symbol)), at)
+        if origin in held and held[origin].quantities() == new.quantities():
+            new = replace(new, since=held[origin].since)
         await self._state.write([], [("positions", f"{name}|{origin}", _to_json(new))])
         held[origin] = new
 
@@ -156,7 +160,7 @@ def _to_json(held: HeldPositions) -> dict[str, Any]:
         [one.symbol, str(one.quantity), _text(one.price), _text(one.value)]
         for one in held.positions
     ]
-    return {"at": held.at, "positions": rows}
+    return {"at": held.at, "since": held.since, "positions": rows}
 
 
 def _from_json(data: dict[str, Any]) -> HeldPositions:
@@ -164,7 +168,8 @@ def _from_json(data: dict[str, Any]) -> HeldPositions:
         Position(symbol, Decimal(quantity), _number(price), _number(value))
         for symbol, quantity, price, value in data["positions"]
     )
-    return HeldPositions(float(data["at"]), tuple(rows))
+    at = float(data["at"])
+    return HeldPositions(at, tuple(rows), float(data.get("since", at)))
 
 
 def _text(value: Decimal | None) -> str | None:

@@ -24,6 +24,10 @@ class Kept(FakeState):
     async def forget(self, kind: str, name: str) -> None:
         self.rows.get(kind, {}).pop(name, None)
 
+    async def write(self, statements: Any, values: Any = ()) -> int:
+        await self.keep_many(list(values))
+        return len(statements)
+
 
 class Desk:
     """The service, and restarts of it."""

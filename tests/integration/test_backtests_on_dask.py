@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from exporter.backtests.dask_executor import DaskExecutor
 from exporter.backtests.local_executor import ExecutorError
 from exporter.backtests.unit import UnitGroup, UnitResult, compute
 from exporter.config.backtests import Backtests
+from tests.integration.processes import Program, free_port, need, wait_for
 from tests.unit.backtests.bars import group, random_bars
 
 pytestmark = pytest.mark.integration
@@ -122,3 +125,53 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 1.0)
     with pytest.raises(ExecutorError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         DaskExecutor(nobody, [])
+
+
+def test_a_scheduler_that_dies_is_an_error_and_what_was_computed_counts(
+    work: list[UnitGroup], tmp_path: Path
+) -> None:
+    """With TLS on all ways, as Dask's own commands have it."""
+    (tmp_path / "helper_of_cluster.py").write_text("PAUSE = 0.3\n")
+    place = tmp_path / "cluster"
+    place.mkdir()
+    pem, key = place / "cert.pem", place / "key.pem"
+    subprocess.run(
+        [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", key, "-out", pem, "-days", "2", "-subj", "/CN=127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    address = f"tls://127.0.0.1:{free_port()}"
+    tls = ["--tls-ca-file", pem, "--tls-cert", pem, "--tls-key", key]
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = Program(
+        [*dask, "scheduler", "--host", address, "--no-dashboard", *tls], place / "s"
+    )
+    worker = Program(
+        [*dask, "worker", address, "--nthreads", "1", "--nworkers", "1", "--no-dashboard",
+         "--local-directory", place, *tls],
+        place / "w",
+    )  # fmt: skip
+    found: list[UnitResult] = []
+    try:
+        wait_for(lambda: "Registered to" in worker.output(), "the worker to join", 60)
+        asked = Backtests.model_validate(
+            {
+                "executor": "dask", "scheduler": address, "timeout": "20s",
+                "tls": {"ca": str(pem), "cert": str(pem), "key": str(key)},
+            }
+        )  # fmt: skip
+        executor = DaskExecutor(asked, [tmp_path])
+        assert executor.workers == 1
+
+        def keep(result: UnitResult) -> None:
+            found.append(result)
+            if len(found) == 1:
+                scheduler.kill()
+
+        with pytest.raises(ExecutorError, match=r"scheduler is gone|cluster was lost"):
+            executor.run(iter(work), keep)
+    finally:
+        worker.stop()
+        scheduler.stop()
+    assert 0 < len(found) < 24
+    assert [one.error for one in found if one.error] == []

@@ -124,7 +124,7 @@ class Scheduler:
                 plan.seen, plan.lock = old.seen, old.lock
             plans[name] = plan
         await self._state.register({n: p.key for n, p in plans.items()}, self._clock.now())
-        self._counts.create(plans)
+        self._counts.create({name: bool(plan.task.after) for name, plan in plans.items()})
         self._plans = plans
         self._forecast.apply(plans, config.exchanges_in_use)
         self._waiting.apply(plans)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from exporter.metrics import SKIP_REASONS, Metrics
 
@@ -14,12 +14,14 @@ class SlotCounts:
         self._missed = metrics.counter("quant_task_missed_total")
         self._skipped = metrics.counter("quant_task_skipped_total")
 
-    def create(self, tasks: Iterable[str]) -> None:
-        """Create every series at 0, before its first event."""
-        for task in tasks:
+    def create(self, tasks: Mapping[str, bool]) -> None:
+        """Create every series at 0, before its first event: by task, and whether it runs after
+        others, since no other task is ever blocked."""
+        for task, comes_after in tasks.items():
             self.missed(task, 0)
             for reason in SKIP_REASONS:
-                self.skipped(task, reason, 0)
+                if reason != "blocked" or comes_after:
+                    self.skipped(task, reason, 0)
 
     def missed(self, task: str, number: int = 1) -> None:
         """Slots whose time and grace passed without a run."""

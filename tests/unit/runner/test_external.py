@@ -60,7 +60,7 @@ class Bench:
         self.clock, self.store, self.registry = ManualClock(), SlowStore(), CollectorRegistry()
         metrics, ids = Metrics(self.registry), itertools.count(1)
         counts = SlotCounts(metrics)
-        counts.create(["t"])
+        counts.create({"t": False})
         create_series(metrics, ["t"])
         self.record = Recorder(self.store, metrics, self.clock, lambda s: s.replace("hunter2", "*"))
         self.record.known = frozenset("t")

@@ -62,8 +62,10 @@ class MetricsApi:
         labels, kind, adds = given.get("labels", {}), given.get("type", "gauge"), "add" in given
         if ("value" in given) == adds or (adds and given["add"] is None):
             raise ValueError("send one of `value` and `add`")
-        if not isinstance(labels, dict):
+        if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
             raise ValueError("`labels` must be an object of names and texts")
+        if isinstance(given["add" if adds else "value"], bool):
+            raise ValueError("send a number, not true or false")
         if kind not in ("gauge", "counter"):
             raise ValueError(f"`type` must be gauge or counter, not {str(kind)[:40]!r}")
         at = parse_timestamp(given["timestamp"], self.zone()) if "timestamp" in given else None

@@ -46,6 +46,7 @@ BEYOND_A_SCHEMA = {
     "/api/v1/strategies/{name}/equity": "no timestamp lies in the future",
     "/api/v1/strategies/{name}/fills": "no timestamp lies in the future",
     "/api/v1/strategies/{name}/positions": "no timestamp lies in the future",
+    "/api/v1/metrics": "no timestamp lies in the future",
     "/api/v1/tasks/{name}/start": "when it started lies in the last 30 days",
     "/api/v1/tasks/{name}/success": "when it ended lies in the last 30 days",
     "/api/v1/tasks/{name}/fail": "when it ended lies in the last 30 days",

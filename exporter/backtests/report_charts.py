@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from exporter.util.clock import utc
 
 WIDTH, HEIGHT = 720, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 8, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 92, 8, 20, 30
+"""Room for the axes, whose text is 22 high on a phone."""
 COLOURS = 8
 """Classes c0, c1, … of the page."""
 _MOST_POINTS = 500

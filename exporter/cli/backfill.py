@@ -69,21 +69,22 @@ class _Rest:
         self._now = 0
 
     def run(self) -> int:
-        under_way = ""
+        going = ""
         try:
             for number, slot in enumerate(self._slots):
-                self._now, under_way = number, ""
+                self._now, going = number, ""
                 if slot["outcome"] == "success" and not self._wanted.again:
                     self._say(slot, f"success already (run {slot['run_id']})")
                     self._counts["already"] += 1
                     continue
-                under_way = self._start(slot)
-                run = wait_for_end(self._config, self._wanted.task, under_way)
+                going = "; a run that it has just started continues"
+                run_id = self._start(slot)
+                going = f"; run {run_id} continues"
+                run = wait_for_end(self._config, self._wanted.task, run_id)
                 if not self._ended(slot, run) and not self._wanted.keep_going:
                     self._say_how_to_go_on("stopped at the first failure")
                     return 1
         except KeyboardInterrupt:
-            going = f"; run {under_way} continues" if under_way else ""
             self._say_how_to_go_on(f"stopped{going}")
             return 130
         except (client.NotRunningError, client.RequestRefusedError) as error:

@@ -39,7 +39,11 @@ def grafana_cloud(path: Path, *, folder: Path, packs: list[str], exporter: str) 
             "recipe of docs/alerts.md)"
         )
         return 2
-    _write(folder, rules, alertmanager.content, templates)
+    try:
+        _write(folder, rules, alertmanager.content, templates)
+    except OSError as error:
+        complain(f"cannot write {error.filename or folder}: {error.strerror}")
+        return 1
     _summarize(folder, rules, alertmanager)
     return 0
 

@@ -128,6 +128,16 @@ def test_a_pack_that_does_not_exist_is_an_error(
     assert "packs/no.yml" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("environment")
+def test_a_folder_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cloud").touch()
+    folder = tmp_path / "cloud"
+    assert grafana_cloud(tmp_path / "exporter.yml", folder=folder, packs=[], exporter="") == 1
+    assert f"cannot write {folder}" in capsys.readouterr().err
+
+
 def test_groups_stay_within_what_mimir_accepts() -> None:
     rules = [{"alert": f"A{number}", "expr": "quant_x > 0"} for number in range(45)]
     made = cloud_rules("own", {"groups": [{"name": "many", "interval": "1m", "rules": rules}]})

@@ -19,6 +19,7 @@ from exporter import __version__
 from exporter.accounts.open_account import account_name
 from exporter.config import Config, ConfigError, load
 from exporter.config.paths import instance_id, ping_url_path, token_path
+from exporter.feeds.complete_days import LOOK_SECONDS
 from exporter.logs.fetch_totals import FetchTotals
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics, Sample
@@ -270,6 +271,7 @@ class App:
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
                 _every(LEDGER_PURGE, services.strategies.purge),
                 _every(STRATEGY_REFRESH, services.textfiles.refresh),
+                _every(LOOK_SECONDS, services.complete_days.look),
                 _every(CUSTOM_FLUSH, services.custom_metrics.flush),
                 _every(BACKTEST_REFRESH, services.backtests.refresh),
                 _every(CUSTOM_FLUSH, services.limits.look),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from exporter.alerts.first_notice import first_notice
 from exporter.alerts.service import AlertService
@@ -15,6 +16,7 @@ from exporter.config import Config, Task
 from exporter.custom_metrics.custom_metrics import CustomMetrics
 from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.feeds import Feeds
+from exporter.feeds.complete_days import CompleteDays
 from exporter.limits.actions import Actions
 from exporter.limits.limits_service import LimitedParts, LimitService
 from exporter.logs.setup import Logging
@@ -63,6 +65,7 @@ class ExporterServices(Foundation):
     limits: LimitService
     follower: Follower
     feeds: Feeds
+    complete_days: CompleteDays
     outbox: Outbox
     runner: Runner
     scheduler: Scheduler
@@ -123,6 +126,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         ),
         follower=Follower(state, metrics),
         feeds=feeds,
+        complete_days=CompleteDays(state, clock, feeds, lambda: ZoneInfo(base.config().timezone)),
         outbox=outbox,
         runner=runner,
         scheduler=scheduler,

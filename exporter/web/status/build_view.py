@@ -52,7 +52,7 @@ class ViewOf:
             alerts, incidents, *_ = await asyncio.gather(
                 self._alerts.rows(),
                 self._journal.rows(),
-                self._month.refresh(ZoneInfo(parts.config().timezone)),
+                self._month.refresh(),
                 self._read_runs(),
                 self._read_digest(),
             )
@@ -62,7 +62,7 @@ class ViewOf:
             __version__,
             tasks=tuple(self._tasks()),
             feeds=tuple(
-                feed_row(state, now, self._month.feeds.get(state.name, ()))
+                feed_row(state, now, parts.complete_days.shares(state.name))
                 for state in parts.feeds.feeds.values()
             ),
             strategies=tuple(

@@ -11,6 +11,7 @@ from exporter.config import Config
 from exporter.custom_metrics.custom_metrics import CustomMetrics
 from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.feeds import Feeds
+from exporter.feeds.complete_days import CompleteDays
 from exporter.limits.limits_service import LimitService
 from exporter.logs.tail.follow import Follower
 from exporter.sources.registry import Supply
@@ -44,6 +45,8 @@ class PageParts(RecordParts, Protocol):
     def follower(self) -> Follower: ...
     @property
     def feeds(self) -> Feeds: ...
+    @property
+    def complete_days(self) -> CompleteDays: ...
     @property
     def strategies(self) -> Strategies: ...
     @property

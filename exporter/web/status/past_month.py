@@ -1,6 +1,6 @@
-"""Thirty days of equity and of complete feeds, as Prometheus remembers them.
+"""Thirty days of equity, as Prometheus remembers it.
 
-Without Prometheus equity is drawn by the days that state keeps. The page never waits for it: what
+Without Prometheus it is drawn by the days that state keeps. The page never waits for it: what
 comes too late is there when the page refreshes itself.
 """
 
@@ -11,13 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from zoneinfo import ZoneInfo
 
 from exporter.alerts.api_clients import PrometheusClient, ServerError
 from exporter.strategies.equity import EquityCurve
 from exporter.util.clock import Clock
-from exporter.util.local_time import date_of, day_bounds
-from exporter.util.nan import NAN
 from exporter.web.status.filters import amount
 from exporter.web.status.uptime import DAYS
 
@@ -27,8 +24,6 @@ CURVE_STEP_SECONDS = 6 * 3600.0
 WIDTH, HEIGHT = 240, 40
 _DAY = 86400.0
 EQUITY = "max by (strategy) (quant_strategy_equity)"
-COMPLETE = "1 - max by (feed) (avg_over_time((quant_feed_missing_bars > bool 0)[1d:10m]))"
-"""The share of a day on which no bar of the feed was missing."""
 
 
 @dataclass(frozen=True)
@@ -48,36 +43,27 @@ class PastMonth:
         self._asking: asyncio.Task[None] | None = None
         self.curves: dict[str, Curve] = {}
         """By strategy."""
-        self.feeds: dict[str, tuple[float, ...]] = {}
-        """By feed, the complete share of each day, oldest first; NaN: not known."""
 
-    async def refresh(self, zone: ZoneInfo) -> None:
+    async def refresh(self) -> None:
         """Ask again after some minutes. Raises nothing: what is not known is not shown."""
         if self._asking is None and self._clock.monotonic() - self._asked >= HOLDS_SECONDS:
             self._asked = self._clock.monotonic()
-            self._asking = asyncio.create_task(self._ask(zone), name="history for the page")
+            self._asking = asyncio.create_task(self._ask(), name="history for the page")
         if self._asking is not None:
             await asyncio.wait({self._asking}, timeout=PATIENCE_SECONDS)
             if self._asking.done():
                 self._asking = None
 
-    async def _ask(self, zone: ZoneInfo) -> None:
+    async def _ask(self) -> None:
         now = self._clock.now()
-        _, today_ends = day_bounds(date_of(now, zone), zone)
-        first = today_ends - (DAYS - 1) * _DAY
         try:
             equity = await self._prometheus.query_range(
                 EQUITY, now - DAYS * _DAY, now, CURVE_STEP_SECONDS
             )
-            feeds = await self._prometheus.query_range(COMPLETE, first, today_ends, _DAY)
         except ServerError:
             return
         curves = {each["metric"].get("strategy", ""): _numbers(each["values"]) for each in equity}
         self.curves = {name: curve for name, found in curves.items() if (curve := draw(found))}
-        self.feeds = {
-            each["metric"].get("feed", ""): _by_day(_numbers(each["values"]), first)
-            for each in feeds
-        }
 
 
 def draw(points: Sequence[tuple[float, float]]) -> Curve | None:
@@ -119,8 +105,3 @@ def _numbers(values: Sequence[Sequence[object]]) -> list[tuple[float, float]]:
         if math.isfinite(at) and math.isfinite(value):
             found.append((at, value))
     return found
-
-
-def _by_day(points: Sequence[tuple[float, float]], first: float) -> tuple[float, ...]:
-    known = {round((at - first) / _DAY): value for at, value in points}
-    return tuple(known.get(day, NAN) for day in range(DAYS))

@@ -26,7 +26,7 @@ from exporter.util.clock import iso
 from exporter.util.nan import NAN
 from exporter.web.status import render
 from exporter.web.status.build_view import ViewOf
-from exporter.web.status.past_month import COMPLETE, EQUITY, PastMonth, draw, kept_curve
+from exporter.web.status.past_month import EQUITY, PastMonth, draw, kept_curve
 from exporter.web.status.verdict import judge
 from exporter.web.status.view import StatusView, StrategyRow
 from exporter.web.tasks_view import row
@@ -131,6 +131,22 @@ async def test_a_month_of_days_is_read_a_few_at_a_time(exporter: Exporter) -> No
     }  # fmt: skip
 
 
+async def test_days_of_feeds_need_no_prometheus(tmp_path: Path) -> None:
+    """The exporter counts them itself."""
+    made = Exporter(tmp_path)
+    file = tmp_path / "exporter.yml"
+    feed = "{source: mine, symbols: [A], interval: 1m, exchange: 24/7}"
+    file.write_text(f"{file.read_text()}sources: {{mine: {{type: push}}}}\nfeeds: {{f: {feed}}}\n")
+    made.app = App(file, load(file), made.clock)
+    async with made.running() as exporter:
+        await exporter.services.complete_days.look()
+        exporter.clock.advance(60)
+        await exporter.services.complete_days.look()
+        (feed_row,) = (await exporter.view()).feeds
+    assert feed_row.days[-1] == 1.0
+    assert len(feed_row.days) == 30
+
+
 class Remembered:
     """Stands in for Prometheus."""
 
@@ -144,33 +160,29 @@ class Remembered:
         if self._answer:
             await self._answer.wait()
         values = [[start, "100"], [start + step, "NaN"], [end, "90.5"]]
-        name = "strategy" if "equity" in query else "feed"
-        return [{"metric": {name: "silent"}, "values": values}]
+        return [{"metric": {"strategy": "silent"}, "values": values}]
 
 
 async def test_equity_of_a_month_is_asked_of_prometheus_now_and_then() -> None:
-    """What is no number is left out; the newest day is the last bar."""
+    """What is no number is left out."""
     clock, prometheus = ManualClock(NOW), Remembered()
     past = PastMonth(prometheus, clock)  # type: ignore[arg-type]
     for _ in range(3):
-        await past.refresh(ZoneInfo("America/New_York"))
+        await past.refresh()
         clock.advance(60)
-    assert len(prometheus.asked) == 2
+    assert len(prometheus.asked) == 1
     curve = past.curves["silent"]
     assert curve.path == "M0.0 1.0L240.0 39.0"
     assert curve.words == (
         "Equity of the last 30 days: 100.00 to 90.50, lowest 90.50, highest 100.00"
     )
-    days = past.feeds["silent"]
-    assert (len(days), days[0], days[-1]) == (30, 100.0, 90.5)
     assert draw([(1.0, 5.0)]) is None
 
 
-@pytest.mark.parametrize("query", [EQUITY, COMPLETE])
-def test_what_prometheus_is_asked_is_there(query: str) -> None:
+def test_what_prometheus_is_asked_is_there() -> None:
     """A query that it understands, of metrics that exist."""
-    promql_parser.parse(query)
-    (name,) = re.findall(r"quant_\w+", query)
+    promql_parser.parse(EQUITY)
+    (name,) = re.findall(r"quant_\w+", EQUITY)
     assert name in {metric.name for metric in TABLE}
 
 
@@ -179,11 +191,11 @@ async def test_nobody_waits_for_prometheus(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("exporter.web.status.past_month.PATIENCE_SECONDS", 0.01)
     clock, answer = ManualClock(NOW), asyncio.Event()
     past = PastMonth(Remembered(answer), clock)  # type: ignore[arg-type]
-    await past.refresh(ZoneInfo("UTC"))
+    await past.refresh()
     assert past.curves == {}
     answer.set()
     await asyncio.sleep(0)
-    await past.refresh(ZoneInfo("UTC"))
+    await past.refresh()
     assert "silent" in past.curves
 
 

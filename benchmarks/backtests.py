@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.backtests_beside import beside_an_exporter
 from benchmarks.figures import OURS, Row, compared
 from exporter.backtests.bar_table import BarTable
 from exporter.backtests.batch import BatchOrder, run_batch
@@ -61,6 +62,7 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
         *compared(figure, "units a second, start included", found, "1/s", better="more"),
         *compared(figure, "overhead of a unit", {OURS: overhead}, "ms", aim=AIM_OVERHEAD_MS),
         *compared(figure, "a finished batch again", {OURS: resume}, "s", aim=AIM_RESUME_SECONDS),
+        *beside_an_exporter(folder / "beside", quick),
     ]
 
 

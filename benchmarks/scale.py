@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,11 +51,11 @@ def _measure(folder: Path, tasks: int, symbols: int, idle: float) -> list[Row]:
                     client.get()
                     times = [client.get().seconds * 1000 for _ in range(20)]
                 found.append((f"{name}, p50", percentile(times, 0.5), "ms"))
-            before = _cpu_seconds(process.pid)
+            before = process.family_cpu_seconds()
             time.sleep(idle)
-            used = _cpu_seconds(process.pid) - before
+            used = process.family_cpu_seconds() - before
             found.append(("CPU, no slot due, feeds polled each minute", 100 * used / idle, "%"))
-            found.append(("PSS, helper and workers included", _pss_mb(process.pid), "MB"))
+            found.append(("PSS, helper and workers included", process.family_pss_mb(), "MB"))
     figure = f"{tasks:,} tasks, {symbols:,} symbols, {series:,} series"
     return [Row(figure, what, OURS, value, unit) for what, value, unit in found]
 
@@ -75,29 +74,3 @@ def _setup(tasks: int, symbols: int) -> dict[str, Any]:
             for number in range(tasks)
         },
     }
-
-
-def _family(pid: int) -> list[int]:
-    """The process and all below it."""
-    found = [pid]
-    for each in found:
-        for thread in Path(f"/proc/{each}/task").iterdir():
-            found += map(int, (thread / "children").read_text().split())
-    return found
-
-
-def _cpu_seconds(pid: int) -> float:
-    ticks = 0
-    for each in _family(pid):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _pss_mb(pid: int) -> float:
-    kilobytes = 0
-    for each in _family(pid):
-        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                kilobytes += int(line.split()[1])
-    return kilobytes * 1024 / 1e6

@@ -89,7 +89,7 @@ def _peer(folder: Path, intervals: Sequence[float], seconds: float) -> list[floa
 
 def _measure(folder: Path, url: str, seconds: float) -> list[float]:
     """Milliseconds from slot to start of everything that fell due in a stretch of time."""
-    with _load(url):
+    with scraped(url):
         time.sleep(_SETTLE_SECONDS)
         return stretch(folder / "starts", seconds, _SETTLE_SECONDS)
 
@@ -118,20 +118,21 @@ def _late(starts: Path, began: float, ended: float) -> list[float]:
 
 
 @contextmanager
-def _load(url: str) -> Iterator[None]:
-    """Scrape again and again beside the block."""
+def scraped(url: str) -> Iterator[list[float]]:
+    """Scrape again and again during the block; the milliseconds of each scrape so far."""
     done = threading.Event()
+    times: list[float] = []
 
     def scrape() -> None:
         with Client(url, Accept=ACCEPT, Accept_Encoding="gzip") as client:
             while not done.is_set():
                 with pace(_SCRAPE_EVERY_SECONDS):
-                    client.get()
+                    times.append(client.get().seconds * 1000)
 
     thread = threading.Thread(target=scrape)
     thread.start()
     try:
-        yield
+        yield times
     finally:
         done.set()
         thread.join()

@@ -1,7 +1,7 @@
 """``python -m benchmarks.children.market PORT LATENCY_SECONDS``: a TickDB that costs nothing.
 
-Every symbol trades round the clock at the same price, so that what a figure shows is the client and
-not a simulation. ``/requests`` tells how many requests came.
+Every symbol trades round the clock at prices that repeat, so that what a figure shows is the client
+and not a simulation. ``/requests`` tells how many requests came.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import time
 from aiohttp import web
 
 _BAR = (
-    '{{"time":{},"open":"100.1","high":"100.9","low":"99.8","close":"100.4",'
+    '{{"time":{},"open":"100.1","high":"100.9","low":"99.8","close":"{}",'
     '"volume":"1000","quote_volume":"100400"}}'
 )
-_SERIES = '{{"symbol":"{}","interval":"1m","klines":[{}]}}'
+_SERIES = '{{"symbol":"{}","interval":"{}","klines":[{}]}}'
+_LENGTHS = {"1m": 60_000, "1h": 3_600_000}
+"""Milliseconds of the intervals that it has."""
 _TICKER = (
     '{{"symbol":"{}","last_price":"100.4","bid_price":"100.3","ask_price":"100.5","timestamp":{}}}'
 )
@@ -42,11 +44,19 @@ class Market:
         return web.Response(text=str(self._requests))
 
     async def _latest(self, request: web.Request) -> web.Response:
-        symbols, bars = request.query["symbols"].split(","), _bars()
-        return await self._answer("[" + ",".join(_SERIES.format(s, bars) for s in symbols) + "]")
+        symbols, bars = request.query["symbols"].split(","), _newest("1m")
+        series = (_SERIES.format(symbol, "1m", bars) for symbol in symbols)
+        return await self._answer("[" + ",".join(series) + "]")
 
     async def _series(self, request: web.Request) -> web.Response:
-        return await self._answer(_SERIES.format(request.query["symbol"], _bars()))
+        asked = request.query
+        interval = asked["interval"]
+        if "start_time" in asked:
+            first, last = int(asked["start_time"]), int(asked["end_time"])
+            bars = _bars(interval, first, last, int(asked["limit"]))
+        else:
+            bars = _newest(interval)
+        return await self._answer(_SERIES.format(asked["symbol"], interval, bars))
 
     async def _tickers(self, request: web.Request) -> web.Response:
         now = int(time.time() * 1000)
@@ -61,10 +71,19 @@ class Market:
         return web.Response(text=text, content_type="application/json")
 
 
-def _bars() -> str:
-    """The newest closed bar of a minute, and the forming one."""
-    minute = int(time.time()) // 60 * 60_000
-    return ",".join(_BAR.format(start) for start in (minute - 60_000, minute))
+def _newest(interval: str) -> str:
+    """The newest closed bar, and the forming one."""
+    now = int(time.time() * 1000)
+    return _bars(
+        interval, now // _LENGTHS[interval] * _LENGTHS[interval] - _LENGTHS[interval], now, 2
+    )
+
+
+def _bars(interval: str, first: int, last: int, limit: int) -> str:
+    """Bars that start in [first, last], milliseconds: the oldest `limit` of them."""
+    length = _LENGTHS[interval]
+    starts = range(-(-first // length) * length, last + 1, length)[:limit]
+    return ",".join(_BAR.format(start, f"100.{start // length % 9}") for start in starts)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,35 @@ class ByFile(LoadFileScheduling):
         return vps if nodeid.startswith(vps) else super()._split_scope(nodeid)
 
 
+_LONGEST_FIRST = ("deploy", "integration", "browser")
+"""Markers, by how long a file of such tests takes; files without one are the fast tests."""
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
-    """How `-n` distributes the tests."""
+    """How `-n` distributes the tests: in the order of the collection, which is below."""
+    config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n`, what takes longest starts first, and fast tests fill the end, so that no worker
+    waits for another. Otherwise tests run as they are found, the fast ones first."""
+    if not hasattr(config, "workerinput"):
+        return
+    allowed: dict[str, float] = {}
+    for item in items:
+        own = item.get_closest_marker("timeout")
+        seconds = float(own.args[0]) if own and own.args else float(config.getini("timeout"))
+        file = item.nodeid.partition("::")[0]
+        allowed[file] = max(allowed.get(file, 0.0), seconds)
+
+    def place(item: pytest.Item) -> tuple[int, float]:
+        kinds = [n for n, name in enumerate(_LONGEST_FIRST) if item.get_closest_marker(name)]
+        kind = min(kinds, default=len(_LONGEST_FIRST))
+        return kind, 0.0 if kind == 0 else -allowed[item.nodeid.partition("::")[0]]
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,22 +11,14 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from exporter.cli.command_names import base_name
 from exporter.config import schedule_syntax
-from exporter.config.types import NAME
 
 _VARIABLE = re.compile(r"""([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|(.*?))\s*""")
 _ALIAS = re.compile(r"(@\w+)\s+(\S.*)")
 _LINE = re.compile(r"((?:\S+\s+){4}\S+)\s+(\S.*)")
 _USER = re.compile(r"([A-Za-z_][\w.-]*\$?)\s+(\S.*)")
 _CRON_S_OWN = ("CRON_TZ", "MAILTO", "SHELL")
-LAUNCHERS = frozenset(
-    """
-    bash cd chronic command dash doas env exec flock ionice java julia ksh lua nice node nohup npm
-    npx perl php pipenv poetry Rscript ruby run-one runuser setsid sh stdbuf su sudo taskset time
-    timeout uv zsh
-    """.split()  # noqa: SIM905 - forty quoted names read worse
-)
-SCRIPT = re.compile(r"\.(?:py|sh|bash|js|mjs|ts|rb|pl|php|r|jl|jar|lua)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -140,29 +132,3 @@ def _name(command: str, taken: set[str]) -> str:
         free, number = f"{name[:58]}_{number}", number + 1
     taken.add(free)
     return free
-
-
-def base_name(command: str) -> str:
-    """A task's name for a command line: its script, module or program."""
-    first = re.split(r"[|;>]", command.rpartition("&&")[2], maxsplit=1)[0]
-    try:
-        words = shlex.split(first, comments=False)
-    except ValueError:
-        words = first.split()
-    words = [word for one in words for word in (one.split() if " " in one else [one])]
-    words = [word.strip("'\"") for word in words]
-    programs = [word.rpartition("/")[2] for word in words if not _is_setting(word)]
-    scripts = [word for word in programs if SCRIPT.search(word)]
-    module = re.search(r"\s-m\s+([\w.]+)", command)
-    others = [
-        word for word in programs
-        if word not in LAUNCHERS and not re.match(r"python[\d.]*$", word)
-    ]  # fmt: skip
-    found = (scripts[:1] or ([module[1]] if module else []) or others[:1] or ["job"])[0]
-    name = re.sub(r"[^a-z0-9]+", "_", SCRIPT.sub("", found).lower()).strip("_")[:60]
-    return name if NAME.fullmatch(name) else f"job_{name}".rstrip("_")
-
-
-def _is_setting(word: str) -> bool:
-    """An option, an assignment or a number: not a program."""
-    return bool(re.match(r"-|\w+=|\d+(?:\.\d+)?[smhd]?$|[\[\](){}!]", word))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from exporter.cli.crontab_import import SCRIPT
+from exporter.cli.command_names import SCRIPT
 from exporter.redaction.secret_patterns import masked
 
 _PATH = re.compile(r"(?:~|\.{1,2})?/[\w.@+/-]*")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from exporter.cli.crontab_import import SCRIPT, base_name
+from exporter.cli.command_names import SCRIPT, base_name
 from exporter.cli.discovered import Findings, ThisMachine, Unwatched, is_watched, shown_command
 from exporter.util.units import format_duration
 

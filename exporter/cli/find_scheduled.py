@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from exporter.cli.crontab_import import CronJob, base_name, read_crontab
+from exporter.cli.command_names import base_name
+from exporter.cli.crontab_import import CronJob, read_crontab
 from exporter.cli.discovered import Findings, ThisMachine, Unwatched, is_watched, shown_command
 from exporter.cli.timer_import import PROPERTIES, Timer, read_timers
 

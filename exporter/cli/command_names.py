@@ -19,6 +19,7 @@ SCRIPT = re.compile(r"\.(?:py|sh|bash|js|mjs|ts|rb|pl|php|r|jl|jar|lua)$", re.IG
 
 def base_name(command: str) -> str:
     """A task's name for a command line: its script, module or program."""
+    command = re.sub(r"\s#.*", "", command)
     first = re.split(r"[|;>]", command.rpartition("&&")[2], maxsplit=1)[0]
     try:
         words = shlex.split(first, comments=False)

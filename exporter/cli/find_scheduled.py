@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,15 @@ from pathlib import Path
 from exporter.cli.command_names import base_name
 from exporter.cli.crontab_import import CronJob, read_crontab
 from exporter.cli.discovered import Findings, ThisMachine, Unwatched, is_watched, shown_command
+from exporter.cli.task_lines import external_task
 from exporter.cli.timer_import import PROPERTIES, Timer, read_timers
 
 _FOLDERS = {
     "hourly": "17 * * * *", "daily": "25 6 * * *", "weekly": "47 6 * * 7", "monthly": "52 6 1 * *",
 }  # fmt: skip
 """When Debian's /etc/crontab runs them; the time in there counts where it has one."""
+_RUN_PARTS_SECONDS = 3300.0
+"""How long the scripts before one may take."""
 _IGNORED = re.compile(r"\.(?:dpkg-\w+|bak|orig|rpm\w+|disabled)$|~$|^\.|^README")
 _MAILS = "cron tells nobody when it fails or does not run"
 
@@ -68,7 +70,7 @@ def _read(
         elif is_watched(command) or (not isinstance(line, CronJob) and "wrapped" in line.why):
             findings.watched.append(where)
         elif isinstance(line, CronJob):
-            task = f"{{external: true, schedule: {json.dumps(line.schedule, ensure_ascii=False)}}}"
+            task = external_task(line.schedule, line.late)
             what = f"{where}: {shown_command(line.command)}"
             findings.found.append(
                 Unwatched(line.name, task, what, f"{_MAILS}; wrap it: {_cure(place)}")
@@ -97,7 +99,7 @@ def _scripts(
             findings.watched.append(place)
         else:
             when = schedule if zone is None or zone in schedule else f"{schedule} {zone}"
-            task = f"{{external: true, schedule: {json.dumps(when)}, grace: 1h}}"
+            task = external_task(when, _RUN_PARTS_SECONDS)
             why = f"{_MAILS}; have it report at its end: quant-exporter ping-url"
             findings.found.append(Unwatched(base_name(place), task, place, why))
 
@@ -159,7 +161,7 @@ def _timer(machine: ThisMachine, findings: Findings, timer: Timer, scope: tuple[
     if is_watched(starts):
         findings.watched.append(timer.unit)
         return
-    task = f"{{external: true, schedule: {json.dumps(timer.schedule)}}}" if timer.schedule else ""
+    task = external_task(timer.schedule, timer.late) if timer.schedule else ""
     why = "systemd tells nobody when its service fails or does not run"
     if timer.why:
         why = f"{why}; {timer.why}"

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from exporter.cli.crontab_import import CronJob, OtherLine, read_crontab
+from exporter.cli.task_lines import external_task
 from exporter.cli.timer_import import PROPERTIES, drop_in, read_timers
 from exporter.cli.with_config import complain
 
@@ -37,7 +40,7 @@ def import_schedules(
             has_users = system or (file or "").startswith(("/etc/crontab", "/etc/cron.d/"))
             text = _crontab(file)
             found = list(read_crontab(text, zone, has_users=has_users, wrapper=wrapper))
-            print(_wrapped(found) if wrapped else _crontab_tasks(found, as_command))
+            _print(_wrapped(found) if wrapped else _crontab_tasks(found, as_command))
     except NothingToImportError as error:
         complain(str(error))
         return 1
@@ -49,39 +52,74 @@ def import_schedules(
 
 def _crontab(file: str | None) -> str:
     if file == "-":
-        return sys.stdin.read()
+        return _text(sys.stdin.buffer.read())
     if file is None:
         return _output("name a file, or - for stdin", "crontab", "-l")
     try:
-        return Path(file).read_text(encoding="utf-8", errors="replace")
+        return _text(Path(file).read_bytes())
     except OSError as error:
         raise NothingToImportError(f"{file} cannot be read: {error.strerror}") from error
 
 
+def _text(data: bytes) -> str:
+    """Bytes that are not UTF-8 stay what they are: the crontab is printed again."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _print(text: str) -> None:
+    """Byte for byte, but to a terminal, which would obey some of them."""
+    data = f"{text}\n".encode("utf-8", "surrogateescape")
+    if sys.stdout.isatty():
+        print(data.decode("utf-8", "replace"), end="")
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
 def _crontab_tasks(found: list[CronJob | OtherLine], command: bool) -> str:
     lines = ["# for exporter.yml, below `tasks:`"]
+    others = {each.number: each.why for each in found if isinstance(each, OtherLine) and each.why}
     for each in found:
         if isinstance(each, CronJob):
-            lines.append(f"  {each.name}: {_task(each, command)}  # line {each.number}")
-    for each in found:
-        if isinstance(each, OtherLine) and each.why:
-            lines.append(f"# not a task: line {each.number}: {each.why}")
+            if command and not _is_utf8(each):
+                others[each.number] = "it is not UTF-8: put the command into a script"
+                continue
+            task = _command_task(each) if command else external_task(each.schedule, each.late)
+            whose = f", ran as {each.user}" if command and each.user else ""
+            lines.append(f"  {each.name}: {task}  # line {each.number}{whose}")
+    lines += [f"# not a task: line {number}: {why}" for number, why in sorted(others.items())]
     if command:
         return "\n".join([*lines, "# remove these lines from the crontab: the exporter runs them"])
     install = f"\n# the crontab to install, {_ONCE}:"
     return "\n".join([*lines, install, _wrapped(found)])
 
 
-def _task(job: CronJob, command: bool) -> str:
-    schedule = json.dumps(job.schedule, ensure_ascii=False)
-    if not command:
-        return f"{{external: true, schedule: {schedule}}}"
-    words = ["/bin/sh", "-c", job.command]
-    if job.stdin is not None:
-        words = ["/bin/sh", "-c", f'printf %s "$1" | ( {job.command} )', "sh", job.stdin]
+def _is_utf8(job: CronJob) -> bool:
+    try:
+        f"{job.command}{job.stdin}{job.environment}".encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _command_task(job: CronJob) -> str:
+    """As cron runs it: by the crontab's shell, with its variables, in the home folder."""
+    words = [job.shell, "-c", job.command]
+    if job.stdin is not None:  # a comment may end the command
+        words = [job.shell, "-c", f'printf %s "$1" | (\n{job.command}\n)', "sh", job.stdin]
     if job.environment:
         words = ["env", *(f"{name}={value}" for name, value in job.environment), *words]
-    return f"{{command: {json.dumps(words, ensure_ascii=False)}, schedule: {schedule}}}"
+    home = dict(job.environment).get("HOME") or _home(job.user)
+    keys = {"command": words, "schedule": job.schedule, "cwd": home}
+    return f"{{{', '.join(f'{k}: {json.dumps(v, ensure_ascii=False)}' for k, v in keys.items())}}}"
+
+
+def _home(user: str) -> str:
+    try:
+        return pwd.getpwnam(re.split("[:/]", user)[0]).pw_dir if user else str(Path.home())
+    except KeyError:
+        return "/"
 
 
 def _wrapped(found: Iterable[CronJob | OtherLine]) -> str:
@@ -99,8 +137,7 @@ def _import_timers(zone: str | None, *, user: bool, wrapper: str) -> None:
     print("# for exporter.yml, below `tasks:`")
     for timer in timers:
         if timer.schedule:
-            schedule = json.dumps(timer.schedule)
-            print(f"  {timer.name}: {{external: true, schedule: {schedule}}}  # {timer.unit}")
+            print(f"  {timer.name}: {external_task(timer.schedule, timer.late)}  # {timer.unit}")
     for timer in timers:
         if timer.why:
             print(f"# not a task: {timer.unit}: {timer.why}")
@@ -115,13 +152,13 @@ def _import_timers(zone: str | None, *, user: bool, wrapper: str) -> None:
 
 def _output(cure: str, *command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NothingToImportError(f"{command[0]} cannot be asked ({error}): {cure}") from error
     if done.returncode:
-        said = done.stderr.strip() or f"exit status {done.returncode}"
+        said = _text(done.stderr).strip() or f"exit status {done.returncode}"
         raise NothingToImportError(f"{' '.join(command[:2])}: {said}: {cure}")
-    return done.stdout
+    return _text(done.stdout)
 
 
 def zone_here() -> str | None:

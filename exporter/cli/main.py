@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from exporter import __version__
 from exporter.cli.command_table import COMMANDS, Argument, Command, OneOf
@@ -81,6 +81,11 @@ class _Clean(io.TextIOBase):
     def write(self, text: str) -> int:
         self._stream.write(clean(text))
         return len(text)
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """For files that are handed on as they are; nothing cleans what is written to it."""
+        return self._stream.buffer
 
     def flush(self) -> None:
         self._stream.flush()

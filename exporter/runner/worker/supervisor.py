@@ -253,6 +253,12 @@ def _said(lines: SaidLines | None) -> Said | None:
             lines.said.problem,
             extra={"event": "json_lines_bad", "count": lines.said.bad_lines},
         )
+    if lines.said.passed_over:
+        log.warning(
+            "%d JSON lines of its output were not read, because newer ones came too fast",
+            lines.said.passed_over,
+            extra={"event": "json_lines_passed_over", "count": lines.said.passed_over},
+        )
     return lines.said
 
 

@@ -3,6 +3,7 @@ nothing but who hears of it."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import yaml
 
 from exporter.cli import main as command_line
 from exporter.cli.crontab_import import CronJob, OtherLine, read_crontab
+from exporter.cli.task_lines import external_task
 from exporter.config import Task, load
 
 Expected = list[tuple[str, str] | str]
@@ -46,7 +48,6 @@ USER: list[tuple[str, Expected]] = [
     ("0 25 * * * never.sh", ["invalid hour '25'"]),
     ("0 9 * * 8 never.sh", ["invalid day of week '8'"]),
     ("0 9 31 2 * never.sh", ["a day that does not exist"]),
-    ("0~30 9 * * * random.sh", ["invalid minute '0~30'"]),
     ("just some words", ["neither a variable nor five fields"]),
     ("* * * * *", ["neither a variable nor five fields"]),
     ("NAME = \"with spaces\"\n0 0 * * 0 sudo -u me nice -n 19 /opt/sync.rb", [
@@ -58,6 +59,28 @@ USER: list[tuple[str, Expected]] = [
      "*/10 * * * * curl -fsS https://example.org/ > /dev/null", [
         ("curl", "*/10 * * * *"), ("curl_2", "*/10 * * * *")]),
 ]  # fmt: skip
+RARE: list[tuple[str, Expected]] = [
+    ("0~30 9 * * * random.sh", [("random", "0 9 * * *")]),
+    ("~ 9~17 * * 1-5 random.sh", [("random", "0 9 * * 1-5")]),
+    ("30~0 9 * * * never.sh", ["invalid range '30~0'"]),
+    ("0 9 1~28 * * never.sh", ["cron picks a day at random"]),
+    ("-*/5 * * * * quiet.sh", [("quiet", "*/5 * * * *")]),
+    ("0 5 * * * -ns quiet.sh", [("quiet", "0 5 * * *")]),
+    ("@every_minute a.sh\n@every 5m b.sh\n@300 c.sh", [
+        ("a", "* * * * *"), "counts from cron's own start", "counts from cron's own start"]),
+    ("\"NAME\"=x\n'OTHER' = y\n0 1 * * * a.sh", [("a", "0 1 * * *")]),
+    ("0 1 * * * rsync a b # as notes.py has it", [("rsync", "0 1 * * *")]),
+    ("0 1 * * * printf 'a\x0cb\u2028c' > x", [("printf", "0 1 * * *")]),
+    ("0 9 * * 7 a.sh\n0 9 * jan-mar SUN,Tue b.sh", [
+        ("a", "0 9 * * 7"), ("b", "0 9 * jan-mar SUN,Tue")]),
+    ("*/0 * * * * a\n0 0 ? * * b\n0 9 * January * c\n60 * * * * d\n0 24 * * * e", [
+        "invalid minute '*/0'", "invalid day of month '?'", "invalid month 'January'",
+        "invalid minute '60'", "invalid hour '24'"]),
+    ("0 1 * * * a.sh\r\n0 2 * * * b.sh\r", [("a", "0 1 * * *"), ("b", "0 2 * * *")]),
+    ("RANDOM_DELAY=45\nMAILFROM=x\n0 3 * * * late.sh", [("late", "0 3 * * *")]),
+    ("0 1 * * * " + "x" * 980 + "\n0 1 * * * " + "y" * 1500 + ".sh", [
+        "and Debian's cron takes 998", ("y" * 60, "0 1 * * *")]),
+]  # fmt: skip
 SYSTEM: list[tuple[str, Expected]] = [
     ("17 *\t* * *\troot\tcd / && run-parts --report /etc/cron.hourly", [
         ("run_parts", "17 * * * *")]),
@@ -65,6 +88,7 @@ SYSTEM: list[tuple[str, Expected]] = [
         ("test", "25 6 * * *")]),
     ("@weekly www-data php /var/www/cron.php", [("cron", "@weekly")]),
     ("5 1 * * * root", ["it names no user"]),
+    ("@daily operator:wheel/daemon /opt/a.sh", [("a", "@daily")]),
 ]  # fmt: skip
 
 
@@ -78,7 +102,7 @@ def outcome(found: list[CronJob | OtherLine]) -> list[tuple[str, str] | str]:
 
 @pytest.mark.parametrize(
     ("text", "expected", "has_users"),
-    [(*row, False) for row in USER] + [(*row, True) for row in SYSTEM],
+    [(*row, False) for row in (*USER, *RARE)] + [(*row, True) for row in SYSTEM],
 )
 def test_every_line_becomes_a_task_or_a_sentence(
     text: str, expected: Expected, has_users: bool
@@ -89,13 +113,32 @@ def test_every_line_becomes_a_task_or_a_sentence(
     assert len(got) == len(expected), got
     for one, wanted in zip(got, expected, strict=True):
         assert one == wanted if isinstance(wanted, tuple) else wanted in one
-    lines = text.splitlines()
+    lines = text.split("\n")
     assert [each.number for each in found] == list(range(1, len(lines) + 1))
     for each in found:
         if isinstance(each, OtherLine):
             assert each.text == lines[each.number - 1]
         else:
             Task.model_validate({"external": True, "schedule": each.schedule})
+
+
+def test_what_cron_decides_itself_is_allowed_for() -> None:
+    """A random moment within a range, and a delay: the task's grace lasts as long."""
+    crontab = "RANDOM_DELAY=45\n~ 9~17 * * * a.sh\nRANDOM_DELAY=0\n0 9 * * * b.sh"
+    found = [each for each in read_crontab(crontab) if isinstance(each, CronJob)]
+    assert [each.late for each in found] == [59 * 60 + 8 * 3600 + 45 * 60, 0]
+    assert external_task("0 9 * * *", found[0].late) == (
+        '{external: true, schedule: "0 9 * * *", grace: 9h 49m}'
+    )
+    assert external_task("0 9 * * *") == '{external: true, schedule: "0 9 * * *"}'
+
+
+def test_what_stands_around_the_command_stays_where_it_is() -> None:
+    """Cron's own flags, the user, the way the times are written."""
+    (job,) = read_crontab("-0~30\t9  * * * root:wheel -ns a.sh", has_users=True)
+    assert isinstance(job, CronJob)
+    assert job.wrapped == "-0~30\t9  * * * root:wheel -ns qexec a -- /bin/sh -c 'a.sh'"
+    assert job.user == "root:wheel"
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -163,6 +206,57 @@ def test_what_is_printed_is_a_config_and_a_crontab(
     assert command
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "it's\n"
+
+
+def test_bytes_that_are_no_text_stay_what_they_are(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a file, from stdin and from `crontab -l`; a command in YAML would not be the same."""
+    crontab = b"# caf\xe9\n0 1 * * * echo caf\xe9\n"
+    (tmp_path / "crontab").write_bytes(crontab)
+    program = tmp_path / "crontab-l"
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/crontab\n")
+    program.chmod(0o755)
+    program.rename(tmp_path / "bin-crontab")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin-crontab").rename(tmp_path / "bin/crontab")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    expected = crontab.replace(b"echo caf\xe9", b"qexec echo -- /bin/sh -c 'echo caf\xe9'")
+    for arguments in ([str(tmp_path / "crontab")], []):
+        ask = ["import", "crontab", *arguments, "--wrapped", "--wrapper", "qexec"]
+        assert command_line.main(ask) == 0
+        assert capfdbinary.readouterr().out == expected
+    with (tmp_path / "crontab").open("rb") as file:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file, "ascii"))
+        assert command_line.main(["import", "crontab", "-", "--wrapped", "--wrapper", "qexec"]) == 0
+    assert capfdbinary.readouterr().out == expected
+    assert command_line.main(["import", "crontab", str(tmp_path / "crontab"), "--command"]) == 0
+    assert b"# not a task: line 2: it is not UTF-8" in capfdbinary.readouterr().out
+
+
+def test_as_a_command_it_runs_as_cron_ran_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the crontab's shell, in the home folder, also where a comment ends the command."""
+    crontab = tmp_path / "crontab"
+    crontab.write_text(
+        f"SHELL=/bin/bash\nHOME={tmp_path}\n0 5 * * * root cat # it reads%a\n"
+        "1 5 * * * root echo ${BASH_VERSION:+bash} $PWD\n"
+    )
+    ask = ["import", "crontab", str(crontab), "--system", "--command", "--timezone", "UTC"]
+    assert command_line.main(ask) == 0
+    printed = capsys.readouterr().out
+    assert "# line 3, ran as root" in printed
+    (tmp_path / "exporter.yml").write_text(f"tasks:\n{printed}")
+    tasks = load(tmp_path / "exporter.yml").tasks
+    said = [
+        subprocess.run(
+            tasks[name].command or (), cwd=tasks[name].cwd, capture_output=True, text=True,
+            check=True,
+        ).stdout
+        for name in ("cat", "echo")
+    ]  # fmt: skip
+    assert said == ["a\n", f"bash {tmp_path}\n"]
 
 
 def test_a_crontab_that_is_not_there_is_a_sentence(

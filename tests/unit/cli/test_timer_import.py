@@ -21,9 +21,23 @@ Id=poll.timer
 Unit=poll.service
 
 TimersCalendar={ OnCalendar=*-*-* 06:00:00 ; next_elapse=x }
-TimersCalendar={ OnCalendar=*-*-* 18:00:00 ; next_elapse=x }
+TimersCalendar={ OnCalendar=*-*-* 18:30:00 ; next_elapse=x }
+RandomizedDelayUSec=1h 40min
+AccuracyUSec=1min
 Id=2-times.timer
 Unit=twice.service
+AccuracyUSec=1min
+
+TimersCalendar={ OnCalendar=Mon *-*-* 06:00:00 ; next_elapse=x }
+TimersCalendar={ OnCalendar=*-*-01 06:00:00 ; next_elapse=x }
+Id=days.timer
+Unit=days.service
+
+TimersCalendar={ OnCalendar=*-*-* 06:00:00 ; next_elapse=x }
+Id=exact.timer
+Unit=exact.service
+RandomizedDelayUSec=0
+AccuracyUSec=1min
 """
 
 
@@ -39,6 +53,14 @@ Unit=twice.service
         ("*-01,04,07,10-01 00:00:00", "0 0 1 1,4,7,10 *"),
         ("*-*-01..07 12:00:00", "0 12 1-7 * *"),
         ("*-*~01 18:00:00", "0 18 L * *"),
+        ("*-02~01 18:00:00", "0 18 L 2 *"),
+        ("*-*~03 18:00:00", "third last day of month 18:00"),
+        ("Fri *-*-01..07 09,18:30:00 UTC", "first fri 09:30,18:30 UTC"),
+        ("Sun *-*~07/1 03:00:00", "last sun 03:00"),
+        ("Mon,Fri..Sun *-*-* 06:00:00", "0 6 * * mon,fri,sat,sun"),
+        ("*-*-* 06:00:30", "0 6 * * *"),
+        ("*-*-* *:07/10:00", "7/10 * * * *"),
+        ("*-01/3-01 08..18/2:00:00", "0 8-18/2 1 1/3 *"),
     ],
 )
 def test_a_calendar_expression_becomes_a_crontab_s_schedule(calendar: str, schedule: str) -> None:
@@ -52,8 +74,11 @@ def test_a_calendar_expression_becomes_a_crontab_s_schedule(calendar: str, sched
     [
         ("2026-12-24 12:00:00", "names a year or seconds"),
         ("*-*-* *:*:00/10", "names a year or seconds"),
-        ("Fri *-*-01..07 12:00:00", "needs weekday and day of month together"),
-        ("*-*~03 12:00:00", "counts days from the month's end"),
+        ("Mon,Fri *-*-01..07 12:00:00", "needs weekday and day of month together"),
+        ("Fri *-01-01..07 12:00:00", "set times in every month only"),
+        ("Fri *-*-01..07 *:00:00", "set times in every month only"),
+        ("*-*~01..03 12:00:00", "counts days from the month's end"),
+        ("Fri *-*~01 12:00:00", "counts days from the month's end"),
         ("sometimes", "is not understood"),
     ],
 )
@@ -68,9 +93,13 @@ def test_each_timer_becomes_a_task_or_a_sentence() -> None:
     assert list(read_timers(SHOWN, "Europe/Berlin")) == [
         Timer("pre-market.timer", "scan.service", "pre_market", "0 7 * * mon-fri Europe/Berlin"),
         Timer("poll.timer", "poll.service", "poll",
-              why="it counts from a start or an earlier run, not by the clock"),
-        Timer("2-times.timer", "twice.service", "job_2_times",
-              why="it has 2 OnCalendar lines; make a task of each by hand"),
+              why="it counts from a start or an earlier run, not by the clock; with a time, such "
+              "as OnCalendar=*:0/30, it can be watched"),
+        Timer("2-times.timer", "twice.service", "job_2_times", "06:00,18:30 Europe/Berlin",
+              late=6060.0),
+        Timer("days.timer", "days.service", "days",
+              why="it has 2 OnCalendar lines on different days; make a timer of each"),
+        Timer("exact.timer", "exact.service", "exact", "0 6 * * * Europe/Berlin"),
     ]  # fmt: skip
 
 
@@ -102,7 +131,9 @@ def test_import_timers_prints_tasks_and_drop_ins(
     assert command_line.main(["import", "timers", "--timezone", "UTC"]) == 0
     printed = capsys.readouterr().out
     assert yaml.safe_load(printed.partition("\n\n")[0]) == {
-        "pre_market": {"external": True, "schedule": "0 7 * * mon-fri UTC"}
+        "pre_market": {"external": True, "schedule": "0 7 * * mon-fri UTC"},
+        "job_2_times": {"external": True, "schedule": "06:00,18:30 UTC", "grace": "1h 46m"},
+        "exact": {"external": True, "schedule": "0 6 * * * UTC"},
     }
     assert "# not a task: poll.timer: it counts from a start" in printed
     assert "# systemctl edit scan.service\n[Service]\nExecStart=\n" in printed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
@@ -66,3 +67,13 @@ def test_ordinary_output_says_nothing_and_is_not_kept() -> None:
         lines.add(b'{"quantity": 3}\n' + b"x" * 100_000)
     assert math.isnan(lines.said.items)
     assert (lines.said.bad_lines, len(lines._line)) == (0, LONGEST_LINE_BYTES + 1)
+
+
+def test_of_a_flood_of_lines_the_newest_is_read_and_the_loop_is_free() -> None:
+    """Reading each would take seconds; how many were passed over is known."""
+    flood = b"".join(b'{"quant": {"items": %d}}\n' % n for n in range(50_000))
+    began = time.process_time()
+    found = said(*(flood[n : n + 65536] for n in range(0, len(flood), 65536)))
+    assert time.process_time() - began < 0.5
+    assert (found.items, found.bad_lines) == (49_999, 0)
+    assert 40_000 < found.passed_over < 50_000

@@ -35,6 +35,7 @@ OnResult = Callable[[UnitResult], None]
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _TICK_SECONDS = 0.25
+_DIED = "the process that starts units died"
 _START_SECONDS = 60.0
 """How long a server may take to load pandas on a busy machine."""
 _NICENESS = 10
@@ -145,7 +146,7 @@ class _Slot:
         try:
             self.sock.sendall(len(body).to_bytes(8, "big") + body)
         except OSError:
-            self._killed_for = "the process that starts units died"
+            self._killed_for = _DIED
 
     def read(self, on_result: OnResult) -> UnitGroup | None:
         """Handle what has arrived. Returns what of a group is left to compute."""
@@ -162,7 +163,7 @@ class _Slot:
             try:
                 message = json.loads(line)
                 if self._handle(message, on_result):
-                    return self._ended(f"its process ended ({message['end']})", on_result)
+                    return self._ended(_how(int(message["end"])), on_result)
             except (ValueError, TypeError, KeyError) as error:
                 log.warning("a unit's process sent nonsense: %s", type(error).__name__)
                 return self._died(on_result)
@@ -240,24 +241,35 @@ class _Slot:
 
     def _died(self, on_result: OnResult) -> UnitGroup | None:
         had_answered = self._answered
+        self._killed_for = self._killed_for or _DIED
         self.end()
         if not had_answered:
             raise ExecutorError(
                 "no process for units can be started: see the lines above, and the memory that is "
                 "free"
             )
-        return self._ended("the process that starts units died", on_result)
+        return self._ended(_DIED, on_result)
 
     def end(self) -> None:
         """Kill the server; the kernel kills its fork with it, and init gets the rest."""
         self.is_alive = False
-        self._kill("ended")
+        self._kill(self._killed_for or "ended")
         for each in descendants(self._server.pid):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(each.pid, signal.SIGKILL)
         self._server.kill()
         self._server.wait()
         self.sock.close()
+
+
+def _how(status: int) -> str:
+    """As :func:`os.waitstatus_to_exitcode` has the status: a signal is negative."""
+    if status >= 0:
+        return f"its process ended with exit status {status}"
+    try:
+        return f"its process was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"its process was killed by signal {-status}"
 
 
 def _result(message: Mapping[str, Any]) -> UnitResult:

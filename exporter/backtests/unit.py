@@ -29,8 +29,11 @@ MOST_ERROR = 500
 MOST_TRACE = 4000
 MOST_TRADES = 2000
 """Of one unit, the newest."""
-_CUTS = (0.5, 0.75)
-"""Where the bars end when it is tried whether a function looks ahead; and before the last bar."""
+_MOVES = 3
+"""How many of the largest rises and falls a function is tried at, to see whether it looks ahead:
+who knows the next bar has another position there than who does not."""
+_QUICK_SECONDS = 0.1
+"""A function that takes longer is tried at the largest of them alone."""
 
 Strategy = Callable[..., Any]
 
@@ -110,11 +113,13 @@ def _one(group: UnitGroup, trial: ParameterTrial) -> UnitResult:
     function, bars = load(group.run, group.code), group.bars
     if len(bars) < 2:
         raise UnitError("fewer than two bars: there is nothing to compute")
+    began = time.perf_counter()
     value = function(bars.frame(), **trial.params)
+    moves = _MOVES if time.perf_counter() - began < _QUICK_SECONDS else 1
     if isinstance(value, Mapping):
         return _own_result(group, trial, value)
     targets = targets_of(value, bars)
-    if trial.configured and (at := _looks_ahead(function, group, trial.params, targets)):
+    if trial.configured and (at := _looks_ahead(function, group, trial.params, targets, moves)):
         raise UnitError(at)
     simulated = simulate(bars, targets, group.account)
     numbers = curve_numbers(simulated.equity, bars.start, group.periods_per_year, parts=group.parts)
@@ -130,9 +135,7 @@ def targets_of(value: Any, bars: BarTable) -> Column:
     """What a function returned, as a target for each bar. Raises :class:`UnitError`."""
     index = getattr(value, "index", None)
     if index is not None and not callable(index):
-        frame = bars.frame()
-        if len(value) != len(bars) or not index.equals(frame.index):
-            value = value.reindex(frame.index)
+        value = _by_bar(value, bars)
     try:
         targets = np.array(value, np.float64)  # a copy
     except (TypeError, ValueError) as error:
@@ -147,19 +150,48 @@ def targets_of(value: Any, bars: BarTable) -> Column:
         )
     if np.isinf(targets).any():
         raise UnitError("returned an infinite position: return shares of equity, such as 1 or -0.5")
+    if np.isnan(targets).all():
+        raise UnitError(
+            f"returned NaN for all of the {len(bars)} bars: return 0 for no position; if it needs "
+            "more bars, raise `days`"
+        )
     known = np.where(np.isnan(targets), 0, np.arange(1, len(targets) + 1))
     newest = np.maximum.accumulate(known)
     return np.where(newest == 0, 0.0, targets[newest - 1])
 
 
+def _by_bar(value: Any, bars: BarTable) -> Any:
+    """A Series as one value for each bar; a bar that it leaves out keeps the position before."""
+    index, starts = value.index, bars.frame().index
+    if index.equals(starts):
+        return value
+    if len(value) == len(bars) and list(index) == list(range(len(bars))):
+        return value  # bars.reset_index(), or made of an array: by place
+    if not index.is_unique:
+        raise UnitError("returned a Series with two positions for one bar")
+    if not len(value) or not index.isin(starts).all():
+        raise UnitError(
+            f"returned a Series of {len(value)} positions whose index is not that of `bars`: "
+            "return pd.Series(positions, index=bars.index)"
+        )
+    return value.reindex(starts)
+
+
+def _cuts(bars: BarTable, moves: int) -> list[int]:
+    """How many bars a function also gets, each number once: half of them, all but the last one, and
+    those before the largest `moves` rises and falls."""
+    count = len(bars)
+    quarter = count // 4  # a function may have no position before it has seen some bars
+    by_move = quarter + np.argsort(np.diff(np.log(bars.close[quarter:])), kind="stable") + 1
+    found = [count // 2, count - 1, *by_move[:moves].tolist(), *by_move[-moves:].tolist()]
+    return [cut for cut in dict.fromkeys(found) if 2 <= cut < count]
+
+
 def _looks_ahead(
-    function: Strategy, group: UnitGroup, params: Mapping[str, Any], targets: Column
+    function: Strategy, group: UnitGroup, params: Mapping[str, Any], targets: Column, moves: int
 ) -> str | None:
     """Whether a position changes once later bars are known: the function then knows the future."""
-    count = len(group.bars)
-    for cut in dict.fromkeys([*(int(count * share) for share in _CUTS), count - 1]):
-        if cut < 2:
-            continue
+    for cut in _cuts(group.bars, moves):
         shorter = group.bars.where(slice(0, cut))
         try:
             value = function(shorter.frame(), **params)

@@ -88,7 +88,7 @@ def test_the_same_units_have_the_same_results(
     assert executor.workers == 2
     found = run(executor, groups)
     assert sorted(found) == list(range(24))
-    assert found[2].error == "its process ended (3)"
+    assert found[2].error == "its process ended with exit status 3"
     for each in work:
         for result in compute(each):
             if result.number != 2:

@@ -28,7 +28,7 @@ HOSTILE = {
         "        time.sleep(60)"
     ),
     "forks": "import os; os.fork()",
-    "prints": "import os; [os.write(1, b'x' * 10**6) for _ in range(1000)]; print('x' * 10**6)",
+    "prints": "import os; [os.write(1, b'x' * 10**6) for _ in range(200)]; print('x' * 10**6)",
     "patches": "import numpy; numpy.asarray = None; return bars.close * 0",
     "speaks": (
         "import os\n"
@@ -46,8 +46,8 @@ CODE = (
 )
 FAILS = {
     "raises": "RuntimeError: broken",
-    "exits": "its process ended (3)",
-    "segfaults": "its process ended (-11)",
+    "exits": "its process ended with exit status 3",
+    "segfaults": "its process was killed by SIGSEGV",
     "loops": "took longer than 2.5s",
     "eats_memory": "MemoryError: used more memory than",
     "eats_by_forks": "used more than 200 MB of memory",

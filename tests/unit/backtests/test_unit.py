@@ -31,18 +31,22 @@ def test_a_function_of_the_past_has_numbers_curve_and_trades(tmp_path: Path) -> 
     assert second.numbers["sharpe"] != first.numbers["sharpe"]
 
 
+@pytest.mark.parametrize("count", [12, 60, 88, 200])
 @pytest.mark.parametrize(
     "body",
     [
         "(bars.close.shift(-1) > bars.close).astype(float)",
+        "(bars.close.shift(-1) < bars.close).astype(float)",
+        "(bars.close.shift(-1) > bars.close * 1.005).astype(float)",
         "(bars.close > bars.close.mean()).astype(float)",
         "(bars.close > bars.close.rolling(5, center=True).mean()).astype(float)",
     ],
-    ids=["the next bar", "the mean of all bars", "a centred mean"],
+    ids=["a rise", "a fall", "a large rise", "the mean of all bars", "a centred mean"],
 )
-def test_looking_ahead_is_caught(tmp_path: Path, body: str) -> None:
-    """A position that changes once later bars are known makes the unit fail, not rich."""
-    result = one(tmp_path, f"def f(bars):\n    return {body}\n")
+def test_looking_ahead_is_caught(tmp_path: Path, body: str, count: int) -> None:
+    """A position that changes once later bars are known makes the unit fail, not rich: whatever the
+    bars, for who knows the next one stands otherwise before the largest moves."""
+    result = one(tmp_path, f"def f(bars):\n    return {body}\n", count)
     assert result.error is not None
     assert result.error.startswith("looks ahead: the position of the bar of 20")
 
@@ -66,6 +70,41 @@ def test_nothing_known_keeps_the_position_before(tmp_path: Path) -> None:
     (result,) = compute(group(tmp_path, code, bars([100, 100, 100, 100, 120]), name="held"))
     assert result.numbers["return"] == pytest.approx(0.2)
     assert result.numbers["exposure"] == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (
+            "pd.Series(1.0, index=bars.index + pd.Timedelta('1s'))",
+            "whose index is not that of `bars`",
+        ),
+        ("pd.Series(1.0, index=range(1, len(bars) + 1))", "whose index is not that of `bars`"),
+        ("pd.Series(dtype=float)", "a Series of 0 positions"),
+        ("pd.Series(1.0, index=list(bars.index[:5]) * 2)", "two positions for one bar"),
+        ("pd.Series(np.nan, index=bars.index)", "returned NaN for all of the 200 bars"),
+    ],
+)
+def test_positions_that_belong_to_no_bar_are_an_error(
+    tmp_path: Path, body: str, error: str
+) -> None:
+    """They are never read as no position."""
+    result = one(tmp_path, f"import numpy as np, pandas as pd\ndef f(bars):\n    return {body}\n")
+    assert result.error is not None
+    assert error in result.error
+
+
+def test_a_series_counts_by_place_or_by_bar(tmp_path: Path) -> None:
+    """After reset_index() by place; after dropna() by bar."""
+    head = "import numpy as np, pandas as pd\ndef f(bars):\n    p = bars.close.rolling(5).mean()\n"
+    head += "    p = (bars.close > p).astype(float).where(p.notna())\n"
+    plain, placed, dropped = (
+        one(tmp_path, f"{head}    return {value}\n")
+        for value in ("p", "p.reset_index(drop=True)", "p.dropna()")
+    )
+    assert plain.error is None
+    assert plain.numbers["trades"] > 3
+    assert placed.numbers == dropped.numbers == plain.numbers
 
 
 def test_a_result_of_its_own_is_accepted(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Alpaca:
             [*history, {"equity": str(equity), "flow": str(flow), "timestamp": now}],
             fills,
             [_position(one) for one in positions],
-            {
+            memory={
                 "at": now,
                 "flows": [*known, *(flow for flow in flows if flow not in known)][-_REMEMBERED:],
             },

@@ -44,7 +44,7 @@ class Freqtrade:
                 key=lambda fill: float(fill["timestamp"]),
             ),
             _positions(trades),
-            {"trades": count, "profit": str(profit.get("profit_all_coin"))},
+            memory={"trades": count, "profit": str(profit.get("profit_all_coin"))},
         )
 
     async def _closed(self, offset: int) -> tuple[list[Mapping[str, Any]], int]:

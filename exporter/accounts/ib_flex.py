@@ -46,7 +46,9 @@ class IbFlex:
             if not points and statement.find(".//EquitySummaryByReportDateInBase") is None:
                 raise ValueError("it has no Net Asset Value in Base: add it to the Flex query")
             memory = {"day": points[-1]["id"].removeprefix("flex-")} if points else memory
-            return AccountReading(points, [*_fills(statement)], _positions(statement), memory)
+            return AccountReading(
+                points, [*_fills(statement)], _positions(statement), _end(statement), memory
+            )
         except (ValueError, ArithmeticError) as error:
             wrong = SourceError("malformed", f"the statement cannot be read: {error}")
         self.count(wrong)
@@ -138,6 +140,13 @@ def _points(statement: ElementTree.Element, last: str) -> Iterator[Said]:
         previous = label
         at = date.replace(hour=_CLOSE, tzinfo=_ZONE).timestamp()
         yield {"equity": str(total), "flow": str(flow), "timestamp": at, "id": f"flex-{label}"}
+
+
+def _end(statement: ElementTree.Element) -> float | None:
+    """The close of its last day, as of which its positions are."""
+    dates = [one.get("reportDate") for one in statement.iter("EquitySummaryByReportDateInBase")]
+    days = [_moment(date) for date in dates if date]
+    return max(days).replace(hour=_CLOSE, tzinfo=_ZONE).timestamp() if days else None
 
 
 def _fills(statement: ElementTree.Element) -> Iterator[Said]:

@@ -19,6 +19,8 @@ class AccountReading:
     equity: Sequence[Said] = ()
     fills: Sequence[Said] = ()
     positions: Sequence[Said] | None = None
+    positions_at: float | None = None
+    """As of when they are, Unix seconds; None: now."""
     memory: Mapping[str, Any] = field(default_factory=dict)
     """What the next look gets, kept with what this one brought."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from exporter.backtests.bar_table import BarTable
+from exporter.backtests.expected_days import expected_days
 from exporter.backtests.history_store import HistoryStore, Market, gaps
 from exporter.backtests.plan import PlannedUnit, account_of, code_fingerprint, plan_units
 from exporter.backtests.published import RUNNING, publish
@@ -199,10 +200,21 @@ def run_batch(
         _log(end)
         store.end(run, clock.now(), {"seconds": took, "failures": end.failures[:20]})
         if order.is_usual:
-            publish(order.folder, store.published())
+            _publish(order, store.published(), calendar)
         return replace(end, report=_write_report(order, end, clock.now()))
     finally:
         store.close()
+
+
+def _publish(
+    order: BatchOrder, results: Sequence[StoredResult], calendar: Callable[[str], Calendar]
+) -> None:
+    days = {}
+    for name, settings in order.settings.strategies.items():
+        own = [one for one in results if one.strategy == name]
+        found = expected_days(own, settings, calendar(settings.exchange).zone)
+        days[name] = found.to_json(settings) if found else None
+    publish(order.folder, results, days)
 
 
 def _write_report(order: BatchOrder, end: BatchEnd, now: float) -> Path | None:

@@ -1,7 +1,8 @@
 """The newest result of each strategy and symbol, from whatever process computed it to the exporter.
 
 A run writes them to one small file; the exporter reads it when it changed, keeps them in state
-under the kind ``backtest``, and exposes them.
+under the kind ``backtest``, and exposes them. The days of each strategy are in it, too, under its
+name and no symbol.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exporter.backtests.expected_days import ExpectedDays, from_json
 from exporter.config import Config
+from exporter.config.backtests import BacktestedStrategy
 from exporter.config.paths import backtests_folder
 from exporter.metrics import Metrics, Sample
 from exporter.state import State
@@ -40,12 +43,17 @@ _METRICS = {
 }
 
 
-def publish(folder: Path, results: Iterable[StoredResult]) -> None:
-    """Write the file. Raises :class:`OSError`."""
+def publish(
+    folder: Path,
+    results: Iterable[StoredResult],
+    days: Mapping[str, Mapping[str, Any] | None],
+) -> None:
+    """Write the file; `days` is by strategy. Raises :class:`OSError`."""
     latest = {
         f"{one.strategy}|{one.symbol}": {"at": one.made_at, "params": one.params, **one.numbers}
         for one in results
     }
+    latest |= {f"{name}|": dict(one or {}) for name, one in days.items()}
     text = json.dumps(json_safe(latest), default=str)
     write(folder / LATEST, text)
 
@@ -59,6 +67,7 @@ class BacktestResults:
         self._file: Path | None = None
         self._seen: tuple[int, int] | None = None
         self._configured: list[tuple[str, str]] = []
+        self._strategies: Mapping[str, BacktestedStrategy] = {}
         self.newest: Mapping[str, Mapping[str, Any]] = {}
         """``strategy|symbol`` to its numbers, its ``params``, and ``at``, Unix seconds."""
         metrics.add_reader(self.samples)
@@ -67,6 +76,7 @@ class BacktestResults:
         """Apply the config."""
         self._file = backtests_folder(config) / LATEST
         self._seen = None
+        self._strategies = config.backtests.strategies
         self._configured = [
             (name, symbol)
             for name, one in config.backtests.strategies.items()
@@ -86,6 +96,12 @@ class BacktestResults:
         if latest:
             self.newest = {**self.newest, **latest}
             await self._state.keep_many((KIND, name, one) for name, one in latest.items())
+
+    def expected_days(self, strategy: str) -> ExpectedDays | None:
+        """By the newest results with the parameters and symbols of the running config; None where
+        there are none."""
+        settings, known = self._strategies.get(strategy), self.newest.get(f"{strategy}|")
+        return from_json(known, settings) if settings and known else None
 
     def _is_running(self) -> bool:
         return self._clock.now() - self._running.get("at", -math.inf) < STALE_SECONDS

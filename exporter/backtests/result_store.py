@@ -146,7 +146,7 @@ class ResultStore:
         """The newest result of each strategy and symbol with its configured parameters."""
         rows = self._db.execute(
             "SELECT strategy, symbol, params, configured, NULL, NULL, numbers, "
-            "coalesce(ended_at, made_at), NULL, NULL, max(run) FROM run_units JOIN units USING "
+            "coalesce(ended_at, made_at), curve, NULL, max(run) FROM run_units JOIN units USING "
             "(key) JOIN runs ON runs.id = run WHERE configured AND published AND error IS NULL "
             "GROUP BY strategy, symbol"
         )

@@ -22,6 +22,8 @@ STRATEGY_MEASURES: Mapping[str, str] = {
 }
 """What a limit can be of besides metrics of one's own, all by strategy, and in which unit."""
 OF_POSITIONS = frozenset(("position_difference", "position_difference_ratio"))
+MAY_BE_UNKNOWN = OF_POSITIONS | {"decay"}
+"""What nothing else says when it is not known."""
 NEED_EXCHANGE = frozenset(("silent_sessions", "sessions_without_fill", "signals_without_fill"))
 
 
@@ -73,7 +75,7 @@ class LimitSettings(Model):
     signals: str = "signals"
     """The metric of one's own that says that signals came, for `signals_without_fill`."""
     expected: ExpectedReturn | None = None
-    """For `decay`."""
+    """For `decay`; None: what the newest backtest of the strategy says."""
     symbols: Mapping[str, str] = Field(default_factory=dict)
     """For positions: the account's name of a symbol, and the strategy's."""
     max_age: Duration | None = None

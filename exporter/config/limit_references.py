@@ -19,7 +19,8 @@ def limit_mistakes(
     named: Mapping[str, Mapping[str, Any]], unsure: Collection[str]
 ) -> Iterator[Mistake]:
     """Names that are not there, and what could not work. `named` has each section's entries, None
-    for a broken one; of sections in `unsure` nobody knows the names."""
+    for a broken one, and the strategies of `backtests`, where that section can be read; of sections
+    in `unsure` nobody knows the names."""
     for name, limit in named["limits"].items():
         if not isinstance(limit, LimitSettings):
             continue
@@ -27,6 +28,7 @@ def limit_mistakes(
         yield from _measure(place, name, limit, named, unsure)
         if "strategies" not in unsure:
             yield from _strategies(place, name, limit, named["strategies"])
+            yield from _backtests(place, name, limit, named)
         yield from _action(f"{place}.on_critical", limit, named, unsure)
 
 
@@ -76,10 +78,6 @@ def _measure(
     if of in STRATEGY_MEASURES:
         if of in named["metrics"]:
             yield Mistake(f"metrics.{of}", f"{of} is something that limits know: use another name")
-        if of == "decay" and limit.expected is None:
-            yield Mistake(
-                place, "`decay` needs `expected: {annual_return: 15%, annual_volatility: 20%}`"
-            )
         unknown = limit.signals not in _names(named["metrics"])
         if of == "signals_without_fill" and "metrics" not in unsure and unknown:
             yield Mistake(
@@ -107,7 +105,10 @@ def _strategies(
             yield Mistake(
                 f"{place}.strategies", _unknown("strategy", strategy, known, "strategies")
             )
-    if limit.measure(name) not in NEED_EXCHANGE:
+    of = limit.measure(name)
+    if of in OF_POSITIONS:
+        yield from _accounts(place, limit, known)
+    if of not in NEED_EXCHANGE:
         return
     for strategy in limit.strategies or known:
         if (found := known.get(strategy)) and not found.exchange:
@@ -115,6 +116,49 @@ def _strategies(
                 place,
                 f"it counts sessions: give the strategy {strategy} an `exchange`, such as XNYS, or "
                 "leave it out of `strategies`",
+            )
+
+
+def _accounts(
+    place: str, limit: LimitSettings, known: Mapping[str, Strategy | None]
+) -> Iterator[Mistake]:
+    """Positions are compared with those of an account that says some."""
+    for strategy in limit.strategies or known:
+        if not (found := known.get(strategy)):
+            continue
+        if found.equity is None:
+            yield Mistake(
+                place,
+                f"it compares positions with those of the account: give the strategy {strategy} an "
+                "`equity`, or leave it out of `strategies`",
+            )
+        elif found.equity.kind == "sql" and found.equity.positions is None:
+            yield Mistake(
+                place,
+                f"it compares positions with those of the account: give strategies.{strategy}."
+                "equity a SELECT of `positions`",
+            )
+
+
+def _backtests(
+    place: str, name: str, limit: LimitSettings, named: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Mistake]:
+    """Without `expected`, a strategy is compared with its own backtest."""
+    if limit.measure(name) != "decay" or limit.expected is not None or "backtests" not in named:
+        return
+    for strategy in limit.strategies or named["strategies"]:
+        if strategy in named["strategies"] and strategy not in named["backtests"]:
+            yield Mistake(
+                place,
+                f"`decay` compares with a backtest: add {strategy} to `backtests.strategies`, "
+                "write `expected: {annual_return: 15%, annual_volatility: 20%}`, or leave it out "
+                "of `strategies`",
+            )
+        elif (found := named["backtests"].get(strategy)) and found.interval in ("1w", "1M"):
+            yield Mistake(
+                place,
+                f"`decay` compares days: the backtest of {strategy} has bars of {found.interval}; "
+                "use bars of a day or less, or write `expected`",
             )
 
 

@@ -154,8 +154,9 @@ def _read(
     mistakes += references.unknown_names(named, data, unsure)
     mistakes += [*dependencies.circles(good["tasks"]), *dependencies.after_services(good["tasks"])]
     good["tasks"] = dependencies.with_inherited_severity(good["tasks"])
-    mistakes += limit_mistakes(named, unsure)
     backtests = top.backtests.strategies.items() if isinstance(top, Config) else ()
+    tested = {"backtests": dict(backtests)} if isinstance(top, Config) else {}
+    mistakes += limit_mistakes({**named, **tested}, unsure)
     if "sources" not in unsure:
         mistakes += references.unknown_backtest_sources(backtests, named["sources"])
     code = _code(top, data, folder, unsure)

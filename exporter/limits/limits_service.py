@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from exporter.backtests.published import BacktestResults
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, LimitSettings
-from exporter.config.limit_keys import OF_POSITIONS, STRATEGY_MEASURES
+from exporter.config.limit_keys import MAY_BE_UNKNOWN, STRATEGY_MEASURES
 from exporter.custom_metrics.custom_metrics import CustomMetrics, NewValue
 from exporter.custom_metrics.textfiles import TextfileFolder
 from exporter.limits.actions import Actions
@@ -21,6 +23,8 @@ from exporter.state import State
 from exporter.strategies.tracker import Strategies
 from exporter.util.clock import Clock
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class LimitedParts:
@@ -30,6 +34,7 @@ class LimitedParts:
     textfiles: TextfileFolder
     strategies: Strategies
     calendar: Callable[[str], Calendar]
+    backtests: BacktestResults
 
 
 class LimitService:
@@ -46,9 +51,12 @@ class LimitService:
         self._clock, self._custom, self._textfiles = clock, parts.custom, parts.textfiles
         self._calendar = parts.calendar
         self._signals = SignalDays(state)
-        self.readings = Readings(parts.custom, parts.strategies, self._signals, parts.calendar)
+        self.readings = Readings(
+            parts.custom, parts.strategies, self._signals, parts.calendar, parts.backtests
+        )
         self.actions = actions
         self._watches: dict[tuple[str, str, str], Watch] = {}
+        self._unknown: dict[tuple[str, str], str] = {}
         self._config: Config | None = None
         parts.custom.listeners.append(self._heard)
         parts.strategies.listeners.append(self._curve_changed)
@@ -65,10 +73,31 @@ class LimitService:
         begun."""
         await self._signals.flush()
         now = self._clock.now()
+        self._note_unknown(now)
         for name, limit in self.readings.limits.items():
             if limit.on_critical is not None:
                 await self._judge(name, limit, list(self.readings.of(name, now)))
         await self.actions.go_on()
+
+    def unknown(self, now: float) -> dict[tuple[str, str], str]:
+        """Limit and strategy to why nobody knows the value."""
+        found = {}
+        for name, limit in self.readings.limits.items():
+            if limit.measure(name) in MAY_BE_UNKNOWN:
+                for one in self.readings.of(name, now):
+                    if one.missing:
+                        found[name, one.strategy] = one.missing
+        return found
+
+    def _note_unknown(self, now: float) -> None:
+        unknown = self.unknown(now)
+        for (name, strategy), why in unknown.items():
+            if self._unknown.get((name, strategy)) != why:
+                log.warning(
+                    "the limit %s cannot be compared: %s", name, why,
+                    extra={"event": "limit_unknown", "limit": name, "strategy": strategy},
+                )  # fmt: skip
+        self._unknown = unknown
 
     async def _judge(self, name: str, limit: LimitSettings, readings: list[Reading]) -> None:
         bounds, steady = Bounds.critical(limit), self._clock.monotonic()
@@ -165,8 +194,8 @@ class LimitService:
                 yield "quant_limit_value", labels, one.value
                 yield "quant_limit_value_timestamp_seconds", labels, one.at
             for strategy in dict.fromkeys(one.strategy for one in of):
-                if measure not in STRATEGY_MEASURES or measure in OF_POSITIONS:
-                    unknown = any(math.isnan(r.value) for r in of if r.strategy == strategy)
+                if measure not in STRATEGY_MEASURES or measure in MAY_BE_UNKNOWN:
+                    unknown = any(_is_unknown(r) for r in of if r.strategy == strategy)
                     yield "quant_limit_unknown", (name, strategy), float(unknown)
                 for severity, bound in limit.max.items():
                     yield "quant_limit_max", (name, strategy, severity), bound
@@ -209,6 +238,11 @@ class LimitService:
 
 def _key(one: Reading) -> tuple[str, str, str]:
     return one.limit, one.strategy, one.subject
+
+
+def _is_unknown(one: Reading) -> bool:
+    """A metric of one's own says NaN; a measure says why it is one."""
+    return bool(one.missing) or (one.of_metric and math.isnan(one.value))
 
 
 def _is(name: str, configured: str) -> bool:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
+from exporter.backtests.expected_days import ExpectedDays
+from exporter.backtests.published import BacktestResults
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, LimitSettings
-from exporter.config.limit_keys import STRATEGY_MEASURES
+from exporter.config.limit_keys import OF_POSITIONS, STRATEGY_MEASURES
 from exporter.custom_metrics.custom_metrics import CustomMetrics, NewValue
 from exporter.limits.reconciliation import Reconciliation
 from exporter.limits.signal_days import SignalDays
-from exporter.limits.strategy_measures import daily_loss, decay, whole_sessions
+from exporter.limits.strategy_measures import by_year, daily_loss, decay, whole_sessions
+from exporter.strategies.live_numbers import TradesOn, daily_returns, every_day
 from exporter.strategies.tracker import Strategies
+from exporter.util.local_time import date_of
 from exporter.util.nan import NAN
 
 
@@ -30,6 +33,9 @@ class Reading:
     at: float
     counted: bool = False
     """The exporter counted it itself: there is no doubt about one value."""
+    of_metric: bool = False
+    missing: str = ""
+    """Why nobody knows the value, where somebody should say it."""
 
 
 class Readings:
@@ -41,15 +47,27 @@ class Readings:
         strategies: Strategies,
         signals: SignalDays,
         calendar: Callable[[str], Calendar],
+        backtests: BacktestResults,
     ) -> None:
-        self._metrics, self._strategies = metrics, strategies
+        self._metrics, self._strategies, self._backtests = metrics, strategies, backtests
         self._signals, self._calendar = signals, calendar
         self._positions = Reconciliation(strategies.holdings)
+        strategies.holdings.listeners.append(self._compare_positions)
         self._config: Config | None = None
 
     def apply(self, config: Config) -> None:
         """Use the limits of the running config."""
         self._config = config
+        self._positions.forget()
+        for strategy in self._strategies.configured:
+            self._compare_positions(strategy)
+
+    def _compare_positions(self, strategy: str) -> None:
+        for name, limit in self.limits.items():
+            measure = limit.measure(name)
+            if measure in OF_POSITIONS and (not limit.strategies or strategy in limit.strategies):
+                ratio = STRATEGY_MEASURES[measure] == "ratio"
+                self._positions.compare(name, limit, strategy, ratio=ratio)
 
     @property
     def limits(self) -> dict[str, LimitSettings]:
@@ -82,26 +100,26 @@ class Readings:
         if wanted and strategy not in wanted:
             return None
         subject = ", ".join(f"{label}={value}" for label, value in labels.items())
-        return Reading(name, strategy, subject, new.value, new.at)
+        return Reading(name, strategy, subject, new.value, new.at, of_metric=True)
 
     def of_strategy(self, name: str, strategy: str, now: float) -> Reading:
         """A measure of one strategy."""
         limit = self.limits[name]
         curve, settings = self._strategies.curves[strategy], self._strategies.configured[strategy]
-        zone = ZoneInfo(self._config.timezone if self._config else "UTC")
         match limit.measure(name):
             case "daily_loss":
-                return Reading(name, strategy, "", daily_loss(curve, now, zone), curve.at)
+                loss = daily_loss(curve, now, self._strategies.days_of(strategy))
+                return Reading(name, strategy, "", loss, curve.at)
             case "drawdown":
                 return Reading(name, strategy, "", curve.drawdown, curve.at)
             case "decay":
-                value = decay(curve, limit.expected) if limit.expected else NAN
-                return Reading(name, strategy, "", value, curve.at)
-            case "position_difference" | "position_difference_ratio" as measure:
-                ratio = measure == "position_difference_ratio"
-                found = self._positions.difference(name, limit, strategy, now, ratio=ratio)
+                return self._decay(name, limit, strategy, now)
+            case measure if measure in OF_POSITIONS:
+                found = self._positions.difference(name, limit, strategy, settings, now)
                 subject = f"symbol={found.symbol}" if found.symbol else ""
-                return Reading(name, strategy, subject, found.value, found.at)
+                return Reading(
+                    name, strategy, subject, found.value, found.at, missing=found.missing
+                )
         calendar = self._calendar(settings.exchange) if settings.exchange else None
         if calendar is None:
             return Reading(name, strategy, "", NAN, now, counted=True)
@@ -116,3 +134,29 @@ class Readings:
             case _:
                 count = self._signals.unanswered(strategy, calendar, filled, now)
         return Reading(name, strategy, "", float(count), now, counted=True)
+
+    def _decay(self, name: str, limit: LimitSettings, strategy: str, now: float) -> Reading:
+        """Of the days that are over: against `expected`, or else the newest backtest."""
+        curve = self._strategies.curves[strategy]
+        trades_on, days_per_year = self._strategies.trading_days(strategy)
+        if limit.expected:
+            expected: ExpectedDays | None = by_year(limit.expected, days_per_year)
+        elif expected := self._backtests.expected_days(strategy):
+            trades_on = self._backtest_days(strategy)
+        if expected is None:
+            missing = (
+                f"no backtest of {strategy} has a result for each of its symbols with the "
+                f"configured `params` and 30 days or more: run `quant-exporter backtest {strategy}`"
+            )
+            return Reading(name, strategy, "", NAN, curve.at, missing=missing)
+        today = date_of(now, self._strategies.days_of(strategy)).isoformat()
+        over = [*curve.past, *([curve.today] if curve.day and curve.day < today else [])]
+        value = decay(daily_returns(over, trades_on), expected)
+        return Reading(name, strategy, "", value, curve.at)
+
+    def _backtest_days(self, strategy: str) -> TradesOn:
+        settings = self._config.backtests.strategies[strategy] if self._config else None
+        if settings is None or settings.exchange == "24/7":
+            return every_day
+        calendar = self._calendar(settings.exchange)
+        return lambda day: calendar.session_on(day) is not None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
+from exporter.backtests.expected_days import ExpectedDays
 from exporter.calendars.loader import Calendar
 from exporter.config.limit_keys import ExpectedReturn
 from exporter.strategies.equity import EquityCurve
 from exporter.util.nan import NAN
 
-TRADING_DAYS = 252
-"""In a year, for figures of a year."""
 FEWEST_DAYS = 10
 """Fewer say nothing about a mean."""
 _LONGEST_SECONDS = 400 * 86400.0
@@ -37,21 +37,21 @@ def whole_sessions(calendar: Calendar, since: float, now: float) -> int:
     return sum(one.open >= since and one.close <= now for one in calendar.sessions(since, now))
 
 
-def decay(curve: EquityCurve, expected: ExpectedReturn) -> float:
-    """By how many standard errors the mean daily return of the days that are remembered (31 at
-    most) lies below the expected one; negative where it lies above.
+def by_year(expected: ExpectedReturn, days_per_year: float) -> ExpectedDays:
+    """What somebody expects of a year, by day. It has no error of its own."""
+    deviation = expected.annual_volatility / math.sqrt(days_per_year)
+    return ExpectedDays(expected.annual_return / days_per_year, deviation, 0, NAN)
 
-    (mu - mean) / (sigma / sqrt(n)), with mu = annual return / 252 and sigma = annual volatility /
-    sqrt(252): the z-test of a mean whose deviation is known. 2 happens by chance to one strategy of
-    44 that is as good as its backtest, 3 to one of 740.
+
+def decay(returns: Sequence[float], expected: ExpectedDays) -> float:
+    """By how many standard errors the mean daily return is below the expected one; negative where
+    it is above; NaN for fewer than ten days.
+
+    (mu - mean) / (sigma * sqrt(1/n + 1/m)), the z-test of two means with a known deviation, n live
+    days and m days of the backtest; without 1/m where mu is what somebody expects. 2 happens by
+    chance to one strategy of 44 that is as good as its backtest, 3 to one of 740.
     """
-    returns = []
-    for day in curve.past:
-        before = day.equity - day.pnl
-        if before > 0:
-            returns.append(day.pnl / before)
-    if len(returns) < FEWEST_DAYS:
+    if len(returns) < FEWEST_DAYS or not expected.deviation > 0:
         return NAN
-    sigma = expected.annual_volatility / math.sqrt(TRADING_DAYS)
-    below = expected.annual_return / TRADING_DAYS - statistics.fmean(returns)
-    return below / (sigma / math.sqrt(len(returns)))
+    error = 1 / len(returns) + (1 / expected.count if expected.count else 0.0)
+    return (expected.mean - statistics.fmean(returns)) / (expected.deviation * math.sqrt(error))

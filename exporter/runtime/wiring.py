@@ -85,6 +85,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
 
     custom_metrics = CustomMetrics(state, metrics, clock)
     textfiles = TextfileFolder(custom_metrics, metrics, clock)
+    backtests = BacktestResults(state, metrics, clock)
     outbox = Outbox(state, metrics, clock, mask=base.logging.mask.text)
 
     def parts() -> Parts:
@@ -121,7 +122,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
             state,
             metrics,
             clock,
-            LimitedParts(custom_metrics, textfiles, strategies, supply.calendars.get),
+            LimitedParts(custom_metrics, textfiles, strategies, supply.calendars.get, backtests),
             actions,
         ),
         follower=Follower(state, metrics),
@@ -135,7 +136,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         guard=Guard(token, own_hosts(base.config()), ping_keys.admits),
         tasks_view=TasksView(runner, scheduler, state, clock, notice, held=actions.holder),
         closed_days=ClosedDays(state, supply.calendars),
-        backtests=BacktestResults(state, metrics, clock),
+        backtests=backtests,
     )
 
 

@@ -127,7 +127,8 @@ class AccountPoller:
             raise wrong from None
         await self._strategies.holdings.add_fills(name, fills)
         if positions is not None:
-            await self._strategies.holdings.set_positions(name, positions, now, origin)
+            at = now if reading.positions_at is None else reading.positions_at
+            await self._strategies.holdings.set_positions(name, positions, at, origin)
         newest = self._strategies.curves[name].at
         fresh = sorted(
             ((point, entry) for (point, _), entry in zip(points, entries, strict=True)

@@ -30,7 +30,8 @@ class EquityDay:
     drawdown: float
     worst: float
     growth: float = NAN
-    """What a unit of capital became on the day, flows taken out: 1.01 is a gain of one per cent."""
+    """What a unit of capital became on the day, flows taken out: 1.01 is a gain of one per cent.
+    NaN where the day began without capital, as the first one of a curve does."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class EquityCurve:
     """A single 0 after a good balance, until a second look; see :meth:`observe`."""
     day_worst: float = 0.0
     """The deepest drawdown of the day."""
-    day_growth: float = 1.0
-    """What a unit of capital has become on the day."""
+    day_growth: float = NAN
+    """What a unit of capital has become on the day; NaN while no return of it is known."""
     peak_at: float = NAN
     """When the curve was last as high as its peak."""
     past: tuple[EquityDay, ...] = ()
@@ -107,7 +108,9 @@ class EquityCurve:
         past = self.past if same_day or not known else (*self.past, self.today)[-MOST_DAYS:]
         fall = _fall(point.equity, peak)
         # Time-weighted, see exporter.strategies.performance.period_returns.
-        growth = before_flow / self.equity if known and self.equity > 0 else 1.0
+        growth = before_flow / self.equity if known and self.equity > 0 else NAN
+        if same_day and not math.isnan(self.day_growth):
+            growth = self.day_growth if math.isnan(growth) else self.day_growth * growth
         return EquityCurve(
             point.at,
             point.equity,
@@ -118,7 +121,7 @@ class EquityCurve:
             before,
             self.doubted,
             max(self.day_worst if same_day else 0.0, fall),
-            (self.day_growth if same_day else 1.0) * growth,
+            growth,
             self.peak_at if fall > 0 else point.at,
             past,
         )
@@ -191,7 +194,7 @@ class EquityCurve:
             earlier,
             EquityPoint(**doubted) if doubted else None,
             float(data.get("day_worst") or 0.0),
-            float(data.get("day_growth") or 1.0),
+            none_to_nan(data.get("day_growth")),
             number("peak_at"),
             past,
         )

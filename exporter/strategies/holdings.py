@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from exporter.config import Strategy
 from exporter.metrics import Metrics, Sample
 from exporter.state import State, ledger
 from exporter.state.ledger import Fill, Position
@@ -28,6 +29,8 @@ class HeldPositions:
     positions: tuple[Position, ...]
     since: float
     """When these quantities were first reported; until then there were others, or none."""
+    seen: float
+    """When the newest answer with them came: a statement is as of an earlier day."""
 
     def quantities(self) -> dict[str, Decimal]:
         """Symbol to quantity; what is not in it is not held."""
@@ -41,14 +44,23 @@ class Holdings:
     def __init__(self, state: State, clock: Clock, metrics: Metrics) -> None:
         self._state, self._clock = state, clock
         self.fills: dict[str, dict[tuple[str, str], Fill]] = {}
+        self.listeners: list[Callable[[str], None]] = []
+        """Called with the name of each strategy of which positions came."""
         self._held: dict[str, dict[str, HeldPositions]] = {}
         metrics.add_reader(self.read)
 
-    def apply(self, names: Iterable[str]) -> None:
-        """Use these strategies; what is known of those that stay stays."""
-        wanted = set(names)
+    def apply(self, wanted: Mapping[str, Strategy]) -> None:
+        """Use these strategies; what is known of those that stay stays. Of accounts that are not
+        configured any more, nobody says when they change: their positions are left out."""
         self.fills = {name: self.fills.get(name, {}) for name in wanted}
-        self._held = {name: self._held.get(name, {}) for name in wanted}
+        origins = {
+            name: (OWN, strategy.equity.kind) if strategy.equity else (OWN,)
+            for name, strategy in wanted.items()
+        }
+        self._held = {
+            name: {o: held for o, held in self._held.get(name, {}).items() if o in allowed}
+            for name, allowed in origins.items()
+        }
         for key, value in self._state.kept("fill").items():
             name, symbol, side = key.split("|", 2)
             if name in wanted:
@@ -57,7 +69,7 @@ class Holdings:
                 self.fills[name].setdefault((symbol, side), fill)
         for key, value in self._state.kept("positions").items():
             name, _, origin = key.partition("|")
-            if name in wanted:
+            if origin in origins.get(name, ()):
                 self._held[name].setdefault(origin, _from_json(value))
 
     async def add_fill(self, name: str, fill: Fill) -> bool:
@@ -106,11 +118,14 @@ class Holdings:
             raise ValueError(f"timestamp {iso(at)} lies in the future")
         if origin in held and held[origin].at > at:
             return
-        new = HeldPositions(at, tuple(sorted(positions, key=lambda one: one.symbol)), at)
+        held_now = tuple(sorted(positions, key=lambda one: one.symbol))
+        new = HeldPositions(at, held_now, at, self._clock.now())
         if origin in held and held[origin].quantities() == new.quantities():
             new = replace(new, since=held[origin].since)
         await self._state.write([], [("positions", f"{name}|{origin}", _to_json(new))])
         held[origin] = new
+        for listener in self.listeners:
+            listener(name)
 
     def positions(self, name: str, origin: str = OWN) -> HeldPositions | None:
         """The newest positions by that origin; None when nobody said any."""
@@ -160,7 +175,7 @@ def _to_json(held: HeldPositions) -> dict[str, Any]:
         [one.symbol, str(one.quantity), _text(one.price), _text(one.value)]
         for one in held.positions
     ]
-    return {"at": held.at, "since": held.since, "positions": rows}
+    return {"at": held.at, "since": held.since, "seen": held.seen, "positions": rows}
 
 
 def _from_json(data: dict[str, Any]) -> HeldPositions:
@@ -169,7 +184,8 @@ def _from_json(data: dict[str, Any]) -> HeldPositions:
         for symbol, quantity, price, value in data["positions"]
     )
     at = float(data["at"])
-    return HeldPositions(at, tuple(rows), float(data.get("since", at)))
+    since, seen = (float(data.get(name, at)) for name in ("since", "seen"))
+    return HeldPositions(at, tuple(rows), since, seen)
 
 
 def _text(value: Decimal | None) -> str | None:

@@ -7,7 +7,7 @@ are in :mod:`exporter.strategies.performance`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -43,7 +43,34 @@ class LiveNumbers:
     windows: dict[str, WindowNumbers]
 
 
-def live_numbers(curve: EquityCurve, today: date, periods_per_year: float) -> LiveNumbers:
+TradesOn = Callable[[date], bool]
+
+
+def every_day(day: date) -> bool:
+    """For what is traded on all days."""
+    return True
+
+
+def daily_returns(days: Iterable[EquityDay], trades_on: TradesOn = every_day) -> list[float]:
+    """One return for each day on which there is trading, oldest first.
+
+    An account is asked on weekends and holidays, too. What changes then belongs to the next
+    session; counted by itself it would be a day without risk, of which a year of 252 has none.
+    """
+    found, waiting = list[float](), 1.0
+    for one in days:
+        if math.isnan(one.growth):
+            continue
+        waiting *= one.growth
+        if trades_on(date.fromisoformat(one.day)):
+            found.append(waiting - 1)
+            waiting = 1.0
+    return found if waiting == 1 else [*found, waiting - 1]
+
+
+def live_numbers(
+    curve: EquityCurve, today: date, periods_per_year: float, trades_on: TradesOn = every_day
+) -> LiveNumbers:
     """The numbers as of `today`, which need not have a point yet."""
     if not curve.day:
         none = WindowNumbers(NAN, NAN, NAN, NAN)
@@ -57,6 +84,7 @@ def live_numbers(curve: EquityCurve, today: date, periods_per_year: float) -> Li
             name: _window(
                 [one for day, one in days if today - timedelta(days=length) < day <= today],
                 periods_per_year,
+                trades_on,
             )
             for name, length in WINDOWS.items()
         },
@@ -67,8 +95,10 @@ def _pnl(days: Iterable[EquityDay]) -> float:
     return math.fsum(one.pnl for one in days if not math.isnan(one.pnl))
 
 
-def _window(days: Sequence[EquityDay], periods_per_year: float) -> WindowNumbers:
-    returns = [one.growth - 1 for one in days if not math.isnan(one.growth)]
+def _window(
+    days: Sequence[EquityDay], periods_per_year: float, trades_on: TradesOn
+) -> WindowNumbers:
+    returns = daily_returns(days, trades_on)
     enough = len(returns) >= FEWEST_RETURNS
     return WindowNumbers(
         performance.total_return(returns),

@@ -27,7 +27,13 @@ from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition, no_line_ends
 from exporter.strategies.holdings import Holdings
-from exporter.strategies.live_numbers import LiveNumbers, exposure, live_numbers
+from exporter.strategies.live_numbers import (
+    LiveNumbers,
+    TradesOn,
+    every_day,
+    exposure,
+    live_numbers,
+)
 from exporter.strategies.parse_fills import entry_of
 from exporter.strategies.read_curve import CurveRead, read_curve
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
@@ -137,7 +143,7 @@ class Strategies:
         if curve.doubted is None:
             self._doubted_at.pop(name, None)
         elif now - self._doubted_at.setdefault(name, now) >= DOUBT_SECONDS:
-            self.curves[name] = curve.confirm(self._days_of(name))
+            self.curves[name] = curve.confirm(self.days_of(name))
             await self._keep(name)
 
     async def _read_file(self, name: str, strategy: Strategy, path: Path) -> None:
@@ -153,7 +159,7 @@ class Strategies:
                 position,
                 strategy,
                 zone=self._zone,
-                days=self._days_of(name),
+                days=self.days_of(name),
                 latest=latest,
             )
         except OSError as error:
@@ -274,7 +280,7 @@ class Strategies:
                 )
             if not again:
                 add = curve.add if reset_peak else curve.observe
-                curve = add(point, self._days_of(name))
+                curve = add(point, self.days_of(name))
             self.curves[name] = curve.reset_peak() if reset_peak else curve
             return await self._put(name, entry, values)
 
@@ -351,7 +357,7 @@ class Strategies:
             "equity": curve.equity,
             "peak": curve.peak,
             "drawdown": curve.drawdown,
-            "pnl_today": curve.pnl_on(now, self._days_of(name)),
+            "pnl_today": curve.pnl_on(now, self.days_of(name)),
             "last_update": curve.at,
             "problem": self.problems.get(name),
         }
@@ -365,7 +371,15 @@ class Strategies:
         """The strategies of the running config."""
         return self._configured
 
-    def _days_of(self, name: str) -> ZoneInfo:
+    def trading_days(self, name: str) -> tuple[TradesOn, float]:
+        """On which days a strategy trades, and how many of them a year has."""
+        exchange = self._configured[name].exchange
+        if exchange in (None, "24/7") or self._calendar is None:
+            return every_day, 365.0
+        calendar = self._calendar(exchange)
+        return lambda day: calendar.session_on(day) is not None, performance.TRADING_DAYS
+
+    def days_of(self, name: str) -> ZoneInfo:
         """The zone of its days: its exchange's, or else the config's."""
         exchange = self._configured[name].exchange
         if exchange is None or self._calendar is None:
@@ -374,12 +388,11 @@ class Strategies:
 
     def _numbers(self, name: str, curve: EquityCurve, now: float) -> Iterator[Sample]:
         """Computed once for each point, and at the beginning of a day."""
-        today = date_of(now, self._days_of(name))
+        today = date_of(now, self.days_of(name))
         known = self._known_numbers.get(name)
         if known is None or known[0] is not curve or known[1] != today:
-            exchange = self._configured[name].exchange
-            periods = 365.0 if exchange in (None, "24/7") else performance.TRADING_DAYS
-            known = curve, today, live_numbers(curve, today, periods)
+            trades_on, periods = self.trading_days(name)
+            known = curve, today, live_numbers(curve, today, periods, trades_on)
             self._known_numbers[name] = known
         numbers = known[2]
         yield "quant_strategy_pnl_week", (name,), numbers.pnl_week
@@ -406,7 +419,7 @@ class Strategies:
             curve = self.curves[name]
             if not math.isnan(curve.equity):
                 equity, pnl = totals.get(strategy.currency, (0.0, 0.0))
-                today = curve.pnl_on(now, self._days_of(name))
+                today = curve.pnl_on(now, self.days_of(name))
                 totals[strategy.currency] = equity + curve.equity, pnl + today
         for currency, (equity, pnl) in totals.items():
             yield "quant_portfolio_equity", (currency,), equity
@@ -423,7 +436,7 @@ class Strategies:
             yield "quant_strategy_equity", label, curve.equity
             yield "quant_strategy_equity_peak", label, curve.peak
             yield "quant_strategy_drawdown_ratio", label, curve.drawdown
-            yield "quant_strategy_pnl_today", label, curve.pnl_on(now, self._days_of(name))
+            yield "quant_strategy_pnl_today", label, curve.pnl_on(now, self.days_of(name))
             yield from self._numbers(name, curve, now)
             yield "quant_strategy_last_update_timestamp_seconds", label, curve.at
             yield "quant_strategy_age_seconds", label, self.age(name, now)

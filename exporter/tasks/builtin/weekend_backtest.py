@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from exporter.calendars.bars import Calendar
 from exporter.sources.base import Bar
 from exporter.tasks.context import BlockingContext
 from exporter.tasks.errors import NoData, Permanent
 from exporter.util.clock import SystemClock
+from exporter.util.local_time import date_of
 
 if TYPE_CHECKING:
     from exporter.config import Config
@@ -41,17 +43,19 @@ def _live(config: Config) -> dict[str, float]:
     """What strategies of the same name earned in the last month, by the days of their equity."""
     from exporter.state import State, StateError
     from exporter.strategies.equity import EquityCurve
+    from exporter.strategies.live_numbers import live_numbers
 
+    today = date_of(SystemClock().now(), ZoneInfo(config.timezone))
     try:
         kept = State.open(config.state, SystemClock(), writer=False).kept("strategy")
     except StateError:
         return {}
     found = {}
     for name in config.backtests.strategies:
-        past = EquityCurve.from_json((kept.get(name) or {}).get("curve") or {}).past
-        factors = [day.equity / (day.equity - day.pnl) for day in past if day.equity > day.pnl]
-        if factors:
-            found[name] = math.prod(factors) - 1
+        curve = EquityCurve.from_json((kept.get(name) or {}).get("curve") or {})
+        value = live_numbers(curve, today, 365.0).windows["30d"].total_return
+        if not math.isnan(value):
+            found[name] = value
     return found
 
 

@@ -145,6 +145,9 @@ class ViewOf:
                     f"Limit {record.title} acted: {record.why}. Undo by hand: "
                     f"quant-exporter resume --limit {record.limit}"
                 )
+        unknown = self._parts.limits.unknown(self._parts.clock.now())
+        for (limit, _), why in unknown.items():
+            yield f"Limit {limit} cannot be compared: {why}"
         for problem in self._parts.textfiles.problems():
             yield f"Text file with metrics: {problem}"
         refused = self._parts.custom_metrics.problems()

@@ -40,8 +40,8 @@ class Desk:
         self.break_after: int | None = None
         self.workers = 2
 
-    def table(self, symbol: str, seed: int) -> BarTable:
-        made = random_bars(300, seed)
+    def table(self, symbol: str, seed: int, count: int = 300) -> BarTable:
+        made = random_bars(count, seed)
         start = made.start - made.start[-1] + SUNDAY - 48 * HOUR
         return replace(made, symbol=symbol, start=start)
 
@@ -156,13 +156,24 @@ def test_the_newest_configured_results_are_published(desk: Desk) -> None:
     """Never those of the best set; a run over other days leaves them as they are."""
     end = desk.batch()
     latest = json.loads((desk.folder / "kept" / LATEST).read_text())
-    assert set(latest) == {"s|A", "s|B"}
+    assert set(latest) == {"s|A", "s|B", "s|"}
+    assert latest["s|"] == {}, "thirteen days say too little about a mean"
     assert latest["s|A"]["params"] == {"n": 4}
     assert latest["s|A"]["return"] == pytest.approx(end.configured[0].numbers["return"])
     assert latest["s|A"]["at"] == SUNDAY
     desk.bars["A"].close[:] = desk.bars["B"].close
     desk.batch(days=10)
     assert json.loads((desk.folder / "kept" / LATEST).read_text()) == latest
+
+
+def test_the_days_of_a_strategy_are_published_for_live_days_to_be_compared_with(desk: Desk) -> None:
+    """Of all its symbols, with the configured parameters."""
+    desk.bars = {symbol: desk.table(symbol, seed, 24 * 40) for seed, symbol in enumerate("AB")}
+    desk.batch()
+    days = json.loads((desk.folder / "kept" / LATEST).read_text())["s|"]
+    assert (days["params"], days["symbols"], days["at"]) == ({"n": 4}, ["A", "B"], SUNDAY)
+    assert 38 <= days["count"] <= 40
+    assert days["deviation"] > 0
 
 
 def test_a_run_is_compared_with_that_of_an_earlier_day(desk: Desk) -> None:

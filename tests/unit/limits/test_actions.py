@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from exporter.backtests.published import BacktestResults
 from exporter.config import Channel, Config, LimitSettings, OwnMetric, Strategy, Task
 from exporter.custom_metrics.custom_metrics import CustomMetrics
 from exporter.custom_metrics.textfiles import TextfileFolder
@@ -92,7 +93,7 @@ class Desk:
             self.state, metrics, self.clock,
             LimitedParts(
                 self.custom, TextfileFolder(self.custom, metrics, self.clock), self.strategies,
-                calendar,
+                calendar, BacktestResults(self.state, metrics, self.clock),
             ),
             self.actions,
         )  # fmt: skip

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -14,12 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.backtests.expected_days import ExpectedDays
+from exporter.backtests.published import BacktestResults
 from exporter.config import Config, LimitSettings, OwnMetric, Strategy, TextfileSettings
+from exporter.config.backtests import BacktestedStrategy, Backtests
 from exporter.config.limit_keys import ExpectedReturn
 from exporter.custom_metrics.textfiles import PromFile, TextfileFolder
 from exporter.limits.actions import Actions
 from exporter.limits.limits_service import LimitedParts, LimitService
-from exporter.limits.strategy_measures import daily_loss, decay, whole_sessions
+from exporter.limits.strategy_measures import by_year, daily_loss, decay, whole_sessions
 from exporter.messages.outbox import Outbox
 from exporter.metrics import Metrics
 from exporter.state.ledger import Fill
@@ -30,6 +32,7 @@ from tests.unit.custom_metrics.test_custom_metrics import Desk
 from tests.unit.tables import calendar
 
 UTC_ZONE = ZoneInfo("UTC")
+NEW_YORK = ZoneInfo("America/New_York")
 DAY = 86400.0
 
 
@@ -50,11 +53,12 @@ class Limited:
         custom, clock, state = self.desk.custom, self.desk.clock, self.desk.state
         self.strategies = Strategies(state, clock, self.metrics, calendar)  # type: ignore[arg-type]
         self.textfiles = TextfileFolder(custom, self.metrics, clock)
+        self.backtests = BacktestResults(state, self.metrics, clock)  # type: ignore[arg-type]
         self.service = LimitService(
             state,  # type: ignore[arg-type]
             self.metrics,
             clock,
-            LimitedParts(custom, self.textfiles, self.strategies, calendar),
+            LimitedParts(custom, self.textfiles, self.strategies, calendar, self.backtests),
             Actions(
                 state,  # type: ignore[arg-type]
                 clock,
@@ -63,10 +67,11 @@ class Limited:
                 lambda _: None,
             ),
         )
-        config = Config(timezone="UTC", **sections)
+        config = Config(**{"timezone": "UTC", **sections})
         self.strategies.apply(config)
         self.textfiles.apply(config)
         self.service.apply(config)
+        self.backtests.apply(config)
 
     def value(self, name: str, **labels: str) -> float | None:
         """A sample of the scrape; no strategy and subject unless given."""
@@ -138,10 +143,10 @@ def test_a_text_file_that_is_not_written_has_an_age(tmp_path: Any) -> None:
     assert made.value("quant_limit_age_limit_seconds", limit="bot.prom", severity="warning") == 60
 
 
-def curve(*points: tuple[float, float, float]) -> EquityCurve:
+def curve(*points: tuple[float, float, float], zone: ZoneInfo = UTC_ZONE) -> EquityCurve:
     built = EquityCurve()
     for at, equity, flow in points:
-        built = built.add(EquityPoint(at, equity, flow), UTC_ZONE)
+        built = built.add(EquityPoint(at, equity, flow), zone)
     return built
 
 
@@ -188,20 +193,100 @@ def test_only_sessions_that_have_closed_count(since: float, now: float, count: i
 
 
 def test_decay_is_the_textbook_z() -> None:
-    """(mu - mean) / (sigma / sqrt(n)), over days with flows taken out; NaN for too few days."""
-    equity, points = 1000.0, []
-    returns: Sequence[float] = [0.01, -0.02, 0.005, -0.01] * 5
-    for day, daily in enumerate([*returns, 0.0]):
-        equity = equity * (1 + daily) + (100 if day == 7 else 0)
-        points.append((moment(1, 12) + day * DAY, equity, 100.0 if day == 7 else 0.0))
-    built = curve(*points)
-    known = returns[1:]
-    mean = sum(known) / len(known)
-    expected = ExpectedReturn(annual_return=0.2, annual_volatility=0.25)
-    z = (0.2 / 252 - mean) / (0.25 / math.sqrt(252) / math.sqrt(len(known)))
-    # The first point starts the curve; the day of the flow counts it as capital from the morning.
-    assert decay(built, expected) == pytest.approx(z, rel=0.05)
-    assert math.isnan(decay(curve(*points[:9]), expected))
+    """(mu - mean) / (sigma * sqrt(1/n + 1/m)); NaN for fewer than ten days, or no deviation."""
+    returns = [0.01, -0.02, 0.005, -0.01] * 5
+    mean, n = sum(returns) / 20, 20
+    of_a_year = by_year(ExpectedReturn(annual_return=0.2, annual_volatility=0.25), 252)
+    z = (0.2 / 252 - mean) / (0.25 / math.sqrt(252) / math.sqrt(n))
+    assert decay(returns, of_a_year) == pytest.approx(z)
+    tested = ExpectedDays(0.001, 0.02, 60, 0.0)
+    z = (0.001 - mean) / (0.02 * math.sqrt(1 / n + 1 / 60))
+    assert decay(returns, tested) == pytest.approx(z)
+    assert math.isnan(decay(returns[:9], tested))
+    assert math.isnan(decay(returns, ExpectedDays(0.001, 0.0, 60, 0.0)))
+
+
+class Decaying:
+    """A strategy whose live days are compared with its own backtest."""
+
+    settings = BacktestedStrategy(
+        run="json:loads", symbols=("A", "B"), interval="1d", exchange="XNYS", params={"n": 4}
+    )
+
+    def __init__(self, **limits: Any) -> None:
+        self.made = Limited(
+            strategies={"m": Strategy(exchange="XNYS")},
+            backtests=Backtests(strategies={"m": self.settings}),
+            limits={"held": limit(of="decay", **limits)},
+        )
+        curve, equity = EquityCurve(), 1000.0
+        for day in range(30):  # an account is asked at weekends and on Thanksgiving, too
+            at = moment(1, 20) + day * DAY
+            trades = calendar("XNYS").session_on(datetime.fromtimestamp(at, UTC).date())
+            equity *= (1.01 if day % 2 else 0.985) if trades else 1
+            curve = curve.add(EquityPoint(at, equity), NEW_YORK)
+        self.made.strategies.curves["m"] = curve
+        self.made.desk.clock.set(curve.at + 3600)
+
+    def returns(self, until: int) -> list[float]:
+        """Of the sessions of November up to that day."""
+        days = [n for n in range(1, until) if calendar("XNYS").session_on(date(2026, 11, n))]
+        return [0.01 if (n - 1) % 2 else -0.015 for n in days]
+
+    def publish(self, **changed: Any) -> None:
+        days = ExpectedDays(0.002, 0.01, 60, 5.0).to_json(self.settings) | changed
+        self.made.backtests.newest = {"m|": days}
+
+    def value(self) -> float | None:
+        return self.made.value("quant_limit_value", limit="held", strategy="m")
+
+    def is_unknown(self) -> bool:
+        return self.made.value("quant_limit_unknown", limit="held", strategy="m") == 1
+
+
+def test_live_days_are_compared_with_the_newest_backtest_by_sessions() -> None:
+    """Weekends are no days without risk, and a day counts once it is over."""
+    decaying = Decaying()
+    decaying.publish()
+    for until, count in ((30, 19), (31, 20)):
+        returns = decaying.returns(until)
+        assert len(returns) == count
+        z = (0.002 - sum(returns) / count) / (0.01 * math.sqrt(1 / count + 1 / 60))
+        assert decaying.value() == pytest.approx(z)
+        assert not decaying.is_unknown()
+        decaying.made.desk.clock.advance(DAY)
+
+
+def test_a_backtest_of_other_parameters_or_symbols_is_not_compared_with() -> None:
+    """Nor one that never was: it is said, and is not equal to no decay."""
+    decaying = Decaying()
+    for changed in ({"params": {"n": 5}}, {"symbols": ["A"]}, {"mean": None}):
+        decaying.publish(**changed)
+        assert math.isnan(decaying.value() or 0)
+        assert decaying.is_unknown()
+    decaying.made.backtests.newest = {}
+    assert decaying.is_unknown()
+    (why,) = decaying.made.service.unknown(decaying.made.desk.clock.now()).values()
+    assert "quant-exporter backtest m" in why
+    expecting = Decaying(expected={"annual_return": "20%", "annual_volatility": "20%"})
+    assert not expecting.is_unknown()
+    mean = sum(expecting.returns(30)) / 19
+    z = (0.2 / 252 - mean) / (0.2 / math.sqrt(252) / math.sqrt(19))
+    assert expecting.value() == pytest.approx(z)
+
+
+def test_a_day_of_the_exchange_counts_and_not_one_of_the_config() -> None:
+    """In Singapore it is tomorrow while New York trades."""
+    made = Limited(
+        timezone="Asia/Singapore",
+        strategies={"m": Strategy(exchange="XNYS")},
+        limits={"daily_loss": limit(max={"critical": 0.02})},
+    )
+    made.strategies.curves["m"] = curve(
+        (moment(23, 20), 1000, 0), (moment(24, 19), 970, 0), zone=NEW_YORK
+    )
+    made.desk.clock.set(moment(24, 20))
+    assert made.value("quant_limit_value", limit="daily_loss", strategy="m") == pytest.approx(0.03)
 
 
 def test_a_strategy_is_silent_by_its_sessions() -> None:

@@ -74,6 +74,38 @@ def test_a_window_of_spy_is_what_the_formulas_say_of_its_closes() -> None:
     assert EquityCurve.from_json(curve.to_json()).past[-50:] == curve.past[-50:]
 
 
+def test_a_weekend_is_no_day_without_risk() -> None:
+    """An account is asked every day. What it says then belongs to the next session."""
+    closes = {1: 1000, 2: 1010, 3: 990, 4: 1005, 5: 1002, 6: 1020, 9: 1011, 10: 1030, 11: 1025}
+    closes |= {12: 1040, 13: 1033, 16: 1050, 17: 1044}
+    points, equity = [], 1000.0
+    for day in range(1, 18):
+        equity = closes.get(day, equity + 1)
+        points.append((datetime(2026, 11, day, 21, tzinfo=UTC), equity, 0.0))
+    today = date(2026, 11, 17)
+    found = live_numbers(curve_of(points), today, 252, lambda day: day.weekday() < 5)
+    returns = performance.period_returns([v for day, v in closes.items() if day > 1])
+    first = closes[2] / closes[1] - 1
+    assert found.windows["30d"].sharpe == pytest.approx(performance.sharpe([first, *returns]))
+    assert found.windows["30d"].win_rate == performance.win_rate([first, *returns])
+    assert found.windows["30d"].total_return == pytest.approx(0.044)
+    on_sunday = live_numbers(
+        curve_of(points[:8]), date(2026, 11, 8), 252, lambda d: d.weekday() < 5
+    )
+    assert on_sunday.windows["30d"].total_return == pytest.approx(0.022)
+
+
+def test_the_first_day_of_a_curve_is_no_return() -> None:
+    """Nothing was held before its first point; later points of that day are returns."""
+    numbers = live_numbers(curve_of([(FRIDAY, 1000, 0)]), date(2026, 11, 20), 252)
+    assert math.isnan(numbers.windows["30d"].total_return)
+    assert math.isnan(numbers.windows["30d"].win_rate)
+    within = curve_of([(FRIDAY, 1000, 0), (FRIDAY + timedelta(hours=1), 1100, 0)])
+    window = live_numbers(within, date(2026, 11, 20), 252).windows["30d"]
+    assert window.total_return == pytest.approx(0.1)
+    assert EquityCurve.from_json(curve_of([(FRIDAY, 1000, 0)]).to_json()).today.growth != 1
+
+
 @given(st.lists(st.tuples(st.floats(0.5, 1.5), st.floats(-0.3, 2.0)), min_size=1, max_size=40))
 def test_flows_change_no_return_of_a_day(steps: list[tuple[float, float]]) -> None:
     """Whatever is paid in or out, and however many points a day has."""

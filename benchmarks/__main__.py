@@ -16,6 +16,7 @@ from benchmarks.processes import BenchmarkError
 FIGURES = (
     "scrape",
     "sweep",
+    "stream",
     "slots",
     "start",
     "busy_hour",

@@ -1,12 +1,15 @@
 """``python -m benchmarks.children.market PORT LATENCY_SECONDS``: a TickDB that costs nothing.
 
 Every symbol trades round the clock at prices that repeat, so that what a figure shows is the client
-and not a simulation. ``/requests`` tells how many requests came.
+and not a simulation. ``/requests`` tells how many requests came. Its WebSocket sends a message
+about each subscribed symbol once a second, evenly spread; the price is when it was sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import sys
 import time
 
@@ -22,6 +25,14 @@ _LENGTHS = {"1m": 60_000, "1h": 3_600_000}
 _TICKER = (
     '{{"symbol":"{}","last_price":"100.4","bid_price":"100.3","ask_price":"100.5","timestamp":{}}}'
 )
+_MESSAGE = (
+    '{{"cmd":"ticker","data":{{"symbol":"{}","last_price":"{:.3f}","volume_24h":"23737.52989000",'
+    '"high_24h":"71321.00000000","low_24h":"69205.91000000","price_change_24h":"-362.06000000",'
+    '"price_change_percent_24h":"-0.511","timestamp":{}}}}}'
+)
+PRICE_MODULUS = 1e6
+"""A price is the Unix time modulo this, in seconds."""
+_TICK_SECONDS = 0.01
 
 
 class Market:
@@ -38,6 +49,7 @@ class Market:
         app.router.add_get("/v1/market/kline", self._series)
         app.router.add_get("/v1/market/kline/latest", self._latest)
         app.router.add_get("/v1/market/ticker", self._tickers)
+        app.router.add_get("/v1/realtime", self._stream)
         return app
 
     async def _count(self, request: web.Request) -> web.Response:
@@ -63,12 +75,39 @@ class Market:
         symbols = request.query["symbols"].split(",")
         return await self._answer("[" + ",".join(_TICKER.format(s, now) for s in symbols) + "]")
 
+    async def _stream(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        sending: asyncio.Task[None] | None = None
+        async for message in socket:
+            order = json.loads(message.data)
+            if order["cmd"] == "subscribe":
+                sending = asyncio.create_task(_send(socket, order["data"]["symbols"]))
+        if sending:
+            sending.cancel()
+        return socket
+
     async def _answer(self, data: str) -> web.Response:
         self._requests += 1
         if self._latency:
             await asyncio.sleep(self._latency)
         text = f'{{"code":0,"message":"success","data":{data}}}'
         return web.Response(text=text, content_type="application/json")
+
+
+async def _send(socket: web.WebSocketResponse, symbols: list[str]) -> None:
+    began, sent = time.monotonic(), 0
+    with contextlib.suppress(ConnectionError):
+        while True:
+            due = int((time.monotonic() - began) * len(symbols))
+            for place in range(sent, due):
+                now = time.time()
+                text = _MESSAGE.format(
+                    symbols[place % len(symbols)], now % PRICE_MODULUS, int(now * 1000)
+                )
+                await socket.send_str(text)
+            sent = due
+            await asyncio.sleep(_TICK_SECONDS)
 
 
 def _newest(interval: str) -> str:

@@ -163,10 +163,10 @@ TABLE: tuple[Spec, ...] = (
     # Streams
     _now("quant_stream_connected", "source", "1 while the WebSocket is connected, which is no sign of data."),
     _counter("quant_stream_connections_total", "source", "Connections that were made."),
-    _counter("quant_stream_failures_total", "source reason", "Connections that ended or could not be made, by reason."),
+    _counter("quant_stream_failures_total", "source reason", "Connections that ended or could not be made, and subscriptions that were refused, by reason."),
     _counter("quant_stream_messages_total", "source channel", "Messages about a symbol that could be used."),
     _counter("quant_stream_bad_messages_total", "source reason", "Messages that could not be used, or said nothing new."),
-    _now("quant_stream_last_message_timestamp_seconds", "feed symbol", "When the newest message of a stream came."),
+    _now("quant_stream_last_message_timestamp_seconds", "feed symbol", "Moment of the newest message of a stream: its stamp, or when it came where that lies ahead."),
     _now("quant_stream_last_price", "feed symbol", "Price of the newest message of a stream."),
     _now("quant_stream_silence_seconds", "feed symbol", "Trading time since the newest message of a stream."),
     _now("quant_feed_silence_limit_seconds", "feed severity", "Silence beyond which the stream alerts."),

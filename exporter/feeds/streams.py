@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -13,14 +11,15 @@ from exporter.calendars.loader import Calendar
 from exporter.config import Feed
 from exporter.metrics import Sample
 from exporter.sources.base import DataSource
-from exporter.sources.realtime import Realtime, Tick
+from exporter.sources.realtime import Realtime
+from exporter.sources.realtime_messages import Tick
 from exporter.util.clock import Clock
 from exporter.util.nan import NAN
-
-logger = logging.getLogger(__name__)
+from exporter.util.units import format_duration
 
 _LONGEST_SECONDS = 10 * 86400.0
 """Silence beyond this is not counted further."""
+_SILENT_SECONDS = 300.0
 
 
 @runtime_checkable
@@ -35,6 +34,28 @@ class Streaming(Protocol):
         """One connection with these subscriptions; it connects when it is run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment on both clocks: one of them may be set, the other stands still in a laptop that
+    sleeps."""
+
+    wall: float
+    monotonic: float
+
+    def age(self, clock: Clock) -> float:
+        """Seconds since then, by the clock that says more."""
+        return max(clock.now() - self.wall, clock.monotonic() - self.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The newest price of one symbol: what it says, its stamp, and the moment that means here."""
+
+    price: float
+    stamp: float
+    at: Moment
+
+
 @dataclass
 class Streams:
     """What the streams of all feeds brought. `calendar` gives an exchange's."""
@@ -42,19 +63,19 @@ class Streams:
     clock: Clock
     calendar: Callable[[str], Calendar]
     feeds: dict[str, Feed] = field(default_factory=dict)
-    heard: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
-    """By source and symbol: when we heard the newest message, and its price."""
-    since: dict[str, float] = field(default_factory=dict)
-    """By feed: when we began to listen."""
+    heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
+    """By source and symbol."""
+    since: dict[tuple[str, str], Moment] = field(default_factory=dict)
+    """By source and symbol: when we began to listen."""
     _running: dict[str, tuple[Realtime, asyncio.Task[None]]] = field(default_factory=dict)
 
     def apply(self, feeds: Mapping[str, Feed]) -> None:
         """Listen for these feeds from the next :meth:`start` on."""
-        now = self.clock.now()
         self.feeds = {name: feed for name, feed in feeds.items() if feed.stream}
-        self.since = {name: self.since.get(name, now) for name in self.feeds}
-        kept = {(f.source, s) for f in self.feeds.values() for s in f.symbols}
-        self.heard = {key: value for key, value in self.heard.items() if key in kept}
+        began = Moment(self.clock.now(), self.clock.monotonic())
+        wanted = {(f.source, s) for f in self.feeds.values() for s in f.symbols}
+        self.since = {key: self.since.get(key, began) for key in wanted}
+        self.heard = {key: heard for key, heard in self.heard.items() if key in wanted}
 
     async def start(self, source: Callable[[str], DataSource]) -> None:
         """Connect, or after a reload connect again: a plan may allow one connection."""
@@ -83,7 +104,13 @@ class Streams:
 
     def _listener(self, source: str) -> Callable[[Tick], None]:
         def hear(tick: Tick) -> None:
-            self.heard[source, tick.symbol] = self.clock.now(), tick.price
+            before = self.heard.get((source, tick.symbol))
+            if before is not None and tick.at < before.stamp:
+                return  # another channel was quicker
+            now = self.clock.now()
+            late = max(0.0, now - tick.at)
+            at = Moment(now - late, self.clock.monotonic() - late)
+            self.heard[source, tick.symbol] = Heard(tick.price, tick.at, at)
 
         return hear
 
@@ -91,13 +118,31 @@ class Streams:
         """Seconds of trading since the newest message about a symbol, or since we listen. It goes
         on after a night, and does not grow while the exchange is closed."""
         feed = self.feeds[name]
-        heard, _ = self.heard.get((feed.source, symbol), (-math.inf, NAN))
-        after = max(heard, self.since[name], now - _LONGEST_SECONDS)
+        key = (feed.source, symbol)
+        heard = self.heard.get(key)
+        age = min((heard.at if heard else self.since[key]).age(self.clock), _LONGEST_SECONDS)
+        after = now - age
         return sum(
             max(0.0, min(closed, now) - max(opened, after))
             for session in self.calendar(feed.exchange).sessions(after, now + 1.0)
             for opened, closed in session.segments
         )
+
+    def trouble(self, name: str, now: float) -> str:
+        """For people: who is silent for longer than the feed's lowest limit, five minutes without
+        one; empty when nobody is, and for a feed without a stream."""
+        feed = self.feeds.get(name)
+        if feed is None:
+            return ""
+        limit = min(feed.max_silence.values(), default=_SILENT_SECONDS)
+        ignored = feed.ignored_on(self.calendar(feed.exchange).day_of(now))
+        silences = {s: self.silence(name, s, now) for s in feed.symbols if s not in ignored}
+        silent = sorted((s for s in silences if silences[s] > limit), key=lambda s: -silences[s])
+        if not silent:
+            return ""
+        others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        lasted = format_duration(silences[silent[0]])
+        return f"the stream has had no message about {silent[0]}{others} for {lasted} of trading"
 
     def read(self) -> Iterator[Sample]:
         """The samples of one scrape."""
@@ -109,8 +154,10 @@ class Streams:
                 yield "quant_feed_silence_limit_seconds", (name, severity), seconds
             ignored = feed.ignored_on(self.calendar(feed.exchange).day_of(now))
             for symbol in feed.symbols:
-                heard, price = self.heard.get((feed.source, symbol), (NAN, NAN))
-                yield "quant_stream_last_message_timestamp_seconds", (name, symbol), heard
+                heard = self.heard.get((feed.source, symbol))
+                moment = now - heard.at.age(self.clock) if heard else NAN
+                yield "quant_stream_last_message_timestamp_seconds", (name, symbol), moment
+                price = heard.price if heard else NAN
                 yield "quant_stream_last_price", (name, symbol), price
                 silent = NAN if symbol in ignored else self.silence(name, symbol, now)
                 yield "quant_stream_silence_seconds", (name, symbol), silent

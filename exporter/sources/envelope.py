@@ -53,6 +53,22 @@ def read_envelope(
     raise _failure(envelope, status, headers, now, message)
 
 
+def refusal_in(message: Mapping[str, Any], now: float, redact: Redact) -> SourceError | None:
+    """What a message of the WebSocket refuses; None where it refuses nothing. Those messages have a
+    `code` or an `error` only when they answer something."""
+    if not ({"code", "error"} & message.keys()):
+        return None
+    code = _code(message)
+    if code in (0, 200):
+        return None
+    if code is None and not message.get("error") and message.get("code") in (None, "", False):
+        return None
+    words = redact(message.get("message") or message.get("error") or "no message")
+    if code is None:
+        return SourceError("malformed", f"the source answered: {words}")
+    return _failure(message, 200, {}, now, words)
+
+
 def _json(status: int, body: bytes | bytearray) -> Any:
     if body.startswith(_BOM):
         body = body[len(_BOM) :]

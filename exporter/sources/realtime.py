@@ -1,22 +1,18 @@
-"""TickDB's WebSocket: last prices as they come.
+"""TickDB's WebSocket: one connection, its subscriptions, and the next one after a pause.
 
-Messages and limits are those of docs.tickdb.ai (quick start, subscribe): a subscription is one
-symbol on one channel, ``{"cmd": "ping"}`` every second keeps the connection, and the key is part of
-the address, which is therefore shown nowhere. That the connection stands is no sign of data: what
-counts is the age of the newest message of each symbol.
+As docs.tickdb.ai has it (quick start, subscribe): a subscription is one symbol on one channel,
+``{"cmd": "ping"}`` every second keeps the connection, and the key is part of the address, which is
+therefore shown nowhere. That the connection stands is no sign of data: what counts is the age of
+the newest message of each symbol.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import math
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import orjson
@@ -25,7 +21,14 @@ from exporter.config import TickDBSettings
 from exporter.metrics import FETCH_REASONS, Metrics
 from exporter.sources.api_key import Key
 from exporter.sources.base import SourceError
-from exporter.sources.parse import read_tickers
+from exporter.sources.connecting import (
+    PROXY_REFUSES,
+    connection_failure,
+    proxy_arguments,
+    proxy_refusal,
+)
+from exporter.sources.envelope import asked_pause, by_status
+from exporter.sources.realtime_messages import StreamMessages, StreamTrouble, Tick
 from exporter.util.backoff import backoff_cap, backoff_pause
 from exporter.util.clock import Clock
 from exporter.util.proxy import proxy_for
@@ -33,23 +36,17 @@ from exporter.util.proxy import proxy_for
 PING_SECONDS = 1.0
 SILENT_SECONDS = 120.0
 """A connection on which nothing comes for so long, not even answers to pings, is replaced."""
+CLOSING_SECONDS = 1.0
+"""For the server to answer that the connection is over: a reload and a stop wait for it."""
 _LARGEST_MESSAGE_BYTES = 1_000_000
 _BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 60.0
-_REFUSED_SECONDS = 60.0
-"""Pause after a refusal that another try will probably meet again: the key, the plan."""
-_OLD_SECONDS = 300.0
-"""A message about a moment so long ago says nothing of now."""
-BAD_REASONS = ("malformed", "wrong_time", "unknown_symbol", "old")
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One message about one symbol. `at` is when its price was made, Unix seconds."""
-
-    symbol: str
-    price: float
-    at: float
+REFUSED_SECONDS = 60.0
+"""Pause after a refusal that another try will probably meet again: the key, the plan. A connection
+on which subscriptions were refused, and nothing came for so long, is replaced."""
+_MESSAGE_TYPES = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
+_ENDED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
+_ABOUT_A_SUBSCRIPTION = (1004, 2001, 2002, 2003, 2004, 3009, 3010)
+"""Codes after which other subscriptions of the connection may go on."""
 
 
 class Realtime:
@@ -73,185 +70,137 @@ class Realtime:
         self.name, self.connected = name, False
         self._settings, self._key, self._clock = settings, key, clock
         self._url = stream_url(settings, url)
+        self._proxy = proxy_for(self._url.replace("ws", "http", 1), settings.proxy, os.environ)
         self._wanted = {channel: tuple(symbols) for channel, symbols in wanted.items()}
-        self._symbols = frozenset(s for symbols in self._wanted.values() for s in symbols)
-        self._negative = frozenset(settings.negative_prices)
-        self._on_tick = on_tick
         self._sleep, self._rng = sleep, rng or random.Random()
-        self._newest: dict[str, float] = {}
-        self._said: str | None = None
+        self._trouble = StreamTrouble(name, key, clock)
+        self._messages = StreamMessages(
+            name, key, metrics, clock, wanted=self._wanted, on_tick=on_tick,
+            negative=settings.negative_prices, trouble=self._trouble,
+        )  # fmt: skip
         self._opened = metrics.counter("quant_stream_connections_total").labels(name)
         self._failures = metrics.counter("quant_stream_failures_total")
-        self._messages = metrics.counter("quant_stream_messages_total")
-        self._bad = metrics.counter("quant_stream_bad_messages_total")
         for reason in FETCH_REASONS:
             self._failures.labels(name, reason)
-        for reason in BAD_REASONS:
-            self._bad.labels(name, reason)
-        for channel in self._wanted:
-            self._messages.labels(name, channel)
 
     async def run(self) -> None:
         """Until cancelled: connect, read, and connect again after a pause that grows."""
         failures = 0
         while True:
-            before = len(self._newest), max(self._newest.values(), default=-math.inf)
-            try:
-                await self._one_connection()
-            except SourceError as error:
-                failure = error
-            if (len(self._newest), max(self._newest.values(), default=-math.inf)) != before:
-                failures = 0  # it brought something
+            used = self._messages.used
+            failure = await self._one_connection()
+            if self._messages.used > used:
+                failures = 0
             self._count(failure)
             cap = backoff_cap(_BACKOFF_SECONDS, failures, _BACKOFF_CAP_SECONDS)
             failures += 1
             await self._sleep(backoff_pause(cap, self._rng, failure.retry_after))
 
-    async def _one_connection(self) -> None:
-        """Raises :class:`SourceError` when it is over, whatever ended it."""
-        failure: SourceError
+    async def _one_connection(self) -> SourceError:
+        """Until it is over, whatever ended it, which is returned."""
         try:
-            await self._connected()
-            failure = SourceError("connect", "the server ended the connection")
+            return await self._connected()
         except SourceError as error:
-            failure = error
-        except aiohttp.WSServerHandshakeError as error:
-            failure = _refused(error.status)
-        except TimeoutError:
-            failure = SourceError("timeout", "no connection in time, or it went silent")
-        except (aiohttp.ClientError, OSError) as error:
-            what = getattr(error, "strerror", None) or type(error).__name__
-            failure = SourceError("connect", f"connection failed: {self._key.redact(what)}")
+            return error
+        except Exception as error:  # noqa: BLE001  a stream that died of it would never come back
+            return self._failure_of(error)
         finally:
             self.connected = False
-        # Raised here, outside of the handlers: aiohttp's exceptions hold the address with the key.
-        raise failure
 
-    async def _connected(self) -> None:
+    def _failure_of(self, error: Exception) -> SourceError:
+        """Without the error itself, which may hold the address, and so the key."""
+        match error:
+            case aiohttp.WSServerHandshakeError():
+                return self._no_handshake(error)
+            case TimeoutError():
+                return SourceError("timeout", "no connection in time, or it went silent")
+            case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+                return SourceError("http", "the stream's address is not valid: correct it")
+            case aiohttp.ClientError() | OSError():
+                return connection_failure(error, self._key, self._proxy)
+        return SourceError("error", f"it failed with {type(error).__name__}")
+
+    async def _connected(self) -> SourceError:
         settings = self._settings
-        proxy = proxy_for(self._url.replace("ws", "http", 1), settings.proxy, os.environ)
-        auth = aiohttp.BasicAuth(proxy.user, proxy.password) if proxy and proxy.user else None
         async with (
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+            aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_no_redirect,)
+            ) as session,
             asyncio.timeout(settings.connect_timeout + settings.read_timeout) as patience,
             session.ws_connect(
-                self._url, params={"api_key": self._key.reveal()},
+                self._url, params={"api_key": self._key.reveal()}, decode_text=False,
                 max_msg_size=_LARGEST_MESSAGE_BYTES,
-                proxy=proxy.url if proxy else None, proxy_auth=auth,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING_SECONDS),
+                **proxy_arguments(self._proxy),
             ) as socket,
         ):  # fmt: skip
-            patience.reschedule(None)
-            self._opened.inc()
-            self.connected = True
             for channel, symbols in self._wanted.items():
                 data = {"channel": channel, "symbols": list(symbols)}
                 await socket.send_str(orjson.dumps({"cmd": "subscribe", "data": data}).decode())
+            patience.reschedule(None)
+            self._opened.inc()
+            self.connected = True
             pinging = asyncio.create_task(self._ping(socket))
             try:
-                await self._read(socket)
+                return await self._read(socket)
             finally:
                 pinging.cancel()
                 await asyncio.gather(pinging, return_exceptions=True)
 
-    async def _ping(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _ping(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             while True:
                 await asyncio.sleep(PING_SECONDS)
                 await socket.send_str('{"cmd":"ping"}')
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> SourceError:
+        used, refused_at = self._messages.used, None
+        refusal: SourceError | None = None
         while True:
             message = await socket.receive(timeout=SILENT_SECONDS)
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self._handle(message.data.encode())
-            elif message.type is aiohttp.WSMsgType.BINARY:
-                self._handle(message.data)
-            elif message.type is aiohttp.WSMsgType.ERROR:
-                raise SourceError("malformed", "a message is too large or breaks off")
-            elif message.type in (
-                aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED
-            ):  # fmt: skip
-                return
+            if message.type is aiohttp.WSMsgType.ERROR:
+                return SourceError("malformed", "a message is too large or breaks off")
+            if message.type in _ENDED:
+                return refusal or self._closed(socket, message.extra)
+            if message.type not in _MESSAGE_TYPES:
+                continue
+            refused = self._messages.read(message.data)
+            now = self._clock.monotonic()
+            if refused is not None:
+                refusal = _with_pause(refused)
+                if refused.code not in _ABOUT_A_SUBSCRIPTION:
+                    return refusal
+                self._count(refusal)
+                refused_at = now if refused_at is None else refused_at
+            if self._messages.used > used:
+                refusal = refused_at = None
+            elif refusal and refused_at is not None and now - refused_at > REFUSED_SECONDS:
+                return refusal
 
-    def _handle(self, text: bytes) -> None:
-        """One message. Raises :class:`SourceError` for one that ends the connection."""
-        try:
-            message = orjson.loads(text)
-        except ValueError:
-            self._reject("malformed", f"{len(text)} bytes that are not JSON")
-            return
-        if not isinstance(message, dict):
-            self._reject("malformed", "JSON, but not an object")
-            return
-        code = message.get("code", 0)
-        if code not in (0, None, "0", 200):
-            raise self._refusal(code, message)
-        channel = message.get("cmd")
-        if channel not in self._wanted:
-            return  # the answer to a ping or a subscription
-        data = message.get("data")
-        for entry in data if isinstance(data, list) else [data]:
-            self._take(str(channel), entry)
+    def _closed(self, socket: aiohttp.ClientWebSocketResponse[bool], words: object) -> SourceError:
+        code = socket.close_code
+        said = f" with code {code}" if code not in (None, 1000, 1006) else ""
+        if said and isinstance(words, str) and words:
+            said += f": {self._key.redact(words)}"
+        return SourceError("connect", f"the server ended the connection{said}")
 
-    def _take(self, channel: str, entry: Any) -> None:
-        symbol = entry.get("symbol") if isinstance(entry, dict) else None
-        if symbol not in self._symbols:
-            self._reject("unknown_symbol", "about a symbol that nobody subscribed to")
-            return
-        now = self._clock.now()
-        price = entry.get("last_price", entry.get("price"))
-        row = {"symbol": symbol, "last_price": price, "timestamp": entry.get("timestamp")}
-        answer = read_tickers([row], (symbol,), now, self._negative)
-        if symbol in answer.bad:
-            error = answer.bad[symbol]
-            self._reject(error.reason, error.message)
-            return
-        ticker = answer.good[symbol]
-        if ticker.at < now - _OLD_SECONDS:
-            self._reject("old", f"{symbol}: about a moment {now - ticker.at:.0f} s ago")
-            return
-        if channel == "ticker" and ticker.at <= self._newest.get(symbol, -math.inf):
-            self._bad.labels(self.name, "old").inc()  # said again: nothing new, so not fresh
-            return
-        self._newest[symbol] = max(ticker.at, self._newest.get(symbol, -math.inf))
-        self._messages.labels(self.name, channel).inc()
-        self._well()
-        self._on_tick(Tick(symbol, ticker.last, ticker.at))
-
-    def _refusal(self, code: Any, message: Mapping[str, Any]) -> SourceError:
-        words = self._key.redact(message.get("message") or message.get("error") or "no message")
-        text = f"the source answered {self._key.redact(code)}: {words}"
-        number = int(code) if str(code).isdigit() else 0
-        if number == 3003:
-            return SourceError("rate_limit", text, code=number, retry_after=_REFUSED_SECONDS)
-        reason = "auth" if 1000 <= number < 2000 or not number else "api"
-        return SourceError(reason, text, code=number, retry_after=_REFUSED_SECONDS)
-
-    def _reject(self, reason: str, text: str) -> None:
-        reason = reason if reason in BAD_REASONS else "malformed"
-        self._bad.labels(self.name, reason).inc()
-        self._say(f"a message cannot be used: {self._key.redact(text)}", reason)
+    def _no_handshake(self, error: aiohttp.WSServerHandshakeError) -> SourceError:
+        status = error.status
+        headers: Mapping[str, str] = error.headers or {}
+        if status == PROXY_REFUSES and self._proxy:
+            return proxy_refusal(status, self._proxy)
+        text = f"HTTP {status} instead of a WebSocket"
+        if status == 101:
+            return SourceError("malformed", "the server does not answer as a WebSocket does")
+        if status in (401, 403):
+            text = f"HTTP {status}: the key or the plan is refused"
+        elif status == 404:
+            text += ": is `stream_url` right?"
+        return _with_pause(by_status(status, text, asked_pause(headers, None, self._clock.now())))
 
     def _count(self, error: SourceError) -> None:
         self._failures.labels(self.name, error.reason).inc()
-        self._say(error.message, error.reason)
-
-    def _say(self, text: str, reason: str) -> None:
-        """Once for each kind of trouble, until something good comes."""
-        if reason != self._said:
-            self._said = reason
-            _log.warning(
-                "%s stream: %s", self.name, text,
-                extra={"event": "stream_trouble", "source": self.name, "reason": reason},
-            )  # fmt: skip
-
-    def _well(self) -> None:
-        if self._said:
-            self._said = None
-            _log.info(
-                "%s stream: prices come again", self.name,
-                extra={"event": "stream_well", "source": self.name},
-            )  # fmt: skip
+        self._trouble.say(error.reason, error.message)
 
 
 def stream_url(settings: TickDBSettings, url: str) -> str:
@@ -259,9 +208,23 @@ def stream_url(settings: TickDBSettings, url: str) -> str:
     return settings.stream_url or f"{url.replace('http', 'ws', 1).rstrip('/')}/realtime"
 
 
-def _refused(status: int) -> SourceError:
-    if status in (401, 403):
-        return SourceError("auth", f"HTTP {status}: refused", retry_after=_REFUSED_SECONDS)
-    if status == 429:
-        return SourceError("rate_limit", "HTTP 429: too many", retry_after=_REFUSED_SECONDS)
-    return SourceError("http", f"HTTP {status} instead of a WebSocket")
+def _with_pause(error: SourceError) -> SourceError:
+    """What will probably be refused again is tried after a minute at the earliest."""
+    if error.reason in ("http", "malformed") or 5000 <= (error.code or 0) < 6000:
+        return error
+    pause = max(error.retry_after or 0.0, REFUSED_SECONDS)
+    return SourceError(error.reason, error.message, retry_after=pause, code=error.code)
+
+
+async def _no_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    response = await handler(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise SourceError(
+            "http",
+            f"HTTP {response.status}: the server redirects, and the key is not sent elsewhere; "
+            "correct `stream_url`",
+        )
+    return response

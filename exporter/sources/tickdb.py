@@ -21,7 +21,8 @@ from exporter.sources.api_key import Key
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.pagination import PAGE_BARS, all_pages
 from exporter.sources.parse import Flaw
-from exporter.sources.realtime import Realtime, Tick
+from exporter.sources.realtime import Realtime
+from exporter.sources.realtime_messages import Tick
 from exporter.sources.tickdb_requests import Fetcher
 from exporter.util.clock import Clock
 

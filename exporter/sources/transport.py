@@ -13,6 +13,12 @@ import aiohttp
 
 from exporter.sources.api_key import Key
 from exporter.sources.base import SourceError
+from exporter.sources.connecting import (
+    PROXY_REFUSES,
+    connection_failure,
+    proxy_arguments,
+    proxy_refusal,
+)
 from exporter.util.proxy import HttpProxy
 
 LARGEST_ANSWER_BYTES = 32_000_000
@@ -93,16 +99,8 @@ class Transport:
                 f"{self.timeout.total:g} s in all",
                 retryable=True,
             )
-        except aiohttp.ClientConnectorCertificateError:
-            failure = SourceError("connect", "the server's certificate is not valid for its name")
-        except aiohttp.ClientProxyConnectionError:
-            failure = SourceError("connect", f"cannot reach {self._proxy_text()}", retryable=True)
-        except aiohttp.ClientHttpProxyError as error:
-            failure = SourceError(
-                "connect",
-                f"{self._proxy_text()} refuses the connection: HTTP {error.status}",
-                retryable=error.status >= 500,
-            )
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
+            failure = connection_failure(error, self._key, self._proxy)
         except aiohttp.ClientPayloadError:
             failure = SourceError(
                 "malformed", "the answer breaks off or cannot be unpacked", retryable=True
@@ -112,10 +110,7 @@ class Transport:
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             failure = SourceError("http", "the source's `url` is not a valid address")
         except (aiohttp.ClientError, OSError) as error:
-            what = getattr(error, "strerror", None) or type(error).__name__
-            failure = SourceError(
-                "connect", f"connection failed: {self._key.redact(what)}", retryable=True
-            )
+            failure = connection_failure(error, self._key, self._proxy)
         except (ValueError, RuntimeError) as error:  # what aiohttp lets through of broken answers
             kind = type(error).__name__
             failure = SourceError(
@@ -134,12 +129,7 @@ class Transport:
     ) -> RawAnswer:
         if self._closed:
             raise SourceError("connect", "the source has been closed")
-        if self._proxy and not self._proxy.url.startswith(("http://", "https://")):
-            raise SourceError(
-                "connect",
-                f"{self._proxy_text()}, is not an HTTP proxy (SOCKS is not supported): name one, "
-                "or the source's host in NO_PROXY",
-            )
+        through = proxy_arguments(self._proxy)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self.timeout,
@@ -153,9 +143,10 @@ class Transport:
             headers=headers,
             allow_redirects=False,
             middlewares=(_once(),),
-            proxy=self._proxy.url if self._proxy else None,
-            proxy_auth=self._proxy_auth(),
+            **through,
         ) as response:
+            if response.status == PROXY_REFUSES and self._proxy:
+                raise proxy_refusal(response.status, self._proxy)
             body = bytearray()
             async for chunk in response.content.iter_any():
                 if len(body) <= LARGE_BYTES < len(body) + len(chunk):
@@ -168,14 +159,6 @@ class Transport:
                         retryable=True,
                     )
             return RawAnswer(response.status, response.headers, body)
-
-    def _proxy_auth(self) -> aiohttp.BasicAuth | None:
-        if self._proxy is None or not self._proxy.user:
-            return None
-        return aiohttp.BasicAuth(self._proxy.user, self._proxy.password)
-
-    def _proxy_text(self) -> str:
-        return f"the proxy {self._proxy.url}, from {self._proxy.named_by}" if self._proxy else "it"
 
     async def close(self) -> None:
         """Close the connections; requests after this fail."""

@@ -62,7 +62,12 @@ class ViewOf:
             __version__,
             tasks=tuple(self._tasks()),
             feeds=tuple(
-                feed_row(state, now, parts.complete_days.shares(state.name))
+                feed_row(
+                    state,
+                    now,
+                    parts.complete_days.shares(state.name),
+                    silent=parts.feeds.streams.trouble(state.name, now),
+                )
                 for state in parts.feeds.feeds.values()
             ),
             strategies=tuple(

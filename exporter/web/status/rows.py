@@ -110,8 +110,11 @@ def _failure(run: Run) -> Failure:
     )
 
 
-def feed_row(state: FeedState, now: float, days: tuple[float, ...] = ()) -> FeedRow:
-    """One feed with its worst symbol, and how complete its last days were."""
+def feed_row(
+    state: FeedState, now: float, days: tuple[float, ...] = (), *, silent: str = ""
+) -> FeedRow:
+    """One feed with its worst symbol, and how complete its last days were. `silent`: what its
+    stream lacks."""
     feed = state.feed
     watched = state.watched(now)
     overdue = state.overdue_by_moment(now)
@@ -135,7 +138,7 @@ def feed_row(state: FeedState, now: float, days: tuple[float, ...] = ()) -> Feed
         late=tuple(late[:_LATE]),
         late_count=len(late),
         limits=tuple(feed.max_overdue.items()),
-        problem=state.problem or (state.takeover.text() if state.takeover else ""),
+        problem=state.problem or (state.takeover.text() if state.takeover else "") or silent,
         days=days,
     )
 

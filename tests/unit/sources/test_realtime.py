@@ -19,7 +19,8 @@ from exporter.metrics import Metrics
 from exporter.simulator.tickdb_server import Simulator
 from exporter.sources import realtime
 from exporter.sources.api_key import Key
-from exporter.sources.realtime import Realtime, Tick, stream_url
+from exporter.sources.realtime import Realtime, stream_url
+from exporter.sources.realtime_messages import Tick
 from tests.unit.clocks import ManualClock
 
 KEY = "sk-S3cret/Key+42"

@@ -18,17 +18,27 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 import committed  # noqa: E402
 import secrets_check  # noqa: E402
+import wanted  # noqa: E402
 from machine import bytes_of, connected, sudo, upload_or_refuse, vps  # noqa: E402
 
 
-@task(help={"dry-run": "only say what would change"})
-def provision(c: Connection, dry_run: bool = False) -> None:
+@task(
+    help={
+        "dry-run": "only say what would change",
+        "settings": f"what this machine gets besides the basics; {wanted.FILE} unless said",
+    }
+)
+def provision(c: Connection, dry_run: bool = False, settings: str = wanted.FILE) -> None:
     """Make an empty VPS ready; repeatable, changes only what differs, keeps your edits."""
+    text = wanted.settings(committed.REPOSITORY / settings)
+    remote = f"/opt/quant/settings-{uuid.uuid4().hex}.json"
     with connected(c):
-        if dry_run:
-            vps(c, "provision", "--dry-run")
-        else:
-            vps(c, "apart", "provision")
+        upload_or_refuse(c, text.encode(), remote)
+        try:
+            how = ["provision", "--dry-run"] if dry_run else ["apart", "provision"]
+            vps(c, *how, "--settings", remote)
+        finally:
+            c.run(f"{sudo(c)}rm -f {remote}", hide=True, in_stream=False)
 
 
 @task(

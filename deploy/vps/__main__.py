@@ -12,10 +12,11 @@ import apart
 import backups
 import provision
 import secret
+import settings
 import status
 import switch
 import web
-from places import ProblemError, need_a_provisioned_machine
+from places import SETTINGS, ProblemError, need_a_provisioned_machine
 from shell import say
 
 
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command("provision", _provision)
     one.add_argument("--dry-run", action="store_true")
+    one.add_argument("--settings", type=Path, default=SETTINGS)
     one = command("deploy", _deploy)
     one.add_argument("version")
     one.add_argument("--now", action="store_true")
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _provision(options: argparse.Namespace) -> None:
-    provision.provision(dry_run=options.dry_run)
+    provision.provision(settings.read(options.settings), dry_run=options.dry_run)
 
 
 def _deploy(options: argparse.Namespace) -> None:

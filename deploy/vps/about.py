@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import prometheus_file
 from places import LOGS, RELEASES, STATE, UNIT, USER, ProblemError
 from shell import as_service, attempt, credentials, tail
 
@@ -151,8 +152,9 @@ def _need_secrets(about: About) -> None:
 
 def _other_configs(folder: Path, about: About) -> None:
     """Prometheus' and Alertmanager's own checks of the files that come with the release."""
+    prometheus_file.write_copy(folder)
     for program, arguments, file in (
-        ("promtool", ["check", "config"], folder / "prometheus/prometheus.yml"),
+        ("promtool", ["check", "config"], folder / "prometheus" / prometheus_file.name()),
         ("amtool", ["check-config"], folder / "alerting/alertmanager.yml"),
     ):
         if file.exists() and shutil.which(program):

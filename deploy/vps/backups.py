@@ -11,7 +11,7 @@ from pathlib import Path
 import state
 import switch
 import watch
-from places import BACKUPS, CONFIG, STATE, USER, ProblemError
+from places import BACKUPS, CONFIG, PROMETHEUS_COPY, STATE, USER, ProblemError
 from releases import Release, current, need_space, point_at, remember, with_config
 from shell import attempt, run, say
 
@@ -31,7 +31,8 @@ def backup(target: Path) -> None:
             shutil.copy(saved, inside / "state.db")
         for name in CONFIG:
             if (release.folder / name).is_dir():
-                shutil.copytree(release.folder / name, inside / name)
+                made = shutil.ignore_patterns(PROMETHEUS_COPY)
+                shutil.copytree(release.folder / name, inside / name, ignore=made)
             elif (release.folder / name).is_file():
                 shutil.copy(release.folder / name, inside)
         # The token stays: it is a secret, and each machine has its own.
@@ -109,5 +110,7 @@ def _differing_config(inside: Path, running: Release) -> list[str]:
         name
         for name in CONFIG
         if (inside / name).exists()
-        and attempt("diff", "-rq", inside / name, running.folder / name).returncode
+        and attempt(
+            "diff", "-rq", "-x", PROMETHEUS_COPY, inside / name, running.folder / name
+        ).returncode
     ]

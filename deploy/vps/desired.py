@@ -172,6 +172,23 @@ class File:
 
 
 @dataclass
+class Gone:
+    """A file that is not there, and what has to happen when it was."""
+
+    path: Path
+    then: list[str] = field(default_factory=list)
+
+    def difference(self) -> str | None:
+        return f"remove {self.path}" if self.path.exists() or self.path.is_symlink() else None
+
+    def mend(self) -> None:
+        self.path.unlink()
+        written = {path: digest for path, digest in _written().items() if path != str(self.path)}
+        if WRITTEN.exists():
+            WRITTEN.write_text(json.dumps(written, indent=1))
+
+
+@dataclass
 class Enabled:
     """A unit that starts with the machine, and runs now unless said otherwise."""
 
@@ -209,7 +226,7 @@ def bring_about(things: list[Thing], *, dry_run: bool) -> int:
         changes += 1
         say(f"{'would ' if dry_run else ''}{difference}")
         if not dry_run:
-            if isinstance(thing, File) and not thing.kept:
+            if isinstance(thing, Gone) or (isinstance(thing, File) and not thing.kept):
                 after |= dict.fromkeys(thing.then)
                 _leave(after)
             thing.mend()

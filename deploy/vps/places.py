@@ -24,6 +24,10 @@ PAGER_SECRETS = Path("/etc/alertmanager/secrets")
 PROGRAMS_LIMITS = Path("/etc/systemd/system/quant-programs@.service.d/config.conf")
 ALERTMANAGER_ZONE = Path("/etc/systemd/system/prometheus-alertmanager.service.d/zone.conf")
 GRAFANA_PASSWORD = ETC / "grafana-password"
+SETTINGS = ETC / "settings.json"
+"""What vps.yml on the laptop said at the last provision."""
+PROMETHEUS_COPY = ".with-remote-write.yml"
+"""Next to a release's prometheus.yml: the same, and where its series are sent."""
 RESERVE = Path("/var/lib/quant-deploy/reserve")
 """Room on the disk that a rollback gives back: systemd cannot start anything on a full one."""
 HISTORY = Path("/var/lib/quant-deploy/history.jsonl")

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+import settings
 from desired import Enabled, File, Folder, Packages, Step, Thing, User, bring_about, guarded
 from places import (
     BACKUPS,
@@ -21,12 +22,15 @@ from places import (
     HISTORY,
     INCOMING,
     PAGER_SECRETS,
+    PROMETHEUS_COPY,
     RELEASES,
+    SETTINGS,
     STATE,
     TOOL,
     UNIT,
     USER,
 )
+from remote_write import RemoteWrite
 from shell import attempt, credentials, say
 from systems import need_a_system_we_know
 from taken import need_free_ports, ssh_ports
@@ -38,7 +42,7 @@ _SYSTEMD = Path("/etc/systemd/system")
 
 _PROMETHEUS = """\
 # Written by quant-exporter's provision; yours to edit.
-ARGS="--config.file=/opt/quant/current/prometheus/prometheus.yml \
+ARGS="--config.file=/opt/quant/current/prometheus/{config} \
 --web.listen-address=127.0.0.1:9090 --storage.tsdb.retention.time=400d \
 --storage.tsdb.retention.size=8GB"
 """
@@ -66,17 +70,18 @@ ExecReload=-/usr/sbin/nft -f /etc/quant-exporter/firewall.nft
 _JOURNALD = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=1month\n"
 
 
-def provision(*, dry_run: bool) -> int:
+def provision(wanted: settings.Settings, *, dry_run: bool) -> int:
     """Bring it all about, or say what would change; how many things differed."""
     need_a_system_we_know(Path("/etc/os-release").read_text())
     need_free_ports(with_grafana=_has_grafana())
-    changes = bring_about(_things(), dry_run=dry_run)
+    changes = bring_about(_things(wanted), dry_run=dry_run)
     mode = "would change" if dry_run else "changed"
     say(f"{changes} {'thing' if changes == 1 else 'things'} {mode}" if changes else "nothing to do")
     return changes
 
 
-def _things() -> list[Thing]:
+def _things(wanted: settings.Settings) -> list[Thing]:
+    sends = RemoteWrite(wanted)
     reload_units = ["systemctl daemon-reload"]
     units = [
         File(_SYSTEMD / unit.name, unit.read_text(), then=reload_units)
@@ -85,6 +90,7 @@ def _things() -> list[Thing]:
     return [
         Packages(["nftables"]),
         Folder(ETC),
+        _kept_settings(wanted),
         File(
             ETC / "firewall.nft",
             _firewall(),
@@ -93,7 +99,8 @@ def _things() -> list[Thing]:
         File(_SYSTEMD / "nftables.service.d/quant.conf", _AFTER_NFTABLES, then=reload_units),
         *units,
         Enabled("quant-firewall.service"),
-        *_settings_of_servers(),
+        *sends.things(),
+        *_settings_of_servers(PROMETHEUS_COPY if sends.is_on else "prometheus.yml"),
         Packages(_packages()),
         *_grafana(),
         User(USER, STATE),
@@ -105,6 +112,13 @@ def _things() -> list[Thing]:
         *web_things(),
         *_upkeep(),
     ]
+
+
+def _kept_settings(wanted: settings.Settings) -> Step:
+    return Step(
+        lambda: None if settings.read() == wanted else f"write {SETTINGS}",
+        lambda: SETTINGS.write_text(wanted.text()),
+    )
 
 
 def _firewall() -> str:
@@ -134,10 +148,10 @@ def _time_keeper() -> str:
     return next(iter(others.there()), "systemd-timesyncd")
 
 
-def _settings_of_servers() -> list[Thing]:
+def _settings_of_servers(prometheus_config: str) -> list[Thing]:
     things: list[Thing] = []
     for unit, arguments, config in (
-        ("prometheus", _PROMETHEUS, "prometheus/prometheus.yml"),
+        ("prometheus", _PROMETHEUS.format(config=prometheus_config), "prometheus/prometheus.yml"),
         ("prometheus-alertmanager", _ALERTMANAGER, "alerting/alertmanager.yml"),
     ):
         waits = f"[Unit]\nConditionPathExists={CURRENT / config}\n"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import gave_up
 import probe
+import prometheus_file
 import state
 import watch
 from annotation import annotate
@@ -252,6 +253,12 @@ def start(release: Release) -> None:
         raise ProblemError(f"it does not start:\n{watch.last_words()}")
     with contextlib.suppress(OSError):  # a full disk stops no rollback
         _give_secrets(release)
+    try:
+        prometheus_file.write_copy(
+            release.folder
+        )  # an older release may have none, or an older one
+    except (ProblemError, OSError) as problem:
+        say(f"Prometheus keeps its settings: {problem}")
     for unit in watch.SERVERS:
         attempt("systemctl", "reset-failed", unit)
         if attempt("systemctl", "cat", unit).returncode == 0:

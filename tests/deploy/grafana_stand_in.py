@@ -25,6 +25,7 @@ WantedBy=multi-user.target
 
 _SERVER = r"""
 import base64, http.server, json, os, pathlib, re
+pathlib.Path("/proc/self/comm").write_text("grafana")  # as the real one is called
 provisioning = pathlib.Path(os.environ["GF_PATHS_PROVISIONING"])
 provider = (provisioning / "dashboards/quant.yml").read_text()
 boards = pathlib.Path(re.search(r"path: (\S+)", provider)[1])

@@ -1,0 +1,32 @@
+"""What ``vps.yml`` on the laptop asks for, as the last provision left it here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from places import SETTINGS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sections that are there; checked on the laptop."""
+
+    remote_write: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Settings:
+        """From JSON, also of an older or a newer version of this tool."""
+        known, names = json.loads(text), {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in known.items() if name in names})
+
+    def text(self) -> str:
+        """As it is kept."""
+        return json.dumps(self.__dict__, indent=1, sort_keys=True) + "\n"
+
+
+def read(file: Path = SETTINGS) -> Settings:
+    """Those of a file; none where it is missing."""
+    return Settings.of(file.read_text()) if file.is_file() else Settings()

@@ -4,20 +4,28 @@ the laptop, before anything is sent. It holds no secrets: those are stored by ``
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from invoke.exceptions import Exit
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 FILE = "vps.yml"
+_NAME = r"^[\w.@-]+$"
 
 
 def _encrypted(url: str) -> str:
     if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         raise ValueError(f"invalid address {url!r}: write https://…")
     return url
+
+
+def _public_key(text: str) -> str:
+    if not re.fullmatch(r"(ssh|ecdsa|sk)-[\w@.-]+ [\w+/=]+( [\w@.+-]+)?", text.strip()):
+        raise ValueError("expected a public key: the line in a file like id_ed25519.pub")
+    return text.strip()
 
 
 class _Section(BaseModel):
@@ -28,7 +36,7 @@ class RemoteWrite(_Section):
     """Where Prometheus sends its series, besides keeping them."""
 
     url: Annotated[str, AfterValidator(_encrypted)]
-    username: str = Field(pattern=r"^[\w.@-]+$")
+    username: str = Field(pattern=_NAME)
     origin: str | None = Field(None, pattern=r"^[\w.-]+$")
     max_series: int = Field(10_000, gt=0)
 
@@ -37,6 +45,19 @@ class Settings(_Section):
     """All of ``vps.yml``."""
 
     remote_write: RemoteWrite | None = None
+    prometheus: Literal["here", "elsewhere"] = "here"
+    tunnel: Annotated[str, AfterValidator(_public_key)] | None = None
+    metrics_user: str | None = Field(None, pattern=_NAME)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.prometheus == "elsewhere" and self.remote_write:
+            raise ValueError(
+                "remote_write is for a Prometheus that runs here: write it where yours runs"
+            )
+        if self.prometheus == "here" and self.tunnel:
+            raise ValueError("tunnel goes together with prometheus: elsewhere; add that")
+        return self
 
 
 def settings(file: Path) -> str:
@@ -62,4 +83,4 @@ def _sentence(file: Path, detail: Any) -> str:
     text = {"extra_forbidden": "unknown key", "missing": "missing"}.get(
         detail["type"], detail["msg"].removeprefix("Value error, ")
     )
-    return f"{file}: {place}: {text}"
+    return f"{file}: {place}: {text}" if place else f"{file}: {text}"

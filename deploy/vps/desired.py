@@ -172,6 +172,20 @@ class File:
 
 
 @dataclass
+class Disabled:
+    """A unit that neither runs nor starts with the machine; one that is not installed is so."""
+
+    unit: str
+
+    def difference(self) -> str | None:
+        enabled = attempt("systemctl", "is-enabled", "--quiet", self.unit).returncode == 0
+        return f"stop and disable {self.unit}" if enabled or is_active(self.unit) else None
+
+    def mend(self) -> None:
+        run("systemctl", "disable", "--now", "--quiet", self.unit)
+
+
+@dataclass
 class Gone:
     """A file that is not there, and what has to happen when it was."""
 

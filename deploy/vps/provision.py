@@ -16,13 +16,11 @@ from desired import Enabled, File, Folder, Packages, Step, Thing, User, bring_ab
 from places import (
     BACKUPS,
     CREDENTIALS,
-    CURRENT,
     ETC,
     GRAFANA_PASSWORD,
     HISTORY,
     INCOMING,
     PAGER_SECRETS,
-    PROMETHEUS_COPY,
     RELEASES,
     SETTINGS,
     STATE,
@@ -30,7 +28,7 @@ from places import (
     UNIT,
     USER,
 )
-from remote_write import RemoteWrite
+from servers import servers, settings_of_servers, tunnel_things
 from shell import attempt, credentials, say
 from systems import need_a_system_we_know
 from taken import need_free_ports, ssh_ports
@@ -40,17 +38,6 @@ _FILES = TOOL / "files"
 _UNITS = TOOL / "systemd"
 _SYSTEMD = Path("/etc/systemd/system")
 
-_PROMETHEUS = """\
-# Written by quant-exporter's provision; yours to edit.
-ARGS="--config.file=/opt/quant/current/prometheus/{config} \
---web.listen-address=127.0.0.1:9090 --storage.tsdb.retention.time=400d \
---storage.tsdb.retention.size=8GB"
-"""
-_ALERTMANAGER = """\
-# Written by quant-exporter's provision; yours to edit.
-ARGS="--config.file=/opt/quant/current/alerting/alertmanager.yml \
---web.listen-address=127.0.0.1:9093 --cluster.listen-address="
-"""
 _SOURCE_OF_GRAFANA = re.compile(r"(?im)^[^#\n]*\bgrafana\b")
 _UPGRADES = """\
 APT::Periodic::Update-Package-Lists "1";
@@ -73,7 +60,7 @@ _JOURNALD = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=1
 def provision(wanted: settings.Settings, *, dry_run: bool) -> int:
     """Bring it all about, or say what would change; how many things differed."""
     need_a_system_we_know(Path("/etc/os-release").read_text())
-    need_free_ports(with_grafana=_has_grafana())
+    need_free_ports(with_servers=bool(wanted.servers), with_grafana=_has_grafana())
     changes = bring_about(_things(wanted), dry_run=dry_run)
     mode = "would change" if dry_run else "changed"
     say(f"{changes} {'thing' if changes == 1 else 'things'} {mode}" if changes else "nothing to do")
@@ -81,7 +68,6 @@ def provision(wanted: settings.Settings, *, dry_run: bool) -> int:
 
 
 def _things(wanted: settings.Settings) -> list[Thing]:
-    sends = RemoteWrite(wanted)
     reload_units = ["systemctl daemon-reload"]
     units = [
         File(_SYSTEMD / unit.name, unit.read_text(), then=reload_units)
@@ -99,9 +85,10 @@ def _things(wanted: settings.Settings) -> list[Thing]:
         File(_SYSTEMD / "nftables.service.d/quant.conf", _AFTER_NFTABLES, then=reload_units),
         *units,
         Enabled("quant-firewall.service"),
-        *sends.things(),
-        *_settings_of_servers(PROMETHEUS_COPY if sends.is_on else "prometheus.yml"),
-        Packages(_packages()),
+        *settings_of_servers(wanted),
+        Packages(_packages(wanted)),
+        *tunnel_things(wanted),
+        *servers(wanted),
         *_grafana(),
         User(USER, STATE),
         *_folders(),
@@ -109,7 +96,7 @@ def _things(wanted: settings.Settings) -> list[Thing]:
         Enabled("quant-programs.socket"),
         Enabled(UNIT, now=False),
         _credentials_drop_in(),
-        *web_things(),
+        *web_things(wanted),
         *_upkeep(),
     ]
 
@@ -130,10 +117,10 @@ def _firewall() -> str:
     return rules.replace("{ 22, 80, 443 }", f"{{ {', '.join(map(str, ports))}, 80, 443 }}")
 
 
-def _packages() -> list[str]:
+def _packages(wanted: settings.Settings) -> list[str]:
     names = [
-        "python3", "python3-venv", "nginx", "openssl", "prometheus",
-        "prometheus-alertmanager", "unattended-upgrades", "logrotate",
+        "python3", "python3-venv", "nginx", "openssl", "unattended-upgrades", "logrotate",
+        *(["prometheus", "prometheus-alertmanager"] if wanted.servers else []),
     ]  # fmt: skip
     if (keeper := _time_keeper()) == "systemd-timesyncd":
         names.append(keeper)
@@ -146,25 +133,6 @@ def _time_keeper() -> str:
     """What keeps the time here; a machine that has another than systemd's goes on with that."""
     others = Packages(["chrony", "ntpsec", "ntp", "openntpd"])
     return next(iter(others.there()), "systemd-timesyncd")
-
-
-def _settings_of_servers(prometheus_config: str) -> list[Thing]:
-    things: list[Thing] = []
-    for unit, arguments, config in (
-        ("prometheus", _PROMETHEUS.format(config=prometheus_config), "prometheus/prometheus.yml"),
-        ("prometheus-alertmanager", _ALERTMANAGER, "alerting/alertmanager.yml"),
-    ):
-        waits = f"[Unit]\nConditionPathExists={CURRENT / config}\n"
-        restart = [f"systemctl try-restart {unit}.service"]
-        things += [
-            File(
-                _SYSTEMD / f"{unit}.service.d/quant.conf",
-                waits,
-                then=["systemctl daemon-reload", *restart],
-            ),
-            File(Path(f"/etc/default/{unit}"), arguments, then=restart),
-        ]
-    return things
 
 
 def _has_grafana() -> bool:
@@ -213,7 +181,6 @@ def _folders() -> list[Thing]:
         Folder(RELEASES),
         Folder(INCOMING, mode=0o700),
         Folder(CREDENTIALS, mode=0o700),
-        Folder(PAGER_SECRETS, group="prometheus", mode=0o750),
         Folder(HISTORY.parent, mode=0o700),
         Folder(BACKUPS, USER, USER, 0o700),
         Folder(STATE, USER, USER, 0o750),

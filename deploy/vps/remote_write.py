@@ -18,6 +18,7 @@ from shell import attempt, say, tail
 
 SECRET = "remote_write_password"  # noqa: S105  a name
 _PASSWORD = Path("/etc/prometheus/secrets") / SECRET
+_RESTART = ["systemctl try-restart prometheus.service"]
 KEPT, DROPPED = "quant_.+|process_.+|up|scrape_.+|ALERTS", "quant_.+_bucket"
 """What boards show; histograms are many series. The same as in prometheus/remote-write.yml."""
 
@@ -33,18 +34,16 @@ class RemoteWrite:
         """Password and section, or neither."""
         if not self.is_on or self._wanted is None:
             copy = CURRENT / "prometheus" / PROMETHEUS_COPY
-            return [Gone(SECTION), Gone(_PASSWORD), Gone(copy)]
-        secret, restart = (
-            (CREDENTIALS / SECRET).read_text(),
-            ["systemctl restart prometheus.service"],
-        )
+            # What waits to be sent is sent with the password, which goes last.
+            return [Gone(SECTION, then=[*_RESTART, f"rm -f {_PASSWORD}"]), Gone(copy)]
+        secret = (CREDENTIALS / SECRET).read_text()
         return [
             Folder(_PASSWORD.parent, group="prometheus", mode=0o750),
             Step(
                 lambda: None if _reads(_PASSWORD) == secret else f"write {_PASSWORD}",
                 lambda: guarded(_PASSWORD, secret, "prometheus"),
             ),
-            File(SECTION, _section(self._wanted), then=restart),
+            File(SECTION, _section(self._wanted), then=_RESTART),
             Step(
                 lambda: prometheus_file.copy_differs(CURRENT),
                 lambda: prometheus_file.write_copy(CURRENT),

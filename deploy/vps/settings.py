@@ -9,12 +9,25 @@ from typing import Any
 
 from places import SETTINGS
 
+SERVERS = ("prometheus.service", "prometheus-alertmanager.service")
+
 
 @dataclass(frozen=True)
 class Settings:
     """The sections that are there; checked on the laptop."""
 
     remote_write: dict[str, Any] | None = None
+    prometheus: str = "here"
+    """Where Prometheus and Alertmanager run: here, or elsewhere."""
+    tunnel: str | None = None
+    """The public key of the machine where they run."""
+    metrics_user: str | None = None
+    """Who may read /metrics from outside."""
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Units that read files of a release on this machine."""
+        return SERVERS if self.prometheus == "here" else ()
 
     @classmethod
     def of(cls, text: str) -> Settings:

@@ -15,6 +15,7 @@ from pathlib import Path
 import gave_up
 import probe
 import prometheus_file
+import settings
 import state
 import watch
 from annotation import annotate
@@ -251,15 +252,17 @@ def start(release: Release) -> None:
     result = attempt("systemctl", "start", UNIT)
     if result.returncode:
         raise ProblemError(f"it does not start:\n{watch.last_words()}")
+    here = settings.read()
     with contextlib.suppress(OSError):  # a full disk stops no rollback
-        _give_secrets(release)
+        if here.servers:
+            _give_secrets(release)
     try:
         prometheus_file.write_copy(
             release.folder
         )  # an older release may have none, or an older one
     except (ProblemError, OSError) as problem:
         say(f"Prometheus keeps its settings: {problem}")
-    for unit in watch.SERVERS:
+    for unit in here.servers:
         attempt("systemctl", "reset-failed", unit)
         if attempt("systemctl", "cat", unit).returncode == 0:
             how = "restart" if new_zone and "alertmanager" in unit else "reload-or-restart"

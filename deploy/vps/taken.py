@@ -11,8 +11,10 @@ from shell import attempt
 _OURS = {
     80: ("nginx",),
     443: ("nginx",),
-    9090: ("prometheus",),
-    9093: ("prometheus-aler",),  # the kernel keeps 15 letters of a name
+}
+_SERVERS = {
+    9090: ("prometheus", "sshd"),  # sshd: one that ran elsewhere until now
+    9093: ("prometheus-aler", "sshd"),  # the kernel keeps 15 letters of a name
 }
 _GRAFANA = {3000: ("grafana", "grafana-server")}
 
@@ -28,9 +30,14 @@ def owner(port: int) -> str | None:
     return named[1] if named else "something"
 
 
-def need_free_ports(*, with_grafana: bool) -> None:
+def need_free_ports(*, with_servers: bool, with_grafana: bool) -> None:
     """Raises :class:`ProblemError` when another program has a port that is needed."""
-    for port, ours in {**_OURS, **(_GRAFANA if with_grafana else {})}.items():
+    needed = {
+        **_OURS,
+        **(_SERVERS if with_servers else {}),
+        **(_GRAFANA if with_grafana else {}),
+    }
+    for port, ours in needed.items():
         there = owner(port)
         if there and there not in ours:
             raise ProblemError(

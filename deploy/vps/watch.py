@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import probe
+import settings
 from places import UNIT, ProblemError
 from releases import Release
 from shell import attempt, is_active, say, shows
@@ -13,15 +14,13 @@ _READY_SECONDS = 10.0
 """After systemd was told that it is started."""
 _SERVERS_SECONDS = 15.0
 _SCRAPED_SECONDS = 60.0
-SERVERS = ("prometheus.service", "prometheus-alertmanager.service")
-"""They read files of the release."""
 
 
 def servers_to_watch(*, first: bool) -> list[str]:
     """Which of Prometheus and Alertmanager must run with a new version: those that are installed,
     but for one that was down before. Before the first deploy none can run."""
     expected = []
-    for unit in SERVERS:
+    for unit in settings.read().servers:
         if attempt("systemctl", "cat", unit).returncode:
             continue
         if first or is_active(unit):

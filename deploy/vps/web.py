@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from desired import Enabled, File, Folder, Packages, Step, Thing, bring_about, guarded
-from places import ETC, TOOL, ProblemError
+from desired import Enabled, File, Folder, Gone, Packages, Step, Thing, bring_about, guarded
+from places import CREDENTIALS, ETC, TOOL, ProblemError
+from settings import Settings
 from shell import attempt, run, say, tail
 
 _TLS = ETC / "tls"
 
 
-def web_things() -> list[Thing]:
+_METRICS_LOGIN = ETC / "metrics-login"
+_METRICS_SECRET = "metrics_password"  # noqa: S105  a name
+_CLOSED = """\
+    # For this machine alone.
+    location = /metrics { return 404; }
+"""
+
+
+def web_things(wanted: Settings) -> list[Thing]:
     """Certificate, login, and the site in front of status page and Grafana."""
+    metrics_user = _metrics_user(wanted)
     reload = ["systemctl reload-or-restart nginx.service"]
     certificate, key = _TLS / "fullchain.pem", _TLS / "privkey.pem"
     enabled, shipped = (
@@ -55,14 +65,50 @@ def web_things() -> list[Thing]:
             lambda: None if (ETC / "login").exists() else f"write {ETC / 'login'}, with nobody",
             lambda: guarded(ETC / "login", "", "www-data"),
         ),
+        _metrics_login(metrics_user) if metrics_user else Gone(_METRICS_LOGIN),
         File(
             Path("/etc/nginx/sites-available/quant"),
-            (TOOL / "files" / "nginx-site.conf").read_text(),
+            _site(is_open=metrics_user is not None),
             then=reload,
         ),
         Step(lambda: None if enabled.is_symlink() else "let nginx serve the site", enable),
         Enabled("nginx.service"),
     ]
+
+
+def _site(*, is_open: bool) -> str:
+    files = TOOL / "files"
+    site = (files / "nginx-site.conf").read_text()
+    if not is_open:
+        return site
+    return site.replace(_CLOSED, (files / "nginx-outside.conf").read_text())
+
+
+def _metrics_user(wanted: Settings) -> str | None:
+    """Who may read /metrics from outside: nobody before there is a password."""
+    if wanted.metrics_user and not (CREDENTIALS / _METRICS_SECRET).is_file():
+        say(
+            "metrics_user: left out, its password is missing. Store it (make secret HOST=… "
+            f"NAME={_METRICS_SECRET}), then provision again"
+        )
+        return None
+    return wanted.metrics_user
+
+
+def _metrics_login(user: str) -> Step:
+    password = (CREDENTIALS / _METRICS_SECRET).read_text()
+
+    def login(*salt: str) -> str:
+        return f"{user}:{run('openssl', 'passwd', '-6', *salt, '-stdin', stdin=password).strip()}\n"
+
+    def wrong() -> str | None:
+        there = _METRICS_LOGIN.read_text() if _METRICS_LOGIN.exists() else ""
+        salt = there.split("$")[2:3]
+        if salt and there == login("-salt", *salt):
+            return None
+        return f"write {_METRICS_LOGIN}, with {user}"
+
+    return Step(wrong, lambda: guarded(_METRICS_LOGIN, login(), "www-data"))
 
 
 def set_login(name: str, password: str) -> None:

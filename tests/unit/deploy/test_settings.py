@@ -38,14 +38,21 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path) -> None:
     assert mistakes(file, "remote_write: {username: 1, url: 'http://example.com'}\n") == [
         "remote_write.url: invalid address 'http://example.com': write https://…"
     ]
+    assert mistakes(file, "tunnel: ssh-ed25519 AAAA me\n") == [
+        "tunnel goes together with prometheus: elsewhere; add that"
+    ]
+    assert mistakes(file, "prometheus: elsewhere\ntunnel: 'x\n\n  y'\n") == [
+        "tunnel: expected a public key: the line in a file like id_ed25519.pub"
+    ]
     assert "line 1" in " ".join(mistakes(file, "remote_write: {"))
 
 
 def test_no_file_asks_for_nothing(tmp_path: Path) -> None:
     """And an empty one neither."""
-    assert wanted.settings(tmp_path / "vps.yml") == "{}\n"
+    nothing = {"prometheus": "here"}
+    assert json.loads(wanted.settings(tmp_path / "vps.yml")) == nothing
     (tmp_path / "vps.yml").write_text("# later\n")
-    assert wanted.settings(tmp_path / "vps.yml") == "{}\n"
+    assert json.loads(wanted.settings(tmp_path / "vps.yml")) == nothing
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from exporter.app import App
 from exporter.config import load
 from tests.boards import queries, selectors
 from tests.compose import LASTING, ROOT
-from tests.integration import stand_ins
+from tests.containers import images as stand_ins
 from tests.scripts import load_script
 from tests.unit.clocks import ManualClock
 

@@ -166,8 +166,10 @@ class AckReconciler:
     ) -> None:
         now = self._clock.now()
         over, ended = self._over(ack["labels"], present), now >= ack["until"]
-        # Somebody ended our silence in Alertmanager: that ends the acknowledgement.
-        lifted = silence is None and now < ack.get("silent_until", 0.0) - 1
+        # Somebody ended our silence in Alertmanager: that ends the acknowledgement. One that it
+        # does not know was lost when it was killed, since it saves them only now and then.
+        missing = silence is None and now < ack.get("silent_until", 0.0) - 1
+        lifted = missing and ack["silence"] in await self._alertmanager.ended_silences()
         if over or ended or lifted:
             if silence is not None:
                 await self._alertmanager.expire_silence(silence.id)

@@ -206,6 +206,12 @@ class AlertmanagerClient(_Client):
         ]
 
     @_checked
+    async def ended_silences(self) -> set[str]:
+        """Ids of those that ran out or that somebody ended, which it lists for days."""
+        silences = _list(await self._ask("GET", "/api/v2/silences"))
+        return {str(one["id"]) for one in silences if one["status"]["state"] == "expired"}
+
+    @_checked
     async def create_silence(
         self,
         labels: Labels,

@@ -68,6 +68,7 @@ class FakeAlertmanager(AlertmanagerClient):
         self.firing: list[dict[str, str]] = []
         self.muted: dict[str, list[str]] = {}
         self.active: dict[str, dict[str, Any]] = {}
+        self.ended: dict[str, dict[str, Any]] = {}
         self.resolved: list[list[dict[str, str]]] = []
         self.ended_at = ""
         self.attempts = {"slack": (0.0, 0.0)}
@@ -92,11 +93,11 @@ class FakeAlertmanager(AlertmanagerClient):
                 self.resolved.append([alert["labels"] for alert in what["json"]])
                 self.ended_at = what["json"][0]["endsAt"]
             case "GET", "/silences":
-                return list(self.active.values())
+                return [*self.active.values(), *self.ended.values()]
             case "POST", "/silences":
                 return {"silenceID": self.add_silence(**what["json"])}
             case "DELETE", silence:
-                del self.active[silence.removeprefix("/silence/")]
+                self.end_silence(silence.removeprefix("/silence/"))
             case "GET", "/metrics":
                 return "\n".join(
                     f"alertmanager_notification_requests{kind}_total{{{_labels_of(n)}}} {v:g}"
@@ -117,9 +118,13 @@ class FakeAlertmanager(AlertmanagerClient):
 
     def add_silence(self, **body: Any) -> str:
         """As a POST does; the id."""
-        name = body.pop("id", None) or f"s{len(self.active)}"
+        name = body.pop("id", None) or f"s{len(self.active) + len(self.ended)}"
         self.active[name] = {**body, "id": name, "status": {"state": "active"}}
         return str(name)
+
+    def end_silence(self, name: str) -> None:
+        """As a DELETE does."""
+        self.ended[name] = {**self.active.pop(name), "status": {"state": "expired"}}
 
 
 class FakePrometheus(PrometheusClient):
@@ -282,9 +287,22 @@ async def test_a_silence_that_somebody_lifts_ends_the_acknowledgement(scene: Sce
     scene.alertmanager.firing = [LABELS]
     await scene.acks.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
     await scene.pass_time(15)
-    scene.alertmanager.active.clear()
+    for name in list(scene.alertmanager.active):
+        scene.alertmanager.end_silence(name)
     await scene.pass_time(60)
     assert scene.alertmanager.active == {}
+
+
+async def test_a_silence_that_a_killed_alertmanager_forgot_comes_back(scene: Scene) -> None:
+    """It saves silences every 15 minutes by default; what nobody lifted stays acknowledged."""
+    scene.alertmanager.firing = [LABELS]
+    await scene.acks.acknowledge(LABELS, scene.clock.now() + 7200, "me", "")
+    await scene.pass_time(15)
+    scene.alertmanager.active.clear()
+    await scene.pass_time(15)
+    (silence,) = await scene.alertmanager.silences()
+    assert silence.covers(LABELS)
+    assert "ack_ended" not in await scene.kinds()
 
 
 async def test_nothing_to_acknowledge_is_said(scene: Scene) -> None:

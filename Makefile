@@ -100,6 +100,7 @@ test: setup-dev  ## everything: lint, then all tests
 	$(BIN)/pytest -n 3
 
 soak: setup-dev  ## the tests that take minutes or hours (QUANT_SOAK_MINUTES=2 shortens the load)
+	-@tools/install-test-engine
 	$(BIN)/pytest -m soak -o timeout=0
 
 bench: setup  ## measure, beside others that do the same (ONLY=digest,slots for some; QUICK=1 for seconds)

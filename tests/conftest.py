@@ -21,11 +21,13 @@ settings.load_profile("steady")
 
 
 class ByFile(LoadFileScheduling):
-    """A file's tests share a worker and its fixtures; all of tests/deploy share one VPS."""
+    """A file's tests share a worker and its fixtures; all of tests/deploy share one VPS, all of
+    tests/containers one engine."""
 
     def _split_scope(self, nodeid: str) -> str:
-        vps = "tests/deploy/"
-        return vps if nodeid.startswith(vps) else super()._split_scope(nodeid)
+        shared = ("tests/deploy/", "tests/containers/")
+        folder = next((name for name in shared if nodeid.startswith(name)), None)
+        return folder or super()._split_scope(nodeid)
 
 
 _LONGEST_FIRST = ("deploy", "integration", "browser")

@@ -1,4 +1,4 @@
-"""What containers are given, by the programs that read it; and, with an engine, all of it."""
+"""What containers are given, by the programs that read it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ import yaml
 from exporter.app import App
 from exporter.config import load
 from tests.boards import queries, selectors
-from tests.compose import LASTING, ROOT
-from tests.containers import images as stand_ins
+from tests.compose import ROOT
 from tests.scripts import load_script
 from tests.unit.clocks import ManualClock
 
@@ -179,57 +178,3 @@ def test_remote_write_keeps_within_ten_thousand_series(tmp_path: Path) -> None:
 
     # Every symbol's spread, the reasons of fetches and a hundred alerts come on top.
     assert 6_000 < asyncio.run(sent()) + 500 + 100 + 100 < 10_000
-
-
-def _why_no_engine() -> str | None:
-    if not shutil.which("docker"):
-        return "no container engine is here"
-    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
-        return "docker is here, but no engine answers"
-    if subprocess.run(
-        ["docker", "compose", "version"], capture_output=True, check=False
-    ).returncode:
-        return "docker has no compose plugin here"
-    return None
-
-
-@pytest.mark.timeout(900)
-def test_all_of_it_comes_up_and_is_healthy(tmp_path: Path) -> None:
-    """With an engine: `make up` from a fresh checkout, and every health check says yes."""
-    if why := _why_no_engine():
-        pytest.skip(why)
-    checkout = tmp_path / "checkout"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(checkout)], check=True)
-    compose = ["docker", "compose", "--project-name", "quant-test"]
-    with stand_ins.where_missing(tmp_path / "images") as made:
-        profile = "" if made else "logs"
-        environment = {"COMPOSE_PROJECT_NAME": "quant-test", "PROFILES": profile}
-        try:
-            done = subprocess.run(
-                ["make", "up"], cwd=checkout, capture_output=True, text=True, check=False,
-                env={**os.environ, **environment},
-            )  # fmt: skip
-            assert done.returncode == 0, done.stdout + done.stderr + _logs(compose, checkout)
-            listed = subprocess.run(
-                [*compose, "ps", "--format", "json"], cwd=checkout, capture_output=True, text=True,
-                check=True,
-            )  # fmt: skip
-            health = {
-                row["Service"]: row["Health"] for row in map(json.loads, listed.stdout.splitlines())
-            }
-            started = {n for n, s in LASTING.items() if set(s.get("profiles", ())) <= {profile}}
-            assert health == dict.fromkeys(started, "healthy")
-        finally:
-            subprocess.run(
-                [*compose, "--profile", "*", "down", "--volumes"], cwd=checkout, check=False,
-                capture_output=True,
-            )  # fmt: skip
-
-
-def _logs(compose: list[str], checkout: Path) -> str:
-    """What every container said."""
-    done = subprocess.run(
-        [*compose, "logs", "--no-color", "--tail", "20"], cwd=checkout, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    return done.stdout

@@ -173,10 +173,26 @@ def test_nothing_that_alerts_waits_for_the_exporter() -> None:
     """An exporter that does not start is what Prometheus has to notice."""
     for name in ("prometheus", "alertmanager"):
         assert "exporter" not in SERVICES[name]["depends_on"]
-    conditions = {
-        c["condition"] for s in SERVICES.values() for c in s.get("depends_on", {}).values()
+
+
+def test_up_waits_for_all_health_checks_at_once() -> None:
+    """A container that waited for another's check would start seconds later; each can wait for the
+    other itself. What must have ended before is the service that writes their files."""
+    waited = {
+        (name, other, c["condition"])
+        for name, service in SERVICES.items()
+        for other, c in service.get("depends_on", {}).items()
     }
-    assert conditions <= {"service_healthy", "service_completed_successfully"}
+    assert {condition for _, _, condition in waited} == {
+        "service_started",
+        "service_completed_successfully",
+    }
+    assert {o for _, o, c in waited if c == "service_completed_successfully"} == {"settings"}
+
+
+def test_our_image_is_built_once() -> None:
+    """Two services that build the same image get two, and each `up` starts one of them again."""
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["exporter"]
 
 
 def test_prometheus_keeps_a_bounded_history() -> None:

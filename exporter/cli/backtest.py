@@ -32,7 +32,6 @@ from exporter.calendars.bars import Calendar
 from exporter.cli.text_table import print_table
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
-from exporter.config.backtests import Backtests
 from exporter.config.paths import backtests_folder, reports_folder
 from exporter.metrics import Metrics
 from exporter.sources.base import Bar, DataSource
@@ -65,10 +64,10 @@ def backtest(
             return 2
         try:
             grid = replaced_params(params) if params else None
+            settings = config.backtests.on_cluster(dask) if dask else config.backtests
         except ValueError as error:
             complain(error)
             return 2
-        settings = _on_cluster(config.backtests, dask)
         order = BatchOrder(
             settings, backtests_folder(config), config.code, strategies, days, grid, everything,
             reports_folder(config),
@@ -91,12 +90,6 @@ def backtest(
         return 1 if end.failures else 0
 
     return with_config(path, call)
-
-
-def _on_cluster(settings: Backtests, scheduler: str | None) -> Backtests:
-    if scheduler is None:
-        return settings
-    return settings.model_copy(update={"executor": "dask", "scheduler": scheduler})
 
 
 def _wrong_use(

@@ -133,12 +133,21 @@ class Backtests(Model):
     def _scheduler_goes_with_dask(self) -> Backtests:
         if self.executor == "dask" and not self.scheduler:
             raise ValueError("`executor: dask` needs `scheduler`, such as tcp://10.0.0.5:8786")
-        if self.scheduler and not re.fullmatch(r"(?:tcp|tls)://[^\s/@]+:\d+", self.scheduler):
-            raise ValueError(
-                f"invalid scheduler {self.scheduler!r}: write tcp://host:8786 or tls://host:8786"
-            )
-        if self.scheduler and self.scheduler.startswith("tls:") != (self.tls is not None):
-            raise ValueError(
-                "a scheduler at tls:// needs `tls: {ca, cert, key}`, and no other does"
-            )
+        if self.scheduler:
+            _check_scheduler(self.scheduler, self.tls)
         return self
+
+    def on_cluster(self, scheduler: str) -> Backtests:
+        """The same, computed on another cluster. Raises :class:`ValueError` on an address that is
+        none."""
+        _check_scheduler(scheduler, self.tls)
+        return self.model_copy(update={"executor": "dask", "scheduler": scheduler})
+
+
+def _check_scheduler(scheduler: str, tls: TlsFiles | None) -> None:
+    if not re.fullmatch(r"(?:tcp|tls)://[^\s/@]+:\d{1,5}", scheduler):
+        raise ValueError(
+            f"invalid scheduler {scheduler!r}: write tcp://host:8786 or tls://host:8786"
+        )
+    if scheduler.startswith("tls:") != (tls is not None):
+        raise ValueError("a scheduler at tls:// needs `tls: {ca, cert, key}`, and no other does")

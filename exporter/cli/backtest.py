@@ -155,17 +155,18 @@ def _market(config: Config, order: BatchOrder) -> Iterator[_SourceMarket]:
     ]
     needed = {one.source or next(iter(config.sources)) for one in chosen}
     sources = {name: one for name, one in config.sources.items() if name in needed}
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    market = _SourceMarket(config.model_copy(update={"sources": sources}), loop)
-    try:
-        market.open()
-        yield market
-    finally:
-        market.close()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+    with asyncio.Runner() as runner:  # in the end it cancels what an interrupted call left
+        loop = runner.get_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        market = _SourceMarket(config.model_copy(update={"sources": sources}), loop)
+        try:
+            market.open()
+            yield market
+        finally:
+            market.close()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
 
 
 class _ProgressBar:

@@ -98,7 +98,7 @@ _QUEUE = _now("quant_log_queue_bytes", "", "Log lines waiting to be written, in 
 
 TABLE: tuple[Spec, ...] = (
     # Tasks
-    _now("quant_task_info", "task severity exchange source", "A configured task; always 1."),
+    _now("quant_task_info", "task severity exchange source kind schedule", "A configured task; always 1."),
     _counter("quant_task_runs_total", "task", "Runs that ended, whatever the outcome."),
     _counter("quant_task_failures_total", "task reason", "Runs that ended without success, by outcome."),
     _counter("quant_task_retries_total", "task", "Attempts beyond a run's first."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard as parts
@@ -30,19 +31,44 @@ def cell(label: str) -> str:
     return '${__data.fields["' + label + '"]}'
 
 
+def series_label(label: str) -> str:
+    """For :func:`link` from a line of a graph: the value of its `label`."""
+    return "${__field.labels." + label + "}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A variable at the top of a board: the values of `label` that series of `known_by` have.
+
+    With `one` a single value is chosen, as on the board of one thing; else any number or all.
+    """
+
+    label: str
+    known_by: str
+    one: bool = False
+    of: str = ""
+    """The label that has the values, where that is not `label`."""
+
+
+@dataclass(frozen=True)
+class Back:
+    """From the board of one thing to the board of all: its name and the words of the link."""
+
+    board: str
+    title: str
+
+
 def board(
     name: str,
     title: str,
     text: str,
     panels: Sequence[tuple[int, int, Any]],
     *,
-    variables: Sequence[tuple[str, str]] = (),
+    choices: Sequence[Choice] = (),
+    back: Back | None = None,
     hours: str = "now-24h",
 ) -> dashboard.Dashboard:
-    """Lay `panels` (width of 24, height, panel) out in rows, and add what every board has.
-
-    `variables` are pairs of a label and the metric that knows its values.
-    """
+    """Lay `panels` (width of 24, height, panel) out in rows, and add what every board has."""
     made = (
         parts.Dashboard(title)
         .uid(PREFIX + name)
@@ -62,14 +88,25 @@ def board(
             .include_vars(True)
         )
     )
+    if back:
+        made.link(
+            parts.DashboardLink(back.title)
+            .type(dashboard.DashboardLinkType.LINK)
+            .icon("arrow-left")
+            .url(f"/d/{PREFIX}{back.board}?${{job:queryparam}}&${{instance:queryparam}}")
+            .tooltip("Back, at the same time and for the same exporter")
+            .keep_time(True)
+        )
     source = parts.DatasourceVariable("datasource").label("Data source").type("prometheus")
     made.with_variable(source)
     # "All" are the exporters: other programs have `up` and `process_…`, too.
-    made.with_variable(_variable("job", "quant_exporter_build_info"))
-    made.with_variable(_variable("instance", 'quant_exporter_build_info{job=~"$job"}'))
-    for label, metric in variables:
-        # Whatever there is: 500 symbols in each query would be long.
-        made.with_variable(_variable(label, promql(metric + "{@}")).all_value(".+"))
+    made.with_variable(_any_of(_variable("job", "quant_exporter_build_info")))
+    exporters = _variable("instance", 'quant_exporter_build_info{job=~"$job"}')
+    made.with_variable(_any_of(exporters))
+    for choice in choices:
+        variable = _variable(choice.label, promql(choice.known_by), choice.of)
+        # All is whatever there is: 500 symbols in each query would be long.
+        made.with_variable(variable if choice.one else _any_of(variable).all_value(".+"))
     for annotation in _annotations():
         made.annotation(annotation)
     x = y = row = 0
@@ -82,19 +119,22 @@ def board(
     return made.build()
 
 
-def _variable(label: str, known_by: str) -> parts.QueryVariable:
+def _variable(label: str, known_by: str, of: str = "") -> parts.QueryVariable:
+    asked = f"label_values({known_by}, {of or label})"
     return (
         parts.QueryVariable(label)
         .label(label.capitalize())
         .datasource(SOURCE)
-        .query({"query": f"label_values({known_by}, {label})", "refId": label})
-        .definition(f"label_values({known_by}, {label})")
+        .query({"query": asked, "refId": label})
+        .definition(asked)
         .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
-        .multi(True)
-        .include_all(True)
-        .current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
     )
+
+
+def _any_of(variable: parts.QueryVariable) -> parts.QueryVariable:
+    everything = dashboard.VariableOption(selected=True, text="All", value="$__all")
+    return variable.multi(True).include_all(True).current(everything)
 
 
 def _annotations() -> list[parts.AnnotationQuery]:

@@ -9,10 +9,21 @@ from typing import Any
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.boards import alerts, data, exporter, overview, strategies, tasks
+from grafana.boards import (
+    alerts,
+    data,
+    exporter,
+    feed,
+    limits,
+    overview,
+    strategies,
+    strategy,
+    task,
+    tasks,
+)
 
 FOLDER = Path(__file__).with_name("dashboards")
-BOARDS = (overview, tasks, data, strategies, alerts, exporter)
+BOARDS = (overview, tasks, task, data, feed, strategies, strategy, limits, alerts, exporter)
 
 
 def built() -> dict[str, str]:

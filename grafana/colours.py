@@ -13,6 +13,17 @@ OTHER = "#CC79A7"
 
 TIERS = {"critical": BAD, "warning": WARN, "info": NOTE}
 """Alerts, and what was sent about them."""
+OUTCOMES = {
+    "success": FINE,
+    "error": BAD,
+    "timeout": WARN,
+    "crashed": OTHER,
+    "no_data": NOTE,
+    "stale_data": IDLE,
+}
+"""How a run ended."""
+SENT = {"delivered": FINE, "sent": FINE, "failed": BAD, "dropped": WARN}
+"""What became of a message."""
 LEVELS = {
     "critical": BAD,
     "error": BAD,

@@ -44,15 +44,29 @@ def steps(*pairs: tuple[float | None, str]) -> parts.ThresholdsConfig:
 
 
 def words(states: Mapping[Any, State]) -> list[Any]:
-    """Values as words, each in its colour."""
-    return [
-        dashboard.ValueMap(
-            options={
-                str(value): dashboard.ValueMappingResult(text=text, color=colour, index=place)
-                for place, (value, (text, colour)) in enumerate(states.items())
-            }
-        )
-    ]
+    """Values as words, each in its colour; None is a value that is not known."""
+    results = {
+        value: dashboard.ValueMappingResult(text=text, color=colour, index=place)
+        for place, (value, (text, colour)) in enumerate(states.items())
+    }
+    unknown = results.pop(None, None)
+    made: list[Any] = []
+    if results:
+        named = {str(value): result for value, result in results.items()}
+        made.append(dashboard.ValueMap(options=named))
+    if unknown:
+        null = dashboard.SpecialValueMatch.NULL_AND_NAN
+        options = dashboard.DashboardSpecialValueMapOptions(match=null, result=unknown)
+        made.append(dashboard.SpecialValueMap(options=options))
+    return made
+
+
+def _texts(names: Mapping[str, str]) -> list[Any]:
+    results = {
+        value: dashboard.ValueMappingResult(text=text, index=place)
+        for place, (value, text) in enumerate(names.items())
+    }
+    return [dashboard.ValueMap(options=results)]
 
 
 def figure(
@@ -93,21 +107,25 @@ class Tile:
 
     name: str
     query: Query
-    states: Mapping[int, State]
-    link: str
+    states: Mapping[Any, State]
+    link: str = ""
     unit: str = "none"
     thresholds: parts.ThresholdsConfig | None = None
+    decimals: int | None = None
 
     def look(self) -> list[dashboard.DynamicConfigValue]:
         """What differs from the panel's defaults."""
         limits = (self.thresholds or steps((None, NOTE))).build()
-        leads = [{"title": "Look closer", "url": self.link}]
-        return [
-            dashboard.DynamicConfigValue("mappings", words(self.states)),
-            dashboard.DynamicConfigValue("thresholds", limits),
-            dashboard.DynamicConfigValue("unit", self.unit),
-            dashboard.DynamicConfigValue("links", leads),
-        ]
+        looks = {"mappings": words(self.states), "thresholds": limits, "unit": self.unit}
+        if self.link:
+            looks["links"] = [_lead(self.link)]
+        if self.decimals is not None:
+            looks["decimals"] = self.decimals
+        return [dashboard.DynamicConfigValue(name, value) for name, value in looks.items()]
+
+
+def _lead(url: str) -> dict[str, str]:
+    return {"title": "Look closer", "url": url}
 
 
 def tiles(title: str, text: str, *shown: Tile, nothing: str = NOTHING) -> stat.Panel:
@@ -134,13 +152,14 @@ def graph(
     colours: Mapping[str, str] | None = None,
     many: bool = False,
     calcs: Sequence[str] = ("lastNotNull",),
+    leads_to: str | None = None,
 ) -> lines.Panel:
     """Lines over time, the largest first in the legend; with `many` names it stands at the side.
 
     Series whose name matches `limits` are limits: dashed, in one colour. With `share` 1 is the
     limit of each series. `colours` gives the colour of each word that a name may start with.
     `bars` are counted events: whole numbers, one bar a step. An axis from `zero` goes to 1 at
-    least, or all zeros would be drawn below 100.
+    least, or all zeros would be drawn below 100. A click on a point `leads_to` a board.
     """
     panel = _base(lines.Panel(), title, text, unit=unit, nothing=nothing, queries=queries)
     panel.line_width(2).fill_opacity(0).span_nulls(False)
@@ -168,7 +187,8 @@ def graph(
         panel.override_by_regexp(f"^{word}( .*)?$", [_fixed(colour)])
     if limits:
         panel.override_by_regexp(limits, _LIMIT_LOOK)
-    panel.override_by_field_type("number", [_EMPTY])
+    leads = [dashboard.DynamicConfigValue("links", [_lead(leads_to)])] if leads_to else []
+    panel.override_by_field_type("number", [_EMPTY, *leads])
     return panel
 
 
@@ -224,43 +244,46 @@ def sheet(
     *queries: Query,
     columns: Mapping[str, str],
     units: Mapping[str, str] | None = None,
+    decimals: Mapping[str, int] | None = None,
     links: Mapping[str, str] | None = None,
     states: Mapping[str, Mapping[Any, State]] | None = None,
+    texts: Mapping[str, Mapping[str, str]] | None = None,
     empty: Mapping[str, str] | None = None,
     sort: str | None = None,
     descending: bool = False,
+    hidden: Sequence[str] = (),
     nothing: str = NOTHING,
 ) -> table.Panel:
     """A table of the newest values. `columns` maps a label or ``Value #A`` to its heading, in
-    order, and leaves out all others; `units`, `links`, `states` and `empty`, what an empty cell
+    order, and leaves out all others; with `hidden` it leaves out these alone. `units`, `decimals`,
+    `links`, `states` (words in colour), `texts` (words without) and `empty`, what an empty cell
     means, go by heading."""
     panel = _base(table.Panel(), title, text, unit="none", nothing=nothing, queries=queries)
     panel.cell_options(common.TableAutoCellOptions())
     if len(queries) > 1:
         panel.with_transformation(dashboard.DataTransformerConfig("merge", options={}))
-    panel.with_transformation(
-        dashboard.DataTransformerConfig(
-            "filterFieldsByName", options={"include": {"names": list(columns)}}
+    if not hidden:
+        named = {"include": {"names": list(columns)}}
+        panel.with_transformation(
+            dashboard.DataTransformerConfig("filterFieldsByName", options=named)
         )
-    )
-    panel.with_transformation(
-        dashboard.DataTransformerConfig(
-            "organize",
-            options={
-                "indexByName": {name: place for place, name in enumerate(columns)},
-                "renameByName": dict(columns),
-            },
-        )
-    )
+    order: dict[str, Any] = {
+        "indexByName": {name: place for place, name in enumerate(columns)},
+        "renameByName": dict(columns),
+    }
+    if hidden:
+        order["excludeByName"] = dict.fromkeys(hidden, True)
+    panel.with_transformation(dashboard.DataTransformerConfig("organize", options=order))
     looks = {
         heading: [dashboard.DynamicConfigValue("noValue", (empty or {}).get(heading, "–"))]
         for heading in columns.values()
     }
     for heading, unit in (units or {}).items():
         looks[heading].append(dashboard.DynamicConfigValue("unit", unit))
+    for heading, places in (decimals or {}).items():
+        looks[heading].append(dashboard.DynamicConfigValue("decimals", places))
     for heading, url in (links or {}).items():
-        link = {"title": "Look closer", "url": url}
-        looks[heading].append(dashboard.DynamicConfigValue("links", [link]))
+        looks[heading].append(dashboard.DynamicConfigValue("links", [_lead(url)]))
     for heading, meaning in (states or {}).items():
         looks[heading] += [
             dashboard.DynamicConfigValue("mappings", words(meaning)),
@@ -268,11 +291,13 @@ def sheet(
             # The same before Grafana 9.5.
             dashboard.DynamicConfigValue("custom.displayMode", "color-background-solid"),
         ]
+    for heading, named_as in (texts or {}).items():
+        looks[heading].append(dashboard.DynamicConfigValue("mappings", _texts(named_as)))
     for heading, look in looks.items():
         panel.override_by_name(heading, look)
     if sort:
-        order = common_parts.TableSortByFieldState().display_name(sort).desc(descending)
-        panel.sort_by([order])
+        first = common_parts.TableSortByFieldState().display_name(sort).desc(descending)
+        panel.sort_by([first])
     panel.thresholds(steps((None, "transparent")))
     return panel
 

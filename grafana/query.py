@@ -37,9 +37,24 @@ def counted_in_all(counter: str) -> str:
     return f"round(increase({counter}[$__range]))"
 
 
+def counted_with_the_first(counter: str) -> str:
+    """The same for a counter whose series appear with their first event: `increase` sees none then.
+    A series that was not there when the shown time began counts from 0."""
+    whole = "$__range"
+    return (
+        f"(round(increase({counter}[{whole}])) and {counter} offset {whole}"
+        f" or max_over_time({counter}[{whole}]))"
+    )
+
+
 def near(limit: str, value: str, by: str) -> str:
     """`limit` while `value` is more than half of it: one that is far off would flatten the axis."""
     return f"{limit} < on ({by}) group_left () 2 * {value}"
+
+
+def near_below(limit: str, value: str, by: str) -> str:
+    """The same for a limit that must not be undershot: while `value` is below twice of it."""
+    return f"{limit} > on ({by}) group_left () 0.5 * {value}"
 
 
 def lowest_limit(metric: str, owner: str) -> str:
@@ -62,6 +77,11 @@ def now(expr: str, legend: str = "", *, name: str | None = None) -> prometheus.D
 def rows(expr: str, *, name: str | None = None) -> prometheus.Dataquery:
     """The newest values as rows of a table, a column a label."""
     return now(expr, name=name).format(PromQueryFormat.TABLE)
+
+
+def newest(metric: str, chosen: str) -> str:
+    """One moment in the milliseconds that Grafana counts in, or -1, for a tile."""
+    return or_word(f"max({metric}{chosen} > 0 < Inf) * 1000", -1)
 
 
 def moments(metric: str, by: str, *, chosen: str = "{@}", name: str) -> prometheus.Dataquery:

@@ -237,7 +237,8 @@ class Forecast:
 
 def _settings(plan: Plan) -> Iterator[Sample]:
     name, task = plan.name, plan.task
-    yield "quant_task_info", (name, task.severity, task.exchange or "", task.source or ""), 1.0
+    of = (name, task.severity, task.exchange or "", task.source or "", task.kind, task.schedule)
+    yield "quant_task_info", of, 1.0
     if task.min_items is not None:
         yield "quant_task_items_limit", (name, "warning"), float(task.min_items)
     if task.max_duration is not None:

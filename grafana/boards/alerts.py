@@ -5,10 +5,18 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
-from grafana.boards.overview import BUDGET, FIRING_ROWS, NO_EXPORTER, SEVERITIES
-from grafana.colours import BAD, FINE, IDLE, NOTE, TIERS, WARN
+from grafana.boards.overview import BUDGET, FIRING_ROWS, NO_EXPORTER, OF_WHAT, SEVERITIES
+from grafana.colours import BAD, FINE, IDLE, NOTE, SENT, TIERS, WARN
 from grafana.panels import figure, graph, sheet, steps, timeline
-from grafana.query import counted, counted_in_all, now, series, some_or_zero
+from grafana.query import (
+    counted,
+    counted_in_all,
+    counted_with_the_first,
+    now,
+    rows,
+    series,
+    some_or_zero,
+)
 
 FIRING = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
 # A silence, whoever made it, is the acknowledgement.
@@ -54,9 +62,9 @@ def build() -> Dashboard:
                 "Firing now", "Every alert that fires now, the worst first.",
                 FIRING_ROWS,
                 columns={"severity": "Severity", "alertname": "Alert", "task": "Task",
-                         "feed": "Feed", "strategy": "Strategy", "exchange": "Exchange",
-                         "source": "Source"},
-                states={"Severity": SEVERITIES}, nothing="nothing fires")),
+                         "feed": "Feed", "strategy": "Strategy", "limit": "Limit",
+                         "exchange": "Exchange", "source": "Source"},
+                states={"Severity": SEVERITIES}, links=OF_WHAT, nothing="nothing fires")),
             (12, 8, graph(
                 "Notifications by tier", "What Alertmanager handed to the journal.",
                 series("sum by (severity, status) "
@@ -72,6 +80,29 @@ def build() -> Dashboard:
                 series('sum(alertmanager_silences{state="active"})', "silences"),
                 zero=True, colours={"notifying": BAD, "muted": IDLE, "silences": NOTE},
                 nothing="Alertmanager is not scraped")),
+            (12, 8, graph(
+                "Who was told", "Attempts of Alertmanager to deliver a message, by channel and "
+                "what became of it.",
+                series("sum by (outcome, integration) "
+                       f"({counted('quant_alert_deliveries_total{@}')})",
+                       "{{outcome}} {{integration}}"),
+                zero=True, bars=True, colours=SENT, many=True, calcs=("sum",),
+                nothing="no message yet")),
+            (12, 8, graph(
+                "Reports and messages of tasks", "What the exporter sent by itself (reports, "
+                "digests, what tasks and limits have to say), by channel.",
+                series("sum by (outcome, channel) "
+                       f"({counted('quant_messages_total{@}')})", "{{outcome}} {{channel}}"),
+                zero=True, bars=True, colours=SENT, many=True, calcs=("sum",),
+                nothing="no channel is configured")),
+            (24, 7, sheet(
+                "Alerts that notified most", "How often each alert notified in the shown time: "
+                "one that is noisy wants another limit.",
+                rows("sum by (alertname, severity) ("
+                     f"{counted_with_the_first('quant_alert_rule_notifications_total{@}')}) > 0"),
+                columns={"alertname": "Alert", "severity": "Severity", "Value": "Messages"},
+                states={"Severity": SEVERITIES}, sort="Messages", descending=True,
+                nothing="no notification yet")),
         ],
         hours="now-7d",
     )  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.board import board
+from grafana.board import Choice, board, cell, link, series_label
 from grafana.colours import IDLE, NOTE
 from grafana.panels import graph, sheet, timeline
 from grafana.query import counted, lowest_limit, moments, near, rows, series
 
 FEED = '{@, feed=~"$feed"}'
 BOTH = '{@, feed=~"$feed", symbol=~"$symbol"}'
+ONE_FEED = link("feed", feed=series_label("feed"))
 SPREAD = f"max by (feed) (quant_data_spread_ratio{BOTH})"
 SPREAD_LIMIT = f"max by (feed, severity) (quant_feed_spread_limit_ratio{FEED})"
 
@@ -28,12 +29,12 @@ def build() -> Dashboard:
                 series("max by (feed) (max by (job, instance, feed) "
                        f"(quant_data_overdue_seconds{BOTH}) / on (job, instance, feed) "
                        f"{lowest_limit('quant_feed_overdue_limit_seconds', 'feed')})", "{{feed}}"),
-                unit="percentunit", zero=True, share=True, many=True,
+                unit="percentunit", zero=True, share=True, many=True, leads_to=ONE_FEED,
                 nothing="no feed with a limit")),
             (12, 8, graph(
                 "Missing bars", "Bars that are due and missing, over all symbols of a feed.",
                 series(f"sum by (feed) (quant_feed_missing_bars{FEED})", "{{feed}}"),
-                zero=True, many=True, nothing="no feed is configured")),
+                zero=True, many=True, leads_to=ONE_FEED, nothing="no feed is configured")),
             (24, 9, sheet(
                 "Worst symbols", "The 20 symbols with the longest overdue bars.",
                 rows(f"topk(20, max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))",
@@ -47,6 +48,8 @@ def build() -> Dashboard:
                          "Value #B": "Newest bar ended", "Value #C": "Close"},
                 units={"Overdue": "dtdurations", "Newest bar ended": "dateTimeFromNow"},
                 empty={"Newest bar ended": "no bar yet", "Close": "no bar yet"},
+                links={"Feed": link("feed", feed=cell("Feed")),
+                       "Symbol": link("feed", feed=cell("Feed"), symbol=cell("Symbol"))},
                 sort="Overdue", descending=True, nothing="no feed is configured")),
             (12, 8, graph(
                 "Spread", "(ask - bid) / mid of the newest ticker, the widest symbol of each feed; "
@@ -104,5 +107,8 @@ def build() -> Dashboard:
                        "Sessions known until": "always"},
                 nothing="no exchange is configured")),
         ],
-        variables=[("feed", "quant_feed_info"), ("symbol", "quant_data_overdue_seconds")],
+        choices=[
+            Choice("feed", "quant_feed_info{@}"),
+            Choice("symbol", "quant_data_overdue_seconds{@}"),
+        ],
     )  # fmt: skip

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.board import board, cell, link
+from grafana.board import board, cell, link, series_label
+from grafana.boards.limits import broken
 from grafana.colours import BAD, FINE, IDLE, NOTE, TIERS, WARN
 from grafana.panels import State, Tile, graph, sheet, steps, tiles, timeline
 from grafana.query import lowest_limit, now, or_word, rows, series, some_or_zero
@@ -41,6 +42,13 @@ FIRING_ROWS = rows("""
 """)
 """What fires, the worst first: `or` keeps the order of its sides; names have another."""
 FIRING = 'count(ALERTS{{alertstate="firing", severity="{}", alertname!="QuantWatchdog"}})'
+OF_WHAT = {
+    "Task": link("task", task=cell("Task")),
+    "Feed": link("feed", feed=cell("Feed")),
+    "Strategy": link("strategy", strategy=cell("Strategy")),
+    "Limit": link("limits", limit=cell("Limit")),
+}
+"""Where the things lead that an alert is about."""
 SEVERITIES = {tier: (tier, colour) for tier, colour in TIERS.items()}
 
 
@@ -56,24 +64,21 @@ def build() -> Dashboard:
 
 
 def _top() -> list[tuple[int, int, object]]:
-    task_link = link("tasks", task=cell("Task"))
     return [
         (14, 7, sheet(
             "Firing now", "Every alert that fires, the worst first. The watchdog always fires and "
             "is left out.",
             FIRING_ROWS,
             columns={"severity": "Severity", "alertname": "Alert", "task": "Task", "feed": "Feed",
-                     "strategy": "Strategy"},
-            states={"Severity": SEVERITIES},
-            links={"Alert": link("alerts"), "Task": task_link,
-                   "Feed": link("data", feed=cell("Feed")),
-                   "Strategy": link("strategies", strategy=cell("Strategy"))},
+                     "strategy": "Strategy", "limit": "Limit"},
+            states={"Severity": SEVERITIES}, links={"Alert": link("alerts"), **OF_WHAT},
             nothing="nothing fires")),
         (10, 7, tiles(
             "At a glance", "Exporter: whether Prometheus reaches it. Alerts: what fires now. "
             "Overdue feeds: beyond their first limit. Late tasks: past their deadline without a "
             "success. Drawdown: the deepest as a share of the first limit; at 100% it alerts. "
-            "Messages: alerts below critical sent in 24 h, of a budget of 10.",
+            "Broken limits: those of exporter.yml that alert. Messages: alerts below critical "
+            "sent in 24 h, of a budget of 10.",
             *_glance(), nothing=NO_EXPORTER)),
     ]  # fmt: skip
 
@@ -91,6 +96,7 @@ def _glance() -> list[Tile]:
               thresholds=NONE_IS_BAD),
         _tile("Drawdown / limit", f"max({DRAWDOWN_SHARE})", "strategies", NO_LIMIT,
               unit="percentunit", thresholds=steps((None, FINE), (0.8, WARN), (1, BAD))),
+        _tile("Broken limits", broken(), "limits", UNKNOWN, thresholds=NONE_IS_BAD),
         _tile("Messages today", some_or_zero(BUDGET), "alerts", UNKNOWN,
               thresholds=steps((None, FINE), (8, WARN), (11, BAD))),
         _tile("Prices", "max(quant_source_simulated{@})", "data",
@@ -118,7 +124,7 @@ def _middle() -> list[tuple[int, int, object]]:
             rows("bottomk(10, quant_task_next_slot_timestamp_seconds{@} * 1000 > 0)"),
             columns={"task": "Task", "Value": "Next run"},
             units={"Next run": "dateTimeFromNow"},
-            links={"Task": link("tasks", task=cell("Task"))}, sort="Next run",
+            links={"Task": link("task", task=cell("Task"))}, sort="Next run",
             nothing="no task is scheduled")),
         (12, 5, timeline(
             "Markets", "When each exchange is in session.",
@@ -135,11 +141,12 @@ def _bottom() -> list[tuple[int, int, object]]:
             "weekends included.",
             series(f"max by (feed) ({OVERDUE_SHARE})", "{{feed}}"),
             unit="percentunit", zero=True, share=True, many=True,
-            nothing="no feed with a limit")),
+            leads_to=link("feed", feed=series_label("feed")), nothing="no feed with a limit")),
         (12, 8, graph(
             "Drawdown / limit", "How far each strategy is below its peak, deposits and withdrawals "
             "taken out, as a share of the strategy's first limit: at 100% it alerts.",
             series(f"max by (strategy) ({DRAWDOWN_SHARE})", "{{strategy}}"),
             unit="percentunit", zero=True, share=True, many=True,
+            leads_to=link("strategy", strategy=series_label("strategy")),
             nothing="no strategy with a limit")),
     ]  # fmt: skip

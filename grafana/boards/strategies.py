@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.board import board
+from grafana.board import Choice, board, cell, link, series_label
+from grafana.colours import BAD, IDLE, NOTE
 from grafana.panels import graph, sheet
 from grafana.query import lowest_limit, moments, near, rows, series
 
 CHOSEN = '{@, strategy=~"$strategy"}'
 DRAWDOWN = f"max by (strategy) (quant_strategy_drawdown_ratio{CHOSEN})"
 DRAWDOWN_LIMIT = f"max by (strategy, severity) (quant_strategy_drawdown_limit_ratio{CHOSEN})"
+ONE = link("strategy", strategy=series_label("strategy"))
+ONE_OF_ROW = {"Strategy": link("strategy", strategy=cell("Strategy"))}
+AGE_SHARE = (
+    f"max by (strategy) (quant_strategy_age_seconds{CHOSEN} / on (job, instance, strategy) "
+    f"{lowest_limit('quant_strategy_age_limit_seconds', 'strategy')})"
+)
 
 
 def build() -> Dashboard:
@@ -28,34 +35,32 @@ def build() -> Dashboard:
                        "{{strategy}} {{currency}}"),
                 series(f"max by (strategy) (quant_strategy_equity_peak{CHOSEN})",
                        "peak {{strategy}}"),
-                unit="none", nothing="no equity was reported")),
+                unit="none", leads_to=ONE, nothing="no equity was reported")),
             (12, 9, graph(
                 "Drawdown", "(peak - equity) / peak; a dashed line is a limit that is near.",
                 series(DRAWDOWN, "{{strategy}}"),
                 series(near(DRAWDOWN_LIMIT, DRAWDOWN, "strategy"),
                        "limit {{strategy}} {{severity}}"),
-                unit="percentunit", limits="^limit .*",
+                unit="percentunit", limits="^limit .*", leads_to=ONE,
                 calcs=("lastNotNull", "max"), nothing="no equity was reported")),
             (12, 8, graph(
                 "Profit and loss today", "Change of equity since midnight, deposits and "
                 "withdrawals taken out, in the strategy's own currency.",
                 series(f"max by (strategy) (quant_strategy_pnl_today{CHOSEN})", "{{strategy}}"),
-                unit="none", nothing="no equity was reported")),
+                unit="none", leads_to=ONE, nothing="no equity was reported")),
             (12, 8, graph(
                 "Age of the equity / limit", "Time since the newest equity as a share of the "
                 "strategy's max_age: at 100% it alerts.",
-                series("max by (strategy) ((time() - quant_strategy_last_update_timestamp_seconds"
-                       f"{CHOSEN}) / on (job, instance, strategy) "
-                       f"{lowest_limit('quant_strategy_age_limit_seconds', 'strategy')})",
-                       "{{strategy}}"),
-                unit="percentunit", zero=True, share=True, nothing="no strategy with max_age")),
+                series(AGE_SHARE, "{{strategy}}"),
+                unit="percentunit", zero=True, share=True, leads_to=ONE,
+                nothing="no strategy with max_age")),
             (12, 8, sheet(
                 "Positions", "What each strategy holds, short if negative. Says who: the strategy "
                 "itself, or the account.",
                 rows(f"max by (strategy, origin, symbol) (quant_position_quantity{CHOSEN})"),
                 columns={"strategy": "Strategy", "symbol": "Symbol", "Value": "Quantity",
                          "origin": "Says who"},
-                sort="Strategy", nothing="no position was reported")),
+                links=ONE_OF_ROW, sort="Strategy", nothing="no position was reported")),
             (12, 8, sheet(
                 "Newest fills", "The newest fill of each strategy, symbol and side.",
                 moments("quant_strategy_last_fill_timestamp_seconds", "strategy, symbol, side",
@@ -65,7 +70,7 @@ def build() -> Dashboard:
                 columns={"strategy": "Strategy", "symbol": "Symbol", "side": "Side",
                          "Value #A": "When", "Value #B": "Price"},
                 units={"When": "dateTimeFromNow", "Price": "none"}, sort="When", descending=True,
-                nothing="no fill was reported")),
+                links=ONE_OF_ROW, nothing="no fill was reported")),
             (12, 8, sheet(
                 "Backtests", "The newest backtest of each strategy and symbol.",
                 rows(f"max by (strategy, symbol) (quant_backtest_return_ratio{CHOSEN})", name="A"),
@@ -78,8 +83,16 @@ def build() -> Dashboard:
                          "Value #B": "Sharpe", "Value #C": "Worst drawdown", "Value #D": "When"},
                 units={"Return": "percentunit", "Worst drawdown": "percentunit",
                        "When": "dateTimeFromNow"},
+                decimals={"Sharpe": 2}, links=ONE_OF_ROW, nothing="no backtest ran yet")),
+            (12, 8, graph(
+                "Backtests under way", "Strategies times symbols times sets of parameters of the "
+                "backtests that run: how many there are, have ended, and failed. 0: none runs.",
+                series("sum(quant_backtest_units{@})", "all"),
+                series("sum(quant_backtest_units_done{@})", "ended"),
+                series("sum(quant_backtest_units_failed{@})", "failed"),
+                zero=True, colours={"all": IDLE, "ended": NOTE, "failed": BAD}, calcs=("max",),
                 nothing="no backtest ran yet")),
         ],
-        variables=[("strategy", "quant_strategy_info")],
+        choices=[Choice("strategy", "quant_strategy_info{@}")],
         hours="now-7d",
     )  # fmt: skip

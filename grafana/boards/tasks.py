@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.board import board, cell
+from grafana.board import Choice, board, cell, link, series_label
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import graph, heat, sheet, timeline
 from grafana.query import cells, counted, moments, rows, series
@@ -17,6 +17,8 @@ STATES = {
     3: ("failing", BAD),
     4: ("late", WARN),
 }
+KINDS = {"run": "Python", "command": "command", "external": "pings", "service": "service"}
+ONE = link("task", task=series_label("task"))
 # One value a task of each exporter: what stands first wins. Then the worst of all exporters.
 STATE = """
   max by (task) (
@@ -60,7 +62,8 @@ def build() -> Dashboard:
                 "Late: past its deadline without a success.",
                 series(STATE, "{{task}}"), states=STATES, nothing="no task is configured")),
             (24, 9, sheet(
-                "Tasks", "The newest of each task. A task that never ran has no last success.",
+                "Tasks", "The newest of each task; a click on its name shows its own board. Pings: "
+                "it runs elsewhere and says so.",
                 rows(STATE, name="A"),
                 _moments("last_success", name="B"),
                 _moments("last_failure", name="C"),
@@ -68,13 +71,16 @@ def build() -> Dashboard:
                 rows(f"max by (task) (quant_task_items{CHOSEN} >= 0)", name="E"),
                 _moments("next_slot", name="F"),
                 _moments("deadline", name="G"),
-                columns={"task": "Task", "Value #A": "State", "Value #B": "Last success",
+                rows(f"max by (task, kind, schedule) (quant_task_info{CHOSEN})", name="H"),
+                columns={"task": "Task", "Value #A": "State", "kind": "Kind",
+                         "schedule": "Schedule", "Value #B": "Last success",
                          "Value #C": "Last failure", "Value #D": "Failures in a row",
                          "Value #E": "Items", "Value #F": "Next run", "Value #G": "Deadline"},
                 units={"Last success": "dateTimeFromNow", "Last failure": "dateTimeFromNow",
                        "Next run": "dateTimeFromNow", "Deadline": "dateTimeFromNow"},
                 empty={"Last success": "never", "Last failure": "never", "Items": "–",
                        "Next run": "none", "Deadline": "none"},
+                links={"Task": link("task", task=cell("Task"))}, texts={"Kind": KINDS},
                 states={"State": STATES}, sort="State", descending=True,
                 nothing="no task is configured")),
             (24, 8, sheet(
@@ -101,17 +107,19 @@ def build() -> Dashboard:
                 units={"Since": "dateTimeFromNow"},
                 states={"Service": {1: ("up", FINE), 0: ("down", BAD)},
                         "Needed now": {1: ("yes", NOTE), 0: ("no", IDLE)}},
-                empty={"Since": "unknown"},
+                empty={"Since": "unknown"}, links={"Task": link("task", task=cell("Task"))},
                 sort="Service", nothing="no service is watched")),
             (12, 8, graph(
                 "Runs", "Runs that ended, with any outcome.",
                 series(f"sum by (task) ({counted('quant_task_runs_total' + CHOSEN)})", "{{task}}"),
-                zero=True, bars=True, many=True, calcs=("sum",), nothing="no run yet")),
+                zero=True, bars=True, many=True, calcs=("sum",), leads_to=ONE,
+                nothing="no run yet")),
             (12, 8, graph(
                 "Failures", "Runs without success, by reason.",
                 series("sum by (task, reason) "
                        f"({counted('quant_task_failures_total' + CHOSEN)})", "{{task}} {{reason}}"),
-                zero=True, bars=True, many=True, calcs=("sum",), nothing="no failure is known")),
+                zero=True, bars=True, many=True, calcs=("sum",), leads_to=ONE,
+                nothing="no failure is known")),
             (12, 8, graph(
                 "Duration", "Mean duration of the runs that ended at each moment, retries "
                 "included; a point where a run ended.",
@@ -119,7 +127,7 @@ def build() -> Dashboard:
                        "[$__rate_interval])) / sum by (task) "
                        f"(rate(quant_task_duration_seconds_count{CHOSEN}[$__rate_interval]))",
                        "{{task}}"),
-                unit="s", zero=True, dots=True, many=True, calcs=("mean", "max"),
+                unit="s", zero=True, dots=True, many=True, calcs=("mean", "max"), leads_to=ONE,
                 nothing="no run yet")),
             (12, 8, heat(
                 "Duration of all runs", "How many runs took how long; brighter is more.",
@@ -129,7 +137,8 @@ def build() -> Dashboard:
                 "Missed slots", "Slots whose time and grace passed without a run.",
                 series(f"sum by (task) ({counted('quant_task_missed_total' + CHOSEN)})",
                        "{{task}}"),
-                zero=True, bars=True, many=True, calcs=("sum",), nothing="none was missed")),
+                zero=True, bars=True, many=True, calcs=("sum",), leads_to=ONE,
+                nothing="none was missed")),
             (12, 7, graph(
                 "Skipped slots and retries", "Slots that were skipped on purpose, by reason, and "
                 "attempts beyond a run's first.",
@@ -141,7 +150,7 @@ def build() -> Dashboard:
                 "Items", "What the newest successful run of each task says it handled. A task that "
                 "succeeds with 0 items did nothing.",
                 series(f"max by (task) (quant_task_items{CHOSEN} >= 0)", "{{task}}"),
-                zero=True, many=True, nothing="no task reports items")),
+                zero=True, many=True, leads_to=ONE, nothing="no task reports items")),
         ],
-        variables=[("task", "quant_task_info")],
+        choices=[Choice("task", "quant_task_info{@}")],
     )  # fmt: skip

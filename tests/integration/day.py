@@ -3,7 +3,7 @@ each scrape would have seen is written as OpenMetrics with the moments at which 
 
 Tuesday 2026-09-29 in New York, 06:00 to 22:00. At 11:00 the source limits its rate for a moment;
 from 13:00 on its bars stand still; `broker_sync` fails from noon on; the strategy falls below its
-limit.
+limit, and from 16:00 on holds more positions than its limit says, which pauses a task.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.app import App
 from exporter.config import load
-from exporter.state.ledger import Fill
+from exporter.state.ledger import Fill, Position
 from exporter.strategies.equity_point import EquityPoint
 from tests.unit.clocks import ManualClock
 
@@ -44,6 +44,13 @@ tasks:
   early: {command: ["true"], schedule: "10:00", exchange: XNYS}
 strategies:
   momentum_001: {currency: USD, max_age: 1d, max_drawdown: {warning: 5%, critical: 10%}}
+metrics:
+  positions: {labels: [strategy], max_age: 2h}
+  exposure: {labels: [strategy]}
+  orders: {type: counter, labels: [strategy]}
+limits:
+  positions: {max: {warning: 10, critical: 20}, on_critical: {pause: [early]}}
+  exposure: {min: {warning: 0.2, critical: 0.1}}
 """
 NOTIFICATION = {
     "status": "firing",
@@ -99,6 +106,7 @@ class Day:
 
     async def _minute(self, now: float) -> None:
         await self._events(now)
+        await self.services.limits.look()
         await self.services.scheduler.sweep()
         for state in self.services.feeds.feeds.values():
             if state.next_poll(now) <= now:
@@ -124,6 +132,17 @@ class Day:
                 "momentum_001", Fill("NVDA.US", "buy", now, Decimal("181.5"))
             )
             await self.services.alerts.journal.record("slack", NOTIFICATION)
+            for origin, quantity in (("strategy", 120), ("alpaca", 100)):
+                held = [Position("NVDA.US", Decimal(quantity))]
+                await self.services.strategies.holdings.set_positions(
+                    "momentum_001", held, now, origin
+                )
+        own = self.services.custom_metrics
+        held_now = 25 if now >= at(16) else 4
+        own.set("positions", held_now, {"strategy": "momentum_001"})
+        own.set("exposure", 0.9, {"strategy": "momentum_001"})
+        if now % 1800 == 0:
+            own.set("orders", 1, {"strategy": "momentum_001"}, kind="counter", add=True)
 
     def _scrape(self) -> None:
         """What Prometheus would have stored now, moved so that the day ends at the present."""

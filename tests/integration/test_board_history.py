@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import lzma
 import math
 import shutil
 import subprocess
@@ -19,47 +18,26 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks import recorded_day
+from benchmarks.recorded_day import DAY
 from tests.boards import Query, filled, queries
 from tests.integration.processes import ROOT, Program, answers, free_port, get, need, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-RECORDED = ROOT.parent / "shared" / "data" / "boards-day.om.xz"
-DAY = 86_400
 STEP = 120
 RATE = 240
 """The day has one sample a minute, so $__rate_interval is four minutes."""
 MOST_SAMPLES = 1_000_000
 """What a query may read for the day; Prometheus' own limit for one query is 50 million."""
 
-OF_THE_EXPORTER = 'job="quant-exporter",instance="localhost:10077"'
-LACKING = {
-    "alertmanager_alerts": ['state="active"', 'state="suppressed"'],
-    "alertmanager_notifications_failed_total": ['integration="slack"'],
-    "alertmanager_silences": ['state="active"'],
-    "quant_backtest_last_success_timestamp_seconds": ['strategy="momentum",symbol="SPY.US"'],
-    "quant_backtest_return_ratio": ['strategy="momentum",symbol="SPY.US"'],
-    "quant_backtest_sharpe_ratio": ['strategy="momentum",symbol="SPY.US"'],
-    "quant_backtest_worst_drawdown_ratio": ['strategy="momentum",symbol="SPY.US"'],
-    "quant_log_dropped_total": [""],
-    "quant_position_quantity": ['strategy="momentum",origin="strategy",symbol="SPY.US"'],
-    "quant_service_expected": ['task="bot"'],
-    "quant_service_recent_restarts": ['task="bot"'],
-    "quant_service_restarts_limit": ['task="bot"'],
-    "quant_service_since_timestamp_seconds": ['task="bot"'],
-    "quant_service_up": ['task="bot"'],
-    "quant_strategy_last_fill_price": ['strategy="momentum",symbol="SPY.US",side="buy"'],
-    "quant_strategy_last_fill_timestamp_seconds": [
-        'strategy="momentum",symbol="SPY.US",side="buy"'
-    ],
-    "quant_task_last_failure_info": ['task="signals",reason="error",run_id="r-1",text="no route"'],
-    "scrape_duration_seconds": [""],
-    "scrape_samples_post_metric_relabeling": [""],
-}
-"""What the recorded day does not have, with labels for a series of each."""
 EMPTY = {
     "quant-data/Spread/B": "no spread came near its limit",
     "quant-exporter/Open files/B": "few files were open",
+    "quant-feed/Spread/B": "no spread came near its limit",
+    "quant-feed/Settings and limits/E": "no spread has a critical limit",
+    "quant-feed/Settings and limits/F": "the first source had answered again",
+    "quant-task/Duration/B": "no run came near its limit",
 }
 
 
@@ -99,40 +77,16 @@ def values(answer: dict[str, Any]) -> list[float]:
     return [value for value in map(float, texts) if not math.isnan(value)]
 
 
-def _recorded(folder: Path) -> tuple[Path, int]:
-    """The day as OpenMetrics with a series of all that it lacks, and its last moment."""
-    path, newest = folder / "day.om", 0
-    with lzma.open(RECORDED, "rt") as recorded, path.open("w") as written:
-        for line in recorded:
-            if line.startswith("up{"):
-                newest = max(newest, int(float(line.rsplit(" ", 1)[1])))
-            if not line.startswith("# EOF"):
-                written.write(line)
-        for name, series in LACKING.items():
-            for labels in series:
-                shown = ",".join(filter(None, [OF_THE_EXPORTER, labels]))
-                for moment in range(newest - DAY + 60, newest + 1, 60):
-                    written.write(f"{name}{{{shown}}} {_made(name, moment)} {moment}\n")
-        written.write("# EOF\n")
-    return path, newest
-
-
-def _made(name: str, moment: int) -> float:
-    """A value that the metric could have: counters grow, times are of an hour ago."""
-    if name.endswith("_total"):
-        return float(moment // 3600 % 1000)
-    return float(moment - 3600) if "timestamp" in name else 0.5
-
-
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     """The day as blocks, with ALERTS made of what the shipped rules say about it."""
-    if not RECORDED.exists():
-        pytest.skip(f"the recorded day is not there: {RECORDED}")
+    if not recorded_day.FILE.exists():
+        pytest.skip(f"the recorded day is not there: {recorded_day.FILE}")
     for program in ("prometheus", "promtool"):
         need(program)
     folder = tmp_path_factory.mktemp("history")
-    recorded, end = _recorded(folder)
+    recorded = folder / "day.om"
+    end = recorded_day.write(recorded)
     _blocks(folder, recorded)
     with _prometheus(folder) as url:
         alerts = list(_alerts(History(url, end)))

@@ -37,13 +37,34 @@ RATE = f"{STEP_SECONDS + 15}s"
 
 EMPTY = {
     "quant-data/Spread/B": "no spread came near its limit",
+    "quant-feed/Spread/B": "no spread came near its limit",
+    "quant-feed/Settings and limits/B": "only critical is limited",
+    "quant-feed/Settings and limits/E": "only a warning is given for spreads",
+    "quant-feed/Settings and limits/F": "no second source is configured",
+    "quant-feed/Silence of the stream / limit/A": "no stream is configured",
+    "quant-feed/Symbols/D": "the market was closed in the evening",
+    "quant-feed/Symbols/F": "unchanged bars are not limited",
+    "quant-feed/Symbols/G": "no symbol is ignored",
     "quant-exporter/Open files/B": "the exporter had few files open",
-    "quant-strategies/Backtests/A": "no backtest ran that day",
-    "quant-strategies/Backtests/B": "no backtest ran that day",
-    "quant-strategies/Backtests/C": "no backtest ran that day",
-    "quant-strategies/Backtests/D": "no backtest ran that day",
-    "quant-strategies/Positions/A": "nobody reported positions that day",
+    "quant-alerts/Reports and messages of tasks/A": "no channel is configured",
+    "quant-strategy/Performance/B": "ten days are needed",
+    "quant-strategy/Performance/C": "ten days are needed",
+    "quant-task/Duration/B": "no run has a longest duration",
+    "quant-task/Items/B": "no task has a least number of items",
+    "quant-task/Schedule and limits/C": "no task has a least number of items",
+    "quant-task/Schedule and limits/D": "no run has a longest duration",
+    "quant-task/Service/A": "no service was watched that day",
     **{f"quant-tasks/Services/{ref}": "no service was watched that day" for ref in "ABCDE"},
+    **{f"quant-limits/Text files/{ref}": "no folder of text files is read" for ref in "AB"},
+    **{
+        f"quant-{board}/{panel}/{ref}": "no backtest ran that day"
+        for board, panel, refs in (
+            ("strategies", "Backtests", "ABCD"),
+            ("strategies", "Backtests under way", "ABC"),
+            ("strategy", "Backtests", "ABCD"),
+        )
+        for ref in refs
+    },
 }
 
 

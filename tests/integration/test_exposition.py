@@ -30,7 +30,7 @@ strategies:
 """
 # What rules, dashboards and users rely on: a change here is a breaking one.
 CONTRACT = """\
-quant_task_info [task, severity, exchange, source]
+quant_task_info [task, severity, exchange, source, kind, schedule]
 quant_feed_info [feed, source, interval, exchange, severity]
 quant_strategy_info [strategy, currency, severity]
 quant_task_runs_total quant_task_retries_total quant_task_missed_total [task]

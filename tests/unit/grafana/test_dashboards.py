@@ -46,8 +46,13 @@ UNSCOPED = {
 }
 
 
+def asks_for_own_metrics(selector: Any) -> bool:
+    """Whether it asks by name for whatever metrics a user has."""
+    return not selector.name and any(m.name == "__name__" for m in selector.matchers.matchers)
+
+
 EXACT = re.compile(
-    r"\(\((\S+?(?:\{[^}]*\})?) - \1 offset \$__interval\) >= 0 or round\(increase\(\1"
+    r"\(\((\S*?(?:\{[^}]*\})?) - \1 offset \$__interval\) >= 0 or round\(increase\(\1"
 )
 """What :func:`grafana.query.counted` begins with."""
 
@@ -72,8 +77,12 @@ def test_uids_are_fixed() -> None:
         "quant-alerts",
         "quant-data",
         "quant-exporter",
+        "quant-feed",
+        "quant-limits",
         "quant-overview",
         "quant-strategies",
+        "quant-strategy",
+        "quant-task",
         "quant-tasks",
     ]
 
@@ -102,8 +111,8 @@ def test_all_exporters_are_exporters_alone(board: dict[str, Any]) -> None:
     whatever there is. Of tasks and symbols it is whatever there is, which keeps queries short."""
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
-            exporters = variable["name"] in ("job", "instance")
-            assert variable.get("allValue") == (None if exporters else ".+")
+            own_list = variable["name"] in ("job", "instance") or not variable.get("includeAll")
+            assert variable.get("allValue") == (None if own_list else ".+")
 
 
 @each_board
@@ -121,18 +130,55 @@ def test_variables_ask_for_what_exists(board: dict[str, Any]) -> None:
         found = re.fullmatch(r"label_values\((.+), (\w+)\)", definition)
         assert found
         (selector,) = selectors(found[1])
-        assert found[2] in OURS[selector.name] | {"job", "instance"}
+        if asks_for_own_metrics(selector):
+            assert found[2] == "__name__"
+        else:
+            assert found[2] in OURS[selector.name] | {"job", "instance"}
 
 
 @each_board
 def test_links_to_other_boards_keep_time_and_variables(board: dict[str, Any]) -> None:
     """Looking closer keeps what one looks at."""
-    (link,) = board["links"]
+    link = board["links"][0]
     assert (link["keepTime"], link["includeVars"], link["tags"]) == (True, True, board["tags"])
 
 
+ONE_OF = {
+    "quant-task": "quant-tasks",
+    "quant-feed": "quant-data",
+    "quant-strategy": "quant-strategies",
+}
+"""The boards of one thing, and that of all of them."""
+
+
+@pytest.mark.parametrize(("one", "every"), ONE_OF.items())
+def test_board_of_one_thing_is_reached_by_a_click_and_leads_back(one: str, every: str) -> None:
+    """Exactly one is chosen there; the way back keeps time and exporter, not the choice."""
+    label = one.removeprefix("quant-")
+    variables = {v["name"]: v for v in BOARDS[one]["templating"]["list"]}
+    assert not variables[label].get("multi")
+    assert not variables[label].get("includeAll")
+    for board in (every, "quant-overview", "quant-alerts"):
+        assert f"/d/{one}?" in json.dumps(BOARDS[board]["panels"])
+        assert f"&var-{label}=" in json.dumps(BOARDS[board]["panels"])
+    (back,) = BOARDS[one]["links"][1:]
+    assert back["url"] == f"/d/{every}?${{job:queryparam}}&${{instance:queryparam}}"
+    assert (back["type"], back["keepTime"], back["includeVars"]) == ("link", True, False)
+
+
+@each_panel
+def test_rows_and_lines_of_many_lead_to_the_board_of_one(panel: dict[str, Any]) -> None:
+    """A column with tasks, feeds or strategies leads to the board of the one that was clicked."""
+    for heading, looks in overrides(panel).items():
+        label = heading.lower()
+        if panel["type"] == "table" and f"quant-{label}" in ONE_OF:
+            (lead,) = looks["links"]
+            own_page = OUR_PAGE.fullmatch(lead["url"])
+            assert own_page or lead["url"].startswith(f"/d/quant-{label}?"), heading
+
+
 OUR_PAGE = re.compile(
-    r'\$\{__data\.fields\["Exporter"\]\}(/(runs|tasks)/\$\{__data\.fields\["\w+"\]\})?'
+    r'\$\{__data\.fields\["Exporter"\]\}(/(runs|tasks)/\$\{__data\.fields\["[\w ]+"\]\})?'
 )
 
 
@@ -195,7 +241,7 @@ def test_moments_that_never_were_are_left_out(panel: dict[str, Any]) -> None:
         for override in panel["fieldConfig"]["overrides"]
         if {"id": "unit", "value": "dateTimeFromNow"} in override["properties"]
     }
-    if not units:
+    if not units or panel["type"] != "table":
         return
     names = {s["id"]: s["options"] for s in panel["transformations"]}["organize"]["renameByName"]
     for target in panel["targets"]:
@@ -245,14 +291,20 @@ def test_only_columns_that_a_query_yields_are_shown(panel: dict[str, Any]) -> No
     if panel["type"] != "table":
         return
     steps = {step["id"]: step["options"] for step in panel["transformations"]}
+    if "filterFieldsByName" not in steps:
+        assert {"Time", "job", "instance"} <= set(steps["organize"]["excludeByName"])
+        return
     names = steps["filterFieldsByName"]["include"]["names"]
     if len(panel["targets"]) == 1:
         assert "merge" not in steps
         assert not [name for name in names if name.startswith("Value #")]
     else:
         assert "merge" in steps
-        refs = {f"Value #{target['refId']}" for target in panel["targets"]}
-        assert {name for name in names if name.startswith("Value")} == refs
+        refs = {f"Value #{target['refId']}": target["expr"] for target in panel["targets"]}
+        shown = {name for name in names if name.startswith("Value")}
+        assert shown <= set(refs)
+        # Of a metric that is always 1 only the labels are shown.
+        assert all("_info{" in refs[name] for name in set(refs) - shown)
 
 
 @each_panel
@@ -271,7 +323,7 @@ def test_limits_are_lines_from_metrics(panel: dict[str, Any]) -> None:
         "quant_data_overdue_seconds": "quant_feed_overdue_limit_seconds",
         "quant_data_spread_ratio": "quant_feed_spread_limit_ratio",
         "quant_strategy_drawdown_ratio": "quant_strategy_drawdown_limit_ratio",
-        "quant_strategy_last_update_timestamp_seconds": "quant_strategy_age_limit_seconds",
+        "quant_strategy_age_seconds": "quant_strategy_age_limit_seconds",
     }
     for metric, limit in limited.items():
         if metric in text and panel["type"] in ("timeseries", "stat"):
@@ -293,7 +345,8 @@ def test_runs_of_tasks_and_markets_are_timelines() -> None:
 def test_query_is_valid_and_names_only_what_exists(query: Query) -> None:
     """Every metric is in the table, or is one that Prometheus or Alertmanager has."""
     for selector in selectors(query.expr):
-        assert selector.name in OURS or selector.name in OTHERS or selector.name in UNSCOPED
+        known = selector.name in OURS or selector.name in OTHERS or selector.name in UNSCOPED
+        assert known or asks_for_own_metrics(selector)
 
 
 @each_query
@@ -328,6 +381,7 @@ def test_rates_use_the_rate_interval(query: Query) -> None:
 def test_counters_are_never_shown_raw(query: Query) -> None:
     """A counter's height says how long ago the process started."""
     outside = EXACT.sub("", query.expr)
+    outside = re.sub(r"and (\S+\{[^}]*\}) offset \$__range or max_over_time\(\1", "", outside)
     outside = re.sub(r"\b(?:rate|increase)\([^()]*\)", "", outside)
     counters = {s.name for s in TABLE if s.kind == "counter"} | (
         set(OURS) - {s.name for s in TABLE}
@@ -410,9 +464,11 @@ def test_no_limit_flattens_what_matters(panel: dict[str, Any]) -> None:
     """A limit divides, or is drawn only while a value comes near it."""
     if panel["type"] == "timeseries":
         for expr in expressions(panel):
-            for found in re.finditer(r"\w+_limit_\w+|process_max_fds", expr):
-                divides = re.search(r"/ on \([^)]*\) min by \([^)]*\) \($", expr[: found.start()])
-                assert divides or " < on (" in expr[found.end() :], expr
+            for found in re.finditer(r"\w+_limit_(?!value|info)\w+|process_max_fds", expr):
+                before, behind = expr[: found.start()], expr[found.end() :]
+                divides = r"/ on \([^)]*\) (group_left \(\) )?min by \([^)]*\) \($"
+                near = re.search(r" [<>] on \(\w+\) group_left \(\) (2|0\.5) \* ", behind)
+                assert re.search(divides, before) or near, expr
 
 
 def dimension(expr: str) -> str:
@@ -431,6 +487,8 @@ def test_one_axis_has_one_unit_that_grafana_writes_well(panel: dict[str, Any]) -
     if panel["type"] not in ("timeseries", "heatmap"):
         return
     unit = panel["fieldConfig"]["defaults"]["unit"]
+    if any(asks_for_own_metrics(s) for expr in expressions(panel) for s in selectors(expr)):
+        return
     (measured,) = {dimension(expr) for expr in expressions(panel)}
     wanted = {"seconds": {"s", "dthms"}, "share": {"percentunit"}, "bytes": {"bytes"}}
     assert panel["type"] == "heatmap" or unit in wanted.get(measured, {"none", "short"})
@@ -457,12 +515,18 @@ def test_a_phone_shows_first_what_is_wrong() -> None:
 
 def test_tiles_never_vanish() -> None:
     """A tile whose query returns nothing would be left out, which reads as well."""
-    (panel,) = [p for p in BOARDS["quant-overview"]["panels"] if p["type"] == "stat"]
-    looks = overrides(panel)
-    for target in panel["targets"]:
-        assert target["expr"].endswith("or vector(-1)")
-        words = looks[target["legendFormat"]]["mappings"][0]["options"]
-        assert words["-1"]["text"]
+    found = [p for _, p in panels() if p["type"] == "stat" and len(p["targets"]) > 1]
+    assert len(found) == 5
+    for panel in found:
+        looks = overrides(panel)
+        for target in panel["targets"]:
+            words = looks[target["legendFormat"]]["mappings"][0]["options"]
+            if target["expr"].endswith("or vector(NaN)"):
+                assert words["match"] == "null+nan"
+                assert words["result"]["text"]
+            else:
+                assert target["expr"].endswith("or vector(-1)")
+                assert words["-1"]["text"]
 
 
 @each_panel

@@ -439,7 +439,8 @@ async def test_a_reload_keeps_the_place_of_what_stayed_the_same() -> None:
     await h.scheduler.sweep()
     assert h.runner.submitted == [("a", at("2026-11-24T07:00"), "catch_up")]
     assert h.value(
-        "quant_task_info", task="a", severity="critical", exchange="", source=""
+        "quant_task_info", task="a", severity="critical", exchange="", source="", kind="run",
+        schedule="07:00",
     ) == 1  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
 from pathlib import Path
 
@@ -61,6 +63,18 @@ def read(tmp_path: Path, text: str):
     file = tmp_path / "exporter.yml"
     file.write_text(text)
     return load(file)
+
+
+def test_what_the_sample_shows_in_comments_is_right_once_it_is_no_comment(tmp_path: Path) -> None:
+    """`#` taken away from each example of a source or task."""
+    shutil.copytree(ROOT / "sample", tmp_path, dirs_exist_ok=True)
+    text = (tmp_path / "exporter.yml").read_text()
+    shown = re.sub(r"^  # (\w+: +\{)", r"  \1", text, flags=re.MULTILINE)
+    without = re.sub(r"^  market: \{type: simulated\}\n", "", shown, flags=re.MULTILINE)
+    config = read(tmp_path, without)
+    assert config.tasks["rebalance"].after == ("end_of_day_report",)
+    assert config.tasks["bot"].service == "bot.service"
+    assert config.sources["market"].type == "tickdb"
 
 
 def test_the_config_that_is_shipped_is_well() -> None:

@@ -244,6 +244,42 @@ def test_the_nth_weekday_is_the_calendar_s(year: int, month: int, weekday: int, 
     assert on(f"last {name} of month 12:00") == [days[-1]]
 
 
+CHANGES = {
+    NY: ("2026-03-08", "2026-11-01"), LONDON: ("2026-03-29", "2026-10-25"),
+    "Australia/Sydney": ("2026-04-05", "2026-10-04"),
+    "Australia/Lord_Howe": ("2026-04-05", "2026-10-04"),  # by half an hour
+    "America/Santiago": ("2026-04-05", "2026-09-06"),  # at midnight
+    "Africa/Cairo": ("2026-04-24", "2026-10-30"), "Asia/Beirut": ("2026-03-29", "2026-10-25"),
+    "Pacific/Apia": ("2011-09-24", "2011-12-30"),  # that day was left out
+    "Europe/Dublin": ("2027-12-31", "2028-02-29"),
+}  # fmt: skip
+"""Days on which clocks change in both hemispheres, the leap day, and the year's end."""
+
+
+@given(
+    st.sampled_from(sorted(CHANGES)), st.integers(0, 1), st.integers(0, 1439), st.integers(-2, 2)
+)
+@settings(max_examples=150, deadline=None)
+def test_a_time_of_day_is_a_slot_once_when_the_clock_first_reaches_it(
+    zone: str, which: int, minute: int, days: int
+) -> None:
+    """Every minute around a change is asked what the clock on the wall shows; what it skips is
+    reached with the first minute after the gap."""
+    middle = date.fromisoformat(CHANGES[zone][which])
+    wanted = datetime.combine(middle + timedelta(days), datetime.min.time()) + timedelta(
+        minutes=minute
+    )
+    start = int(at(f"{wanted.date()}T00:00", "UTC")) - 16 * 3600
+    clock = ((t, datetime.fromtimestamp(t, ZoneInfo(zone))) for t in range(start, 1 << 40, 60))
+    reached = next(t for t, shows in clock if shows.replace(tzinfo=None) >= wanted)
+    found = moments(f"{minute // 60:02}:{minute % 60:02}", reached - 90000, reached + 1, zone=zone)
+    assert reached in found
+    by_crontab = moments(
+        f"{minute % 60} {minute // 60} * * *", reached - 90000, reached + 1, zone=zone
+    )
+    assert by_crontab == found
+
+
 @given(st.integers(1, 1440), st.data(), st.sampled_from([NY, LONDON, "Asia/Kathmandu"]))
 @settings(max_examples=60, deadline=None)
 def test_an_offset_moves_every_slot(minutes: int, data: st.DataObject, zone: str) -> None:

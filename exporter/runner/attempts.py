@@ -78,6 +78,9 @@ class Attempts:
             name for source in config.sources.values() for name in source.secret_variables()
         )
         hidden = self._secrets | _OURS
+        self.workers.limits_memory = any(
+            "memory" in task.limits.given for task in config.tasks.values()
+        )
         self.workers.environment = {k: v for k, v in os.environ.items() if k not in hidden}
         self._api = {
             "QUANT_URL": config.local_url,
@@ -176,6 +179,7 @@ class Attempts:
         )  # fmt: skip
         ended = await run_process(
             self.workers, job, patience, answer=self._answer(about), on_lost=self._on_lost,
+            on_began=partial(self.left.began, about.task),
             on_left=partial(self.left.add, about.task),
             lines=SaidLines(self._services.set_metric) if task.json_output else None,
         )  # fmt: skip

@@ -2,7 +2,9 @@
 them.
 
 They are noted in state, so that an exporter that starts later knows them, too: it counts them, and
-starts no run of a task next to a process of it that could not be ended.
+starts no run of a task next to a process of it that could not be ended. So are those of a run that
+takes longer: when the exporter is killed, their guardian ends them, but who starts next must know
+whether it could.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from exporter.util.process_tree import ProcessInfo, all_processes, descendants
 log = logging.getLogger(__name__)
 
 KIND = "left_processes"
+LONG_RUN_SECONDS = 5.0
+"""A shorter run costs no write: it hardly ever meets a kill that it survives."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Numbers and start times of processes mean nothing after the machine has started again."""
 
@@ -47,6 +51,8 @@ class LeftBehind:
     def __init__(self, state: Store) -> None:
         self._state = state
         self._processes: dict[str, list[Process]] = {}
+        self._running: dict[str, list[Process]] = {}
+        """Of runs under way, once they take longer."""
         self._survivors: dict[str, list[_Survivor]] = {}
         self._writes: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -68,10 +74,21 @@ class LeftBehind:
         here = sum(max(process.count, 1) for process in self._processes.get(task, ()))
         return here + sum(len(living) for _, living in self._living(task))
 
+    def began(self, task: str, process: Process) -> None:
+        """A run's process has started."""
+        loop = asyncio.get_running_loop()
+        later = loop.call_later(LONG_RUN_SECONDS, self._takes_longer, task, process)
+        process.when_gone.append(later.cancel)
+
+    def _takes_longer(self, task: str, process: Process) -> None:
+        self._running.setdefault(task, []).append(process)
+        process.when_gone.append(partial(self._is_gone, task, process, self._running))
+        self._note(task)
+
     def add(self, task: str, process: Process) -> None:
         """A run's, which is over."""
         self._processes.setdefault(task, []).append(process)
-        process.when_gone.append(partial(self._is_gone, task, process))
+        process.when_gone.append(partial(self._is_gone, task, process, self._processes))
         self._note(task)
         if process.alive:
             log.error(
@@ -102,10 +119,10 @@ class LeftBehind:
         """The exporter ends, and with it what it knows of processes; state keeps what it noted."""
         self._closed = True
 
-    def _is_gone(self, task: str, process: Process) -> None:
-        self._processes[task].remove(process)
-        if not self._processes[task]:
-            del self._processes[task]
+    def _is_gone(self, task: str, process: Process, among: dict[str, list[Process]]) -> None:
+        among[task].remove(process)
+        if not among[task]:
+            del among[task]
         if not self._closed:
             self._note(task)
 
@@ -123,7 +140,12 @@ class LeftBehind:
         return living
 
     def _note(self, task: str) -> None:
-        entries = [_entry(process) for process in self._processes.get(task, ())]
+        left = self._processes.get(task, ())
+        entries = [_entry(process, stuck=bool(process.alive)) for process in left]
+        entries += [
+            _entry(process, stuck=True)
+            for process in self._running.get(task, ()) if process not in left
+        ]  # fmt: skip
         entries += [survivor.entry for survivor in self._survivors.get(task, ())]
         write = asyncio.ensure_future(self._keep(task, entries))
         self._writes.add(write)
@@ -134,7 +156,7 @@ class LeftBehind:
             await self._state.keep(KIND, task, entries)
 
 
-def _entry(process: Process) -> dict[str, Any]:
+def _entry(process: Process, *, stuck: bool) -> dict[str, Any]:
     """A process by its guardian, which outlives us where it may be left, and by itself."""
     there = [each for each in all_processes() if each.pid == process.guardian]
     there += descendants(process.guardian)
@@ -142,7 +164,7 @@ def _entry(process: Process) -> dict[str, Any]:
         "boot": _boot_id(),
         "guardian": process.guardian,
         "processes": [[each.pid, each.started] for each in there],
-        "stuck": bool(process.alive),
+        "stuck": stuck,
     }
 
 

@@ -109,7 +109,9 @@ def _of_limit(ended: ProcessEnd, limits: Mapping[str, float]) -> Outcome | None:
     allowed = limits[what]
     match what:
         case "memory":
-            text = f"used more than {format_size(allowed)} of memory ({format_size(used)})"
+            text = f"used more than {format_size(allowed)} of memory"
+            if used > allowed:  # it was measured
+                text += f" ({format_size(used)})"
         case "cpu":
             text = f"used more than {format_duration(allowed)} of CPU time"
         case "processes":

@@ -339,7 +339,7 @@ class Runner:
             call()
 
     def _may_rerun(self, run: Run, task: Task) -> bool:
-        if not task.rerun_after_crash or self._draining.is_set() or run.task in self._running:
+        if not task.rerun_after_crash or self._why_not(run.task):
             return False
         return self._clock.now() - (run.claimed_at if run.slot is None else run.slot) <= task.grace
 

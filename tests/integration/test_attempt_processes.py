@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from exporter.runner import left_behind
 from exporter.runner.worker import forkserver_client
 from exporter.state import Run
 from tests.runner_bench import Bench, is_alive, until
@@ -382,6 +383,25 @@ def test_what_cannot_be_ended_is_given_up_alone(
     assert "(sleep, of nobody)" in first
     assert (counts, again, skipped) == ("1.0 1.0", "None", "1.0")
     assert (later, late) == ("1.0 1.0", "None")
+
+
+async def test_an_exporter_that_starts_after_a_kill_knows_what_still_runs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first could not end, since it was killed, is noted while it runs, not afterwards."""
+    monkeypatch.setattr(left_behind, "LONG_RUN_SECONDS", 0.1)
+    bench.configure(command=["sleep", "60"], rerun_after_crash=True, idempotent=True)
+    run = bench.runner.submit("t", bench.clock.now(), "schedule")
+    await until(lambda: bench.store.kept(left_behind.KIND).get("t"))
+    later = bench.started_again()
+    await later.runner.recover()
+    assert await later.runner.submit("t", later.clock.now() + 60, "schedule") is None
+    assert later.value("quant_task_skipped_total", reason="overlap") == 1
+    bench.runner.stop_now()
+    await run
+    await until(lambda: later.value("quant_task_left_processes") == 0)
+    await until(lambda: bench.store.kept(left_behind.KIND)["t"] == [])
+    await later.runner.drain(0)
 
 
 # --- their environment

@@ -33,7 +33,8 @@ async def main():
     workers.start()
     print(workers.helper_pid, flush=True)
     patience = Patience(60, 5, False, asyncio.Event(), asyncio.Event())
-    await run_process(workers, job, patience, answer=answer, on_lost=print, on_left=print)
+    tell = dict.fromkeys(("on_lost", "on_left", "on_began"), print)
+    await run_process(workers, job, patience, answer=answer, **tell)
 
 asyncio.run(main())
 """

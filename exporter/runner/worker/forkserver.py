@@ -3,7 +3,8 @@
 Started as ``python -m exporter.runner.worker.forkserver FD``; FD is a SOCK_SEQPACKET socket on
 which each packet is one JSON object. From the exporter: ``{"grace": s, "may_leave": b, "limits":
 {…}}`` with four descriptors: the attempt's control socket, where its output goes, the other end of
-that, and the guardian's socket. To the exporter: ``{"hello": p}`` with its own number, once.
+that, and the guardian's socket. To the exporter, once: ``{"hello": p, "groups": b}`` with its own
+number, and whether the kernel enforces limits of memory (:mod:`.memory_group`).
 
 It ends when the exporter does. Guardians end by themselves; see :mod:`.guardian`.
 """
@@ -22,6 +23,7 @@ from typing import Any
 
 from exporter.runner.worker import child
 from exporter.runner.worker.guardian import Guardian
+from exporter.runner.worker.memory_group import divide_own_group, make_group
 from exporter.util.process_tree import (
     adopt_orphans,
     descendants,
@@ -36,11 +38,13 @@ class _Server:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.guardians: set[int] = set()
+        self.group = divide_own_group()
 
     def serve(self) -> tuple[int, int] | None:
         """Work until the exporter is gone. In an attempt's process: its two descriptors."""
         try:
-            self.sock.sendall(json.dumps({"hello": os.getpid()}).encode())
+            hello = {"hello": os.getpid(), "groups": self.group is not None}
+            self.sock.sendall(json.dumps(hello).encode())
         except OSError:
             return None
         wake_read, wake_write = wake_when_a_child_ends()
@@ -89,12 +93,15 @@ class _Server:
         self.sock.close()
         os.setsid()
         control, output, output_read, guard = fds
+        limits = wanted["limits"]
+        group = make_group(self.group, limits.get("memory"))
         guardian = Guardian(
             socket.socket(fileno=guard),
             output_read,
             float(wanted["grace"]),
             may_leave=bool(wanted["may_leave"]),
-            limits=wanted["limits"],
+            limits=limits,
+            group=group,
         )
         guardian.run(control, output)
         return control, output

@@ -169,7 +169,8 @@ def _start(environment: Mapping[str, str]) -> tuple[socket.socket, subprocess.Po
 
 
 class _Forkserver:
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], on_ready: Callable[[bool], None]) -> None:
+        self.on_ready = on_ready
         address = os.environ.get(SOCKET_VARIABLE)
         self.popen: subprocess.Popen[bytes] | None = None
         self.pid: int | None = None
@@ -192,8 +193,10 @@ class _Forkserver:
         except OSError:
             packet = b""
         if packet:
-            self.pid = json.loads(packet)["hello"]
+            hello = json.loads(packet)
+            self.pid = hello["hello"]
             self.is_ready = True
+            self.on_ready(bool(hello.get("groups")))
         else:
             self.end()
 
@@ -230,6 +233,8 @@ class Workers:
         program starts, not when it forks."""
         self._forkserver: _Forkserver | None = None
         self._old: list[_Forkserver] = []
+        self.limits_memory = False
+        """Whether a task has a limit of memory."""
         self._processes: set[Process] = set()
 
     def start(self) -> None:
@@ -250,12 +255,20 @@ class Workers:
             self._old.append(current)
         self._forkserver = None
         try:
-            self._forkserver = _Forkserver(self.environment)
+            self._forkserver = _Forkserver(self.environment, self._on_ready)
         except OSError as error:
             log.error(
                 "no helper that starts worker processes: %s",
                 error,
                 extra={"event": "worker_helper_missing"},
+            )
+
+    def _on_ready(self, has_groups: bool) -> None:
+        if self.limits_memory and not has_groups:
+            log.info(
+                "limits of memory are measured, not enforced by the kernel: that needs a cgroup of "
+                "one's own from systemd (Delegate=memory)",
+                extra={"event": "memory_measured"},
             )
 
     def memory_of(self, task: str) -> int:

@@ -29,7 +29,9 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
+from typing import NoReturn
 
+from exporter.runner.worker.memory_group import MemoryGroup
 from exporter.runner.worker.usage import HARD, Usage
 from exporter.util.process_tree import (
     adopt_orphans,
@@ -62,9 +64,11 @@ class Guardian:
         *,
         may_leave: bool,
         limits: Mapping[str, float],
+        group: MemoryGroup | None = None,
     ) -> None:
         self._sock, self._output = sock, output
-        self._usage = Usage(limits)
+        self._group = group
+        self._limits, self._usage = limits, Usage(limits)
         self._grace, self._may_leave = grace, may_leave
         self._main = 0
         self._status: int | None = None
@@ -98,9 +102,22 @@ class Guardian:
             return True
         os.close(control)
         os.close(output)
+        self._limit_memory()  # before the exporter hears of it, and gives it its job
         self._send({"pid": self._main, "guardian": me})
         self._watch(wake_read)
-        os._exit(0)
+        return self._leave()
+
+    def _limit_memory(self) -> None:
+        """By the kernel where that is possible, else by measuring."""
+        if not self._group:
+            return
+        try:
+            self._group.add(self._main)
+        except OSError:
+            self._group.remove()
+            self._group = None
+        else:
+            self._usage = Usage({n: v for n, v in self._limits.items() if n != "memory"})
 
     def _watch(self, wake: int) -> None:
         poll = select.poll()
@@ -169,6 +186,8 @@ class Guardian:
                 return True
             if pid == self._main:
                 self._status = os.waitstatus_to_exitcode(status)
+                if self._group and (found := self._group.exceeded()):
+                    self._send({"exceeded": found[0], "used": found[1]})
                 self._send({"main": self._status})
                 if self._stage == "runs":
                     self._enter("settles", SETTLE_SECONDS)
@@ -241,7 +260,7 @@ class Guardian:
         while self._has_children() and time.monotonic() < until:
             signal_each_once(os.getpid(), self._main, signal.SIGKILL)
             time.sleep(0.05)
-        os._exit(0)
+        self._leave()
 
     def _discard_output(self) -> None:
         os.set_blocking(self._output, False)
@@ -250,6 +269,11 @@ class Guardian:
             with contextlib.suppress(BlockingIOError):
                 if not os.read(self._output, 1 << 16):
                     time.sleep(1.0)
+        self._leave()
+
+    def _leave(self) -> NoReturn:
+        if self._group:
+            self._group.remove()
         os._exit(0)
 
     @staticmethod

@@ -174,14 +174,16 @@ async def run_process(
     *,
     answer: Answer,
     on_lost: Callable[[int], None],
+    on_began: Callable[[Process], None],
     on_left: Callable[[Process], None],
     lines: SaidLines | None = None,
 ) -> ProcessEnd:
     """Run one job in a process and wait until it is over.
 
     `on_lost` is called with the number of log records that were dropped because it logged too much
-    too fast; `on_left` with the process when something of it lives on, because it may or because it
-    cannot be ended. `lines` reads what it says in its output.
+    too fast; `on_began` with the process that runs it, and `on_left` with the same when something
+    of it lives on, because it may or because it cannot be ended. `lines` reads what it says in its
+    output.
     Raises :class:`~.forkserver_client.WorkerError` when no process could be started.
     """
     watched = {what: most for what, most in patience.limits.items() if what in WATCHED}
@@ -200,6 +202,7 @@ async def run_process(
         theirs.close()
         os.close(write_end)
     process.task = str(job["about"].get("task", ""))
+    on_began(process)
     reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
     pipe, output = await asyncio.get_running_loop().connect_read_pipe(
         lambda: _Output(patience.limits.get("output", math.inf), lines),

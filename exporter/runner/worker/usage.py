@@ -1,7 +1,8 @@
 """Whether an attempt's processes use more than they may.
 
 Measured, not enforced by the kernel, because it works for every user on every machine and counts
-all processes of an attempt together. What a process uses between two looks is not prevented.
+all processes of an attempt together. What a process uses between two looks is not prevented. For
+memory the kernel does better where it may: :mod:`.memory_group`.
 """
 
 from __future__ import annotations

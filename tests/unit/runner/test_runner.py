@@ -561,9 +561,9 @@ async def test_the_loop_turns_while_a_task_floods(bench: Bench) -> None:
 
 async def test_changed_code_is_used_at_the_next_run(bench: Bench) -> None:
     """Also for coroutines, which live in the daemon."""
-    file = bench.folder / "mine.py"
+    file = bench.folder / "changing.py"  # no other test has a module of that name
     file.write_text("async def f(): return 1\n")
-    bench.configure(run="mine:f")
+    bench.configure(run="changing:f")
     first = await bench.runner.submit("t", 100.0, "schedule")
     file.write_text("async def f(): return 22\n")
     second = await bench.runner.submit("t", 200.0, "schedule")

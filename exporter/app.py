@@ -269,6 +269,7 @@ class App:
                 LoopWatch(lag).run(),
                 _every(LOOKS_EVERY_SECONDS, self._machine.look),
                 _every(STRATEGY_REFRESH, services.strategies.refresh),
+                _every(STRATEGY_REFRESH, services.strategies.positions_files.refresh),
                 _every(LEDGER_PURGE, services.strategies.purge),
                 _every(STRATEGY_REFRESH, services.textfiles.refresh),
                 _every(LOOK_SECONDS, services.complete_days.look),

@@ -18,6 +18,7 @@ from exporter.config.limit_references import limit_mistakes
 from exporter.config.market_data import Feed
 from exporter.config.model import Config
 from exporter.config.own_metrics import OwnMetric
+from exporter.config.portfolio_settings import portfolio_mistakes
 from exporter.config.source_fit import unfit_sources
 from exporter.config.source_settings import PythonSettings, SourceSettings, source_model
 from exporter.config.task_keys import Strategy, Task
@@ -157,6 +158,8 @@ def _read(
     backtests = top.backtests.strategies.items() if isinstance(top, Config) else ()
     tested = {"backtests": dict(backtests)} if isinstance(top, Config) else {}
     mistakes += limit_mistakes({**named, **tested}, unsure)
+    portfolio = top.portfolio if isinstance(top, Config) else None
+    mistakes += portfolio_mistakes(portfolio, named, unsure)
     if "sources" not in unsure:
         mistakes += references.unknown_backtest_sources(backtests, named["sources"])
     code = _code(top, data, folder, unsure)
@@ -256,6 +259,7 @@ def _anchored(config: Config, folder: Path) -> Config:
                 n: s.model_copy(
                     update={
                         "equity_file": under(s.equity_file),
+                        "positions_file": under(s.positions_file),
                         "equity": s.equity and s.equity.anchored(under),
                     }
                 )

@@ -17,6 +17,7 @@ from exporter.config.limit_keys import LimitSettings
 from exporter.config.logs_and_alerts import Alerts, DigestSettings, Logs
 from exporter.config.market_data import Feed
 from exporter.config.own_metrics import OwnMetric, TextfileSettings
+from exporter.config.portfolio_settings import PortfolioSettings
 from exporter.config.source_settings import AnySource
 from exporter.config.task_keys import Strategy, Task
 from exporter.config.types import Exchange, Model, Url, Zone, here
@@ -91,6 +92,7 @@ class Config(Model):
     digest: DigestSettings = DigestSettings()
     backtests: Backtests = Backtests()
     ledger: LedgerSettings = LedgerSettings()
+    portfolio: PortfolioSettings | None = None
     programs: Programs = Programs()
     machine: MachineLimits = MachineLimits()
 

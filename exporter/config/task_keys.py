@@ -276,6 +276,8 @@ class Strategy(Model):
     equity_file: Path | None = None
     equity: SerializeAsAny[AccountSettings] | None = None
     """The account that says its equity, fills and positions."""
+    positions_file: Path | None = None
+    """What it holds by itself: CSV with symbol and quantity, or JSON."""
     currency: str = Field("USD", pattern=r"^[A-Z]{3,5}$")
     severity: Severity = "warning"
     max_age: Duration | None = None

@@ -90,6 +90,11 @@ class FeedState:
         first = self.calendar.first_bar_end_after(self.feed.interval, known.from_when)
         return max(0.0, now - first - self.feed.delay)
 
+    def close_overdue(self, known: SymbolState, now: float) -> float:
+        """Seconds since a close that is newer than the known one fell due; 0 when none has."""
+        first = self.calendar.first_bar_end_after(self.feed.interval, known.priced)
+        return max(0.0, now - first - self.feed.delay)
+
     def overdue_by_moment(self, now: float) -> dict[float, float]:
         """How overdue symbols are, by their :attr:`~SymbolState.from_when`. Most of 500 symbols
         share their newest bar, so there are few moments."""

@@ -238,6 +238,21 @@ class Feeds:
             logger.info("feed %s is ok again", state.name, extra=fields)
         state.problem = text
 
+    def last_price(self, feed: str, symbol: str) -> tuple[float, float, float] | None:
+        """The newest close of a symbol, or its newest price by a stream; as of when it is, and for
+        how many seconds of trading a newer one has been due. None while there is none."""
+        state, now = self.feeds.get(feed), self._clock.now()
+        known = state.known.get(symbol) if state else None
+        if state is None or known is None:
+            return None
+        heard = self.streams.heard.get((state.feed.source, symbol))
+        at = now - heard.at.age(self._clock) if heard else NAN
+        if state.feed.stream and heard and not at <= known.priced:
+            return heard.price, at, self.streams.silence(feed, symbol, now)
+        if math.isnan(known.close):
+            return None
+        return known.close, known.priced, state.close_overdue(known, now)
+
     def describe(self, state: FeedState) -> list[str]:
         """What is overdue in a feed, worst first, as sentences."""
         now = self._clock.now()

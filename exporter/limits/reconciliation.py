@@ -57,7 +57,8 @@ class Reconciliation:
         """The newest comparison, unless one of the sides is missing or too old."""
         sides = self._holdings.all_positions(strategy)
         oldest = min((side.at for side in sides.values()), default=now)
-        if missing := _missing(sides, limit, strategy, settings, now):
+        unreadable = self._holdings.unreadable.get(strategy, "")
+        if missing := unreadable or _missing(sides, limit, strategy, settings, now):
             return Difference(NAN, "", oldest, missing)
         if known := self._compared.get((name, strategy)):
             return known

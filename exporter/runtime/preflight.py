@@ -25,6 +25,7 @@ from exporter.logs.tail import rotation as places
 from exporter.messages.sender_process import secret_of
 from exporter.scheduling.slots import next_slot
 from exporter.sources.factory import read_secrets
+from exporter.strategies import positions_file
 from exporter.strategies.file import first_problem
 from exporter.util.clock import Clock, iso
 from exporter.web.server import cannot_listen
@@ -61,7 +62,7 @@ def notes(
         *_channels(config, environ),
         *_programs(config, folder, environ),
         *_followed(config),
-        *_equity_files(config),
+        *_strategy_files(config),
         *_accounts(config, environ),
         *_schedules(config, calendars, now),
         *_unused_overrides(config, calendars),
@@ -165,8 +166,11 @@ def _followed(config: Config) -> Iterator[Mistake]:
             yield Mistake(place, text)
 
 
-def _equity_files(config: Config) -> Iterator[Mistake]:
+def _strategy_files(config: Config) -> Iterator[Mistake]:
     for name, strategy in config.strategies.items():
+        held = strategy.positions_file
+        if held and (problem := positions_file.first_problem(held)):
+            yield Mistake(f"strategies.{name}.positions_file", problem)
         if strategy.equity_file is None:
             continue
         problem = first_problem(strategy.equity_file, strategy, ZoneInfo(config.timezone))

@@ -28,6 +28,7 @@ from exporter.scheduling.scheduler import Scheduler
 from exporter.sources.registry import Supply
 from exporter.state import State
 from exporter.strategies.account_poller import AccountPoller
+from exporter.strategies.portfolio import Quote
 from exporter.strategies.tracker import Strategies
 from exporter.tasks.builtin.parts import Parts
 from exporter.tasks.services import TaskServices
@@ -80,8 +81,13 @@ class ExporterServices(Foundation):
 def build(base: Foundation, state: State, token: str) -> ExporterServices:
     """Make all parts; nothing is started. Call it on the running loop."""
     clock, metrics, supply = base.clock, base.metrics, base.supply
-    strategies = Strategies(state, clock, metrics, supply.calendars.get)
     feeds = Feeds(state, clock, metrics, supply.sources.__getitem__, supply.calendars.get)
+
+    def quote(feed: str, symbol: str) -> Quote | None:
+        known = feeds.last_price(feed, symbol)
+        return None if known is None else Quote(*known)
+
+    strategies = Strategies(state, clock, metrics, supply.calendars.get, quote)
 
     custom_metrics = CustomMetrics(state, metrics, clock)
     textfiles = TextfileFolder(custom_metrics, metrics, clock)

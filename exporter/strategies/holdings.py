@@ -47,6 +47,8 @@ class Holdings:
         self.listeners: list[Callable[[str], None]] = []
         """Called with the name of each strategy of which positions came."""
         self._held: dict[str, dict[str, HeldPositions]] = {}
+        self.unreadable: dict[str, str] = {}
+        """Strategies whose file of positions cannot be read, and why."""
         metrics.add_reader(self.read)
 
     def apply(self, wanted: Mapping[str, Strategy]) -> None:

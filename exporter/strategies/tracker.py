@@ -35,6 +35,8 @@ from exporter.strategies.live_numbers import (
     live_numbers,
 )
 from exporter.strategies.parse_fills import entry_of
+from exporter.strategies.portfolio import Quotes, Total, Worth, by_currency
+from exporter.strategies.positions_file import PositionsFiles
 from exporter.strategies.read_curve import CurveRead, read_curve
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 from exporter.util.local_time import date_of
@@ -53,7 +55,7 @@ DOUBT_SECONDS = 900.0
 class Strategies:
     """All configured strategies; remembers their curves in state under the kind ``strategy``.
 
-    `calendar` gives the calendar of an exchange that the config names.
+    `calendar` gives the calendar of an exchange that the config names, `quotes` a feed's prices.
     """
 
     def __init__(
@@ -62,13 +64,17 @@ class Strategies:
         clock: Clock,
         metrics: Metrics,
         calendar: Callable[[str], Calendar] | None = None,
+        quotes: Quotes = lambda feed, symbol: None,
     ) -> None:
+        self._quotes = quotes
+        self._total: Total | None = None
         self._state, self._clock, self._calendar = state, clock, calendar
         self._configured: dict[str, Strategy] = {}
         self._zone = ZoneInfo("UTC")
         self._ledger = LedgerSettings()
         self.curves: dict[str, EquityCurve] = {}
         self.holdings = Holdings(state, clock, metrics)
+        self.positions_files = PositionsFiles(self.holdings)
         self._positions: dict[str, EquityFilePosition] = {}
         self._since: dict[str, float] = {}
         """When each strategy was first configured: equity that never came is as old as that."""
@@ -93,6 +99,7 @@ class Strategies:
         self._configured = dict(config.strategies)
         self._zone = ZoneInfo(config.timezone)
         self._ledger = config.ledger
+        self._total = Total(config.portfolio, self._quotes) if config.portfolio else None
         kept = self._state.kept("strategy")
         for name in self._configured:
             if name not in self.curves:
@@ -105,6 +112,7 @@ class Strategies:
                 if self._positions[name].line and math.isnan(self.curves[name].at):
                     self._unread.add(name)  # all that was read was not understood
         self.holdings.apply(self._configured)
+        self.positions_files.apply(self._configured)
 
     async def refresh(self, patience: float = PATIENCE_SECONDS) -> None:
         """Read what is new in every equity file; one large file does not delay the others.
@@ -412,23 +420,28 @@ class Strategies:
         if held := self.holdings.newest_positions(name):
             yield "quant_strategy_exposure_ratio", (name,), exposure(held.positions, curve.equity)
 
-    def _totals(self, now: float) -> Iterator[Sample]:
-        """Sums by currency; strategies without equity are left out."""
-        totals: dict[str, tuple[float, float]] = {}
-        for name, strategy in list(self._configured.items()):
-            curve = self.curves[name]
-            if not math.isnan(curve.equity):
-                equity, pnl = totals.get(strategy.currency, (0.0, 0.0))
-                today = curve.pnl_on(now, self.days_of(name))
-                totals[strategy.currency] = equity + curve.equity, pnl + today
-        for currency, (equity, pnl) in totals.items():
-            yield "quant_portfolio_equity", (currency,), equity
-            yield "quant_portfolio_pnl_today", (currency,), pnl
+    def worths(self) -> list[Worth]:
+        """What each strategy has now."""
+        now = self._clock.now()
+        return [
+            Worth(
+                name, strategy.currency, self.curves[name].equity,
+                self.curves[name].pnl_on(now, self.days_of(name)),
+            )
+            for name, strategy in list(self._configured.items())
+        ]  # fmt: skip
+
+    def problems_of_total(self) -> list[str]:
+        """Why the total of `portfolio` is not known."""
+        return self._total.missing(self.worths()) if self._total else []
 
     def read(self) -> Iterator[Sample]:
         """The samples of one scrape."""
         now = self._clock.now()
-        yield from self._totals(now)
+        worths = self.worths()
+        yield from by_currency(worths)
+        if self._total:
+            yield from self._total.samples(worths)
         for name, strategy in list(self._configured.items()):
             label = (name,)
             yield "quant_strategy_info", (name, strategy.currency, strategy.severity), 1.0

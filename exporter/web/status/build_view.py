@@ -150,6 +150,10 @@ class ViewOf:
                     f"Limit {record.title} acted: {record.why}. Undo by hand: "
                     f"quant-exporter resume --limit {record.limit}"
                 )
+        if problems := self._parts.strategies.problems_of_total():
+            yield f"The total of all strategies is not known: {'; '.join(problems)}"
+        for problem in self._parts.strategies.holdings.unreadable.values():
+            yield f"Positions: {problem}"
         unknown = self._parts.limits.unknown(self._parts.clock.now())
         for (limit, _), why in unknown.items():
             yield f"Limit {limit} cannot be compared: {why}"

@@ -75,14 +75,15 @@ class AckReconciler:
                     logger.log(
                         # `make run` starts no servers.
                         logging.WARNING if self._reached else logging.INFO,
-                        "acknowledgements cannot be kept: %s", error,
+                        "cannot compare acknowledgements with Alertmanager and Prometheus: %s",
+                        error,
                         extra={"event": "alert_sync_failed"},
                     )  # fmt: skip
                 self._problem = str(error)
             except Exception as error:
                 if repr(error) != self._problem:
                     logger.exception(
-                        "acknowledgements cannot be kept: internal error",
+                        "cannot compare acknowledgements: internal error",
                         extra={"event": "alert_sync_failed"},
                     )
                 self._problem = repr(error)

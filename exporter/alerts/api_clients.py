@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -94,7 +95,17 @@ class _Client:
                 is_json = answer.content_type == "application/json"
                 return await answer.json() if is_json else text
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError) as error:
-            raise ServerError(f"cannot reach {url}: {error or type(error).__name__}") from error
+            raise ServerError(f"cannot reach {url}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """In a few words: aiohttp repeats the address, and adds its own view of it."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        if cause.errno is not None and cause.errno > 0:
+            return os.strerror(cause.errno)
+        return cause.strerror or str(cause)
+    return str(error) or type(error).__name__
 
 
 class PrometheusClient(_Client):

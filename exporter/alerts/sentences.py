@@ -36,7 +36,7 @@ def sentence(kind: str, fields: Mapping[str, Any]) -> str:
             done = "succeeded" if kind == "delivered" else "failed"
             attempts = float(fields.get("attempts", 0))
             word = "attempt" if attempts == 1 else "attempts"
-            text = f"{fields.get('integration')}: {attempts:g} delivery {word} {done}"
+            text = f"{attempts:g} delivery {word} to {fields.get('integration')} {done}"
         case _:
             text = f"{kind.replace('_', ' ')} {name}"
     return text

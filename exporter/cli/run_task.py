@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.cli import client
 from exporter.cli.backfill import Backfill, backfill, slots_of, typed
+from exporter.cli.progress import working
 from exporter.cli.run_result import items_text, wait_for_end
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
@@ -53,7 +54,8 @@ def run_task(
             print(f"{name}: started as run {run_id}")
             return 0
         try:
-            run = wait_for_end(config, name, run_id)
+            with working(f"waiting for {name} to end; Ctrl-C lets it go on by itself"):
+                run = wait_for_end(config, name, run_id)
         except KeyboardInterrupt:
             complain(
                 f"{name}: run {run_id} continues; its lines: quant-exporter logs --run {run_id}"

@@ -55,7 +55,7 @@ def _print_all(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
         rows.append(
             (
                 task["name"],
-                task["state"],
+                "ok" if task["state"] == "well" else task["state"],
                 task["last_outcome"] or "–",
                 moment(task["last_end"], zone),
                 moment(task["next_slot"], zone),

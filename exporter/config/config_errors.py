@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from exporter.config.phrases import text
+from exporter.config.phrases import likely, text
 from exporter.config.types import OWN_EXCHANGES, Model
 from exporter.util.units import FROM_FILE
 
@@ -67,7 +67,12 @@ def validate(
         return model.model_validate(body, context=context), []
     except ValidationError as error:
         details = error.errors()
-    mistakes = [_mistake(model, place, detail) for detail in details]
+    misspelt = {_meant(model, detail) for detail in details if detail["type"] == "extra_forbidden"}
+    mistakes = [
+        _mistake(model, place, detail)
+        for detail in details
+        if not (detail["type"] == "missing" and tuple(detail["loc"]) in misspelt)
+    ]
     # Keys are compared with each other only when each is valid by itself: check again without
     # the invalid ones.
     wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
@@ -87,6 +92,12 @@ def _mistake(model: type[Model], place: str, detail: Any) -> Mistake:
     parts = [str(part) for part in detail["loc"] if part != "[key]"]
     where = ".".join([*([place] if place else []), *parts])
     return Mistake(where, text(detail, keys[-1] if keys else "", _keys_at(model, detail["loc"])))
+
+
+def _meant(model: type[Model], detail: Any) -> tuple[Any, ...]:
+    """Where the key is that an unknown one was probably meant to be: it is not missing as well."""
+    *at, key = detail["loc"]
+    return (*at, likely(str(key), _keys_at(model, detail["loc"])))
 
 
 def _keys_at(model: type[Model], loc: tuple[Any, ...]) -> set[str]:

@@ -115,5 +115,10 @@ def text(detail: Mapping[str, Any], key: str, known: Iterable[str]) -> str:
 
 
 def _suggestion(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(key, list(known), 1)
-    return f"did you mean {close[0]}?" if close else f"write one of {', '.join(sorted(known))}"
+    meant = likely(key, known)
+    return f"did you mean {meant}?" if meant else f"write one of {', '.join(sorted(known))}"
+
+
+def likely(key: str, known: Iterable[str]) -> str | None:
+    """The key that was probably meant."""
+    return next(iter(difflib.get_close_matches(key, list(known), 1)), None)

@@ -35,12 +35,15 @@ def page(received: Sequence[Message], open_incidents: Collection[str], beats: in
 def _card(message: Message) -> dict[str, Any]:
     tone = next((colour for word, colour in _TONES if word in message.title), _GREY)
     text, links = _said(message)
+    title = message.title or f"answered {message.status}: {'; '.join(message.problems)}"
+    if not text and message.status < 300:  # one text: its first line is the title
+        title, _, text = title.partition("\n")
     return {
         "tone": _GREY if message.status >= 300 else tone,
         "time": f"{utc(message.at):%H:%M:%S}",
         "sink": message.sink,
-        "title": message.title or f"answered {message.status}: {'; '.join(message.problems)}",
-        "text": text,
+        "title": title.strip("*"),
+        "parts": _parts(text),
         "links": links,
         "complete": _whole(message),
     }
@@ -59,6 +62,19 @@ def _said(message: Message) -> tuple[str, list[tuple[str, str]]]:
     buttons = [(str(a["text"]), str(a["url"])) for a in part.get("actions") or ()]
     changed = [str(f["value"]) for f in part.get("fields") or () if f["title"] == "What changed"]
     return " ".join([str(part.get("text") or ""), *(f"({one})" for one in changed)]), buttons
+
+
+def _parts(text: str) -> list[tuple[str, str]]:
+    """As Slack shows it: texts, headings and tables, in their order."""
+    found = []
+    for place, piece in enumerate(text.split("```")):
+        if place % 2:
+            found.append(("table", piece.strip("\n")))
+            continue
+        for line in filter(None, map(str.strip, piece.split("\n\n"))):
+            heading = line.startswith("*") and line.endswith("*")
+            found.append(("heading" if heading else "text", line.strip("*") if heading else line))
+    return found
 
 
 def _whole(message: Message) -> str:

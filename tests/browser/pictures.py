@@ -1,11 +1,13 @@
 """Take the guide's pictures: ``python -m tests.browser.pictures``, or ``make pictures``.
 
-The moment and the data are fixed, so that a picture changes only when the page does.
+The moment and the data are fixed, so that a picture changes only when the page does; not those of
+the day, which are of a real exporter.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 from playwright.async_api import Browser
 
 from tests import views
+from tests.browser.a_day import live
 from tests.browser.chromium import LAPTOP, PHONE, chromium
 from tests.browser.serving import Site, serve
 from tests.records import records
@@ -63,11 +66,23 @@ async def take_task(browser: Browser, folder: Path) -> Path:
     return path
 
 
+async def take_day(browser: Browser, folder: Path) -> Path:
+    """A first day with each of its steps; the pictures show the moment at which it was lived."""
+    home = Path(tempfile.gettempdir(), "me")
+    shutil.rmtree(home, ignore_errors=True)
+    try:
+        await live(home, browser, folder)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    return folder
+
+
 async def _all() -> None:
     async with chromium() as browser, serve() as site:
         for name in SHOTS:
             print(await take(browser, site, name, FOLDER), file=sys.stderr)
         print(await take_task(browser, FOLDER), file=sys.stderr)
+        print(await take_day(browser, FOLDER / "day"), file=sys.stderr)
 
 
 if __name__ == "__main__":

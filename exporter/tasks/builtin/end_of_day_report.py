@@ -27,7 +27,8 @@ async def end_of_day_report(context: Context) -> int:
     """Write ``end_of_day-<day>.md`` and ``.json`` under the state folder's ``reports``.
 
     Returns the number of strategies and symbols in it. Raises StaleData, after writing what there
-    is, when today's daily bar is missing for some symbol, or is incomplete.
+    is, when today's daily bar is missing for some symbol, or is incomplete; not for a run by hand
+    before the close.
     """
     parts = parts_of(context)
     exchange = parts.config.tasks[context.task].exchange
@@ -59,7 +60,9 @@ async def end_of_day_report(context: Context) -> int:
         context, _message(data, earned, _curves(parts.reports, name, day)),
         "incomplete" if problems else "complete",
     )  # fmt: skip
-    if problems:
+    # Somebody who wants to see it before the close gets what there is.
+    asked_early = context.slot is None and set(problems.values()) == {_not_ended(day)}
+    if problems and not asked_early:
         symbol, text = next(iter(problems.items()))
         raise StaleData(f"{len(problems)} symbols without the day's bar; {symbol}: {text}")
     return len(strategies) + len(moves)
@@ -114,9 +117,8 @@ async def _moves(
     session = calendar.previous_session(now)
     if day is not None and day != session.day:
         if day > session.day:
-            text = f"the session of {day} has not ended"
             for symbols in parts.symbols_of(exchange).values():
-                problems.update(dict.fromkeys(symbols, text))
+                problems.update(dict.fromkeys(symbols, _not_ended(day)))
             return
         session = calendar.session_on(day) or session
     previous = calendar.previous_session(session.open)
@@ -142,6 +144,10 @@ async def _moves(
             moves.append(
                 {"symbol": symbol, "close": close, "previous": before, "move": close / before - 1}
             )
+
+
+def _not_ended(day: date) -> str:
+    return f"the session of {day} has not ended"
 
 
 def _tables(data: dict[str, Any]) -> list[MessageTable]:

@@ -59,10 +59,8 @@ async def weekly_review(context: Context) -> int:
 def _summary(tally: Sequence[Tally], runs: int, alerts: Counter[tuple[str, str]]) -> str:
     failed = runs - sum(one.count for one in tally if one.outcome == "success")
     fired = sum(alerts.values())
-    return (
-        f"{failed} of {report.count(runs, 'run')} failed; "
-        f"{report.count(fired, 'alert') if fired else 'no alert'}."
-    )
+    ran = f"{failed} of {report.count(runs, 'run')} failed" if runs else "no run"
+    return f"{ran}; {report.count(fired, 'alert') if fired else 'no alert'}."
 
 
 def _days_of(curve: EquityCurve, days: Sequence[date]) -> list[EquityDay]:
@@ -136,5 +134,7 @@ def _alerts(parts: Parts, days: Sequence[date]) -> tuple[Counter[tuple[str, str]
 
 def _fired(alerts: Counter[tuple[str, str]], missing: Sequence[str]) -> MessageTable:
     rows = [(name, severity, f"{count}") for (name, severity), count in alerts.most_common()]
-    note = f"No digest of {', '.join(missing)}: alerts of then are not counted." if missing else ""
+    note = ""
+    if missing:
+        note = f"No digest of {', '.join(missing)}: alerts of those days are not counted."
     return MessageTable("Alerts", ("Alert", "Severity", "Fired"), rows, note)

@@ -698,7 +698,8 @@ async def test_the_loop_outlives_whatever_happens_and_says_so_once(
     assert scene.acks.last_success == began
     said = [record.message for record in caplog.records]
     assert said == [
-        "acknowledgements cannot be kept: away", "acknowledgements cannot be kept: internal error"
+        "cannot compare acknowledgements with Alertmanager and Prometheus: away",
+        "cannot compare acknowledgements: internal error",
     ]  # fmt: skip
     monkeypatch.undo()
     await scene.pass_time(15)

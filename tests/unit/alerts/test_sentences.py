@@ -37,8 +37,9 @@ MATCHER = {"name": "task", "value": "rebalance", "isRegex": False, "isEqual": Tr
          "task=rebalance task!~rebalance was silenced by ann"),
         ("silence_ended", {"matchers": [MATCHER]}, "the silence of task=rebalance ended"),
         ("delivered", {"integration": "slack", "attempts": 1.0},
-         "slack: 1 delivery attempt succeeded"),
-        ("failed", {"integration": "slack", "attempts": 2.0}, "slack: 2 delivery attempts failed"),
+         "1 delivery attempt to slack succeeded"),
+        ("failed", {"integration": "slack", "attempts": 2.0},
+         "2 delivery attempts to slack failed"),
     ],
 )  # fmt: skip
 def test_an_entry_of_the_journal_is_one_sentence(

@@ -242,13 +242,17 @@ async def test_the_report_of_a_half_day(bench: TaskBench, caplog: pytest.LogCapt
 
 
 async def test_the_report_before_the_close_is_of_its_own_day(bench: TaskBench) -> None:
-    """The day before was a holiday: neither title nor P&L are those of two days ago."""
+    """The day before was a holiday: neither title nor P&L are those of two days ago. By hand it is
+    what somebody wants to see; at a slot that comes too early it fails."""
     bench.clock.set(new_york("2026-11-27T11:00:00"))
     (bench.folder / "equity.csv").write_text(
         "timestamp,equity\n2026-11-25T16:00:00-05:00,100000\n2026-11-27T10:00:00-05:00,100500\n"
     )
+    assert await end_of_day_report(bench.context("end_of_day_report")) == 2
+    about = About("end_of_day_report", "run", bench.clock.now(), 1, {}, None)
+    early = Context(about, bench.clock, bench)
     with pytest.raises(StaleData, match="the session of 2026-11-27 has not ended"):
-        await end_of_day_report(bench.context("end_of_day_report"))
+        await end_of_day_report(early)
     text, data = bench.report("end_of_day-2026-11-27")
     assert data["strategies"]["momentum"]["pnl_today"] == pytest.approx(500)
     assert "| Strategy | Currency | Equity | P&L | Drawdown |" in text

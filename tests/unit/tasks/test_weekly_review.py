@@ -108,7 +108,7 @@ async def test_the_week_before_is_reviewed_and_no_other_day(week: Week) -> None:
     assert (task, failed, newest) == ("slow", "2 of 3", "error")
     assert found["Slowest tasks"].rows == [("slow", "1m 30s", "1m")]
     assert found["Alerts"].rows == [("QuantTaskFailing", "critical", "12")]
-    assert found["Alerts"].note == "No digest of Sun: alerts of then are not counted."
+    assert found["Alerts"].note == "No digest of Sun: alerts of those days are not counted."
     equity = message.charts[0].series["momentum"]
     assert equity[-10:] == [0.0, None, None, pytest.approx(0.1), None, None, None,
                             pytest.approx(0.045), None, None]  # fmt: skip
@@ -122,4 +122,4 @@ async def test_an_empty_week_is_reviewed_too(week: Week) -> None:
     """By hand, on any day."""
     assert await week.run(slot=None) == 0
     ((message, _, _),) = week.posted.messages
-    assert message.parts[0] == "0 of 0 runs failed; no alert."
+    assert message.parts[0] == "no run; no alert."

@@ -64,7 +64,7 @@ def proxy_refusal(status: int, proxy: HttpProxy | None) -> SourceError:
     if status == PROXY_REFUSES and proxy is not None:
         place = "HTTPS_PROXY instead of `proxy`" if proxy.named_by == "`proxy`" else proxy.named_by
         what = "are wrong" if proxy.user else "are missing"
-        text += f"; its user and password {what}: put http://USER:PASSWORD@HOST:PORT into {place}"
+        text += f"; its user and password {what}: they stand in front of the host in {place}"
     return SourceError("connect", text, retryable=status >= 500)
 
 

@@ -84,7 +84,7 @@ class HttpReader:
     def _read(self, raw: RawAnswer, symbols: tuple[str, ...]) -> dict[str, Any]:
         if raw.status != 200:
             text = f"HTTP {raw.status}"
-            if 300 <= raw.status < 400:
+            if 300 <= raw.status < 400 and "Location" in raw.headers:
                 text += ": the server redirects, and secrets are not sent elsewhere; correct `url`"
             raise by_status(raw.status, text, asked_pause(raw.headers, None, self._clock.now()))
         if self._settings.format == "csv":
@@ -118,6 +118,9 @@ class HttpReader:
             header = next(rows, [])
             if not header:
                 raise malformed("HTTP 200, but nothing in it: not even a line of names")
+            time = str(self._settings.fields.get("time", "time"))
+            if time.lower() not in (name.strip().lower() for name in header):
+                raise malformed(f"HTTP 200, but its line of names has no `{time}`: is it an error?")
             return [dict(zip(header, row, strict=False)) for row in rows if row]
         except csv.Error as error:
             raise malformed(f"HTTP 200, but no CSV: {error}") from None
@@ -135,6 +138,12 @@ class HttpReader:
                 raise malformed("a row names no symbol: `fields` says where it is: {symbol: s}")
             if symbol in found:
                 found[symbol].append(row)
+        if rows and not any(found.values()):
+            name = self._key.redact(self._layout.symbol(rows[0]))[:40]
+            raise malformed(
+                f"its rows are of {name!r}, and not of a symbol that was asked for: the source's "
+                "`symbols` says what it calls them"
+            )
         return found
 
     async def close(self) -> None:

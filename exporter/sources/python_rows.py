@@ -100,8 +100,8 @@ def rows_of(value: Any, symbols: Sequence[str]) -> dict[str, list[Any]]:
     if value is None:
         raise BadAnswerError("it returned None: return bars, or an empty list when there are none")
     if isinstance(value, Mapping) and not _is_row(value):
-        return {str(symbol): _flat(rows) for symbol, rows in value.items()}
-    rows = _flat(value)
+        return {str(symbol): plain_rows(rows) for symbol, rows in value.items()}
+    rows = plain_rows(value)
     named = [row.get("symbol") if isinstance(row, dict) else None for row in rows]
     if len(symbols) == 1 and all(name in (None, symbols[0]) for name in named):
         return {symbols[0]: rows}
@@ -114,6 +114,11 @@ def rows_of(value: Any, symbols: Sequence[str]) -> dict[str, list[Any]]:
             )
         if name in found:  # what nobody asked for is left out, as in other sources
             found[name].append(row)
+    if rows and not any(found.values()):
+        raise BadAnswerError(
+            f"its bars are of {str(named[0])[:40]!r}, and not of a symbol that was asked for: "
+            "the source's `symbols` says what it calls them"
+        )
     return found
 
 
@@ -121,8 +126,8 @@ def _is_row(value: Mapping[Any, Any]) -> bool:
     return "time" in value
 
 
-def _flat(value: Any) -> list[Any]:
-    """Rows of one answer: dicts and lists of plain values."""
+def plain_rows(value: Any) -> list[Any]:
+    """Rows of one answer: dicts and lists of plain values. Raises :class:`BadAnswerError`."""
     if hasattr(value, "columns") and hasattr(value, "itertuples"):
         return _of_frame(value)
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):

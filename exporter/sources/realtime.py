@@ -69,8 +69,9 @@ class Realtime:
     ) -> None:
         self.name, self.connected = name, False
         self._settings, self._key, self._clock = settings, key, clock
-        self._url = stream_url(settings, url)
-        self._proxy = proxy_for(self._url.replace("ws", "http", 1), settings.proxy, os.environ)
+        # With http(s), which aiohttp takes as ws(s), so that a proxy knows the scheme.
+        self._url = stream_url(settings, url).replace("ws", "http", 1)
+        self._proxy = proxy_for(self._url, settings.proxy, os.environ)
         self._wanted = {channel: tuple(symbols) for channel, symbols in wanted.items()}
         self._sleep, self._rng = sleep, rng or random.Random()
         self._trouble = StreamTrouble(name, key, clock)

@@ -14,13 +14,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from exporter.sources.python_rows import rows_of
+from exporter.sources.python_rows import plain_rows
 
 _PARAMETER = re.compile(r"(?<![:\w]):(symbol|interval|start|end|limit)\b")
-_QUOTED = re.compile(r"('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*)")
+_QUOTED = re.compile(r"('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*)")
 _SHARE = 0.8
 """Of the time limit: a statement that ends itself can say why."""
 _PROGRESS_STEPS = 10_000
+_NO_SELECT = "`query` is not one SELECT"
+_DUCKDB_MISTAKES = ("ParserException", "BinderException", "CatalogException", "ConversionException",
+                    "PermissionException", "SyntaxException")  # fmt: skip
+"""What another try would meet again; everything else may be a file that is being written."""
 
 
 class SqlFailedError(Exception):
@@ -49,7 +53,7 @@ class SqlRows:
         self._engine, self._place, self._password = engine, place, password
         self._seconds = timeout * _SHARE
         self._fields, self._query = fields, query
-        self._statement = _written_for(engine, query or _newest_rows(table, fields))
+        self._statement = _written_for(engine, query or _newest_rows(table, fields, engine))
 
     def __call__(self, symbols: list[str], **query: Any) -> dict[str, list[Any]]:
         """The rows of each symbol."""
@@ -58,21 +62,28 @@ class SqlRows:
                 return self._by_symbol(ask(self._statement, query), symbols)
             found: dict[str, list[Any]] = {}
             for symbol in symbols:
-                found[symbol] = ask(self._statement, {**query, "symbol": symbol})
-            return {symbol: rows_of(rows, [symbol])[symbol] for symbol, rows in found.items()}
+                found[symbol] = plain_rows(ask(self._statement, {**query, "symbol": symbol}))
+            return found
 
     def _by_symbol(self, rows: list[Any], symbols: list[str]) -> dict[str, list[Any]]:
+        """All rows of a query; those of symbols that nobody asked for are left out."""
         name = self._fields.get("symbol", "symbol")
-        if len(symbols) > 1 or "symbol" in self._fields:
-            for row in rows:
-                if name not in row:
-                    raise SqlFailedError(
-                        "malformed",
-                        f"the query has no column {name!r}, and several symbols are asked for",
-                        retryable=False,
-                    )
-                row["symbol"] = row[name]
-        return rows_of(rows, symbols)
+        if (
+            len(symbols) == 1
+            and name not in self._fields.values()
+            and not any(name in row for row in rows)
+        ):
+            return {symbols[0]: plain_rows(rows)}
+        found: dict[str, list[Any]] = {symbol: [] for symbol in symbols}
+        for row in rows:
+            if name not in row:
+                raise SqlFailedError(
+                    "malformed",
+                    f"the query has no column {name!r}, and several symbols are asked for",
+                    retryable=False,
+                )
+            found.get(str(row[name]).strip(), []).append(row)  # char(8) is padded
+        return {symbol: plain_rows(each) for symbol, each in found.items()}
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
@@ -103,6 +114,8 @@ class SqlRows:
 
                 def ask(statement: str, values: Mapping[str, Any]) -> list[Any]:
                     cursor = opened.execute(statement, values)
+                    if cursor.description is None:
+                        raise SqlFailedError("error", _NO_SELECT, retryable=False)
                     return _named(cursor.description, cursor.fetchall())
 
                 yield ask
@@ -114,6 +127,8 @@ class SqlRows:
             if "interrupted" in text:
                 raise self._too_slow() from None
             raise SqlFailedError("error", text, retryable=False) from None
+        except sqlite3.ProgrammingError:
+            raise SqlFailedError("error", _NO_SELECT, retryable=False) from None
         except sqlite3.DatabaseError as error:
             raise SqlFailedError("malformed", f"{self._place}: {error}") from None
 
@@ -132,7 +147,7 @@ class SqlRows:
                     opened.execute(f"CREATE VIEW bars AS FROM read_parquet('{quoted}')")
                 kinds = [each.type for each in opened.extract_statements(self._statement)]
                 if kinds != [duckdb.StatementType.SELECT]:
-                    raise SqlFailedError("error", "`query` is not one SELECT", retryable=False)
+                    raise SqlFailedError("error", _NO_SELECT, retryable=False)
 
                 def ask(statement: str, values: Mapping[str, Any]) -> list[Any]:
                     wanted = {k: v for k, v in values.items() if f"${k}" in statement}
@@ -153,9 +168,9 @@ class SqlRows:
             if "Could not set lock" in text:
                 text = "another program has the file open for writing"
                 raise SqlFailedError("connect", text) from None
-            if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
-                raise SqlFailedError("malformed", text) from None
-            raise SqlFailedError("error", text, retryable=False) from None
+            if type(error).__name__ in _DUCKDB_MISTAKES:
+                raise SqlFailedError("error", text, retryable=False) from None
+            raise SqlFailedError("malformed", text) from None
 
     @contextmanager
     def _postgresql(self) -> Iterator[Any]:
@@ -183,6 +198,9 @@ class SqlRows:
                 yield ask
         except psycopg.errors.QueryCanceled:
             raise self._too_slow() from None
+        except psycopg.errors.InsufficientPrivilege as error:
+            text = f"{str(error).splitlines()[0]}: GRANT SELECT ON it to this user"
+            raise SqlFailedError("auth", text) from None
         except psycopg.OperationalError as error:
             text = " ".join(str(error).split())
             denied = "password" in text or "authentication" in text or "no pg_hba" in text
@@ -196,15 +214,19 @@ class SqlRows:
         return SqlFailedError("timeout", text)
 
 
-def _newest_rows(table: str, fields: Mapping[str, str]) -> str:
-    name = ".".join(_quoted(part) for part in table.split("."))
-    symbol, at = (_quoted(fields.get(each, each)) for each in ("symbol", "time"))
-    columns = ", ".join(_quoted(column) for column in fields.values()) or "*"
-    return f"SELECT {columns} FROM {name} WHERE {symbol} = :symbol ORDER BY {at} DESC LIMIT :limit"  # noqa: S608
+def _newest_rows(table: str, fields: Mapping[str, str], engine: str) -> str:
+    def quoted(name: str) -> str:
+        # SQLite takes a name in "…" that it does not know for a text.
+        sign = "`" if engine == "sqlite" else '"'
+        return sign + name.replace(sign, 2 * sign) + sign
 
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    name = ".".join(quoted(part) for part in table.split("."))
+    symbol, at = (quoted(fields.get(each, each)) for each in ("symbol", "time"))
+    columns = ", ".join(quoted(column) for column in fields.values()) or "*"
+    return (
+        f"SELECT {columns} FROM {name} WHERE {symbol} = :symbol AND {at} IS NOT NULL "  # noqa: S608
+        f"ORDER BY {at} DESC LIMIT :limit"
+    )
 
 
 def _written_for(engine: str, query: str) -> str:

@@ -1,7 +1,7 @@
 """The child of :mod:`.helper_process`: loads what the first line names, then answers each line.
 
-Lines are JSON. ``{"value": …}`` is what a call returned, ``{"failed": {…}}`` what it raised. What
-the code prints goes to stderr: stdout belongs to the answers.
+Lines are the number of the call and JSON. ``{"value": …}`` is what it returned, ``{"failed": {…}}``
+what it raised. What the code prints goes to stderr: stdout belongs to the answers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from exporter.util.process_tree import adopt_orphans
+
 PROGRAMMING = (
     TypeError, NameError, AttributeError, ImportError, SyntaxError, AssertionError,
     NotImplementedError,
@@ -31,19 +33,24 @@ _LONGEST_TEXT = 2000
 def main() -> None:
     """Serve until stdin ends."""
     _end_with(int(sys.argv[1]))
+    adopt_orphans()
+    own = os.getpid()
     orders = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
-    order = json.loads(orders.readline())
+    order = json.loads(orders.readline().partition(b" ")[2])
     called: Callable[..., Any] | None = None
     with contextlib.suppress(BaseException):  # what it raises, the first call says
         called = _load(order["target"])(**order["setup"])
-    answers.write(b"{}\n")
+    if os.getpid() != own:
+        os._exit(0)
+    answers.write(b"0 {}\n")
     answers.flush()
     with asyncio.Runner() as loop:
-        for line in orders:
+        for order_line in orders:
+            number, _, line = order_line.partition(b" ")
             try:
                 if called is None:  # a failure is the outcome of each call until it loads
                     called = _load(order["target"])(**order["setup"])
@@ -53,7 +60,9 @@ def main() -> None:
                 answer = json.dumps({"value": value})
             except BaseException as error:  # noqa: BLE001  whatever it is, it is the outcome
                 answer = json.dumps({"failed": failure(error)})
-            answers.write(answer.encode() + b"\n")
+            if os.getpid() != own:  # the code forked, and this is the child
+                os._exit(0)
+            answers.write(number + b" " + answer.encode() + b"\n")
             answers.flush()
     _leave(answers)
 

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from exporter.util.process_tree import descendants
+
 LARGEST_ANSWER_BYTES = 32_000_000
 START_SECONDS = 30.0
 """For a new process to load the code, on a busy machine too."""
@@ -69,6 +71,7 @@ class HelperProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._printed: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
+        self._calls = 0
         self._last_line, self._lines_left = "", _LINES_A_CALL
 
     async def call(self, arguments: Mapping[str, Any], timeout: float) -> Any:
@@ -79,6 +82,7 @@ class HelperProcess:
             self._lines_left = _LINES_A_CALL
             try:
                 process = self._process or await self._start()
+                self._calls += 1
                 async with asyncio.timeout(timeout):
                     line = await self._ask(process, arguments)
             except BaseException:  # whatever ended it, cancellation too: nothing goes on in there
@@ -97,10 +101,13 @@ class HelperProcess:
     ) -> bytes:
         if process.stdin is None or process.stdout is None:
             raise HelperDiedError("it has no pipes")
+        number = b"%d " % self._calls
         try:
-            process.stdin.write(json.dumps(arguments).encode() + b"\n")
+            process.stdin.write(number + json.dumps(arguments).encode() + b"\n")
             await process.stdin.drain()
             line = await process.stdout.readline()
+            while line.endswith(b"\n") and not line.startswith(number):
+                line = await process.stdout.readline()  # the code wrote it, or to an earlier call
         except ValueError:
             size = LARGEST_ANSWER_BYTES // 10**6
             raise HelperDiedError(f"it returned more than {size} MB and was ended") from None
@@ -108,11 +115,11 @@ class HelperProcess:
             line = b""
         if not line.endswith(b"\n"):
             raise HelperDiedError(await self._how_it_ended(process))
-        return line
+        return line[len(number) :]
 
     async def _start(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
-        self._last_line = ""
+        self._last_line, self._calls = "", 0
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "exporter.util.helper_child", str(os.getpid()),
             stdin=pipe, stdout=pipe, stderr=pipe, env=dict(self._environment),
@@ -129,7 +136,7 @@ class HelperProcess:
         return process
 
     async def _how_it_ended(self, process: asyncio.subprocess.Process) -> str:
-        status = await process.wait()
+        status = await _ended(process)
         if self._printed is not None:
             await asyncio.wait({self._printed}, timeout=0.5)
         how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"
@@ -156,9 +163,21 @@ class HelperProcess:
         process, self._process = self._process, None
         if process is None:
             return
+        # What it started may have left its group; it is still below it, however often it forked.
+        left = descendants(process.pid) if process.returncode is None else []
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        for each in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(each.pid, signal.SIGKILL)
+        await _ended(process)
         if self._printed is not None:
             self._printed.cancel()
             await asyncio.gather(self._printed, return_exceptions=True)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """Its status, once it has ended: `wait` alone would wait for whoever holds its pipes, too."""
+    while process.returncode is None:  # noqa: ASYNC110  the child watcher sets it, and tells nobody
+        await asyncio.sleep(0.005)
+    return process.returncode

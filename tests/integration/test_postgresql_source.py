@@ -101,6 +101,22 @@ async def test_the_newest_rows_of_a_table_or_a_query(
     assert bench.value("quant_fetch_requests_total", endpoint="bars") == 1
 
 
+async def test_odd_columns_are_read_or_said(address: str) -> None:
+    """A padded symbol, rows without a time, a table that the user may not read."""
+    with psycopg.connect(address.replace("reader", "owner"), password="owner") as database:
+        database.execute("CREATE TABLE odd AS SELECT symbol::char(8), time, close FROM bars")
+        database.execute("INSERT INTO odd SELECT symbol, NULL, close FROM bars")
+        database.execute("GRANT SELECT ON odd TO reader")
+        database.execute("CREATE TABLE hidden AS SELECT * FROM bars")
+    fields = {"symbol": "symbol", "time": "time", "close": "close"}
+    for settings in ({"table": "odd"}, {"query": "SELECT * FROM odd WHERE time IS NOT NULL"}):
+        answer, _ = await asked(address, fields=fields, **settings)
+        assert answer.good["A"][-1].start == MINUTE - 60
+    answer, _ = await asked(address, table="hidden")
+    assert answer.bad["A"].reason == "auth"
+    assert "permission denied for table hidden: GRANT SELECT" in answer.bad["A"].message
+
+
 async def test_a_locked_table_and_a_slow_query_end_in_time(address: str) -> None:
     """By the server's own limit, so that nothing goes on there."""
     owner = address.replace("reader", "owner")

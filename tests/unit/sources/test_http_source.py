@@ -129,6 +129,32 @@ async def test_what_is_odd_is_said(case: str) -> None:
     assert api.bench.failures() == {reason: 1}
 
 
+@pytest.mark.parametrize(
+    "text", ["Error Message: invalid call", '{"Information": "25 requests a day"}', "symbol,px\n"]
+)
+async def test_an_error_as_csv_is_not_an_empty_table(text: str) -> None:
+    """A table without rows has its line of names."""
+    api = Api(web.Response(text=text, content_type="text/csv"), format="csv", fields={})
+    error = (await api.latest("A")).bad["A"]
+    assert error.reason == "malformed"
+    assert "its line of names has no `time`: is it an error?" in error.message
+    names = web.Response(text="Time,open,high,low,close\n", content_type="text/csv")
+    assert (await Api(names, format="csv", fields={}).latest("A")).good == {"A": []}
+
+
+async def test_rows_of_other_symbols_alone_are_said() -> None:
+    """The source calls them otherwise; one that is missing among others has no bar."""
+    fields = {**FIELDS, "symbol": "s"}
+    api = Api([{**ROW, "s": "X:BTC"}], path="/b?s={symbols}", fields=fields)
+    answer = await api.latest("BTC", "ETH")
+    assert "its rows are of 'X:BTC', and not of a symbol that was asked for" in str(
+        answer.bad["BTC"]
+    )
+    api = Api([{**ROW, "s": "BTC"}], path="/b?s={symbols}", fields=fields)
+    answer = await api.latest("BTC", "ETH")
+    assert (len(answer.good["BTC"]), answer.good["ETH"]) == (1, [])
+
+
 async def test_secrets_go_into_headers_and_address_and_nowhere_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -139,6 +139,8 @@ BAD = {
     "infinite": ("return [(M - 60, 1, 2, 1, float('inf'), 5)]", "malformed", "is infinite"),
     "no zone": ("return [('2026-09-21 10:00:00', 1, 2, 1, 2, 5)]", "malformed", "has no zone"),
     "from the future": ("return [(M + 7200, 1, 2, 1, 2, 5)]", "wrong_time", "in the future"),
+    "another symbol's": ("return [{'symbol': 'X/A', 'time': M - 60}]", "malformed",
+                         "its bars are of 'X/A', and not of a symbol that was asked for"),
     "a place is missing": ("return [(M - 60, 1, 2)]", "malformed", "`low` is missing"),
 }  # fmt: skip
 
@@ -205,6 +207,52 @@ async def test_a_callable_that_hangs_is_ended_and_the_next_request_finds_a_new_o
             assert not alive(pid)
         assert (await own.latest(("A",), "1m")).good["A"][0].close == 2
     assert time.monotonic() - began < 20
+
+
+async def test_what_escapes_from_a_callable_holds_nobody_up_and_is_ended_with_it(
+    tmp_path: Path,
+) -> None:
+    """A process in a session of its own, whose parent has ended, and which has our pipes open."""
+    code = """
+    import os, pathlib, time
+    def bars(symbols):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                (pathlib.Path(__file__).parent / "pid").write_text(str(os.getpid()))
+                time.sleep(60)
+            os._exit(0)
+        time.sleep(60)
+    """
+    (tmp_path / "mine.py").write_text(textwrap.dedent(code))
+    bench = OwnSource(type="python", run="mine:bars", timeout=1.0)
+    began = time.monotonic()
+    async with bench.open(tmp_path) as own:
+        assert (await own.latest(("A",), "1m")).bad["A"].reason == "timeout"
+    assert time.monotonic() - began < 20
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+async def test_the_answer_is_that_of_the_process_that_was_asked(tmp_path: Path) -> None:
+    """Not of a child that it forked, and not what the code writes to the same pipe."""
+    code = """
+    import os, time
+    def bars(symbols):
+        if os.fork() == 0:
+            return {s: [(M - 60, 1, 2, 1, 1.1, 5)] for s in symbols}
+        for fd in range(1, 20):
+            try:
+                os.write(fd, b'{"value": {"A": []}}\\n')
+            except OSError:
+                pass
+        time.sleep(0.05)
+        return {s: [(M - 60, 1, 2, 1, 2, 5)] for s in symbols}
+    """
+    (tmp_path / "mine.py").write_text(f"M = {MINUTE}\n" + textwrap.dedent(code))
+    bench = OwnSource(type="python", run="mine:bars", timeout=20.0)
+    async with bench.open(tmp_path) as own:
+        for symbol in ("A", "B", "A"):
+            assert [bar.close for bar in (await own.latest((symbol,), "1m")).good[symbol]] == [2]
 
 
 def alive(pid: int) -> bool:

@@ -144,6 +144,10 @@ BAD: dict[str, tuple[str, bytes | None, dict[str, Any], str, str]] = {
     "no database": ("x.db", b"this is text, not a database" * 9, {"table": "bars"}, "malformed",
                     "not a database"),
     "no table": ("x.db", b"", {"table": "bars"}, "error", "no such table"),
+    "another name for the column": ("bars.db", None, {"table": "bars",
+        "fields": {"symbol": "ticker", "time": "ts"}}, "error", "no such column: ticker"),
+    "a pragma": ("bars.db", None, {"query": "PRAGMA writable_schema = 1"}, "error", "one SELECT"),
+    "two statements": ("bars.db", None, {"query": "SELECT 1; SELECT 2"}, "error", "one SELECT"),
     "writing": ("x.db", b"", {"query": "CREATE TABLE bars (symbol)"}, "error", "readonly"),
     "writing a file": ("x.parquet", None, {"query": "COPY bars TO 'y.csv'"}, "error", "SELECT"),
 }  # fmt: skip
@@ -157,12 +161,41 @@ async def test_what_cannot_be_read_is_an_outcome(tmp_path: Path, case: str) -> N
         (tmp_path / name).write_bytes(content)
     elif name.endswith("parquet"):
         parquet_file(tmp_path).rename(tmp_path / name)
+    elif name == "bars.db":
+        sqlite_file(tmp_path)
     before = {each: each.read_bytes() for each in tmp_path.iterdir()}
     answer, bench = await asked(tmp_path / name, **settings)
     assert answer.bad["A"].reason == reason
     assert text in answer.bad["A"].message
     assert bench.failures() == {reason: 1}
     assert {each: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+async def test_a_row_without_a_time_says_nothing(tmp_path: Path) -> None:
+    """PostgreSQL would give it first."""
+    path = sqlite_file(tmp_path)
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM bars WHERE symbol = 'B'")
+        database.execute("INSERT INTO bars (symbol, close) VALUES ('A', 1), ('B', 1)")
+    database.close()
+    answer, _ = await asked(path, table="bars")
+    assert answer.good["A"][-1].start == MINUTE - 60
+    assert answer.good["B"] == []
+
+
+async def test_a_parquet_file_that_is_rewritten_all_the_time_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    """A half written file is never bars, and never a mistake for good."""
+    path = parquet_file(tmp_path)
+    whole = path.read_bytes()
+    for size in (0, 7, 30, len(whole) // 2, len(whole) - 5):
+        path.write_bytes(whole[:size])
+        answer, _ = await asked(path)
+        assert answer.bad["A"].reason == "malformed"
+        assert answer.bad["A"].retryable
+    path.write_bytes(whole)
+    assert (await asked(path))[0].good["A"]
 
 
 async def test_a_duckdb_file_that_another_program_writes_is_said(tmp_path: Path) -> None:

@@ -83,7 +83,10 @@ class Feeds:
                 state.spread = {s: v for s, v in old.spread.items() if s in state.known}
             restore_pushed(self._state, state)
             if feed.fallback:
-                state.takeover = Takeover(name, state.source, self._source(feed.fallback))
+                second = self._source(feed.fallback)
+                state.takeover = Takeover(name, state.source, second)
+                if old is not None and same and old.takeover and old.feed.fallback == feed.fallback:
+                    state.takeover = old.takeover.continued(state.source, second)
             self.feeds[name] = state
 
     async def start(self) -> None:

@@ -2,9 +2,9 @@
 
 The first has failed when at least half of the symbols lack a bar that is due, whether it does not
 answer or answers with old bars, at two looks at least a minute apart; and the second must have
-what it lacks: on a holiday that no calendar knows neither has. The first gets the feed back once it
-has lacked nothing that the second has for ten minutes, and later each time when it failed again
-within the hour.
+what it lacks: on a holiday that no calendar knows neither has. From then on each symbol has the
+newer bars of the two. The first gets the feed back once it has lacked nothing that the second has
+for ten minutes, and later each time when it failed again within the hour.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.calendars.loader import Calendar
-from exporter.sources.base import Answer, Bar, DataSource
+from exporter.sources.base import Answer, Bar, DataSource, SourceError
 from exporter.util.clock import iso
 from exporter.util.nan import NAN
 
@@ -37,6 +37,8 @@ class Takeover:
     """Since when the second has taken over."""
     failing_since: float = NAN
     well_since: float = NAN
+    lacking: int = 0
+    """Symbols of which the second lacks a due bar, too, while it has taken over."""
     returned_at: float = -math.inf
     back_after: float = BACK_AFTER_SECONDS
 
@@ -49,7 +51,12 @@ class Takeover:
         """For people; empty while bars come from the first."""
         if not self.is_on:
             return ""
-        return f"bars come from {self.second.name} since {iso(self.since)}: {self.first.name} fails"
+        text = f"bars come from {self.second.name} since {iso(self.since)}: {self.first.name} fails"
+        return f"{text}, and {self.second.name} lacks {self.lacking} too" if self.lacking else text
+
+    def continued(self, first: DataSource, second: DataSource) -> Takeover:
+        """The same with the sources of a new configuration."""
+        return replace(self, first=first, second=second)
 
     async def with_second(
         self,
@@ -81,16 +88,46 @@ class Takeover:
         wanted = symbols if self.is_on else sorted(missing)
         other = await self.second.latest(wanted, interval)
         gained = missing - lacking(other)
+        self.lacking = len(missing - gained)
         if self.is_on:
             self._look_back(gained, missing, symbols, now)
         elif gained:
             self._take_over(now, len(missing), len(symbols))
         if not self.is_on:
             return answer
-        return Answer(
-            {**answer.good, **other.good},
-            {s: error for s, error in other.bad.items() if s not in answer.good},
+        return self._newer(answer, other, calendar, interval, now)
+
+    def _newer(
+        self,
+        answer: Answer[list[Bar]],
+        other: Answer[list[Bar]],
+        calendar: Calendar,
+        interval: str,
+        now: float,
+    ) -> Answer[list[Bar]]:
+        """Of each symbol the bars that reach further, the second's where both are as new."""
+
+        def reach(bars: Sequence[Bar]) -> float:
+            ends = (calendar.bar_end(bar.start, interval) for bar in bars)
+            return max((end for end in ends if end <= now), default=-math.inf)
+
+        good = {**other.good}
+        for symbol, bars in answer.good.items():
+            if symbol not in good or reach(bars) > reach(good[symbol]):
+                good[symbol] = bars
+        bad = {
+            symbol: self._both(symbol, answer.bad[symbol], error)
+            for symbol, error in other.bad.items()
+            if symbol not in good and symbol in answer.bad
+        }
+        return Answer(good, bad)
+
+    def _both(self, symbol: str, first: SourceError, second: SourceError) -> SourceError:
+        text = (
+            f"{symbol}: {self.first.name}: {first.about(symbol)}; "
+            f"{self.second.name}: {second.about(symbol)}"
         )
+        return SourceError(second.reason, text, retryable=second.retryable, code=second.code)
 
     def _has_failed(self, missing: set[str], symbols: Sequence[str], now: float) -> bool:
         if 2 * len(missing) < len(symbols) or not missing:
@@ -122,6 +159,7 @@ class Takeover:
             self.well_since = now
         if now - self.well_since >= self.back_after:
             self.since = self.failing_since = NAN
+            self.lacking = 0
             self.returned_at = now
             logger.info(
                 "feed %s: bars come from %s again", self.feed, self.first.name,

@@ -141,3 +141,63 @@ async def test_when_both_fail_the_feed_is_overdue_and_says_why(two: TwoSources) 
     assert math.isnan(two.since)
     assert two.overdue > 400
     assert two.feeds.feeds["f"].problem == "A.US and 2 more: no route"
+
+
+async def test_each_symbol_has_the_newer_bars_of_the_two(two: TwoSources) -> None:
+    """A second source that stands still in turn does not hide what the first has again."""
+    fails(two.first)
+    await two.run(6)
+    two.first.error = None
+    stands_still(two.second)
+    await two.run(6)
+    assert two.since > 0
+    assert two.overdue == 0
+    await two.run(6)
+    assert math.isnan(two.since), "and the first gets the feed back"
+
+
+async def test_a_second_that_fails_too_is_said_next_to_the_first(
+    two: TwoSources, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The feed is overdue, and the takeover is not told again."""
+    fails(two.first)
+    await two.run(6)
+    two.second.error = SourceError("auth", "the key is refused")
+    await two.run(10)
+    assert two.overdue > 400
+    state = two.feeds.feeds["f"]
+    assert state.problem == "A.US and 2 more: s: no route; backup: the key is refused"
+    assert state.takeover is not None
+    assert state.takeover.text().endswith("s fails, and backup lacks 3 too")
+    two.second.error = None
+    await two.run(3)
+    assert two.overdue == 0
+    assert state.takeover.text().endswith("s fails")
+    assert caplog.text.count("takes over") == 1
+
+
+async def test_a_second_with_older_bars_does_not_take_over(
+    two: TwoSources, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Old bars are no better than none."""
+    stands_still(two.second)
+    await two.run(5)
+    stands_still(two.first)
+    await two.run(10)
+    assert math.isnan(two.since)
+    assert "takes over" not in caplog.text
+
+
+async def test_a_reload_does_not_give_the_feed_back(
+    two: TwoSources, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor tell it again; another fallback begins from scratch."""
+    fails(two.first)
+    await two.run(6)
+    since, feed = two.since, two.feeds.feeds["f"].feed
+    two.feeds.apply(Config(feeds={"f": feed}))
+    await two.run(3)
+    assert two.since == since
+    assert caplog.text.count("takes over") == 1
+    two.feeds.apply(Config(feeds={"f": feed.model_copy(update={"fallback": None})}))
+    assert math.isnan(two.since)

@@ -6,6 +6,7 @@ come, under the endpoint ``push``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from exporter.util.clock import Clock
 from exporter.util.nan import NAN, nan_to_none, none_to_nan
 
 PUSH = "push"
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-^=/]{0,31}")
 _KEPT_BARS = 50
 SAVED_BARS = 5
 """Of each symbol, over a restart."""
@@ -57,9 +59,12 @@ class PushSource:
             symbol = self._ours.get(symbol, symbol) if isinstance(symbol, str) else symbol
             if symbol in symbols:
                 by_symbol.setdefault(symbol, []).append(self._layout.kline(row, interval))
-            elif isinstance(symbol, str):
-                text = f"{symbol[:40]!r} is not a symbol of this feed"
-                pushed.rejected.append((symbol[:40], malformed(text)))
+            elif isinstance(symbol, str) and _SYMBOL.fullmatch(symbol):
+                text = f"{symbol!r} is not a symbol of this feed"
+                pushed.rejected.append((symbol, malformed(text)))
+            elif isinstance(symbol, str):  # it could be anything, even a secret
+                text = f"the symbol of bar {place} is not one of this feed"
+                pushed.rejected.append(("", malformed(text)))
             else:
                 pushed.rejected.append(("", malformed(f"bar {place} has no symbol")))
         for symbol, klines in by_symbol.items():

@@ -47,6 +47,10 @@ async def read_bodies(request: web.Request, handler: Handler) -> web.StreamRespo
         raise error from None
     except web.HTTPRequestEntityTooLarge:
         raise too_large(limit) from None
+    except ConnectionError:
+        error = refuse(400, "the connection ended before the body did")
+        error.force_close()
+        raise error from None  # which nobody hears; a client that leaves is no error of ours
     except web.RequestPayloadError as error:
         raise refuse(400, f"the body cannot be read: {error}") from error
     return await handler(limited)

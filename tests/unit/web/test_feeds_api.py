@@ -127,6 +127,7 @@ async def test_what_cannot_be_used_is_named_and_counted_and_costs_no_other_symbo
     assert "A: bar 0: `close` is of type str, not a number" in str(answer["errors"])
     assert "'C' is not a symbol of this feed" in answer["errors"]
     assert "bar 3 has no symbol" in answer["errors"]
+    assert "the symbol of bar 5 is not one of this feed" in answer["errors"], "it may be a secret"
     labels = {"source": "mine", "endpoint": "push", "reason": "malformed"}
     assert pushing.value("quant_fetch_bad_bars_total", **labels) == 5
     assert pushing.value("quant_fetch_failures_total", **labels) == 0

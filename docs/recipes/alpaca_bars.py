@@ -20,6 +20,16 @@ from exporter.tasks import SourceError
 MOST_PAGES = 20
 
 
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The keys are not taken elsewhere: a redirect is an error."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+OPENER = urllib.request.build_opener(NoRedirect)
+
+
 class Alpaca:
     """Asks for all symbols at once, newest bars first, and follows the pages."""
 
@@ -55,7 +65,7 @@ class Alpaca:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=15) as answer:
+            with OPENER.open(request, timeout=15) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             reason = {401: "auth", 403: "auth", 429: "rate_limit"}.get(error.code, "http")

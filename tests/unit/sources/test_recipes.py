@@ -36,13 +36,24 @@ class kraken:
 YFINANCE = """
 import pandas
 
+class YFTzMissingError(Exception):
+    pass
+
+class YFPricesMissingError(Exception):
+    pass
+
 class Ticker:
     def __init__(self, ticker):
         self.ticker = ticker
     def history(self, period=None, interval="1d", start=None, end=None, auto_adjust=True,
                 raise_errors=False, **more):
-        assert (self.ticker, interval, auto_adjust, raise_errors) == ("AAPL", "1m", False, True)
+        assert (interval, auto_adjust, raise_errors) == ("1m", False, True)
         assert start.tzinfo and end.tzinfo and not more
+        assert (end - start).total_seconds() >= 3600
+        if self.ticker == "CLOSED":
+            raise YFPricesMissingError("possibly delisted; no price data found")
+        if self.ticker == "NOBODY":
+            raise YFTzMissingError("possibly delisted; no timezone found")
         times = pandas.to_datetime([MS, MS + 60_000], unit="ms", utc=True)
         return pandas.DataFrame(
             {"Open": [1.0, None], "High": [3.0, None], "Low": [1.0, None], "Close": [2.0, None],
@@ -122,6 +133,38 @@ async def test_yfinance(tmp_path: Path) -> None:
     assert answer.bad == {}
     (bar,) = answer.good["AAPL.US"]
     assert (bar.start, bar.close, bar.volume) == (MINUTE - 60, 2.0, 7)
+
+
+async def test_yfinance_without_prices_has_no_bar_and_an_unknown_symbol_fails(
+    tmp_path: Path,
+) -> None:
+    """As at night, with the exceptions of yfinance 1.7."""
+    bench = OwnSource(type="python", run="yfinance_bars:bars", intervals={"1m": "1m"})
+    async with bench.open(recipe(tmp_path, "yfinance_bars", yfinance=YFINANCE)) as source:
+        answer = await source.latest(["CLOSED", "NOBODY"], "1m")
+    assert answer.good == {"CLOSED": []}
+    assert "no timezone found" in str(answer.bad["NOBODY"])
+
+
+async def test_alpaca_does_not_take_the_keys_to_where_a_server_redirects(tmp_path: Path) -> None:
+    """Neither to another host nor to another path."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        raise web.HTTPFound("/elsewhere")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server:
+        bench = OwnSource(
+            type="python", run="alpaca_bars:Alpaca", secrets=[*ALPACA_KEYS],
+            params={"url": str(server.make_url("")).rstrip("/")},
+        )  # fmt: skip
+        async with bench.open(recipe(tmp_path, "alpaca_bars"), ALPACA_KEYS) as source:
+            error = (await source.latest(["AAPL"], "1m")).bad["AAPL"]
+    assert (error.reason, str(error)) == ("http", "SourceError: HTTP 302")
+    assert asked == ["/v2/stocks/bars"]
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*_bars.py")), ids=lambda file: file.stem)

@@ -50,7 +50,7 @@ async def read_bodies(request: web.Request, handler: Handler) -> web.StreamRespo
     except ConnectionError:
         error = refuse(400, "the connection ended before the body did")
         error.force_close()
-        raise error from None  # which nobody hears; a client that leaves is no error of ours
+        raise error from None  # nobody hears it: a client that leaves is not an error of ours
     except web.RequestPayloadError as error:
         raise refuse(400, f"the body cannot be read: {error}") from error
     return await handler(limited)

@@ -28,7 +28,8 @@ from exporter.runner.worker.forkserver_client import (
 )
 from exporter.runner.worker.supervisor import Answer, Patience, run_process
 from exporter.scheduling.session_facts import session_facts
-from exporter.tasks.context import About, Context, Services
+from exporter.tasks.base_context import About, Services
+from exporter.tasks.context import Context
 from exporter.tasks.fetch_relay import answer
 from exporter.tasks.outcome import Outcome, of_exception
 from exporter.util.clock import Clock

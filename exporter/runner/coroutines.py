@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.runner.loop_guard import BlockedLoopError, watch
-from exporter.tasks.context import Context, takes_context
+from exporter.tasks.base_context import takes_context
+from exporter.tasks.context import Context
 from exporter.tasks.outcome import Outcome, of_exception, of_return, trace
 
 log = logging.getLogger(__name__)

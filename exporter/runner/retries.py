@@ -13,7 +13,7 @@ from exporter.metrics import Metrics
 from exporter.redaction.truncate import truncate_masked
 from exporter.runner.attempts import Attempts
 from exporter.runner.results import RunningRun
-from exporter.tasks.context import About
+from exporter.tasks.base_context import About
 from exporter.tasks.outcome import ERROR_CHARS, Outcome
 from exporter.util.backoff import backoff_cap, backoff_pause
 from exporter.util.clock import Clock

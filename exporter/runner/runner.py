@@ -25,7 +25,7 @@ from exporter.runner.service_watch import ServiceWatch
 from exporter.runner.systemd import Systemd
 from exporter.scheduling.slot_counts import SlotCounts
 from exporter.state import Claim, Run, StateError, Trigger
-from exporter.tasks.context import Services
+from exporter.tasks.base_context import Services
 from exporter.tasks.outcome import Outcome
 from exporter.util.clock import Clock
 

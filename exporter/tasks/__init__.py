@@ -12,7 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from exporter.sources.base import Bar, SourceError, Ticker
-from exporter.tasks.context import BlockingContext, Context
+from exporter.tasks.blocking_context import BlockingContext
+from exporter.tasks.context import Context
 from exporter.tasks.errors import NoData, Permanent, StaleData
 
 if TYPE_CHECKING:

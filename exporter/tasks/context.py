@@ -1,19 +1,12 @@
-"""What a task gets when its function takes one argument.
-
-Coroutines get a :class:`Context`, plain functions a :class:`BlockingContext`: the same methods, one
-awaited and one waiting. Market data goes through the exporter in both, so that the request budget
-of a source holds for all tasks together.
-"""
+"""What a coroutine gets when it takes one argument: the methods of
+:class:`~exporter.tasks.blocking_context.BlockingContext`, to be awaited."""
 
 from __future__ import annotations
 
-import inspect
-import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
-from exporter.sources.base import Answer, Bar, DataSource, Ticker
+from exporter.sources.base import Answer, Bar, Ticker
 from exporter.tasks.arguments import (
     Moment,
     Number,
@@ -22,11 +15,11 @@ from exporter.tasks.arguments import (
     fill_arguments,
     known_interval,
     message_text,
-    metric_number,
     one_symbol,
     symbol_list,
     unix_seconds,
 )
+from exporter.tasks.base_context import About, BaseContext, Services
 from exporter.tasks.errors import NoData
 from exporter.util.clock import Clock
 
@@ -34,90 +27,7 @@ if TYPE_CHECKING:
     from exporter.calendars.bars import Calendar
 
 
-class Services(Protocol):
-    """What the exporter offers to tasks."""
-
-    @property
-    def parts(self) -> Any:
-        """What built-in tasks alone need."""
-
-    def source(self, name: str | None) -> DataSource:
-        """The named source, or the only one. Raises :class:`~exporter.tasks.errors.Permanent`."""
-
-    def calendar(self, exchange: str) -> Calendar:
-        """The exchange's calendar. Raises :class:`~exporter.tasks.errors.Permanent` for one that
-        no task or feed names."""
-
-    def exchanges(self, source: str | None) -> Mapping[str, str]:
-        """Symbol to exchange, as the feeds of that source say."""
-
-    def set_metric(
-        self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool
-    ) -> str | None:
-        """Set a gauge, or count a counter up; why it was refused, None when it was not."""
-
-    async def fill(self, task: str, strategy: str | None, said: Mapping[str, Any]) -> bool:
-        """Keep an execution and log it; False when it was kept before. Raises
-        :class:`~exporter.tasks.errors.Permanent` for one that makes no sense."""
-
-    async def equity(self, task: str, strategy: str | None, said: Mapping[str, Any]) -> float:
-        """Add a point to a strategy's curve; its drawdown. Raises as :meth:`fill`."""
-
-    async def notify(
-        self, task: str, text: str, title: str | None, channels: Sequence[str] | None
-    ) -> bool:
-        """Queue a message; False when some channel has too many. Raises
-        :class:`~exporter.tasks.errors.Permanent` when it is not clear where to."""
-
-
-@dataclass(frozen=True)
-class About:
-    """Which attempt this is. ``slot`` is Unix seconds, None for a run started by hand."""
-
-    task: str
-    run_id: str
-    slot: float | None
-    attempt: int
-    params: Mapping[str, Any] = field(default_factory=dict)
-    source: str | None = None
-    exchange: str | None = None
-
-
-def takes_context(function: Callable[..., object]) -> bool:
-    """Whether it has a parameter that must or may be given by position."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.kind in kinds for p in parameters)
-
-
-class _BaseContext:
-    task: str
-    """The task's name in exporter.yml."""
-    run_id: str
-    slot: float | None
-    """The moment for which this run was scheduled, Unix seconds; None when started by hand."""
-    attempt: int
-    """1 for the first attempt of the run, 2 for the first retry."""
-    params: Mapping[str, Any]
-    """The task's ``params``."""
-    clock: Clock
-    """``clock.now()`` is the time in Unix seconds."""
-    log: logging.Logger
-    """Lines that go to the exporter's log, with the task and the run."""
-
-    def __init__(self, about: About, clock: Clock) -> None:
-        self.task, self.run_id = about.task, about.run_id
-        self.slot, self.attempt = about.slot, about.attempt
-        self.params = about.params
-        self.clock = clock
-        self.log = logging.getLogger(f"task.{about.task}")
-        self._about = about
-
-
-class Context(_BaseContext):
+class Context(BaseContext):
     """For coroutines. Every fetch may raise :class:`~exporter.tasks.SourceError`, which ends the
     run with it."""
 
@@ -308,132 +218,3 @@ def _complete(answer: Answer[Any], partial: bool) -> dict[str, Any]:
     if answer.bad and not partial:
         raise next(iter(answer.bad.values()))
     return dict(answer.good)
-
-
-class BlockingContext(_BaseContext):
-    """For plain functions, in their own process: each call waits for the exporter's answer."""
-
-    def __init__(
-        self, about: About, clock: Clock, fetch: Callable[[str, Mapping[str, Any]], Any]
-    ) -> None:
-        super().__init__(about, clock)
-        self._fetch = fetch
-
-    def calendar(self, exchange: str) -> Calendar:
-        """As :meth:`Context.calendar`."""
-        found: Calendar = self._fetch("calendar", {"exchange": exchange})
-        return found
-
-    def latest(
-        self,
-        symbols: Sequence[str],
-        interval: str,
-        *,
-        source: str | None = None,
-        partial: bool = False,
-        forming: bool = False,
-    ) -> dict[str, list[Bar]]:
-        """As :meth:`Context.latest`."""
-        found: dict[str, list[Bar]] = self._fetch(
-            "latest",
-            {
-                "symbols": symbol_list(symbols),
-                "interval": known_interval(interval),
-                "source": source,
-                "partial": partial,
-                "forming": forming,
-            },
-        )
-        return found
-
-    def history(
-        self,
-        symbol: str,
-        interval: str,
-        start: Moment,
-        end: Moment,
-        *,
-        source: str | None = None,
-        forming: bool = False,
-    ) -> list[Bar]:
-        """As :meth:`Context.history`."""
-        found: list[Bar] = self._fetch(
-            "history",
-            {
-                "symbol": one_symbol(symbol),
-                "interval": known_interval(interval),
-                "start": unix_seconds("start", start),
-                "end": unix_seconds("end", end),
-                "source": source,
-                "forming": forming,
-            },
-        )
-        return found
-
-    def tickers(
-        self, symbols: Sequence[str], *, source: str | None = None, partial: bool = False
-    ) -> dict[str, Ticker]:
-        """As :meth:`Context.tickers`."""
-        found: dict[str, Ticker] = self._fetch(
-            "tickers", {"symbols": symbol_list(symbols), "source": source, "partial": partial}
-        )
-        return found
-
-    def notify(
-        self, text: str, *, title: str | None = None, to: str | Sequence[str] | None = None
-    ) -> bool:
-        """As :meth:`Context.notify`."""
-        arguments = {"text": message_text(text), "title": title, "to": channel_list(to)}
-        return bool(self._fetch("notify", arguments))
-
-    def gauge(self, name: str, value: float | None, /, **labels: object) -> bool:
-        """As :meth:`Context.gauge`."""
-        return self._set_metric(name, value, labels, add=False)
-
-    def counter(self, name: str, amount: float = 1, /, **labels: object) -> bool:
-        """As :meth:`Context.counter`."""
-        return self._set_metric(name, amount, labels, add=True)
-
-    def fill(
-        self,
-        symbol: str,
-        side: str,
-        price: Number,
-        quantity: Number | None = None,
-        *,
-        strategy: str | None = None,
-        fee: Number | None = None,
-        currency: str = "",
-        order: str = "",
-        id: str = "",
-        at: Moment | None = None,
-    ) -> bool:
-        """As :meth:`Context.fill`."""
-        numbers = {"price": price, "quantity": quantity, "fee": fee}
-        texts = {"currency": currency, "order": order, "id": id}
-        said = fill_arguments(symbol, side, at, numbers, texts)
-        return bool(self._fetch("fill", {"strategy": strategy, "said": said}))
-
-    def equity(
-        self,
-        equity: Number,
-        *,
-        flow: Number = 0,
-        strategy: str | None = None,
-        id: str = "",
-        at: Moment | None = None,
-    ) -> float:
-        """As :meth:`Context.equity`."""
-        said = equity_arguments(equity, flow, id, at)
-        return float(self._fetch("equity", {"strategy": strategy, "said": said}))
-
-    def _set_metric(
-        self, name: str, value: float | None, labels: Mapping[str, object], *, add: bool
-    ) -> bool:
-        arguments = {
-            "name": str(name),
-            "value": metric_number(value),
-            "labels": {label: str(text) for label, text in labels.items()},
-            "add": add,
-        }
-        return bool(self._fetch("set_metric", arguments))

@@ -17,7 +17,7 @@ from exporter.tasks.trade_log import TradeLog
 
 @dataclass(frozen=True)
 class TaskServices:
-    """The :class:`~exporter.tasks.context.Services` of the exporter itself."""
+    """The :class:`~exporter.tasks.base_context.Services` of the exporter itself."""
 
     sources: Mapping[str, DataSource]
     calendars: Calendars

@@ -32,7 +32,9 @@ from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.state.ledger import Fill
 from exporter.strategies.parse_fills import parse_fill
 from exporter.tasks.arguments import Moment, known_interval, unix_seconds
-from exporter.tasks.context import About, BlockingContext, Context
+from exporter.tasks.base_context import About
+from exporter.tasks.blocking_context import BlockingContext
+from exporter.tasks.context import Context
 from exporter.tasks.errors import Permanent
 from exporter.tasks.fetch_relay import answer, read
 from exporter.util.clock import SystemClock

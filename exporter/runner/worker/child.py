@@ -24,7 +24,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from exporter.runner.worker.log_relay import RecordSender
-from exporter.tasks.context import About, BlockingContext, takes_context
+from exporter.tasks.base_context import About, takes_context
+from exporter.tasks.blocking_context import BlockingContext
 from exporter.tasks.fetch_relay import read
 from exporter.tasks.outcome import Outcome, of_exception, of_return
 from exporter.util.clock import SystemClock

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.calendars.bars import Calendar
 from exporter.sources.base import Bar
-from exporter.tasks.context import BlockingContext
+from exporter.tasks.blocking_context import BlockingContext
 from exporter.tasks.errors import NoData, Permanent
 from exporter.util.clock import SystemClock
 from exporter.util.local_time import date_of

@@ -31,8 +31,8 @@ from exporter.tasks import (
     key_check,
     pre_market_scan,
 )
+from exporter.tasks.base_context import About
 from exporter.tasks.builtin.parts import Parts
-from exporter.tasks.context import About
 from exporter.tasks.errors import Permanent
 from tests.runs import ended
 from tests.unit.simulation import Shelf, World, world

@@ -18,8 +18,9 @@ from exporter.logs.digest.facts import LogDigest, Request
 from exporter.state import State
 from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
+from exporter.tasks.base_context import About
 from exporter.tasks.builtin import log_review as review
-from exporter.tasks.context import About, Context
+from exporter.tasks.context import Context
 from tests.unit.clocks import ManualClock
 from tests.unit.tasks.posted import Posted
 

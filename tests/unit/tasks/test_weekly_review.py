@@ -19,7 +19,8 @@ from exporter.state import State
 from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.tasks import weekly_review
-from exporter.tasks.context import About, Context
+from exporter.tasks.base_context import About
+from exporter.tasks.context import Context
 from tests.runs import ended
 from tests.unit.clocks import ManualClock
 from tests.unit.tasks.posted import Posted

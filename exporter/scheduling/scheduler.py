@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -24,23 +24,18 @@ from exporter import config as configuration
 from exporter.calendars.loader import Calendars
 from exporter.metrics import Metrics
 from exporter.scheduling.ancestors import Ancestors, Missing
-from exporter.scheduling.backlog import Backlog, count
 from exporter.scheduling.forecast import Forecast, Plan, SkippedSlot
+from exporter.scheduling.lateness import ON_TIME_SECONDS, Lateness
 from exporter.scheduling.past_slots import PastSlot, past_slots
+from exporter.scheduling.pulse import JUMP_SECONDS, Pulse
 from exporter.scheduling.slot_counts import SlotCounts
 from exporter.scheduling.slots import previous_slot, slots
 from exporter.scheduling.waiting import Held, Waiting
 from exporter.state import Run, StateError, TaskState
-from exporter.util.clock import Clock, iso
+from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
 
-PULSE_SECONDS = 5.0
-ON_TIME_SECONDS = PULSE_SECONDS + 1.0
-"""A slot that starts later than this was not on time: nothing ran, or the clock was set."""
-_JUMP_SECONDS = 2.0
-_WAKE_SECONDS = 1.0
-_LONG_AWAY_SECONDS = 86400.0
 _REFRESH_SECONDS = 86400.0
 
 
@@ -106,6 +101,7 @@ class Scheduler:
         self._clock, self._counts = clock, SlotCounts(metrics)
         self._plans: dict[str, Plan] = {}
         self._aps: Any = None
+        self._refreshed = clock.monotonic()
         self._background: set[asyncio.Task[None]] = set()
         self._forecast = Forecast(state, calendars, clock)
         metrics.add_reader(self._forecast.samples)
@@ -114,6 +110,8 @@ class Scheduler:
             state, runner, ancestors, forecast=self._forecast, clock=clock, counts=self._counts
         )
         metrics.add_reader(self._waiting.samples)
+        self._pulse = Pulse(state, clock, self._after_beat, self._after_jump)
+        self._lateness = Lateness(state, self._forecast, self._waiting, self._counts)
 
     async def apply(self, config: configuration.Config) -> None:
         """Use a config. Tasks whose schedule did not change keep their place."""
@@ -141,7 +139,7 @@ class Scheduler:
         self._aps.start()
         await self._arm()
         self._spawn(self._restore_cover())
-        self._spawn(self._pulse())
+        self._spawn(self._pulse.beat_for_ever())
 
     async def stop(self) -> None:
         """Start nothing more. Runs that are under way are left to the runner."""
@@ -203,18 +201,18 @@ class Scheduler:
         kept = self._state.tasks[plan.name].cursor
         cursor = max(now if kept is None else kept, plan.seen)
         if cursor > now:
-            if cursor > now + _JUMP_SECONDS:
+            if cursor > now + JUMP_SECONDS:
                 # The clock was set back. Claims still keep a slot from running twice.
                 plan.seen = -math.inf
                 await self._state.lower(plan.name, now)
             return
-        backlog = await self._count(plan, cursor, now)
+        backlog = await self._lateness.look(plan, cursor, now)
         if backlog.last is None:
             return
         plan.seen = backlog.last
         if plan.task.external and backlog.runnable == 1 and now - backlog.last <= ON_TIME_SECONDS:
-            self._judge_external(plan, cursor)
-        chosen = self._judge(plan, backlog, now)
+            self._lateness.judge_external(plan, cursor)
+        chosen = self._lateness.judge(plan, backlog, now)
         if chosen is None:
             await self._state.advance(plan.name, backlog.last)
             return
@@ -223,121 +221,16 @@ class Scheduler:
         on_time = now - chosen <= ON_TIME_SECONDS
         await self._waiting.start(plan, chosen, "schedule" if on_time else "catch_up")
 
-    async def _count(self, plan: Plan, cursor: float, now: float) -> Backlog:
-        calendar, pause_end = self._forecast.calendar(plan), self._forecast.pause_end(plan.name)
+    async def _after_beat(self, steady: float) -> None:
+        await self._waiting.look()
+        if steady - self._refreshed > _REFRESH_SECONDS:
+            self._refreshed = steady
+            self._spawn(self._calendars.refresh())
 
-        def look(claimed: Container[float] = ()) -> Backlog:
-            found = slots(plan.timetable, plan.zone, calendar, cursor, now)
-            return count(found, pause_end, claimed)
-
-        # Counting a year of `every 1s` takes a while and must not block the loop.
-        away = now - cursor > _LONG_AWAY_SECONDS
-        backlog = await asyncio.to_thread(look) if away else look()
-        if backlog.newest is None or plan.task.external:
-            return backlog
-        if backlog.runnable == 1 and now - backlog.newest <= ON_TIME_SECONDS:
-            return backlog
-        # Some are late. After a clock that was wrong, they may have run by its time already.
-        claimed = await self._claimed(plan.name, cursor, now)
-        if not claimed:
-            return backlog
-        return await asyncio.to_thread(look, claimed) if away else look(claimed)
-
-    async def _claimed(self, task: str, after: float, until: float) -> frozenset[float]:
-        try:
-            return await self._state.claimed_slots(task, after, until)
-        except StateError:
-            return frozenset()  # no slot runs twice by that: a claim is refused all the same
-
-    def _judge(self, plan: Plan, backlog: Backlog, now: float) -> float | None:
-        """Count skipped and missed slots; returns the slot to start, if any."""
-        for reason, number in backlog.skipped.items():
-            self._counts.skipped(plan.name, reason, number)
-        if plan.task.external or backlog.newest is None:
-            return None  # it runs elsewhere; its deadline tells when it did not
-        # A grace of 0 still allows for the time it takes to wake up.
-        grace = max(plan.task.grace, _WAKE_SECONDS)
-        if not plan.task.catches_up:
-            grace = min(grace, ON_TIME_SECONDS)
-        grace = max(grace, self._waiting.patience(plan, backlog.newest))
-        chosen = backlog.newest if now - backlog.newest <= grace else None
-        missed = backlog.runnable - (chosen is not None)
-        if missed:
-            self._counts.missed(plan.name, missed)
-            first, last = (
-                iso(backlog.first or 0.0),
-                iso((backlog.before if chosen else backlog.newest) or 0.0),
-            )
-            log.warning(
-                "%s missed %d slot%s, %s to %s",
-                plan.name,
-                missed,
-                "" if missed == 1 else "s",
-                first,
-                last,
-                extra={
-                    "event": "slots_missed",
-                    "task": plan.name,
-                    "count": missed,
-                    "first_slot": first,
-                    "last_slot": last,
-                },
-            )
-        return chosen
-
-    def _judge_external(self, plan: Plan, cursor: float) -> None:
-        """Count the slot before the present one as missed when nothing was reported for it. One
-        that came while nobody could report is not judged."""
-        calendar = self._forecast.calendar(plan)
-        before = slots(plan.timetable, plan.zone, calendar, cursor - 1.0, cursor)
-        if not any(slot.at == cursor and slot.skip is None for slot in before):
-            return  # the cursor is where the task began, or a slot that it skips
-        known = self._state.tasks[plan.name]
-        reports = (known.last_start, known.last_success, known.last_failure)
-        since = cursor - plan.task.early
-        if cursor < self._forecast.pause_end(plan.name) or any(
-            at is not None and at >= since for at in reports
-        ):
-            return
-        self._counts.missed(plan.name)
-        log.warning(
-            "%s reported nothing for its slot of %s",
-            plan.name,
-            iso(cursor),
-            extra={"event": "slots_missed", "task": plan.name, "count": 1,
-                   "first_slot": iso(cursor), "last_slot": iso(cursor)},
-        )  # fmt: skip
-
-    async def _pulse(self) -> None:
-        wall, steady = self._clock.now(), self._clock.monotonic()
-        durable, refreshed = self._state.durable, steady
-        while True:
-            await asyncio.sleep(PULSE_SECONDS)
-            now, passed = self._clock.now(), self._clock.monotonic() - steady
-            jump = now - wall - passed
-            wall, steady = now, steady + passed
-            try:
-                await self._state.probe()
-                healed = self._state.durable and not durable
-                durable = self._state.durable
-                await self._waiting.look()
-                await self._after_pulse(jump, healed)
-            except Exception:  # one failed beat must not end the pulse
-                log.exception("The scheduler's pulse failed", extra={"event": "pulse_failed"})
-            if steady - refreshed > _REFRESH_SECONDS:
-                refreshed = steady
-                self._spawn(self._calendars.refresh())
-
-    async def _after_pulse(self, jump: float, healed: bool) -> None:
-        if abs(jump) > _JUMP_SECONDS:
-            log.warning(
-                "The clock jumped by %.1f s (set, or the machine slept): checking for missed slots",
-                jump,
-                extra={"event": "clock_jump", "jump_seconds": round(jump, 3)},
-            )
+    async def _after_jump(self, clock_was_set: bool) -> None:
+        if clock_was_set:
             self._spawn(self._restore_cover())
-        if abs(jump) > _JUMP_SECONDS or healed:
-            await self._arm()
+        await self._arm()
 
     async def _restore_cover(self) -> None:
         """A slow clock, here or before the start, lowered it below what has been done since."""

@@ -480,7 +480,7 @@ async def test_the_pulse_notices_a_jump_and_a_healed_state(
 ) -> None:
     """A laptop that slept is caught up within a pulse; a dead state is probed; what a wrong clock
     uncovered is covered again, also by one that was right at the start."""
-    monkeypatch.setattr("exporter.scheduling.scheduler.PULSE_SECONDS", 0.02)
+    monkeypatch.setattr("exporter.scheduling.pulse.PULSE_SECONDS", 0.02)
     h, clock = await scheduler_at("2026-11-24T06:59", t=task("07:00", grace="1h"))
     await h.scheduler.start()
     try:
@@ -502,7 +502,7 @@ async def test_the_pulse_looks_after_a_state_that_is_well(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Nobody else deletes old rows, or sees that a damaged file was moved away."""
-    monkeypatch.setattr("exporter.scheduling.scheduler.PULSE_SECONDS", 0.02)
+    monkeypatch.setattr("exporter.scheduling.pulse.PULSE_SECONDS", 0.02)
     path = tmp_path / "state.db"
     path.write_text("no database")
     clock = ManualClock(at("2026-11-24T06:59"))

@@ -15,6 +15,7 @@ from exporter.metrics import Metrics
 from exporter.runner.attempts import Attempts
 from exporter.runner.by_hand import NOW, ByHand
 from exporter.runner.external import External, Ping
+from exporter.runner.jobs import Jobs
 from exporter.runner.left_behind import LeftBehind
 from exporter.runner.process_outcome import STOPPED
 from exporter.runner.recorder import Recorder, slot_field
@@ -30,9 +31,6 @@ from exporter.tasks.outcome import Outcome
 from exporter.util.clock import Clock
 
 log = logging.getLogger(__name__)
-
-_END_SECONDS = 10.0
-"""How long ending what still runs at shutdown may take beyond `stop_grace`: SIGKILL, recording."""
 
 
 class Runner:
@@ -65,12 +63,11 @@ class Runner:
             calendar=services.calendar, systemd=systemd,
         )  # fmt: skip
         self._running: dict[str, RunningRun] = {}
-        self._jobs: set[asyncio.Task[Run | None]] = set()
+        self._jobs = Jobs(self._attempts, clock, self._running)
         self.when_ended: list[Callable[[], None]] = []
         """Called after each run, once its outcome is in state."""
-        self._draining = asyncio.Event()
         self._retries = Retries(
-            self._attempts, metrics, clock, self._rng, mask=mask, draining=self._draining
+            self._attempts, metrics, clock, self._rng, mask=mask, draining=self._jobs.draining
         )
         metrics.add_reader(
             lambda: samples(
@@ -161,7 +158,7 @@ class Runner:
         except BaseException:
             del self._running[task]
             raise
-        self._keep(asyncio.create_task(self._run(run, self.tasks[task])))
+        self._jobs.keep(asyncio.create_task(self._run(run, self.tasks[task])))
         return claim.run_id
 
     async def recover(self) -> None:
@@ -196,48 +193,15 @@ class Runner:
 
     def stop_now(self) -> None:
         """End whatever still runs, without waiting for it."""
-        self._draining.set()
-        self._attempts.hurry.set()
-        self._attempts.interrupt.set()
-        self._attempts.stop.set()
+        self._jobs.stop_now()
 
     async def drain(self, timeout: float) -> None:
         """Start nothing more, let running ones finish for `timeout` seconds, then end them. Those
         that must not be interrupted are waited for, as long as their `max_runtime` lasts."""
-        self._draining.set()
-        if self._jobs:
-            log.info(
-                "waiting for %s", ", ".join(sorted(self._running)), extra={"event": "draining"}
-            )
-            await asyncio.wait(self._jobs, timeout=timeout)
-        self._attempts.interrupt.set()
-        if self._jobs:
-            await asyncio.wait(self._jobs, timeout=self._end_seconds())
-        if self._jobs and (left := self._uninterruptible_seconds()):
-            await asyncio.wait(self._jobs, timeout=left + self._end_seconds())
-        self._attempts.stop.set()
-        if self._jobs:
-            await asyncio.wait(self._jobs, timeout=self._end_seconds())
-        for job in self._jobs:
-            job.cancel()
-        await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self._jobs.drain(timeout, self.tasks)
         self._external.close()
         self._attempts.left.close()
         self._attempts.workers.close()
-
-    def _end_seconds(self) -> float:
-        """How long ending what still runs may take: its patience, then SIGKILL, then recording."""
-        running = (self.tasks.get(name) for name in self._running)
-        return _END_SECONDS + max((task.stop_grace for task in running if task), default=0.0)
-
-    def _uninterruptible_seconds(self) -> float:
-        """The longest time that a run may still take which must not be interrupted."""
-        now, left = self._clock.monotonic(), 0.0
-        for name, run in self._running.items():
-            task = self.tasks.get(name)
-            if task and not task.may_be_interrupted:
-                left = max(left, run.began + task.max_runtime_seconds - now)
-        return left
 
     # --- one run
 
@@ -245,14 +209,9 @@ class Runner:
         task = self.tasks[claim.task]
         why = "it runs elsewhere" if task.kind == "external" else self._why_not(claim.task)
         if why:
-            return self._keep(asyncio.create_task(self._left_out(claim, why)))
+            return self._jobs.keep(asyncio.create_task(self._left_out(claim, why)))
         run = self._open(claim)
-        return self._keep(asyncio.create_task(self._claimed_run(claim, run, task)))
-
-    def _keep(self, job: asyncio.Task[Run | None]) -> asyncio.Task[Run | None]:
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-        return job
+        return self._jobs.keep(asyncio.create_task(self._claimed_run(claim, run, task)))
 
     def _open(self, claim: Claim) -> RunningRun:
         # Before the claim is durable already: a second slot may come while it is written.
@@ -264,7 +223,7 @@ class Runner:
         return run
 
     def _why_not(self, task: str) -> str | None:
-        if self._draining.is_set():
+        if self._jobs.draining.is_set():
             return "the exporter is stopping"
         if task in self._running:
             return f"{task} is running already"
@@ -280,7 +239,7 @@ class Runner:
             extra={"event": "run_left_out", "task": claim.task, **slot_field(claim.slot)},
         )
         # A slot that comes while the exporter stops is caught up by the next one.
-        if overlap and claim.slot is not None and not self._draining.is_set():
+        if overlap and claim.slot is not None and not self._jobs.draining.is_set():
             self._counts.skipped(claim.task, "overlap")
             with contextlib.suppress(StateError):
                 await self._state.advance(claim.task, claim.slot)
@@ -356,7 +315,7 @@ class Runner:
                 running, Outcome("crashed", f"and could not be started again: {error}"), attempts=1
             )
             return
-        self._keep(asyncio.create_task(self._run(running, task)))
+        self._jobs.keep(asyncio.create_task(self._run(running, task)))
 
     def _new_id(self) -> str:
         """Sorts by time; unique also after a restart or when the clock was set back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.config import schedule_syntax
 from exporter.config.types import NAME
@@ -40,13 +40,19 @@ class Timer:
 
 def read_timers(shown: str, zone: str | None) -> Iterator[Timer]:
     """From what ``systemctl show`` prints of their :data:`PROPERTIES`; `zone` is the machine's."""
+    started: dict[str, str] = {}
     for block in re.split(r"\n\s*\n", shown.strip()):
         values: dict[str, list[str]] = {}
         for line in block.splitlines():
             name, _, value = line.partition("=")
             values.setdefault(name, []).append(value)
         if values.get("Id"):
-            yield _timer(values, zone)
+            timer = _timer(values, zone)
+            first = started.setdefault(timer.service, timer.unit) if timer.schedule else timer.unit
+            if first != timer.unit:
+                why = f"it starts {timer.service} as {first} does: reports of both look alike"
+                timer = replace(timer, schedule="", why=why)
+            yield timer
 
 
 def _timer(values: Mapping[str, list[str]], zone: str | None) -> Timer:

@@ -130,6 +130,7 @@ def test_what_cron_decides_itself_is_allowed_for() -> None:
     assert external_task("0 9 * * *", found[0].late) == (
         '{external: true, schedule: "0 9 * * *", grace: 9h 49m}'
     )
+    assert external_task("0 9 * * *", 86400.0).endswith("grace: 24h 5m}")
     assert external_task("0 9 * * *") == '{external: true, schedule: "0 9 * * *"}'
 
 

@@ -38,6 +38,10 @@ Id=exact.timer
 Unit=exact.service
 RandomizedDelayUSec=0
 AccuracyUSec=1min
+
+TimersCalendar={ OnCalendar=*-*-* 07:00:00 ; next_elapse=x }
+Id=same.timer
+Unit=exact.service
 """
 
 
@@ -100,6 +104,8 @@ def test_each_timer_becomes_a_task_or_a_sentence() -> None:
         Timer("days.timer", "days.service", "days",
               why="it has 2 OnCalendar lines on different days; make a timer of each"),
         Timer("exact.timer", "exact.service", "exact", "0 6 * * * Europe/Berlin"),
+        Timer("same.timer", "exact.service", "same",
+              why="it starts exact.service as exact.timer does: reports of both look alike"),
     ]  # fmt: skip
 
 

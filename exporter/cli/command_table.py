@@ -263,11 +263,12 @@ COMMANDS = (
         ),
     ),
     Command(
-        "trades", "the fills that are kept, for a spreadsheet or a tax adviser",
+        "trades", "the fills or the equity that is kept, for a spreadsheet or a tax adviser",
         "exporter.cli.trades:trades",
         (
             _arg("--strategy", metavar="NAME", help="default: all strategies"),
             _arg("--since", metavar="TIME", help="30d, or a day: 2026-01-01; default: all"),
+            _flag("--equity", help="the points of equity instead of the fills"),
             _flag("--csv", dest="as_csv", help="for a spreadsheet"),
             _JSON,
         ),

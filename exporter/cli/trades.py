@@ -1,4 +1,5 @@
-"""`quant-exporter trades`: the fills that are kept, from the state file; no exporter need run."""
+"""`quant-exporter trades`: the fills or the points of equity that are kept, from the state file; no
+exporter need run."""
 
 from __future__ import annotations
 
@@ -10,13 +11,14 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Context
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from exporter.cli.text_table import print_table
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
 from exporter.state import ledger
-from exporter.state.ledger import LedgerRow
+from exporter.state.ledger import EquityEntry, LedgerRow
 from exporter.util.clock import Clock, SystemClock
 from exporter.util.local_time import midnight
 from exporter.util.units import parse_duration
@@ -25,9 +27,18 @@ COLUMNS = (
     "time", "strategy", "symbol", "side", "quantity", "price", "value", "fee", "currency", "order",
     "id", "origin",
 )  # fmt: skip
+EQUITY_COLUMNS = ("time", "strategy", "equity", "flow", "id", "origin")
 _EXACT = Context(prec=200)
 _SHOWN = 9
 """Of these in a table for people."""
+
+
+class Table(NamedTuple):
+    """What is printed."""
+
+    columns: tuple[str, ...]
+    rows: Iterable[tuple[str, ...]]
+    of: str
 
 
 def trades(
@@ -37,6 +48,7 @@ def trades(
     since: str | None,
     as_csv: bool,
     as_json: bool,
+    equity: bool = False,
     clock: Clock | None = None,
 ) -> int:
     """Print them, oldest first; numbers have the digits that they were sent with."""
@@ -49,8 +61,13 @@ def trades(
             complain(f"--since: {error}; or write a day, such as 2026-01-01")
             return 2
         try:
-            rows = (_cells(row, zone) for row in ledger.fills(config.state, begin, strategy))
-            _print(rows, as_csv=as_csv, as_json=as_json)
+            if equity:
+                points = ledger.equity_of_all(config.state, begin, strategy)
+                table = Table(EQUITY_COLUMNS, (_point(*one, zone) for one in points), "point")
+            else:
+                found = ledger.fills(config.state, begin, strategy)
+                table = Table(COLUMNS, (_cells(row, zone) for row in found), "fill")
+            _print(table, as_csv=as_csv, as_json=as_json)
         except (sqlite3.Error, OSError) as error:
             complain(f"{config.state} cannot be read: {error}")
             return 1
@@ -79,15 +96,20 @@ def _cells(row: LedgerRow, zone: ZoneInfo) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _print(rows: Iterable[tuple[str, ...]], *, as_csv: bool, as_json: bool) -> None:
+def _point(strategy: str, point: EquityEntry, zone: ZoneInfo) -> tuple[str, ...]:
+    time = datetime.fromtimestamp(point.at, zone).isoformat()
+    return time, strategy, f"{point.equity:f}", f"{point.flow:f}", point.id, point.origin
+
+
+def _print(table: Table, *, as_csv: bool, as_json: bool) -> None:
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
+        writer.writerow(table.columns)
+        writer.writerows(table.rows)
     elif as_json:
-        found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        found = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
         print(json.dumps(found, indent=2, ensure_ascii=False))
-    elif shown := [row[:_SHOWN] for row in rows]:
-        print_table([COLUMNS[:_SHOWN], *shown])
+    elif shown := [row[:_SHOWN] for row in table.rows]:
+        print_table([table.columns[:_SHOWN], *shown])
     else:
-        print("no fill is kept: see docs/accounts.md")
+        print(f"no {table.of} is kept: see docs/accounts.md")

@@ -93,6 +93,12 @@ def put_equity(strategy: str, entry: EquityEntry) -> Row:
     )
 
 
+def forget_equity(strategy: str, at: float, origin: str) -> Row:
+    """Deletes the points of a moment by that origin, which are written again."""
+    question = "DELETE FROM equity WHERE strategy = ? AND at = ? AND origin = ?"
+    return question, (strategy, at, origin)
+
+
 def purge(table: Literal["fills", "equity"], before: float, most: int) -> list[Row]:
     """Deletes some rows that are older than `before`, and the oldest beyond `most`."""
     doomed = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} "  # noqa: S608
@@ -126,6 +132,21 @@ def fills(
         ):
             numbers = Decimal(price), _decimal(quantity), _decimal(fee)
             yield LedgerRow(whose, Fill(symbol, side, at, *numbers, *texts))
+
+
+def equity_of_all(
+    path: Path, since: float = 0.0, strategy: str | None = None
+) -> Iterator[tuple[str, EquityEntry]]:
+    """Strategy and point, since then, oldest first."""
+    question = (
+        "SELECT strategy, at, equity, flow, id, origin FROM equity WHERE at >= ? "
+        "AND (? IS NULL OR strategy = ?) ORDER BY at, strategy, rowid"
+    )
+    with closing(database.read_only(path)) as db:
+        if not _has_table(db):
+            return
+        for whose, at, value, flow, *texts in db.execute(question, (since, strategy, strategy)):
+            yield whose, EquityEntry(at, Decimal(value), Decimal(flow), *texts)
 
 
 def equity(path: Path, strategy: str, since: float, limit: int = -1) -> list[EquityEntry]:

@@ -13,6 +13,8 @@ from exporter.state.ledger import EquityEntry, Fill, Position
 from exporter.strategies.equity_point import EquityPoint, parse_timestamp
 
 MOST_POSITIONS = 500
+FILE_ORIGIN = "file"
+"""Of points that an equity file has."""
 _LONGEST_ID = 128
 _LONGEST_SYMBOL = 32
 
@@ -82,6 +84,11 @@ def entry_of(point: EquityPoint, body: Mapping[str, Any] | None = None) -> Equit
         exact(point.flow if flow is None else flow, "flow"),
         _text(said, "id", _LONGEST_ID) or f"{point.at!r}={point.equity!r}",
     )
+
+
+def file_entry(point: EquityPoint) -> EquityEntry:
+    """A row of an equity file as the ledger keeps it; one that was posted, too, is the same."""
+    return replace(entry_of(point), origin=FILE_ORIGIN)
 
 
 def exact(value: Any, name: str) -> Decimal:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import math
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,8 +18,11 @@ from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import BadLine, EquityFilePosition, Restart, read_new
 from exporter.util.clock import iso
 from exporter.util.give_way import GiveWay
+from exporter.util.nan import NAN
 
 _SORTED_AT_ONCE = 20_000
+MOST_NEW = 10_000
+"""Points of one look that are kept in the ledger."""
 
 
 @dataclass
@@ -38,6 +42,16 @@ class CurveRead:
     """The file's newest row, if that is not usable: the curve ends before it."""
     lost: bool = False
     """The file had rows once, and has none now."""
+    new: deque[EquityPoint] = field(default_factory=lambda: deque(maxlen=MOST_NEW))
+    """The points that the curve did not have, the newest of them."""
+    rewritten: float = NAN
+    """A moment whose points before are replaced by the new ones."""
+
+    def observe(self, point: EquityPoint, days: ZoneInfo) -> None:
+        """One more point that the curve does not have."""
+        if not point.at < self.curve.at:
+            self.new.append(point)
+        self.curve = self.curve.observe(point, days)
 
     def add_bad(self, line: BadLine) -> None:
         """One more unusable line."""
@@ -84,45 +98,46 @@ def read_curve(
             if found.at < read.curve.at:
                 read.first_late = read.first_late or position.line
                 read.late += 1
-            read.curve = read.curve.observe(found, days)
+            read.observe(found, days)
     if from_start:
         read.good += len(rows)
         read.lost = not (first_look or rotated or read.good or read.bad or titles)
         replay = _first_replay if first_look else _replay
-        read.curve = replay(read.curve, rows, days)
+        replay(read, rows, days)
     if not (read.good or read.bad or position.layout.columns):
         read.bad, read.first_bad = titles, first_title
     return read
 
 
-def _first_replay(curve: EquityCurve, rows: _Rows, zone: ZoneInfo) -> EquityCurve:
-    """The curve after the first look at a file; points that were posted before stay in it."""
-    if math.isnan(curve.at):
-        return _replay(curve, rows, zone)
-    history = EquityCurve()
-    for point in rows.in_order():
-        if point.at < curve.at:
-            history = history.observe(point, zone)
-    peak = max(curve.peak, history.peak) if history.peak > 0 else curve.peak
-    return _replay(replace(curve, peak=peak), rows, zone)
+def _first_replay(read: CurveRead, rows: _Rows, zone: ZoneInfo) -> None:
+    """The first look at a file; points that were posted before stay in the curve."""
+    curve = read.curve
+    if not math.isnan(curve.at):
+        history = EquityCurve()
+        for point in rows.in_order():
+            if point.at < curve.at:
+                read.new.append(point)
+                history = history.observe(point, zone)
+        peak = max(curve.peak, history.peak) if history.peak > 0 else curve.peak
+        read.curve = replace(curve, peak=peak)
+    _replay(read, rows, zone)
 
 
-def _replay(curve: EquityCurve, rows: _Rows, zone: ZoneInfo) -> EquityCurve:
-    """The curve after a file that was read from its start, in the order of its times.
+def _replay(read: CurveRead, rows: _Rows, zone: ZoneInfo) -> None:
+    """A file that was read from its start, in the order of its times.
 
     Older rows were seen before. Those of the curve's newest moment replace what it has: a
     program may keep today's row up to date in place.
     """
-    newest, rewound = curve.at, False
+    newest, rewound = read.curve.at, False
     for point in rows.in_order():
         if point.at < newest:
             continue
         if point.at == newest and not rewound:
-            if curve.before is None:
+            if read.curve.before is None:
                 continue
-            curve, rewound = curve.rewind(), True
-        curve = curve.observe(point, zone)
-    return curve
+            read.curve, read.rewritten, rewound = read.curve.rewind(), newest, True
+        read.observe(point, zone)
 
 
 class _Rows:

@@ -34,10 +34,10 @@ from exporter.strategies.live_numbers import (
     exposure,
     live_numbers,
 )
-from exporter.strategies.parse_fills import entry_of
+from exporter.strategies.parse_fills import FILE_ORIGIN, entry_of, file_entry
 from exporter.strategies.portfolio import Quotes, Total, Worth, by_currency
 from exporter.strategies.positions_file import PositionsFiles
-from exporter.strategies.read_curve import CurveRead, read_curve
+from exporter.strategies.read_curve import MOST_NEW, CurveRead, read_curve
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 from exporter.util.local_time import date_of
 
@@ -79,6 +79,8 @@ class Strategies:
         self._since: dict[str, float] = {}
         """When each strategy was first configured: equity that never came is as old as that."""
         self._kept: set[str] = set()
+        self._unwritten: dict[str, list[Row]] = {}
+        """Points of files that the disk did not take yet."""
         self._unkept: set[tuple[str, str]] = set()
         """Strategy and id of points that are in a curve and could not be kept yet."""
         self.problems: dict[str, str] = {}
@@ -143,6 +145,8 @@ class Strategies:
             if strategy.equity_file:
                 await self._read_file(name, strategy, strategy.equity_file)
             await self._confirm_doubted(name)
+            if name in self._unwritten and self._state.durable:
+                await self._keep_read(name, CurveRead(self.curves[name]))
             if name not in self._kept:
                 await self._keep(name)
 
@@ -181,8 +185,20 @@ class Strategies:
             self._readable(name)
             self._report(name, path, read)
             self.curves[name] = read.curve
-            await self._keep(name)
+            await self._keep_read(name, read)
         await self._look_at_last_line(name, path, position)
+
+    async def _keep_read(self, name: str, read: CurveRead) -> None:
+        """The curve, how far the file was read, and the new points, in one transaction."""
+        rows = [ledger.put_equity(name, file_entry(point)) for point in read.new]
+        if not math.isnan(read.rewritten):
+            rows.insert(0, ledger.forget_equity(name, read.rewritten, FILE_ORIGIN))
+        rows = [*self._unwritten.pop(name, ()), *rows][-MOST_NEW:]
+        try:
+            await self._keep(name, rows)
+        except StateError:
+            self._unwritten[name] = rows
+            await self._keep(name)  # in memory, until the disk works again
 
     async def _look_at_last_line(self, name: str, path: Path, position: EquityFilePosition) -> None:
         """Report a last line that has had no newline for so long that nobody is writing it."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.trades import COLUMNS, trades
+from exporter.cli.trades import COLUMNS, EQUITY_COLUMNS, trades
 from exporter.state import State, ledger
-from exporter.state.ledger import Fill
+from exporter.state.ledger import EquityEntry, Fill
 from tests.unit.clocks import ManualClock
 
 NOW = 1_790_000_000.0
@@ -68,6 +68,34 @@ def test_a_strategy_and_a_time_leave_out_the_rest(
 ) -> None:
     assert show(config, as_json=True, **asked) == 0
     assert [row["id"] for row in json.loads(capsys.readouterr().out)] == ids
+
+
+def test_points_of_equity_are_printed_with_all_their_digits(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of all strategies in the order of time."""
+
+    async def fill() -> None:
+        state = State.open(config.parent / "state.db", ManualClock(NOW))
+        await state.write([
+            ledger.put_equity("n", EquityEntry(NOW - 10, LONG, Decimal(0), "p2", "file")),
+            ledger.put_equity(
+                "m", EquityEntry(NOW - 20, Decimal("100.10"), Decimal("-5.00"), "p1")
+            ),
+        ])  # fmt: skip
+        await state.close()
+
+    asyncio.run(fill())
+    assert show(config, equity=True, as_csv=True) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert tuple(rows[0]) == EQUITY_COLUMNS
+    assert [(r["strategy"], r["equity"], r["flow"], r["origin"]) for r in rows] == [
+        ("m", "100.10", "-5.00", ""), ("n", f"{LONG:f}", "0", "file"),
+    ]  # fmt: skip
+    assert show(config, equity=True, strategy="m", as_json=True) == 0
+    assert [row["id"] for row in json.loads(capsys.readouterr().out)] == ["p1"]
+    assert show(config, equity=True, since="5s") == 0
+    assert "no point is kept" in capsys.readouterr().out
 
 
 def test_people_get_a_table_and_wrong_use_a_sentence(

@@ -197,6 +197,7 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_strategy_sharpe_ratio", "strategy window", "Annualised Sharpe ratio of daily returns, without a risk-free rate; NaN below 10 days."),
     _now("quant_strategy_win_ratio", "strategy window", "Days with a gain among those with a gain or a loss."),
     _now("quant_strategy_exposure_ratio", "strategy", "Absolute value of all positions by equity; NaN where one has no price."),
+    _now("quant_strategy_account_profit", "strategy", "Profit that the account itself says, of all its trades (freqtrade alone)."),
     _now("quant_portfolio_equity", "currency", "Equity of all strategies of a currency."),
     _now("quant_portfolio_pnl_today", "currency", "Their change of equity today, flows taken out."),
     _now("quant_strategy_last_update_timestamp_seconds", "strategy", "Time of the newest equity."),

@@ -83,7 +83,7 @@ def _call(order: Mapping[str, Any]) -> dict[str, Any]:
 
 def _query(order: Mapping[str, Any]) -> dict[str, Any]:
     """Rows as mappings by the names of their columns."""
-    with closing(_connect(order["database"], order["secret"])) as db:
+    with closing(_connect(order["database"], order["secret"], order["timeout"])) as db:
         return {
             part: _rows(db, question)
             for part, question in order["queries"].items()
@@ -108,7 +108,7 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, (int, float, str)) else _plain(value)
 
 
-def _connect(database: str, secret: str) -> Any:
+def _connect(database: str, secret: str, timeout: float) -> Any:
     scheme, _, rest = database.partition(":")
     if scheme == "sqlite":
         return sqlite3.connect(f"file:{quote(rest)}?mode=ro", uri=True, timeout=5)
@@ -116,13 +116,15 @@ def _connect(database: str, secret: str) -> Any:
         import duckdb
 
         return duckdb.connect(rest or ":memory:", read_only=bool(rest))
-    return _postgresql()(_with_password(database, secret))
+    # The server ends what takes too long: it would go on after the end of this process.
+    options = f"-c default_transaction_read_only=on -c statement_timeout={timeout * 1000:.0f}"
+    return _postgresql()(_with_password(database, secret), options=options)
 
 
-def _postgresql() -> Callable[[str], Any]:
+def _postgresql() -> Callable[..., Any]:
     for name in ("psycopg", "psycopg2"):
         try:
-            connect: Callable[[str], Any] = importlib.import_module(name).connect
+            connect: Callable[..., Any] = importlib.import_module(name).connect
         except ImportError:
             continue
         return connect

@@ -44,7 +44,7 @@ class Freqtrade:
                 key=lambda fill: float(fill["timestamp"]),
             ),
             _positions(trades),
-            memory={"trades": count, "profit": str(profit.get("profit_all_coin"))},
+            memory={"trades": count, "profit": _profit(profit)},
         )
 
     async def _closed(self, offset: int) -> tuple[list[Mapping[str, Any]], int]:
@@ -91,6 +91,17 @@ class Freqtrade:
     async def close(self) -> None:
         """End all connections."""
         await self._requests.close()
+
+
+def _profit(said: Any) -> float | None:
+    """Of all trades since the bot's database began, in its stake currency."""
+    value = said.get("profit_all_coin") if isinstance(said, Mapping) else None
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise SourceError("malformed", f"profit_all_coin is {value!r}") from None
 
 
 def _fills(trade: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -90,6 +90,7 @@ def _order(settings: AccountSettings, currency: str, secrets: Mapping[str, str])
     }  # fmt: skip
     return order | {
         "database": settings.database, "secret": secrets["secret"], "queries": queries,
+        "timeout": settings.timeout,
     }  # fmt: skip
 
 

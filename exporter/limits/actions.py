@@ -165,6 +165,9 @@ class Actions:
             return  # two programs that trade at the same time are worse than a minute
         if self._paused_until(record.run) is not None:
             return  # by hand: the grace decides
+        if shared := await self._run_of_another(record):
+            await self._update(replace(record, run_id=shared))
+            return
         try:
             await self._runner.start_manual(record.run, run_id=record.run_id)
         except (BusyError, StateError) as error:
@@ -172,6 +175,20 @@ class Actions:
                 "%s is not started yet for the limit %s: %s", record.run, record.title, error,
                 extra={"event": "limit_run_waits", "limit": record.limit, "task": record.run},
             )  # fmt: skip
+
+    async def _run_of_another(self, record: ActionRecord) -> str:
+        """The run of the same task that another limit has started, if it is under way or began
+        after this claim: two limits that act at once close the positions once."""
+        for other in list(self.records.values()):
+            if other.run != record.run or other.run_id in ("", record.run_id):
+                continue
+            try:
+                run = self._runner.recall(other.run_id) or await self._state.run(other.run_id)
+            except StateError:
+                continue
+            if run and (run.outcome is None or run.claimed_at >= record.at):
+                return other.run_id
+        return ""
 
     async def _fail(self, record: ActionRecord, why: str) -> None:
         text = (

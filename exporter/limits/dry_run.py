@@ -51,11 +51,13 @@ async def dry_run(
         if limit.on_critical is None:
             continue
         measure = limit.measure(name)
-        value, time = _SOURCES.get(
-            measure,
-            (f'quant_limit_value{{limit="{name}"}}',
-             f'quant_limit_value_timestamp_seconds{{limit="{name}"}}'),
-        )  # fmt: skip
+        value, time = (
+            f'quant_limit_value{{limit="{name}"}}',
+            f'quant_limit_value_timestamp_seconds{{limit="{name}"}}',
+        )
+        if measure in _SOURCES:  # from before it was configured, as near as history has it
+            older_value, time = _SOURCES[measure]
+            value = f"{value} or on (job, instance, strategy) {older_value}"
         values = await _history(prometheus, value, start, end, step)
         times = await _history(prometheus, time, start, end, step)
         by_strategy: dict[str, dict[tuple[str, str], tuple[Points, Points]]] = {}

@@ -12,6 +12,7 @@ from exporter.alerts.alert_metrics import learning_until
 from exporter.alerts.first_notice import first_notice
 from exporter.calendars.loader import Calendars
 from exporter.config import Config, Mistake
+from exporter.config.limit_keys import STRATEGY_MEASURES
 from exporter.config.schedule_forms import WallClock
 from exporter.runtime.moved_keys import moved_keys
 from exporter.runtime.order_advice import order_advice
@@ -33,6 +34,7 @@ def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> li
         *_cut_off(config, calendars, now),
         *order_advice(config, calendars, now),
         *_without_limits(config),
+        *_never_acting(config),
         *_heard_by_nobody(config, now),
         *_without_rules(config, folder / "prometheus/rules"),
         *moved_keys(config),
@@ -86,6 +88,28 @@ def _without_limits(config: Config) -> Iterator[Mistake]:
         if not strategy.max_age:
             text = "nothing alerts when the equity is not updated; set it, for example 1d"
             yield Mistake(f"strategies.{name}.max_age", text)
+
+
+def _never_acting(config: Config) -> Iterator[Mistake]:
+    """Limits that act on a value that may stop without anybody hearing of it."""
+    for name, limit in config.limits.items():
+        if limit.on_critical is None:
+            continue
+        measure = limit.measure(name)
+        if measure in STRATEGY_MEASURES:
+            of = limit.strategies or config.strategies
+            silent = [one for one in of if config.strategies[one].max_age is None]
+            what = f"the equity of {', '.join(silent)}"
+            cure = f"set strategies.{silent[0]}.max_age" if silent else ""
+        else:
+            metric = config.metrics.get(measure) or config.metrics.get(f"{measure}_total")
+            silent = [measure] if metric is not None and metric.max_age is None else []
+            what, cure = measure, f"set metrics.{measure}.max_age"
+        if silent:
+            yield Mistake(
+                f"limits.{name}.on_critical",
+                f"it never acts once {what} stops coming, and nobody hears of that: {cure}",
+            )
 
 
 def _heard_by_nobody(config: Config, now: float) -> Iterator[Mistake]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from exporter.accounts.open_account import open_account
 from exporter.accounts.reading import AccountReading, EquityAccount
 from exporter.config import AccountSettings, Config
 from exporter.config.secret_values import SecretMissingError
-from exporter.metrics import Metrics
+from exporter.metrics import Metrics, Sample
 from exporter.sources.base import SourceError
 from exporter.state import State, StateError
 from exporter.strategies.equity_point import parse_point
@@ -46,6 +46,15 @@ class AccountPoller:
         self._config = Config()
         self._accounts: dict[str, EquityAccount] = {}
         self._loops: dict[str, tuple[AccountSettings, asyncio.Task[None]]] = {}
+        metrics.add_reader(self._samples)
+
+    def _samples(self) -> Iterator[Sample]:
+        """The profit that an account says by itself, where it says one."""
+        kept = self._state.kept(KIND)
+        for name, strategy in self._config.strategies.items():
+            said = (kept.get(name) or {}).get("profit") if strategy.equity else None
+            if said is not None:
+                yield "quant_strategy_account_profit", (name,), float(said)
 
     def use(self, config: Config) -> None:
         """Ask as this config says from the next look on."""

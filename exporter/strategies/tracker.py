@@ -190,7 +190,10 @@ class Strategies:
 
     async def _keep_read(self, name: str, read: CurveRead) -> None:
         """The curve, how far the file was read, and the new points, in one transaction."""
-        rows = [ledger.put_equity(name, file_entry(point)) for point in read.new]
+        # In a thread: of a large file these are ten thousand.
+        rows = await asyncio.to_thread(
+            lambda: [ledger.put_equity(name, file_entry(point)) for point in read.new]
+        )
         if not math.isnan(read.rewritten):
             rows.insert(0, ledger.forget_equity(name, read.rewritten, FILE_ORIGIN))
         rows = [*self._unwritten.pop(name, ()), *rows][-MOST_NEW:]

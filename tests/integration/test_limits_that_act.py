@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import ROOT, Exporter, free_port, get, post, wait_for
+from tests.integration.processes import ROOT, Exporter, Prometheus, free_port, get, post, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -137,3 +137,37 @@ def test_a_kill_in_the_run_is_said_and_it_is_not_run_again(
         in get(f"{exporter.url}/").decode()
     )
     assert account.flattened == 1
+
+
+def test_replay_says_what_really_happened(tmp_path: Path, running: list[Exporter]) -> None:
+    """One odd value did nothing, two acted once; on the history of a real Prometheus."""
+    account = Account(tmp_path)
+    config = tmp_path / "exporter.yml"
+    with Prometheus(tmp_path / "prometheus", [f"127.0.0.1:{account.port}"]) as prometheus:
+        config.write_text(f"prometheus_url: {prometheus.url}\n" + config.read_text())
+        exporter = account.start()
+        running.append(exporter)
+
+        def say(value: float) -> None:
+            body = {"name": "positions", "value": value, "labels": {"strategy": "m"}}
+            assert post(f"{exporter.url}/api/v1/metrics", exporter.token, body)[0] == 200
+            seen = 'quant_limit_value{limit="positions"}'
+            wait_for(
+                lambda: (r := prometheus.query(seen)) and float(r[0]["value"][1]) == value,
+                f"{value} in Prometheus",
+            )
+
+        for value in (5, 25, 6):
+            say(value)
+        assert account.flattened == 0
+        for value in (27, 28):
+            say(value)
+        wait_for(lambda: account.flattened == 1, "the action")
+        say(7)
+        replay = subprocess.run(
+            [sys.executable, "-m", "exporter", "replay", "--since=5m", "--step=1s",
+             f"--config={config}"],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert "limits that act (positions) would have acted 1 times:" in replay.stdout, replay
+    assert "positions of m at 28: pause rebalance, signals; run flatten" in replay.stdout

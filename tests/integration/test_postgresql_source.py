@@ -1,20 +1,29 @@
-"""type: sql on a real PostgreSQL, which runs as a user of its own on a socket in a temp folder."""
+"""Bars and accounts from a real PostgreSQL, as a user of its own on a socket in a temp folder."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 
+from exporter.accounts.open_account import open_account
+from exporter.config import AccountSettings, Config, Strategy
+from exporter.metrics import Metrics
+from exporter.state import State, ledger
+from exporter.strategies.account_poller import AccountPoller
+from exporter.strategies.tracker import Strategies
+from tests.unit.clocks import ManualClock
 from tests.unit.sources.own_sources import MINUTE, OwnSource
 
 pytestmark = pytest.mark.integration
@@ -68,7 +77,16 @@ def fill(address: str) -> None:
             "FROM unnest(ARRAY['A', 'B']) s, generate_series(1, 500) n",
             (MINUTE,),
         )
-        database.execute("GRANT SELECT ON bars TO reader")
+        database.execute("CREATE TABLE nav (at timestamptz, total numeric, paid numeric)")
+        database.execute(
+            "INSERT INTO nav VALUES ('2026-11-20 21:00Z', 1000.10, 0), "
+            "('2026-11-23 21:00Z', 1600.10, 500), ('2026-11-24 21:00Z', 1440.09, 0)"
+        )
+        database.execute("CREATE TABLE deals (id text, at timestamptz, price numeric, n numeric)")
+        database.execute(
+            "INSERT INTO deals VALUES ('x1', '2026-11-23 15:00Z', 0.10000000000000000001, 2)"
+        )
+        database.execute("GRANT SELECT ON bars, nav, deals TO reader")
 
 
 async def asked(address: str, password: str = PASSWORD, **settings: Any) -> tuple[Any, OwnSource]:
@@ -164,3 +182,74 @@ async def test_a_server_that_is_away_is_an_outage(tmp_path: Path) -> None:
     answer, bench = await asked(f"postgresql://reader@/postgres?host={tmp_path}", table="bars")
     assert answer.bad["A"].reason == "connect"
     assert bench.failures() == {"connect": 1}
+
+
+class Account:
+    """A strategy whose account is the database."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.address, self.clock, self.folder = address, ManualClock(1_795_600_000.0), folder
+        self.state = State.open(folder / "state.db", self.clock)
+        self.metrics = Metrics(CollectorRegistry())
+        self.strategies = Strategies(self.state, self.clock, self.metrics)
+
+    async def look(self, password: str = PASSWORD, **keys: Any) -> str | None:
+        """What is wrong, if anything is."""
+        settings = AccountSettings.model_validate({
+            "from": "sql", "database": self.address, "secret_env": "READER", "retries": 0,
+            "query": "SELECT at AS timestamp, total AS equity, paid AS flow FROM nav ORDER BY at",
+            "fills": "SELECT id, at AS timestamp, 'A.US' AS symbol, 'buy' AS side, price, "
+                     "n AS quantity FROM deals",
+            "positions": "SELECT 'A.US' AS symbol, -0.5 AS quantity",
+        } | keys)  # fmt: skip
+        config = Config(timezone="UTC", strategies={"m": Strategy(equity=settings)})
+        self.strategies.apply(config)
+        account = open_account(
+            "m", config, self.metrics, self.clock, {**os.environ, "READER": password}
+        )
+        poller = AccountPoller(
+            self.state, self.clock, self.metrics, self.strategies, lambda *_: account
+        )
+        poller.use(config)
+        self.clock.advance(60)
+        await poller.look("m")
+        await account.close()
+        return self.strategies.problems.get("m")
+
+
+@pytest.fixture
+async def account(tmp_path: Path, address: str) -> AsyncIterator[Account]:
+    made = Account(tmp_path, address)
+    yield made
+    await made.state.close()
+
+
+async def test_an_account_is_read_from_the_database_each_row_once(account: Account) -> None:
+    """Numbers keep all their digits, a deposit is no profit, and what is wrong has no password."""
+    for _ in range(2):
+        assert await account.look() is None
+    curve = account.strategies.curves["m"]
+    # 1000.10 became 1100.10 before 500 came in; then 1600.10 became 1440.09.
+    assert (curve.equity, curve.drawdown) == (1440.09, pytest.approx(1 - 1440.09 / 1600.10))
+    points = ledger.equity(account.folder / "state.db", "m", 0.0)
+    assert [(str(one.equity), str(one.flow)) for one in points] == [
+        ("1000.10", "0"), ("1600.10", "500"), ("1440.09", "0"),
+    ]  # fmt: skip
+    (row,) = ledger.fills(account.folder / "state.db")
+    assert str(row.fill.price) == "0.10000000000000000001"
+    held = account.strategies.holdings.positions("m", "sql")
+    assert held is not None
+    assert {symbol: str(number) for symbol, number in held.quantities().items()} == {"A.US": "-0.5"}
+    assert "read-only transaction" in str(await account.look(query="DELETE FROM deals"))
+    slow = await account.look(query="SELECT pg_sleep(60)", timeout="1s")
+    assert "no answer within 1 s" in str(slow)
+    with psycopg.connect(account.address.replace("reader", "owner"), password="owner") as owner:
+        asking = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'"
+        end = time.monotonic() + 10
+        while owner.execute(asking).fetchone() != (0,):
+            assert time.monotonic() < end, "the query goes on at the server"
+            await asyncio.sleep(0.1)
+    problem = str(await account.look(password="wrong-password"))
+    assert "password authentication failed" in problem
+    assert "wrong-password" not in problem
+    assert await account.look() is None

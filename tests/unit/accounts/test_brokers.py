@@ -194,6 +194,8 @@ async def test_freqtrade_s_balance_orders_and_open_trades(desk: Desk) -> None:
     ]  # fmt: skip
     assert await desk.look() is None
     assert desk.curve.equity == 1050.25
+    said = desk.registry.get_sample_value("quant_strategy_account_profit", {"strategy": "m"})
+    assert said == 50.25
     assert desk.held() == {"BTC/USDT": "0.5", "ETH/USDT": "0.25"}
     assert len(desk.fills()) == 1202
     assert str(desk.fills()[0].price) == "2000.1"

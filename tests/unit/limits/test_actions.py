@@ -282,6 +282,55 @@ async def test_a_pause_by_hand_goes_on_after_the_limit(desk: Desk) -> None:
     assert not desk.is_paused("signals")
 
 
+async def test_two_limits_that_act_at_once_close_the_positions_once(tmp_path: Path) -> None:
+    """They share the run; one that acts after it has ended has its own."""
+    others = {name: limit(of="positions", confirm_for="0s") for name in ("one", "two")}
+    later = limit(of="positions", max={"critical": 40}, confirm_for="0s")
+    desk = Desk(tmp_path, {**others, "later": later})
+    try:
+        for value in (25, 26):
+            await desk.set(value)
+        await desk.wait(1)
+        assert desk.starter.started == ["flatten"]
+        desk.starter.end("success")
+        await desk.wait(1)
+        assert desk.messages().count("Action of limit one (m) is done") == 1
+        assert desk.messages().count("Action of limit two (m) is done") == 1
+        desk.clock.advance(60)
+        for value in (45, 46):
+            await desk.set(value)
+        assert desk.starter.started == ["flatten", "flatten"]
+    finally:
+        desk.state._need_writer().close()
+
+
+async def test_a_task_to_run_that_a_reload_removed_is_said(desk: Desk) -> None:
+    """After the claim, and before its run."""
+    desk.starter.busy = True
+    for value in (25, 26):
+        await desk.set(value)
+    tasks = {name: task for name, task in TASKS.items() if name != "flatten"}
+    desk.service.apply(desk.config.model_copy(update={"tasks": tasks}))
+    await desk.wait(1)
+    assert desk.actions.records["positions|m"].error == "flatten is not configured any more"
+    assert desk.value("quant_limit_action_failed") == 1
+    assert desk.is_paused("rebalance")
+
+
+async def test_a_task_to_run_that_was_paused_by_hand_starts_within_its_grace_or_not(
+    desk: Desk,
+) -> None:
+    """Whoever paused it may have a reason."""
+    desk.paused["flatten"] = desk.clock.now() + 1e9
+    for value in (25, 26):
+        await desk.set(value)
+    await desk.wait(100)
+    assert desk.starter.started == []
+    del desk.paused["flatten"]
+    await desk.wait(1)
+    assert desk.starter.started == ["flatten"]
+
+
 async def test_a_run_waits_for_runs_of_what_was_paused(desk: Desk) -> None:
     """Two programs that trade at the same time are worse than a minute; but a minute it is."""
     desk.starter.running["rebalance"] = RunningRun("r", "rebalance", None, "schedule", 0.0, 0.0)

@@ -62,3 +62,18 @@ async def test_the_same_point_in_many_scrapes_is_one_value() -> None:
     config = Config(limits={"stop": limit(of="drawdown", confirmations=1)})
     (act,) = await dry_run(past, config, 0.0, 600.0, 60.0)  # type: ignore[arg-type]
     assert act.at == 60.0
+
+
+async def test_what_the_limit_was_compared_with_counts_where_history_has_it() -> None:
+    """From before it was configured, the formula of the same measure."""
+    asked = []
+
+    class Listening(Past):
+        async def query_range(self, query: str, *rest: float) -> Any:
+            asked.append(query)
+            return await super().query_range(query, *rest)
+
+    config = Config(limits={"stop": limit(of="daily_loss")})
+    await dry_run(Listening({}), config, 0.0, 600.0, 60.0)  # type: ignore[arg-type]
+    first = 'quant_limit_value{limit="stop"} or on (job, instance, strategy) clamp_min('
+    assert asked[0].startswith(first)

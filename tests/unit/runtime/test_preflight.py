@@ -392,6 +392,29 @@ def test_what_nothing_alerts_about_is_noted(
     assert "logs.follow.bot.max_failure_ratio" not in notes_of(tmp_path, text, capsys, monkeypatch)
 
 
+def test_a_limit_that_acts_on_what_may_stop_unheard_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silence breaks no limit, so something else must say it."""
+    text = (
+        'tasks: {t: {command: [a], schedule: "09:00"}}\n'
+        "metrics: {positions: {}, spread: {max_age: 1h}}\n"
+        "strategies: {m: {max_drawdown: {warning: 5%}}, n: {max_age: 1d}}\n"
+        "limits:\n"
+        "  stop: {of: drawdown, max: {critical: 9%}, on_critical: {pause: [t]}}\n"
+        "  fine: {of: drawdown, strategies: [n], max: {critical: 9%}, on_critical: {pause: [t]}}\n"
+        "  positions: {max: {critical: 9}, on_critical: {pause: [t]}}\n"
+        "  spread: {max: {critical: 9}, on_critical: {pause: [t]}}\n"
+    )
+    noted = notes_of(tmp_path, text, capsys, monkeypatch)
+    found = {place: said for place, said in noted.items() if place.startswith("limits.")}
+    assert list(found) == ["limits.stop.on_critical", "limits.positions.on_critical"]
+    assert (
+        "the equity of m stops coming, and nobody hears of that" in found["limits.stop.on_critical"]
+    )
+    assert "set metrics.positions.max_age" in found["limits.positions.on_critical"]
+
+
 def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

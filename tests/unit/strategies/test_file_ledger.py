@@ -46,7 +46,7 @@ class Desk:
             file.write("".join(f"{row}\n" for row in rows))
 
     async def kept(self) -> list[tuple[float, str, str]]:
-        await self.strategies.refresh()
+        await self.strategies.refresh(patience=60)
         found = ledger.equity(self.folder / "state.db", "m", 0.0)
         assert {one.origin for one in found} <= {"file", ""}
         return [(one.at - START, str(one.equity), str(one.flow)) for one in found]

@@ -6,10 +6,9 @@ import asyncio
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.calendars.loader import Calendar
 from exporter.config import Config, LedgerSettings, Strategy
-from exporter.metrics import Metrics, Sample
+from exporter.metrics import Metrics
 from exporter.state import State, StateError, ledger
 from exporter.state.ledger import EquityEntry
 from exporter.state.sql import Row
@@ -28,18 +27,16 @@ from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition, no_line_ends
 from exporter.strategies.holdings import Holdings
 from exporter.strategies.live_numbers import (
-    LiveNumbers,
     TradesOn,
     every_day,
-    exposure,
-    live_numbers,
 )
 from exporter.strategies.parse_fills import FILE_ORIGIN, entry_of, file_entry
-from exporter.strategies.portfolio import Quotes, Total, Worth, by_currency
+from exporter.strategies.portfolio import Quotes, Total, Worth
 from exporter.strategies.positions_file import PositionsFiles
 from exporter.strategies.read_curve import MOST_NEW, CurveRead, read_curve
+from exporter.strategies.read_problems import DOUBT_SECONDS, report
+from exporter.strategies.strategy_samples import StrategySamples
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
-from exporter.util.local_time import date_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +45,6 @@ Value = tuple[str, str, Any]
 PATIENCE_SECONDS = 5.0
 UNFINISHED_SECONDS = 120.0
 """A line without its newline is being written, but not for so long."""
-DOUBT_SECONDS = 900.0
-"""A single 0 among good balances counts after so long without another value."""
 
 
 class Strategies:
@@ -67,7 +62,8 @@ class Strategies:
         quotes: Quotes = lambda feed, symbol: None,
     ) -> None:
         self._quotes = quotes
-        self._total: Total | None = None
+        self.total: Total | None = None
+        """Where the config has `portfolio`."""
         self._state, self._clock, self._calendar = state, clock, calendar
         self._configured: dict[str, Strategy] = {}
         self._zone = ZoneInfo("UTC")
@@ -84,7 +80,6 @@ class Strategies:
         self._unkept: set[tuple[str, str]] = set()
         """Strategy and id of points that are in a curve and could not be kept yet."""
         self.problems: dict[str, str] = {}
-        self._known_numbers: dict[str, tuple[EquityCurve, date, LiveNumbers]] = {}
         self._unread: set[str] = set()
         """Strategies whose file gave no equity at the last look: missing, or not understood."""
         self._doubted_at: dict[str, float] = {}
@@ -94,14 +89,14 @@ class Strategies:
         self._reading: dict[str, asyncio.Task[None]] = {}
         self.listeners: list[Callable[[str], None]] = []
         """Called with the name of each strategy whose curve changed."""
-        metrics.add_reader(self.read)
+        metrics.add_reader(StrategySamples(self).read)
 
     def apply(self, config: Config) -> None:
         """Apply the config; curves of strategies that stay continue."""
         self._configured = dict(config.strategies)
         self._zone = ZoneInfo(config.timezone)
         self._ledger = config.ledger
-        self._total = Total(config.portfolio, self._quotes) if config.portfolio else None
+        self.total = Total(config.portfolio, self._quotes) if config.portfolio else None
         kept = self._state.kept("strategy")
         for name in self._configured:
             if name not in self.curves:
@@ -183,7 +178,11 @@ class Strategies:
                 self._readable(name)
         else:
             self._readable(name)
-            self._report(name, path, read)
+            problem, is_unread = report(name, path, read)
+            if problem:
+                self.problems[name] = problem
+            if is_unread:
+                self._unread.add(name)
             self.curves[name] = read.curve
             await self._keep_read(name, read)
         await self._look_at_last_line(name, path, position)
@@ -226,38 +225,6 @@ class Strategies:
                 "%s", self.problems[name],
                 extra={"event": "equity_unfinished_line", "strategy": name},
             )  # fmt: skip
-
-    def _report(self, name: str, path: Path, read: CurveRead) -> None:
-        if read.lost:
-            self.problems[name] = f"{path.name} had rows, and has none now"
-            logger.warning(
-                "%s", self.problems[name], extra={"event": "equity_lost", "strategy": name}
-            )
-        if read.late:
-            self.problems[name] = f"{read.late} points of {path.name} were too late and left out"
-            logger.warning(
-                "%d points in %s are older than one before them and were left out, the first in "
-                "line %d", read.late, path, read.first_late,
-                extra={"event": "equity_out_of_order", "strategy": name},
-            )  # fmt: skip
-        if read.curve.doubted is not None:
-            self.problems[name] = (
-                f"equity 0 at {iso(read.curve.doubted.at)} after {read.curve.equity:g}: it counts "
-                f"once a second value confirms it, or after {DOUBT_SECONDS / 60:.0f} minutes"
-            )
-            logger.warning(
-                "%s", self.problems[name], extra={"event": "equity_doubted", "strategy": name}
-            )
-        if first := read.first_bad:
-            logger.error(
-                "%d unusable lines in %s, the first in line %d: %s",
-                read.bad, path, first.line, first.problem,
-                extra={"event": "equity_malformed", "strategy": name, "example": first.text},
-            )  # fmt: skip
-            said = read.last_bad or first
-            self.problems[name] = f"line {said.line} of {path.name}: {said.problem}"
-            if not read.good or read.last_bad:
-                self._unread.add(name)
 
     def _readable(self, name: str) -> None:
         self._unread.discard(name)
@@ -366,6 +333,10 @@ class Strategies:
         calendar = self._calendar(strategy.exchange)
         return trading_age(calendar, since, now, in_sessions=in_sessions)
 
+    def is_unread(self, name: str) -> bool:
+        """Whether its file, or its account, gave no equity at the last look."""
+        return name in self._unread
+
     def since(self, name: str) -> float:
         """When a strategy was first configured."""
         return self._since[name]
@@ -413,32 +384,6 @@ class Strategies:
             return self._zone
         return self._calendar(exchange).zone
 
-    def _numbers(self, name: str, curve: EquityCurve, now: float) -> Iterator[Sample]:
-        """Computed once for each point, and at the beginning of a day."""
-        today = date_of(now, self.days_of(name))
-        known = self._known_numbers.get(name)
-        if known is None or known[0] is not curve or known[1] != today:
-            trades_on, periods = self.trading_days(name)
-            known = curve, today, live_numbers(curve, today, periods, trades_on)
-            self._known_numbers[name] = known
-        numbers = known[2]
-        yield "quant_strategy_pnl_week", (name,), numbers.pnl_week
-        yield "quant_strategy_pnl_month", (name,), numbers.pnl_month
-        for window, each in numbers.windows.items():
-            labels = (name, window)
-            yield "quant_strategy_return_ratio", labels, each.total_return
-            yield "quant_strategy_volatility_ratio", labels, each.volatility
-            yield "quant_strategy_sharpe_ratio", labels, each.sharpe
-            yield "quant_strategy_win_ratio", labels, each.win_rate
-        below = curve.drawdown > 0
-        yield (
-            "quant_strategy_under_water_seconds",
-            (name,),
-            (now - curve.peak_at if below else curve.drawdown),
-        )
-        if held := self.holdings.newest_positions(name):
-            yield "quant_strategy_exposure_ratio", (name,), exposure(held.positions, curve.equity)
-
     def worths(self) -> list[Worth]:
         """What each strategy has now."""
         now = self._clock.now()
@@ -452,29 +397,4 @@ class Strategies:
 
     def problems_of_total(self) -> list[str]:
         """Why the total of `portfolio` is not known."""
-        return self._total.missing(self.worths()) if self._total else []
-
-    def read(self) -> Iterator[Sample]:
-        """The samples of one scrape."""
-        now = self._clock.now()
-        worths = self.worths()
-        yield from by_currency(worths)
-        if self._total:
-            yield from self._total.samples(worths)
-        for name, strategy in list(self._configured.items()):
-            label = (name,)
-            yield "quant_strategy_info", (name, strategy.currency, strategy.severity), 1.0
-            curve = self.curves[name]
-            yield "quant_strategy_equity", label, curve.equity
-            yield "quant_strategy_equity_peak", label, curve.peak
-            yield "quant_strategy_drawdown_ratio", label, curve.drawdown
-            yield "quant_strategy_pnl_today", label, curve.pnl_on(now, self.days_of(name))
-            yield from self._numbers(name, curve, now)
-            yield "quant_strategy_last_update_timestamp_seconds", label, curve.at
-            yield "quant_strategy_age_seconds", label, self.age(name, now)
-            if strategy.equity_file:
-                yield "quant_strategy_equity_unreadable", label, float(name in self._unread)
-            for severity, limit in strategy.max_drawdown.items():
-                yield "quant_strategy_drawdown_limit_ratio", (name, severity), limit
-            if strategy.max_age:
-                yield "quant_strategy_age_limit_seconds", label, strategy.max_age
+        return self.total.missing(self.worths()) if self.total else []

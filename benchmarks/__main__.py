@@ -26,6 +26,7 @@ FIGURES = (
     "follow",
     "pings",
     "backtests",
+    "equity",
 )
 """One module each, with a function ``run(folder, quick)`` that gives its rows."""
 

@@ -241,9 +241,10 @@ async def test_an_account_is_read_from_the_database_each_row_once(account: Accou
     assert held is not None
     assert {symbol: str(number) for symbol, number in held.quantities().items()} == {"A.US": "-0.5"}
     assert "read-only transaction" in str(await account.look(query="DELETE FROM deals"))
+    owners = account.address.replace("reader", "owner")
     slow = await account.look(query="SELECT pg_sleep(60)", timeout="1s")
     assert "no answer within 1 s" in str(slow)
-    with psycopg.connect(account.address.replace("reader", "owner"), password="owner") as owner:
+    with psycopg.connect(owners, password="owner", autocommit=True) as owner:
         asking = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'"
         end = time.monotonic() + 10
         while owner.execute(asking).fetchone() != (0,):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +19,8 @@ _FLOWS = ("CSD", "CSW", "JNLC")
 _PAGE = 100
 _MOST_PAGES = 50
 _BACK = timedelta(days=7)
+_AGAIN = timedelta(hours=1)
+"""Fills of so long before the newest are asked for again: each counts once by its id."""
 _REMEMBERED = 500
 
 
@@ -34,29 +36,35 @@ class Alpaca:
         now = self._requests.clock.now()
         known = [str(one) for one in memory.get("flows", ())]
         since = datetime.fromtimestamp(float(memory.get("at", now)), UTC) - _BACK
-        activities = await self._activities(since)
+        paid = await self._activities(_FLOWS, since)
+        filled = memory.get("filled")
+        newest = datetime.fromtimestamp(float(filled), UTC) - _AGAIN if filled else since
+        fills = await self._activities(("FILL",), max(since, newest))
         history = [] if memory else await self._history()
         account = await self._ask("account", "/v2/account")
         equity = field(account, "equity", "the account")
-        flows = {str(one["id"]): one for one in activities if one["activity_type"] in _FLOWS}
+        flows = {str(one["id"]): one for one in paid if one["activity_type"] in _FLOWS}
         new = [one for flow, one in flows.items() if memory and flow not in known]
         flow = sum((Decimal(str(field(one, "net_amount", "a flow"))) for one in new), Decimal(0))
-        fills = [_fill(one) for one in activities if one["activity_type"] == "FILL"]
+        found = [_fill(one) for one in fills if one["activity_type"] == "FILL"]
+        moments = [_moment(one) for one in found]
         positions = rows(await self._ask("positions", "/v2/positions"), "the list of positions")
         return AccountReading(
             [*history, {"equity": str(equity), "flow": str(flow), "timestamp": now}],
-            fills,
+            found,
             [_position(one) for one in positions],
             memory={
                 "at": now,
+                "filled": max(moments, default=filled),
                 "flows": [*known, *(flow for flow in flows if flow not in known)][-_REMEMBERED:],
             },
         )
 
-    async def _activities(self, since: datetime) -> list[Mapping[str, Any]]:
+    async def _activities(self, types: Sequence[str], since: datetime) -> list[Mapping[str, Any]]:
+        """The oldest first. What is beyond the last page comes with the next look."""
         found: list[Mapping[str, Any]] = []
         parameters = {
-            "activity_types": ",".join(("FILL", *_FLOWS)),
+            "activity_types": ",".join(types),
             "after": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "direction": "asc",
             "page_size": str(_PAGE),
@@ -124,6 +132,15 @@ def _fill(one: Mapping[str, Any]) -> Said:
         "timestamp": field(one, "transaction_time", "a fill"),
         "order": str(one.get("order_id") or ""),
     }
+
+
+def _moment(fill: Said) -> float:
+    """Unix seconds of a fill."""
+    try:
+        return datetime.fromisoformat(str(fill["timestamp"])).timestamp()
+    except ValueError:
+        text = f"transaction_time of a fill is {fill['timestamp']!r}"
+        raise SourceError("malformed", text) from None
 
 
 def _position(one: Mapping[str, Any]) -> Said:

@@ -33,7 +33,7 @@ _SHOWN = 9
 """Of these in a table for people."""
 
 
-class Table(NamedTuple):
+class PrintedRows(NamedTuple):
     """What is printed."""
 
     columns: tuple[str, ...]
@@ -63,10 +63,10 @@ def trades(
         try:
             if equity:
                 points = ledger.equity_of_all(config.state, begin, strategy)
-                table = Table(EQUITY_COLUMNS, (_point(*one, zone) for one in points), "point")
+                table = PrintedRows(EQUITY_COLUMNS, (_point(*one, zone) for one in points), "point")
             else:
                 found = ledger.fills(config.state, begin, strategy)
-                table = Table(COLUMNS, (_cells(row, zone) for row in found), "fill")
+                table = PrintedRows(COLUMNS, (_cells(row, zone) for row in found), "fill")
             _print(table, as_csv=as_csv, as_json=as_json)
         except (sqlite3.Error, OSError) as error:
             complain(f"{config.state} cannot be read: {error}")
@@ -101,7 +101,7 @@ def _point(strategy: str, point: EquityEntry, zone: ZoneInfo) -> tuple[str, ...]
     return time, strategy, f"{point.equity:f}", f"{point.flow:f}", point.id, point.origin
 
 
-def _print(table: Table, *, as_csv: bool, as_json: bool) -> None:
+def _print(table: PrintedRows, *, as_csv: bool, as_json: bool) -> None:
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(table.columns)

@@ -110,7 +110,13 @@ class AlpacaServer(StandIn):
         self._check(request)
         size = int(request.query.get("page_size", 100))
         token = request.query.get("page_token")
-        found = self.activities
+        types = request.query["activity_types"].split(",")
+        after = request.query["after"]
+        found = [
+            one
+            for one in self.activities
+            if one["activity_type"] in types and one.get("transaction_time", "Z") > after
+        ]
         if token:
             ids = [one["id"] for one in found]
             found = found[ids.index(token) + 1 :]

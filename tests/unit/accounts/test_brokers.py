@@ -145,6 +145,25 @@ async def test_alpaca_s_equity_flows_fills_and_positions(desk: Desk) -> None:
 
 
 @of("alpaca")
+async def test_more_fills_than_one_look_asks_for_come_with_the_next_ones(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a deposit among thousands of fills is no profit."""
+    monkeypatch.setattr("exporter.accounts.alpaca._MOST_PAGES", 2)
+    assert await desk.look() is None
+    for number in range(450):
+        day, second = 18 + number // 100, number % 60
+        desk.server.fill(number, transaction_time=f"2026-11-{day}T15:34:{second:02d}.977Z")
+    desk.server.flow(1, "10000")
+    desk.server.account["equity"] = "113820.56"
+    for _ in range(5):
+        assert await desk.look() is None
+        assert desk.curve.drawdown == 0
+    assert desk.curve.peak == pytest.approx(113820.56)
+    assert len(desk.fills()) == 450
+
+
+@of("alpaca")
 async def test_a_new_curve_gets_alpaca_s_history(desk: Desk) -> None:
     """With its peak, once, and with the deposits in it taken out; nulls and zeros are before it."""
     day = 86400

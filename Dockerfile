@@ -28,7 +28,7 @@ RUN groupadd --gid 10077 quant \
  && install -d -o quant -g quant -m 0750 /app /app/var /app/var/log \
  && install -d -o quant -g quant -m 0755 /made /made/prometheus /made/alertmanager
 COPY --from=build /opt/quant /opt/quant
-COPY deploy/containers/settings.py deploy/containers/healthy.py /opt/quant/
+COPY deploy/containers/settings.py deploy/containers/healthy.py deploy/containers/keep_state.py deploy/vps/state_copy.py /opt/quant/
 COPY --from=build /src/sample /app
 ENV PATH=/opt/quant/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     QUANT_LISTEN=0.0.0.0:10077

@@ -39,6 +39,8 @@ def stack(
     started = Stack(docker, tmp_path_factory.mktemp("stack") / "checkout", "logs,remote-write")
     started.clone()
     started.add_store()
+    # What a run that was killed has left behind.
+    started.down()
     try:
         started.up()
         yield started

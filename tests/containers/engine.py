@@ -9,10 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Engine:
     inside: list[str] = field(default_factory=list)
     """What goes before a command, so that it runs where the published ports are."""
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    power_cut: Callable[[], None] | None = None
+    """Kills all that runs at once, and starts the engine again; only one that the tests started."""
 
     def run(self, *command: str | Path, check: bool = True, **more: Any) -> Said:
         """Run `command` where the engine and its ports are reached."""
@@ -105,45 +108,86 @@ def _started(home: Path) -> Iterator[Engine]:
     config.mkdir(parents=True, exist_ok=True)
     if not (config / "cli-plugins").exists() and PLUGINS.is_dir():
         (config / "cli-plugins").symlink_to(PLUGINS)
-    socket, log = home / "docker.sock", home / "dockerd.log"
-    inside = ["nsenter", f"--net=/run/netns/{NAMESPACE}"]
+    machine = _Machine(home)
     ours = Engine(
-        started=True, inside=inside,
+        started=True, inside=machine.inside, power_cut=machine.cut_power,
         environment={
-            **os.environ, "DOCKER_HOST": f"unix://{socket}", "DOCKER_CONFIG": str(config),
+            **os.environ, "DOCKER_HOST": f"unix://{machine.socket}", "DOCKER_CONFIG": str(config),
         },
     )  # fmt: skip
+    machine.engine = ours
     _network(up=False)
     _network(up=True)
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", *inside, "dockerd", "--host", f"unix://{socket}",
-             "--data-root", home / "data", "--exec-root", home / "run",
-             "--pidfile", home / "dockerd.pid"],
-            stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+    machine.start()
     try:
-        _wait_for(ours, process, log)
         yield ours
     finally:
-        process.terminate()
+        machine.stop()
+        _network(up=False)
+
+
+class _Machine:
+    """The processes of an engine of our own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.socket = home, home / "docker.sock"
+        self.inside = ["nsenter", f"--net=/run/netns/{NAMESPACE}"]
+        self.engine: Engine
+        self._process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        # A killed one leaves them, and who it was may still be a zombie.
+        for left in ("dockerd.pid", "run/containerd/containerd.pid"):
+            (self.home / left).unlink(missing_ok=True)
+        log = self.home / "dockerd.log"
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", *self.inside, "dockerd",
+                 "--host", f"unix://{self.socket}", "--data-root", self.home / "data",
+                 "--exec-root", self.home / "run", "--pidfile", self.home / "dockerd.pid"],
+                stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        until = time.monotonic() + 60
+        while self.engine.run("docker", "info", check=False).returncode:
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                *_, last = log.read_text().strip().splitlines() or ["it says nothing"]
+                raise NoEngineError(f"dockerd does not start here: {last}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """In order."""
+        self._process.terminate()
         try:
-            process.wait(60)
+            self._process.wait(60)
         finally:
-            process.kill()
-            _network(up=False)
+            self._process.kill()
+            self._process.wait()
+
+    def cut_power(self) -> None:
+        """Nothing ends in order: engine, containers and what is between them."""
+        running = self.engine.docker("ps", "--quiet").split()
+        asked = ("inspect", "--format", "{{.State.Pid}}", *running)
+        inside = [int(pid) for pid in self.engine.docker(*asked).split()] if running else []
+        for pid in [self._process.pid, *self._helpers(), *inside]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self.start()
+
+    def _helpers(self) -> list[int]:
+        """containerd and its shims, which name a file of ours."""
+        ours = f"{self.home}/run/containerd/".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if ours in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
+        return found
 
 
 def _network(*, up: bool) -> None:
     commands = [["netns", "add", NAMESPACE], ["-n", NAMESPACE, "link", "set", "lo", "up"]]
     for command in commands if up else [["netns", "delete", NAMESPACE]]:
         subprocess.run(["ip", *command], check=up, capture_output=True)
-
-
-def _wait_for(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 60
-    while engine.run("docker", "info", check=False).returncode:
-        if process.poll() is not None or time.monotonic() > until:
-            *_, last = log.read_text().strip().splitlines() or ["it says nothing"]
-            raise NoEngineError(f"dockerd does not start here: {last}")
-        time.sleep(0.2)

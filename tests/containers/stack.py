@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,10 +17,20 @@ from tests.containers.engine import Engine, Said
 
 PROJECT = "quant-test"
 EXPORTER, PROMETHEUS = "http://localhost:10077", "http://localhost:9090"
+ALERTMANAGER = "http://localhost:9093"
 STORE = "http://localhost:19090"
 """The Prometheus that remote write goes to."""
 T = TypeVar("T")
 
+ALWAYS = """
+groups:
+  - name: mine
+    rules:
+      - alert: AlwaysFires
+        expr: vector(1)
+        labels: {severity: warning}
+        annotations: {summary: A rule of the test fires., description: It always does.}
+"""
 TASKS = """
   beat: {command: [echo, beats], schedule: "every 5s"}
 """
@@ -26,6 +38,7 @@ OVERRIDE = """
 services:
   store:
     image: prom/prometheus:VERSION
+    restart: unless-stopped
     command:
       - --config.file=/etc/store.yml
       - --storage.tsdb.path=/prometheus
@@ -48,6 +61,8 @@ class Stack:
         subprocess.run(["git", "clone", "--quiet", source, self.checkout], check=True)
         sample = (self.checkout / "sample/exporter.yml").read_text()
         self.write("exporter.yml", f"{sample.rstrip()}{TASKS}")
+
+        self.write("prometheus/rules/always.yml", ALWAYS)
 
     def write(self, name: str, text: str) -> None:
         """A file of the user's own."""
@@ -96,6 +111,20 @@ class Stack:
         """Service to its health, of those that run."""
         found = self.containers().items()
         return {name: row["Health"] for name, row in found if row["State"] == "running"}
+
+    def kill(self, service: str) -> None:
+        """As a crash does, or the kernel when memory runs out; `docker kill` would be a stop."""
+        pid = self.engine.docker("inspect", "--format", "{{.State.Pid}}", self.id_of(service))
+        os.kill(int(pid), signal.SIGKILL)
+
+    def id_of(self, service: str) -> str:
+        """Of its container."""
+        return self.containers()[service]["ID"]
+
+    def state_folder(self) -> Path:
+        """Where the engine has the exporter's volume."""
+        volume = f"{PROJECT}_exporter-state"
+        return Path(self.engine.docker("volume", "inspect", "--format", "{{.Mountpoint}}", volume))
 
     def command(self, *words: str, check: bool = True) -> str:
         """What a command of quant-exporter printed, as docs/containers.md runs it."""

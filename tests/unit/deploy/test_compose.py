@@ -47,7 +47,7 @@ def test_file_is_what_the_specification_says() -> None:
 def test_the_four_start_without_a_profile() -> None:
     """Exporter, Prometheus, Alertmanager and Grafana; the rest is asked for."""
     plain = {name for name, service in SERVICES.items() if not service.get("profiles")}
-    assert plain - {"settings"} == {"exporter", "prometheus", "alertmanager", "grafana"}
+    assert plain - {"settings", "state"} == {"exporter", "prometheus", "alertmanager", "grafana"}
     profiles = {p for service in SERVICES.values() for p in service.get("profiles", ())}
     assert profiles == {"logs", "remote-write"}
 
@@ -177,17 +177,15 @@ def test_nothing_that_alerts_waits_for_the_exporter() -> None:
 
 def test_up_waits_for_all_health_checks_at_once() -> None:
     """A container that waited for another's check would start seconds later; each can wait for the
-    other itself. What must have ended before is the service that writes their files."""
+    other itself. What must have ended before is what writes their files and looks at the state."""
+    ends = "service_completed_successfully"
     waited = {
-        (name, other, c["condition"])
-        for name, service in SERVICES.items()
-        for other, c in service.get("depends_on", {}).items()
+        (other, condition["condition"])
+        for service in SERVICES.values()
+        for other, condition in service.get("depends_on", {}).items()
     }
-    assert {condition for _, _, condition in waited} == {
-        "service_started",
-        "service_completed_successfully",
-    }
-    assert {o for _, o, c in waited if c == "service_completed_successfully"} == {"settings"}
+    assert {condition for _, condition in waited} == {"service_started", ends}
+    assert {other for other, condition in waited if condition == ends} == {"settings", "state"}
 
 
 def test_our_image_is_built_once() -> None:

@@ -149,13 +149,18 @@ PROXIES = {
         "they stand in front of the host in HTTPS_PROXY",
     ),
     "wrong password": (
-        {"wanted": PASSED}, "http://me:bad-Password9@127.0.0.1:PORT",
+        {"wanted": PASSED},
+        "http://me:bad-Password9@127.0.0.1:PORT",  # secrets-check: example
         "its user and password are wrong: they stand in front of the host in HTTPS_PROXY",
     ),
     "refuses": ({"answer": "403 PATH is forbidden"}, HERE, "connection: HTTP 403"),
     "cannot": ({"answer": "502 Bad Gateway"}, HERE, "connection: HTTP 502"),
     "away": ({}, NOBODY, f"cannot reach the proxy {NOBODY}, from HTTPS_PROXY"),
-    "socks": ({}, "socks5://me:bad-Password9@127.0.0.1:PORT", "is not an HTTP proxy (SOCKS is not"),
+    "socks": (
+        {},
+        "socks5://me:bad-Password9@127.0.0.1:PORT",  # secrets-check: example
+        "is not an HTTP proxy (SOCKS is not",
+    ),
     "no address": ({}, "http://", "(not a valid address), from HTTPS_PROXY, is not an HTTP proxy"),
 }  # fmt: skip
 

@@ -10,10 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import orjson
 
+from exporter.logs.files import DayFiles, Limits
+from exporter.logs.queue_writer import Line
+
+ROTATE_BYTES = 50_000_000
 DAY = "2026-11-24"
 _BEGIN = datetime.fromisoformat(DAY).replace(tzinfo=UTC)
 _REASONS = ("timeout", "connect", "http", "malformed")
@@ -73,9 +78,28 @@ def _record(rng: random.Random, stamp: str, number: int) -> dict[str, object]:
 
 
 def write(path: Path, count: int) -> None:
-    """The file; there already means written by an earlier call."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = path.with_suffix(".part")
-    with whole.open("wb") as out:
+    """One file, as any program may write it."""
+    with path.open("wb") as out:
         out.writelines(lines(count))
-    whole.rename(path)
+
+
+def write_as_exporter(folder: Path, count: int) -> DayFiles:
+    """The files that the exporter makes of the same lines, by its own writer."""
+    files = DayFiles("exporter", Limits(folder, UTC, ROTATE_BYTES))
+    for batch in batched(lines(count), 1000):
+        records = (orjson.loads(line) for line in batch)
+        files.write([
+            Line(
+                datetime.fromisoformat(record["timestamp"]).timestamp(), record["level"],
+                record["logger"], record.get("event"), line,
+            )
+            for record, line in zip(records, batch, strict=True)
+        ])  # fmt: skip
+    files.close()
+    return files
+
+
+def batched(lines: Iterator[bytes], size: int) -> Iterator[list[bytes]]:
+    """Lists of `size`, the last one shorter."""
+    while batch := list(islice(lines, size)):
+        yield batch

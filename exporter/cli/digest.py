@@ -21,7 +21,7 @@ from exporter.logs.digest.process import DigestError
 from exporter.logs.digest.render import markdown, page
 from exporter.logs.digest.request import StrategiesOn, WrongUse, asked
 from exporter.state import State, StateError
-from exporter.tasks.builtin.log_review import due_between, strategies_on
+from exporter.tasks.builtin.beyond_logs import due_between, strategies_on
 from exporter.util.clock import Clock, SystemClock
 
 Format = Literal["md", "html", "json"]

@@ -13,11 +13,13 @@ import errno
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
+from exporter.logs.extracts import ExtractWriter, extract_of
 from exporter.logs.queue_writer import Line
 from exporter.util.atomic import private_folder
 from exporter.util.local_time import date_of, day_bounds
@@ -87,6 +89,7 @@ class DayFiles:
         self.closed_parts = 0
         """Parts closed since the start: retention compresses them."""
         self._open_with = limits
+        self._extract = ExtractWriter()
         self._fd = -1
         self._path = limits.directory
         self._start = self._end = 0.0
@@ -146,7 +149,10 @@ class DayFiles:
                 break
             chosen.append(line.content)
             room -= len(line.content)
-        written, whole = self._append(b"".join(chosen)), 0
+        content, offset = b"".join(chosen), self._size
+        written, whole = self._append(content), 0
+        if written == len(content):
+            self._extract.add(lines[first : first + len(chosen)], content, offset)
         while whole < len(chosen) and len(chosen[whole]) <= written:
             written -= len(chosen[whole])
             whole += 1
@@ -200,9 +206,10 @@ class DayFiles:
             if file.open and file.day != day:  # the process was down when that day ended
                 self._number(file.path, file.day)
         self._path = directory / f"{self.name}-{day}.jsonl"
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(self._path, flags, _file_mode(directory))
+        flags, mode = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _file_mode(directory)
+        self._fd = os.open(self._path, flags, mode)
         self._size = os.fstat(self._fd).st_size
+        self._extract.begin(self._path, self._size, mode)
         if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
             try:  # the process was killed within a line; the next line starts clean
                 self._append(b"\n")
@@ -220,7 +227,10 @@ class DayFiles:
 
     def _number(self, path: Path, day: date) -> None:
         taken = [f.part for f in files_of(path.parent, self.name) if f.day == day and not f.open]
-        path.rename(path.with_name(f"{self.name}-{day}.{max(taken, default=0) + 1:03d}.jsonl"))
+        part = path.with_name(f"{self.name}-{day}.{max(taken, default=0) + 1:03d}.jsonl")
+        path.rename(part)
+        with suppress(FileNotFoundError):
+            extract_of(path).rename(extract_of(part))
         self.closed_parts += 1
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
 
+from exporter.logs.extracts import GZIP_LEVEL, extract_of, pack
 from exporter.logs.files import DayFiles, LogFile, files_of
 from exporter.util import atomic
 from exporter.util.clock import Clock
@@ -21,8 +22,6 @@ LOOK_SECONDS = 5.0
 TIDY_SECONDS = 600.0
 ERRORS_SHARE = 0.25
 """Of all bytes: a flood of other lines deletes no errors, and a flood of errors not the rest."""
-GZIP_LEVEL = 4
-"""On log lines: nine tenths of what level 9 saves, in a quarter of its time."""
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +47,11 @@ def tidy(
     nothing was written. A disk without room for the compressed part does not keep
     anything from being deleted. Raises the last :class:`OSError`.
     """
-    for leftover in policy.directory.glob(".*.jsonl.gz.*.part"):
+    for leftover in policy.directory.glob(".*.gz.*.part"):
         leftover.unlink(missing_ok=True)
+    for extract in policy.directory.glob("*.extract*"):
+        if not extract.with_name(extract.name.replace(".extract", ".jsonl")).exists():
+            extract.unlink(missing_ok=True)
     problem: OSError | None = None
     room = policy.most_bytes
     for name, age in sorted(policy.ages.items(), key=lambda entry: entry[0] != "errors"):
@@ -57,7 +59,7 @@ def tidy(
         for file in files_of(policy.directory, name):
             too_old = now >= day_bounds(file.day, zone)[1] + age
             if too_old and file.path not in held:
-                file.path.unlink(missing_ok=True)
+                _delete(file.path)
                 continue
             try:
                 files.append(_compressed(file))
@@ -73,21 +75,31 @@ def tidy(
 def _compressed(file: LogFile) -> LogFile:
     """The same part in its final form, whatever it is in now."""
     if file.compressed:
-        # A crash between the two steps of _compress leaves the plain file behind.
-        file.path.with_suffix("").unlink(missing_ok=True)
+        # A crash between the steps of _compress leaves the plain file behind.
+        _delete(file.path.with_suffix(""))
         return file
     return file if file.open else _compress(file)
 
 
 def _delete_beyond(most: float, files: list[LogFile]) -> int:
     """Delete closed files, oldest first, until all are `most` bytes; what is left, bytes."""
-    sizes = {f.path: f.path.stat().st_size for f in files if f.path.exists()}
+    sizes = {f.path: _size(f.path) + _size(extract_of(f.path)) for f in files}
     total = sum(sizes.values())
     for file in files:
         if total > most and not file.open:
-            file.path.unlink(missing_ok=True)
-            total -= sizes.get(file.path, 0)
+            _delete(file.path)
+            total -= sizes[file.path]
     return total
+
+
+def _delete(log_file: Path) -> None:
+    """And its extract."""
+    log_file.unlink(missing_ok=True)
+    extract_of(log_file).unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _compress(file: LogFile) -> LogFile:
@@ -100,6 +112,7 @@ def _compress(file: LogFile) -> LogFile:
     ):
         shutil.copyfileobj(plain, packed, 1 << 18)
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    pack(file.path, target, status.st_mode & 0o777)
     file.path.unlink(missing_ok=True)
     return file._replace(path=target, compressed=True)
 

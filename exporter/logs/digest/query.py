@@ -2,8 +2,9 @@
 
 One pass reads every line once: it counts by level, and sets aside the lines that matter
 (warnings, errors, and the events that digests use); queries name the fields that they want
-(:func:`lines`). Files that DuckDB refuses are cleaned line by line first, so that no content of a
-file can stop a digest.
+(:func:`lines`). Of a file that has an extract (:mod:`exporter.logs.extracts`) only those lines are
+read that are not counted there. Files that DuckDB refuses are cleaned line by line first, so that
+no content of a file can stop a digest.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,15 +22,15 @@ from typing import Any
 
 import duckdb
 
+from exporter.logs.extracts import EVENTS, distil
 from exporter.logs.files import LogFile
 from exporter.logs.reader import LONGEST_LINE, parse, raw_lines, stamp
 
 MEMORY_LIMIT = "180MB"
+ONE_THREAD_BYTES = 50_000_000
+"""Less than this takes a moment, of which a second thread costs more than it saves."""
 LEFT_SECONDS = 6 * 3600.0
 _PREFIX = "quant-digest-"
-EVENTS = ("run_ended", "run_retry", "slots_missed", "fetch_failed", "fetch_totals",
-          "alert_notification", "log_lines_lost")  # fmt: skip
-"""Events whose lines a digest reads, besides warnings and errors."""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _WARNING = _LEVELS.index("warning")
 ERRORS = f"within AND level >= {_LEVELS.index('error')}"
@@ -108,27 +110,30 @@ def scan(
     """Read the lines of [start, end), Unix seconds, and set aside in `table` those that matter:
     warnings, errors and :data:`EVENTS`."""
     files = list(files)
-    paths = [str(file.path) for file in files if _size(file.path)]
     empty = sum(f.compressed and f.path.exists() and not _size(f.path) for f in files)
     start, end = between
     values = {"start": stamp(start), "end": stamp(end)}
     broken = 0
-    try:
-        _scan(connection, values | _objects_of(paths), table)
-    except duckdb.Error:
-        # Damaged beyond what DuckDB skips (a cut archive, an endless line), or vanished.
-        database = Path(connection.execute("PRAGMA database_list").fetchall()[0][2])
-        with tempfile.TemporaryDirectory(dir=database.parent) as folder:
-            readable, broken = _made_readable(connection, paths, Path(folder))
+    database = Path(connection.execute("PRAGMA database_list").fetchall()[0][2])
+    with tempfile.TemporaryDirectory(dir=database.parent) as name:
+        folder = Path(name)
+        paths, calm = _distilled(files, values, folder)
+        if sum(_size(Path(path)) for path in paths) < ONE_THREAD_BYTES:
+            connection.execute("SET threads = 1")
+        try:
+            _scan(connection, values | _objects_of(paths), table)
+        except duckdb.Error:
+            # Damaged beyond what DuckDB skips (a cut archive, an endless line), or vanished.
+            readable, broken = _made_readable(connection, paths, folder)
             _scan(connection, values | _objects_of(readable), table)
     broken += empty + rows(connection, f"SELECT count(*) FROM {table} WHERE broken")[0][0]
     by_number = rows(connection, f"SELECT level, count(*) FROM {table} WHERE within GROUP BY 1")
-    levels = {_LEVELS[number]: count for number, count in by_number if number is not None}
-    if len(levels) < len(by_number):
+    levels = calm + Counter({_LEVELS[n]: count for n, count in by_number if n is not None})
+    if any(number is None for number, _ in by_number):
         odd = "SELECT json_extract_string(json, '$.level'), count(*)"
         where = "within AND level IS NULL"
         found = rows(connection, f"{odd} FROM {table} WHERE {where} GROUP BY 1")
-        levels |= {str(level): count for level, count in found}
+        levels.update({str(level): count for level, count in found})
     return Scan(levels, broken)
 
 
@@ -151,6 +156,27 @@ def lines(of: str, fields: str, table: str = "scanned") -> str:
         f"(SELECT {columns} FROM"
         f" (SELECT json_extract_string(json, [{paths}]) AS found FROM {table} WHERE {where}))"
     )
+
+
+def _distilled(
+    files: Iterable[LogFile], stamps: Mapping[str, str], folder: Path
+) -> tuple[list[str], Counter[str]]:
+    """What must be read of `files`, and how many other lines there are of each level."""
+    paths: list[str] = []
+    calm: Counter[str] = Counter()
+    rest = folder / "rest.jsonl"
+    with rest.open("wb") as out:
+        for file in files:
+            begin = out.tell()
+            counted = distil(file.path, stamps["start"], stamps["end"], out)
+            if counted is None:
+                out.seek(begin)
+                out.truncate()
+                paths += [str(file.path)] if _size(file.path) else []
+            else:
+                calm.update(counted)
+                out.write(b"\n")  # it may end within a line
+    return paths + ([str(rest)] if _size(rest) else []), calm
 
 
 def _made_readable(

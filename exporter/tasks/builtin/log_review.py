@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
 
-from exporter.calendars.loader import Calendar
-from exporter.config import Config
 from exporter.logs.digest.archive import load, save
 from exporter.logs.digest.facts import DueSlots, LogDigest, Request
 from exporter.logs.digest.process import DigestError, build_apart
@@ -18,11 +13,10 @@ from exporter.logs.digest.request import asked
 from exporter.logs.digest.sections import headline, sections
 from exporter.logs.files import files_of
 from exporter.messages.message import ChannelMessage, MessageTable
-from exporter.scheduling.slots import slots
-from exporter.strategies.equity import EquityCurve
+from exporter.tasks.builtin.beyond_logs import due_between, strategies_on
 from exporter.tasks.builtin.parts import parts_of, send_report
 from exporter.tasks.context import Context
-from exporter.util.local_time import date_of, midnight
+from exporter.util.local_time import midnight
 
 BUILD_SECONDS = 240.0
 WAIT_SECONDS = 150.0
@@ -114,49 +108,4 @@ def _message(digest: LogDigest, backtests: str) -> ChannelMessage:
     return ChannelMessage(f"Digest {short}", [headline(digest), *tables, *links])
 
 
-def strategies_on(
-    config: Config, kept: Mapping[str, Any], moment: float
-) -> dict[str, dict[str, Any]]:
-    """Each strategy's day, of the day of `moment`, from what the state keeps under ``strategy``;
-    one whose equity is all of later days, or of none of the days that are kept, is left out."""
-    zone = ZoneInfo(config.timezone)
-    day = date_of(moment, zone).isoformat()
-    found: dict[str, dict[str, Any]] = {}
-    for name, strategy in config.strategies.items():
-        curve = EquityCurve.from_json((kept.get(name) or {}).get("curve") or {})
-        if curve.day and curve.day <= day:
-            found[name] = {
-                "currency": strategy.currency,
-                "equity": curve.equity,
-                "pnl_today": curve.pnl_on(moment, zone),
-                "drawdown": curve.drawdown,
-            }
-        elif past := curve.on(day):
-            found[name] = {
-                "currency": strategy.currency,
-                "equity": past.equity,
-                "pnl_today": past.pnl,
-                "drawdown": past.drawdown,
-            }
-    return found
-
-
-def due_between(
-    config: Config, calendar: Callable[[str], Calendar], start: float, end: float
-) -> tuple[DueSlots, ...]:
-    """The slots of every task in [start, end), Unix seconds; the earliest task first."""
-    found = []
-    for name, task in config.tasks.items():
-        exchange = calendar(task.exchange) if task.exchange else None
-        zone = ZoneInfo(config.timezone)
-        ahead = [
-            slot.at
-            for slot in slots(task.timetable, zone, exchange, start - 0.001, end - 0.001)
-            if slot.skip is None
-        ]
-        if ahead:
-            found.append(DueSlots(name, len(ahead), ahead[0]))
-    return tuple(sorted(found, key=lambda due: (due.first, due.task)))
-
-
-__all__ = ["DigestError", "due_between", "log_review"]
+__all__ = ["DigestError", "log_review"]

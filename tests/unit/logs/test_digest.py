@@ -37,10 +37,10 @@ from exporter.logs.digest.facts import (
     SlowRun,
     TaskDay,
 )
-from exporter.logs.digest.query import EVENTS
 from exporter.logs.digest.render import markdown, page
 from exporter.logs.digest.request import asked
 from exporter.logs.digest.sections import headline
+from exporter.logs.extracts import EVENTS
 from exporter.logs.files import files_of
 from exporter.logs.retention import RetentionPolicy, tidy
 from exporter.logs.run_lines import lines_of_run

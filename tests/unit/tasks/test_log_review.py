@@ -20,6 +20,7 @@ from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.tasks.base_context import About
 from exporter.tasks.builtin import log_review as review
+from exporter.tasks.builtin.beyond_logs import strategies_on
 from exporter.tasks.context import Context
 from tests.unit.clocks import ManualClock
 from tests.unit.tasks.posted import Posted
@@ -214,8 +215,8 @@ async def test_strategies_have_their_day_without_a_report(bench: ReviewBench) ->
     day = bench.digest().strategies["momentum"]
     assert day == {"currency": "EUR", "equity": 900.0, "pnl_today": -100.0, "drawdown": 0.1}
     kept = bench.state.kept("strategy")
-    assert review.strategies_on(bench.config, kept, SLOT - 86400) == {}
-    tomorrow = review.strategies_on(bench.config, kept, SLOT + 86400)
+    assert strategies_on(bench.config, kept, SLOT - 86400) == {}
+    tomorrow = strategies_on(bench.config, kept, SLOT + 86400)
     assert tomorrow["momentum"]["pnl_today"] == 0.0
 
 

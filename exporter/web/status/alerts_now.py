@@ -15,6 +15,8 @@ TIMEOUT_SECONDS = 2.0
 HOLDS_SECONDS = 10.0
 SUBJECTS = ("strategy", "task", "feed", "source", "exchange", "limit")
 """Labels that say what an alert is about, the narrowest first."""
+_ACKNOWLEDGED = ("alertname", *SUBJECTS, "job", "instance")
+"""What an acknowledgement names: another exporter may have the same task."""
 _ORDER = {"critical": 0, "warning": 1}
 
 
@@ -65,7 +67,7 @@ def alert_row(
         subject=subject_of(labels),
         runbook=_address(notes.get("runbook_url", "")),
         ack=urlencode(
-            {name: labels[name] for name in ("alertname", *SUBJECTS) if labels.get(name)}
+            {name: labels[name] for name in _ACKNOWLEDGED if labels.get(name)}
         ),
     )
 

@@ -30,15 +30,25 @@ from machine import bytes_of, connected, sudo, upload_or_refuse, vps  # noqa: E4
 )
 def provision(c: Connection, dry_run: bool = False, settings: str = wanted.FILE) -> None:
     """Make an empty VPS ready; repeatable, changes only what differs, keeps your edits."""
-    text = wanted.settings(committed.REPOSITORY / settings)
+    asked = wanted.wanted(committed.REPOSITORY / settings)
     remote = f"/opt/quant/settings-{uuid.uuid4().hex}.json"
     with connected(c):
-        upload_or_refuse(c, text.encode(), remote)
+        upload_or_refuse(c, asked.text.encode(), remote)
         try:
+            if asked.deb and not dry_run:
+                _send_package(c, asked.deb, asked.deb_there)
             how = ["provision", "--dry-run"] if dry_run else ["apart", "provision"]
             vps(c, *how, "--settings", remote)
         finally:
             c.run(f"{sudo(c)}rm -f {remote}", hide=True, in_stream=False)
+
+
+def _send_package(c: Connection, deb: Path, there: str) -> None:
+    """A package that the machine has not got yet."""
+    known = f"test -e {there} || grep -qsxF {Path(there).name} /var/lib/quant-deploy/grafana-deb"
+    if c.run(f"{sudo(c)}sh -c '{known}'", hide=True, warn=True, in_stream=False).failed:
+        print(f"sending {deb.name}")
+        upload_or_refuse(c, deb.read_bytes(), there)
 
 
 @task(

@@ -3,8 +3,10 @@ the laptop, before anything is sent. It holds no secrets: those are stored by ``
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +43,23 @@ class RemoteWrite(_Section):
     max_series: int = Field(10_000, gt=0)
 
 
+class Grafana(_Section):
+    """Where its package comes from."""
+
+    source: str = "https://apt.grafana.com"
+    key: str = "https://apt.grafana.com/gpg.key"
+    fingerprint: str = Field(
+        "B53AE77BADB630A683046005963FA27710458545", pattern=r"^([0-9A-Fa-f] ?){40}$"
+    )
+    deb: Path | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Grafana:
+        if self.deb and self.model_fields_set != {"deb"}:
+            raise ValueError("deb: and a package source are two ways: choose one")
+        return self
+
+
 class Settings(_Section):
     """All of ``vps.yml``."""
 
@@ -48,6 +67,7 @@ class Settings(_Section):
     prometheus: Literal["here", "elsewhere"] = "here"
     tunnel: Annotated[str, AfterValidator(_public_key)] | None = None
     metrics_user: str | None = Field(None, pattern=_NAME)
+    grafana: Grafana | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
@@ -60,9 +80,19 @@ class Settings(_Section):
         return self
 
 
-def settings(file: Path) -> str:
-    """The file as JSON, for the machine; without one nothing but the basics. Raises :class:`Exit`
-    with each mistake in it."""
+@dataclass(frozen=True)
+class Wanted:
+    """What the machine is sent: JSON, and a package where one is given as a file."""
+
+    text: str
+    deb: Path | None = None
+    deb_there: str = ""
+    """Where the machine finds the package."""
+
+
+def wanted(file: Path) -> Wanted:
+    """What the file asks for; without one nothing but the basics. Raises :class:`Exit` with each
+    mistake in it."""
     try:
         body: Any = yaml.safe_load(file.read_text())
     except FileNotFoundError:
@@ -71,11 +101,32 @@ def settings(file: Path) -> str:
         raise Exit(f"{file}: {error}", code=2) from error
     if body is not None and not isinstance(body, dict):
         raise Exit(f"{file}: expected keys with values: see docs/deploy.md", code=2)
+    body = dict(body or {})
+    never = body.get("grafana") is False and body.pop("grafana") is False
+    if body.get("grafana") is True:
+        body["grafana"] = {}
     try:
-        found = Settings.model_validate(body or {})
+        found = Settings.model_validate(body)
     except ValidationError as error:
         raise Exit("\n".join(_sentence(file, d) for d in error.errors()), code=2) from error
-    return json.dumps(found.model_dump(exclude_none=True), indent=1, sort_keys=True) + "\n"
+    body = found.model_dump(mode="json", exclude_none=True)
+    if never:
+        body["grafana"] = False
+    deb, there = found.grafana.deb if found.grafana else None, ""
+    if deb:
+        deb = file.parent / deb.expanduser()
+        there = f"/var/lib/quant-deploy/{_named_by_content(file, deb)}"
+        body["grafana"] = {"deb": there}
+    return Wanted(json.dumps(body, indent=1, sort_keys=True) + "\n", deb, there)
+
+
+def _named_by_content(file: Path, deb: Path) -> str:
+    try:
+        with deb.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise Exit(f"{file}: grafana.deb: {deb}: {error.strerror}", code=2) from error
+    return f"grafana-{digest}.deb"
 
 
 def _sentence(file: Path, detail: Any) -> str:

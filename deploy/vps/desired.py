@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from places import WRITTEN, ProblemError
+from places import INSTALLED_DEB, WRITTEN, ProblemError
 from shell import attempt, is_active, run, say, shows, tail
 
 _LEFT_OVER = WRITTEN.with_name("left-over")
@@ -68,14 +68,50 @@ class Packages:
         return f"install {' '.join(missing)}" if missing else None
 
     def mend(self) -> None:
-        wait = "DPkg::Lock::Timeout=300"
         run("dpkg", "--configure", "-a")  # what an interrupted installation left behind
-        run("apt-get", "-o", wait, "update", "-q")
-        run(
-            "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", wait, "-q", "-y",
-            "-o", "Dpkg::Options::=--force-confold", "install", "--no-install-recommends",
-            *self._missing(),
-        )  # fmt: skip
+        _apt_get("update")
+        _apt_get("install", "--no-install-recommends", *self._missing())
+
+
+@dataclass
+class Deb:
+    """A package that is installed from a file, which is not kept."""
+
+    name: str
+    file: Path
+
+    def difference(self) -> str | None:
+        noted = INSTALLED_DEB.read_text() if INSTALLED_DEB.exists() else ""
+        if noted == self.file.name and Packages([self.name]).there():
+            return None
+        return f"install {self.name} from {self.file.name}"
+
+    def mend(self) -> None:
+        _apt_get("update")
+        _apt_get("install", "--no-install-recommends", "--allow-downgrades", str(self.file))
+        INSTALLED_DEB.write_text(self.file.name)
+        self.file.unlink()
+
+
+@dataclass
+class Removed:
+    """Packages that are not installed; their settings and data stay."""
+
+    names: list[str]
+
+    def difference(self) -> str | None:
+        there = Packages(self.names).there()
+        return f"remove {' '.join(there)}" if there else None
+
+    def mend(self) -> None:
+        _apt_get("remove", *self.names)
+
+
+def _apt_get(*words: str) -> None:
+    run(
+        "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300",
+        "-q", "-y", "-o", "Dpkg::Options::=--force-confold", *words,
+    )  # fmt: skip
 
 
 @dataclass

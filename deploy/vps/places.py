@@ -21,6 +21,7 @@ WRITTEN = Path("/var/lib/quant-deploy/written.json")
 """What provision wrote last, so that an edit of the user's can be told from an old file."""
 PAGER_SECRETS = Path("/etc/alertmanager/secrets")
 """Where alertmanager.yml looks for its secrets: copies of those among ours that it names."""
+SYSTEMD = Path("/etc/systemd/system")
 PROGRAMS_LIMITS = Path("/etc/systemd/system/quant-programs@.service.d/config.conf")
 ALERTMANAGER_ZONE = Path("/etc/systemd/system/prometheus-alertmanager.service.d/zone.conf")
 GRAFANA_PASSWORD = ETC / "grafana-password"
@@ -28,6 +29,8 @@ SETTINGS = ETC / "settings.json"
 """What vps.yml on the laptop said at the last provision."""
 PROMETHEUS_COPY = ".with-remote-write.yml"
 """Next to a release's prometheus.yml: the same, and where its series are sent."""
+INSTALLED_DEB = Path("/var/lib/quant-deploy/grafana-deb")
+"""Which file Grafana's package was installed from."""
 RESERVE = Path("/var/lib/quant-deploy/reserve")
 """Room on the disk that a rollback gives back: systemd cannot start anything on a full one."""
 HISTORY = Path("/var/lib/quant-deploy/history.jsonl")

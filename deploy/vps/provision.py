@@ -6,39 +6,36 @@ before their packages, so that they never run with Debian's.
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 import settings
 from desired import Enabled, File, Folder, Packages, Step, Thing, User, bring_about, guarded
+from grafana_server import Grafana
 from places import (
     BACKUPS,
     CREDENTIALS,
     ETC,
-    GRAFANA_PASSWORD,
     HISTORY,
     INCOMING,
     PAGER_SECRETS,
     RELEASES,
     SETTINGS,
     STATE,
+    SYSTEMD,
     TOOL,
     UNIT,
     USER,
 )
 from servers import servers, settings_of_servers, tunnel_things
-from shell import attempt, credentials, say
+from shell import credentials, say
 from systems import need_a_system_we_know
 from taken import need_free_ports, ssh_ports
 from web import web_things
 
 _FILES = TOOL / "files"
 _UNITS = TOOL / "systemd"
-_SYSTEMD = Path("/etc/systemd/system")
 
-_SOURCE_OF_GRAFANA = re.compile(r"(?im)^[^#\n]*\bgrafana\b")
 _UPGRADES = """\
 APT::Periodic::Update-Package-Lists "1";
 APT::Periodic::Unattended-Upgrade "1";
@@ -60,48 +57,50 @@ _JOURNALD = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=1
 def provision(wanted: settings.Settings, *, dry_run: bool) -> int:
     """Bring it all about, or say what would change; how many things differed."""
     need_a_system_we_know(Path("/etc/os-release").read_text())
-    need_free_ports(with_servers=bool(wanted.servers), with_grafana=_has_grafana())
-    changes = bring_about(_things(wanted), dry_run=dry_run)
+    boards = Grafana(wanted)
+    need_free_ports(with_servers=bool(wanted.servers), with_grafana=boards.is_wanted)
+    changes = bring_about(_things(wanted, boards), dry_run=dry_run)
     mode = "would change" if dry_run else "changed"
     say(f"{changes} {'thing' if changes == 1 else 'things'} {mode}" if changes else "nothing to do")
     return changes
 
 
-def _things(wanted: settings.Settings) -> list[Thing]:
+def _things(wanted: settings.Settings, boards: Grafana) -> list[Thing]:
     reload_units = ["systemctl daemon-reload"]
     units = [
-        File(_SYSTEMD / unit.name, unit.read_text(), then=reload_units)
+        File(SYSTEMD / unit.name, unit.read_text(), then=reload_units)
         for unit in sorted(_UNITS.iterdir())
     ]
     return [
         Packages(["nftables"]),
         Folder(ETC),
-        _kept_settings(wanted),
         File(
             ETC / "firewall.nft",
             _firewall(),
             then=["systemctl try-reload-or-restart quant-firewall.service"],
         ),
-        File(_SYSTEMD / "nftables.service.d/quant.conf", _AFTER_NFTABLES, then=reload_units),
+        File(SYSTEMD / "nftables.service.d/quant.conf", _AFTER_NFTABLES, then=reload_units),
         *units,
         Enabled("quant-firewall.service"),
         *settings_of_servers(wanted),
         Packages(_packages(wanted)),
         *tunnel_things(wanted),
         *servers(wanted),
-        *_grafana(),
+        *boards.things(),
         User(USER, STATE),
         *_folders(),
         File(Path("/usr/local/bin/quant-exporter"), (_FILES / "quant-exporter").read_text(), 0o755),
         Enabled("quant-programs.socket"),
         Enabled(UNIT, now=False),
         _credentials_drop_in(),
-        *web_things(wanted),
+        *web_things(wanted, with_grafana=boards.is_wanted),
         *_upkeep(),
+        _kept_settings(wanted),
     ]
 
 
 def _kept_settings(wanted: settings.Settings) -> Step:
+    """At the end: a provision that is cut off is not taken for one that did it all."""
     return Step(
         lambda: None if settings.read() == wanted else f"write {SETTINGS}",
         lambda: SETTINGS.write_text(wanted.text()),
@@ -124,8 +123,6 @@ def _packages(wanted: settings.Settings) -> list[str]:
     ]  # fmt: skip
     if (keeper := _time_keeper()) == "systemd-timesyncd":
         names.append(keeper)
-    if _has_grafana():
-        names.append("grafana")
     return names
 
 
@@ -133,46 +130,6 @@ def _time_keeper() -> str:
     """What keeps the time here; a machine that has another than systemd's goes on with that."""
     others = Packages(["chrony", "ntpsec", "ntp", "openntpd"])
     return next(iter(others.there()), "systemd-timesyncd")
-
-
-def _has_grafana() -> bool:
-    """Whether Grafana's package source is configured; Debian itself has no package of it."""
-    asked = attempt("apt-cache", "policy", "grafana").stdout
-    known = "Candidate: " in asked and "Candidate: (none)" not in asked
-    return known or _SOURCE_OF_GRAFANA.search(_sources()) is not None
-
-
-def _sources() -> str:
-    """What apt is told of package sources, also of one that it has not asked yet."""
-    folder = Path("/etc/apt/sources.list.d")
-    files = [Path("/etc/apt/sources.list"), *folder.glob("*.list"), *folder.glob("*.sources")]
-    return "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
-
-
-def _grafana() -> list[Thing]:
-    """Its settings, its password, and the dashboards of whatever release is current."""
-    if not _has_grafana():
-        return []
-    restart = ["systemctl daemon-reload", "systemctl try-restart grafana-server.service"]
-    boards = Path("/etc/grafana/quant-dashboards")
-    made = Path("/opt/quant/current/grafana/dashboards")
-    password = GRAFANA_PASSWORD
-    return [
-        Step(
-            lambda: None if password.exists() else f"make a password for Grafana in {password}",
-            lambda: guarded(password, secrets.token_urlsafe(24), "grafana"),
-        ),
-        Step(
-            lambda: None if boards.is_symlink() else f"link {boards} to the dashboards",
-            lambda: boards.symlink_to(made),
-        ),
-        File(
-            _SYSTEMD / "grafana-server.service.d/quant.conf",
-            (_FILES / "grafana.conf").read_text(),
-            then=restart,
-        ),
-        Enabled("grafana-server.service"),
-    ]
 
 
 def _folders() -> list[Thing]:
@@ -195,7 +152,7 @@ def _credentials_drop_in() -> File:
     """One LoadCredential= line for each secret that is here."""
     names = [f"LoadCredential={c.name}:{c}" for c in credentials()]
     return File(
-        _SYSTEMD / f"{UNIT}.d/credentials.conf",
+        SYSTEMD / f"{UNIT}.d/credentials.conf",
         "\n".join(["[Service]", *names, ""]),
         then=["systemctl daemon-reload"],
     )

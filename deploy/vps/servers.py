@@ -10,12 +10,11 @@ import signal
 from pathlib import Path
 
 from desired import Disabled, Enabled, File, Folder, Gone, Step, Thing, User
-from places import CURRENT, PAGER_SECRETS, PROMETHEUS_COPY
+from places import CURRENT, PAGER_SECRETS, PROMETHEUS_COPY, SYSTEMD
 from remote_write import RemoteWrite
 from settings import SERVERS, Settings
 from shell import attempt, run
 
-_SYSTEMD = Path("/etc/systemd/system")
 _PROMETHEUS = """\
 # Written by quant-exporter's provision; yours to edit.
 ARGS="--config.file=/opt/quant/current/prometheus/{config} \
@@ -72,7 +71,7 @@ def servers(wanted: Settings) -> list[Thing]:
 def _settings(unit: str, arguments: str, config: str) -> list[Thing]:
     waits = f"[Unit]\nConditionPathExists={CURRENT / config}\n"
     restart = [f"systemctl try-restart {unit}.service"]
-    drop_in = _SYSTEMD / f"{unit}.service.d/quant.conf"
+    drop_in = SYSTEMD / f"{unit}.service.d/quant.conf"
     return [
         File(drop_in, waits, then=["systemctl daemon-reload", *restart]),
         File(Path(f"/etc/default/{unit}"), arguments, then=restart),

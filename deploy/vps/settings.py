@@ -24,6 +24,10 @@ class Settings:
     metrics_user: str | None = None
     """Who may read /metrics from outside."""
 
+    grafana: Any = None
+    """Its source with the key and that key's fingerprint, or a package's file; False for never;
+    None where a source that somebody else configured decides."""
+
     @property
     def servers(self) -> tuple[str, ...]:
         """Units that read files of a release on this machine."""

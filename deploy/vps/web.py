@@ -15,13 +15,14 @@ _TLS = ETC / "tls"
 
 _METRICS_LOGIN = ETC / "metrics-login"
 _METRICS_SECRET = "metrics_password"  # noqa: S105  a name
+_GRAFANA = "    location /grafana/ { proxy_pass http://127.0.0.1:3000; }\n"
 _CLOSED = """\
     # For this machine alone.
     location = /metrics { return 404; }
 """
 
 
-def web_things(wanted: Settings) -> list[Thing]:
+def web_things(wanted: Settings, *, with_grafana: bool) -> list[Thing]:
     """Certificate, login, and the site in front of status page and Grafana."""
     metrics_user = _metrics_user(wanted)
     reload = ["systemctl reload-or-restart nginx.service"]
@@ -68,7 +69,7 @@ def web_things(wanted: Settings) -> list[Thing]:
         _metrics_login(metrics_user) if metrics_user else Gone(_METRICS_LOGIN),
         File(
             Path("/etc/nginx/sites-available/quant"),
-            _site(is_open=metrics_user is not None),
+            _site(is_open=metrics_user is not None, with_grafana=with_grafana),
             then=reload,
         ),
         Step(lambda: None if enabled.is_symlink() else "let nginx serve the site", enable),
@@ -76,9 +77,11 @@ def web_things(wanted: Settings) -> list[Thing]:
     ]
 
 
-def _site(*, is_open: bool) -> str:
+def _site(*, is_open: bool, with_grafana: bool) -> str:
     files = TOOL / "files"
     site = (files / "nginx-site.conf").read_text()
+    if not with_grafana:
+        site = site.replace(_GRAFANA, "    location /grafana/ { return 404; }\n")
     if not is_open:
         return site
     return site.replace(_CLOSED, (files / "nginx-outside.conf").read_text())

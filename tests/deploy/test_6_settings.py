@@ -16,6 +16,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from tests.deploy import grafana_stand_in
 from tests.deploy.network import VPS
 from tests.deploy.site import Site, wait_for
 from tests.deploy.test_4_machine import browse
@@ -272,3 +273,55 @@ receivers:
 def _fire(elsewhere: Elsewhere, name: str, task: str) -> None:
     labels = {"alertname": name, "task": task, "severity": "critical"}
     wait_for(lambda: elsewhere.ask(9093, "/api/v2/alerts", [{"labels": labels}]), 20)
+
+
+def test_grafana_comes_and_goes(site: Site, tmp_path: Path) -> None:
+    """From a signed source, its key picked by its fingerprint, or from a file; behind the login,
+    with data sources and boards. It goes again, and what it kept stays."""
+    if not shutil.which("gpg"):
+        pytest.skip("gpg is missing; tools/install-test-packages installs it")
+    laptop, ssh = site.laptop, site.laptop.ssh
+    installed = "dpkg-query -W -f '${db:Status-Status} ${Version}' grafana"
+    ssh("rm -f /etc/apt/sources.list.d/grafana.list")
+    laptop.write("vps.yml", "grafana: false\n")
+    assert "remove grafana" in laptop.fab("provision").well()
+    assert browse(site, "/grafana/")[0] == 404
+
+    fingerprint = grafana_stand_in.signed_source(site.vps.root, tmp_path)
+    source = "grafana: {source: 'file:/srv/signed', key: 'file:///srv/signed/gpg.key'"
+    laptop.write("vps.yml", f"{source}, fingerprint: '{'0' * 40}'}}\n")
+    said = laptop.fab("provision").failed()
+    assert f"no key there has the fingerprint {'0' * 40}; it has " in said
+    assert ssh(installed).startswith("config-files")
+    laptop.write("vps.yml", f"{source}, fingerprint: {fingerprint}}}\n")
+    assert "install grafana" in laptop.fab("provision").well()
+    assert ssh(installed) == "installed 2"
+    _grafana_serves(site)
+    assert ssh("stat -c '%U:%G %a' /etc/grafana/grafana.ini").strip() == "root:grafana 640"
+    assert "nothing to do" in laptop.fab("provision").well()
+
+    grafana_stand_in.package(laptop.repository, "3")
+    laptop.write("vps.yml", "grafana: {deb: grafana_3_all.deb}\n")
+    said = laptop.fab("provision").well()
+    assert "sending grafana_3_all.deb" in said
+    assert ssh(installed) == "installed 3"
+    _grafana_serves(site)
+    said = laptop.fab("provision").well()
+    assert said.text.strip() == "nothing to do"
+
+    (laptop.repository / "vps.yml").unlink()
+    assert "remove grafana" in laptop.fab("provision").well()
+    assert "Permission denied" not in ssh("ls /var/lib/grafana/grafana.db")
+    left = "/etc/apt/sources.list.d /etc/apt/keyrings /etc/grafana/provisioning/*"
+    assert "quant" not in ssh(f"ls {left}")
+    assert "nothing to do" in laptop.fab("provision").well()
+
+
+def _grafana_serves(site: Site) -> None:
+    """Behind nginx' login, with what is provisioned and nothing that is not here."""
+    assert browse(site, "/grafana/", password=None)[0] == 401
+    boards = wait_for(lambda: browse(site, "/grafana/boards")[2], 20)
+    assert "quant-overview.json" in json.loads(boards)
+    assert json.loads(browse(site, "/grafana/sources")[2]) == [
+        ["Prometheus", "http://127.0.0.1:9090"], ["Alertmanager", "http://127.0.0.1:9093"],
+    ]  # fmt: skip

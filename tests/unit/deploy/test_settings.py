@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -25,7 +27,7 @@ GIVEN = {"url": "https://prometheus.example.com/push", "username": 123456}
 def mistakes(file: Path, text: str) -> list[str]:
     file.write_text(text)
     with pytest.raises(Exit) as refused:
-        wanted.settings(file)
+        wanted.wanted(file)
     return str(refused.value.message).removeprefix(f"{file}: ").splitlines()
 
 
@@ -50,9 +52,9 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path) -> None:
 def test_no_file_asks_for_nothing(tmp_path: Path) -> None:
     """And an empty one neither."""
     nothing = {"prometheus": "here"}
-    assert json.loads(wanted.settings(tmp_path / "vps.yml")) == nothing
+    assert json.loads(wanted.wanted(tmp_path / "vps.yml").text) == nothing
     (tmp_path / "vps.yml").write_text("# later\n")
-    assert json.loads(wanted.settings(tmp_path / "vps.yml")) == nothing
+    assert json.loads(wanted.wanted(tmp_path / "vps.yml").text) == nothing
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     section = tmp_path / "remote-write.yml"
     monkeypatch.setattr(prometheus_file, "SECTION", section)
     (tmp_path / "vps.yml").write_text(yaml.safe_dump({"remote_write": GIVEN}))
-    asked = json.loads(wanted.settings(tmp_path / "vps.yml"))["remote_write"]
+    asked = json.loads(wanted.wanted(tmp_path / "vps.yml").text)["remote_write"]
     section.write_text(remote_write._section(asked))
     folder = tmp_path / "release"
     (folder / "prometheus").mkdir(parents=True)
@@ -98,3 +100,32 @@ def test_two_sections_are_one_too_many(release: Path) -> None:
         file.write("\nremote_write: []\n")
     with pytest.raises(ProblemError, match="has a remote_write of its own, and so has"):
         prometheus_file.write_copy(release)
+
+
+def test_grafana_is_wanted_never_or_from_a_file(tmp_path: Path) -> None:
+    """A source with its key by default; the same file has the same place on the machine."""
+    file = tmp_path / "vps.yml"
+
+    def asked(text: str) -> tuple[Any, str]:
+        file.write_text(text)
+        found = wanted.wanted(file)
+        return json.loads(found.text).get("grafana"), found.deb_there
+
+    source, _ = asked("grafana: true\n")
+    assert source["source"] == "https://apt.grafana.com"
+    assert len(source["fingerprint"]) == 40
+    assert asked("grafana: {source: 'https://mirror.example.com'}\n")[0]["key"] == source["key"]
+    assert asked("grafana: false\n") == (False, "")
+    assert asked("prometheus: here\n") == (None, "")
+    (tmp_path / "g.deb").write_bytes(b"package")
+    body, there = asked("grafana: {deb: g.deb}\n")
+    assert body == {"deb": there}
+    assert re.fullmatch(r"/var/lib/quant-deploy/grafana-[0-9a-f]{16}\.deb", there)
+    assert asked("grafana: {deb: g.deb}\n")[1] == there
+    assert mistakes(file, "grafana: {fingerprint: abc}\n") == [
+        "grafana.fingerprint: String should match pattern '^([0-9A-Fa-f] ?){40}$'"
+    ]
+    assert mistakes(file, "grafana: {deb: none.deb}\n") == [
+        f"grafana.deb: {tmp_path}/none.deb: No such file or directory"
+    ]
+    assert "choose one" in mistakes(file, "grafana: {deb: g.deb, source: 'https://x'}\n")[0]

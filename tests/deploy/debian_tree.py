@@ -15,8 +15,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from packaging.markers import Marker
 
 # What a provider's image has and a minimal debootstrap lacks.
 _PACKAGES = "systemd,systemd-sysv,dbus,openssh-server,sudo,ca-certificates,iproute2,python3"
@@ -72,12 +74,20 @@ def why_not() -> str | None:
 
 
 def codename() -> str:
-    """The Debian release of this machine; the VPS is the same."""
+    """The Debian release of this machine; so is the VPS, unless a test says another."""
     return platform.freedesktop_os_release()["VERSION_CODENAME"]
 
 
-def origins() -> list[Origin]:
-    """The archives of this Debian release that apt uses here, the main one first."""
+def origins(release: str = "") -> list[Origin]:
+    """The archives of a Debian release, by default this machine's: those that apt uses here, the
+    main one first. Another release's lie at the same places."""
+    here = _origins_here()
+    if release in ("", codename()):
+        return here
+    return [replace(o, suite=o.suite.replace(codename(), release)) for o in here]
+
+
+def _origins_here() -> list[Origin]:
     asked = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)",
          "Identifier: Packages"],
@@ -88,15 +98,16 @@ def origins() -> list[Origin]:
     return sorted(mine, key=lambda o: (o.suite != codename(), o.suite))
 
 
-def tree(packages: str = _PACKAGES) -> Path:
+def tree(packages: str = _PACKAGES, release: str = "") -> Path:
     """A minimal Debian with these packages, made when it is not there yet (about a minute)."""
-    target = cache() / f"{codename()}-{hashlib.sha256(packages.encode()).hexdigest()[:16]}"
+    release = release or codename()
+    target = cache() / f"{release}-{hashlib.sha256(packages.encode()).hexdigest()[:16]}"
     with _alone(target):
         if not target.exists():
             draft = target.with_suffix(".draft")
             shutil.rmtree(draft, ignore_errors=True)
             made = subprocess.run(
-                ["debootstrap", "--variant=minbase", f"--include={packages}", codename(), draft,
+                ["debootstrap", "--variant=minbase", f"--include={packages}", release, draft,
                  origins()[0].site],
                 capture_output=True, text=True, check=False, timeout=900,
             )  # fmt: skip
@@ -117,16 +128,35 @@ def wheels(lock: Path, python: str) -> Path:
         if not target.exists():
             draft = target.with_suffix(".draft")
             shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            theirs = draft / "requirements.lock"
+            theirs.write_text(lock_for(lock.read_text(), python))
             subprocess.run(
                 [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                  "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:",
                  "--implementation=cp", f"--python-version={python}",
                  *(f"--platform={p}_{platform.machine()}" for p in platforms), "--platform=any",
-                 "--dest", draft, "--requirement", lock],
+                 "--dest", draft, "--requirement", theirs],
                 check=True, stderr=subprocess.DEVNULL, timeout=600,
             )  # fmt: skip
             draft.rename(target)
     return target
+
+
+def lock_for(lock: str, python: str) -> str:
+    """What of a lock file another Python needs, without markers: pip asks those of the Python that
+    runs it, whatever --python-version says."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    kept: list[str] = []
+    needed = True
+    for line in lock.splitlines():
+        if line[:1].isalnum():
+            requirement, _, marker = line.rstrip("\\ ").partition(" ; ")
+            needed = not marker or Marker(marker).evaluate(environment)
+            line = f"{requirement} \\"
+        if needed:
+            kept.append(line)
+    return "\n".join([*kept, ""])
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.deploy.site import wait_for
@@ -61,7 +59,7 @@ def test_provision_says_first_what_it_would_change(laptop: Laptop) -> None:
     said = laptop.fab("provision", "--dry-run").well()
     assert "would create user quant" in said
     assert "would install python3-venv" in said
-    assert re.search("would install .* grafana", said.text)
+    assert "would install grafana" in said
     assert not is_provisioned(laptop)
 
 

@@ -20,8 +20,8 @@ _SSH_OPTIONS = "-o BatchMode=yes -o ConnectTimeout=5"
 class Vps:
     """The machine. Its disk is a throw-away layer over the tree that is kept."""
 
-    def __init__(self, folder: Path, lock: Path) -> None:
-        self.root = folder / "root"
+    def __init__(self, folder: Path, lock: Path, release: str = "") -> None:
+        self.root, self._release = folder / "root", release
         self.root.mkdir(parents=True)
         self._disk = _disk(folder)
         self.own_disk = self._disk is not None
@@ -29,7 +29,7 @@ class Vps:
         layer = self._disk or folder
         for name in ("upper", "work"):
             (layer / name).mkdir()
-        base = tree()
+        base = tree(release=release)
         mounted = subprocess.run(
             ["mount", "-t", "overlay", "overlay", "-o",
              f"lowerdir={base},upperdir={layer / 'upper'},workdir={layer / 'work'}", self.root],
@@ -48,7 +48,7 @@ class Vps:
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
         self._wheels = wheels(lock, python)
-        self._write("etc/apt/sources.list", "".join(f"{o.line}\n" for o in origins()))
+        self._write("etc/apt/sources.list", "".join(f"{o.line}\n" for o in origins(release)))
         self._write(
             "etc/apt/apt.conf.d/00test",
             'Acquire::http::Proxy "http://127.0.0.1:3142";\nAcquire::Check-Date "false";\n'
@@ -80,7 +80,7 @@ class Vps:
         """Switch it on."""
         self._process = subprocess.Popen(
             ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
-             f"--directory={self.root}", f"--machine=quant-test-{os.getpid()}",
+             f"--directory={self.root}", f"--machine=quant-test-{self._release}{os.getpid()}",
              f"--network-namespace-path={self.network.machine.path}", "--capability=CAP_NET_ADMIN",
              "--link-journal=no", "--resolv-conf=off", "--timezone=off",
              f"--bind-ro={self._wheels}:/srv/wheels"],

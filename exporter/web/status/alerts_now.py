@@ -66,9 +66,7 @@ def alert_row(
         description=notes.get("description", ""),
         subject=subject_of(labels),
         runbook=_address(notes.get("runbook_url", "")),
-        ack=urlencode(
-            {name: labels[name] for name in _ACKNOWLEDGED if labels.get(name)}
-        ),
+        ack=urlencode({name: labels[name] for name in _ACKNOWLEDGED if labels.get(name)}),
     )
 
 

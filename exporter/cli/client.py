@@ -65,8 +65,9 @@ def call(
                 f"the exporter at {where} did not answer within {timeout:.0f} s: it hangs, or "
                 "this machine is overloaded; see the last lines of its log"
             ) from error
+        why = getattr(reason, "strerror", None) or reason
         raise NotRunningError(
-            f"no exporter answers at {where} ({reason}); start it with `quant-exporter run`"
+            f"no exporter answers at {where} ({why}); start it with `quant-exporter run`"
         ) from error
 
 

@@ -42,6 +42,9 @@ def init(*, folder: Path) -> int:
                 written.add(Path(name).parts[0])
             elif target.read_bytes() != source.read_bytes():
                 kept.append(name)
+    except FileExistsError as error:
+        complain(f"{error.filename} is a file, and a folder is needed there: name another")
+        return 1
     except OSError as error:
         complain(f"cannot write {error.filename or folder}: {error.strerror}")
         return 1

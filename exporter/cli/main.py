@@ -8,8 +8,9 @@ import errno
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -62,14 +63,25 @@ def _leave_stdout() -> None:
 
 
 def _call(command: Command, arguments: dict[str, Any]) -> int:
-    module, _, function = command.calls.partition(":")
     config = arguments.pop("config")
-    call = getattr(importlib.import_module(module), function)
+    call = _imported(command.calls)
     with contextlib.ExitStack() as stack:
         if command.name not in _COLOURED:
             stack.enter_context(contextlib.redirect_stdout(_Clean(sys.stdout)))
             stack.enter_context(contextlib.redirect_stderr(_Clean(sys.stderr)))
         return int(call(config, **arguments) if command.config else call(**arguments))
+
+
+def _imported(calls: str) -> Callable[..., int]:
+    """Ctrl-C while libraries are imported ends it at once: some of them make of it an error of
+    their own, or abort."""
+    module, _, function = calls.partition(":")
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        found: Callable[..., int] = getattr(importlib.import_module(module), function)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return found
 
 
 class _Clean(io.TextIOBase):

@@ -46,7 +46,7 @@ def replay(
                 "no alert rule in these files" if not rules else "--step must be longer than 0s"
             )
     except (ValueError, OSError) as error:
-        complain(error)
+        complain(f"{error}. Its address is `prometheus_url` in exporter.yml")
         return 2
 
     def ask(config: Config) -> int:

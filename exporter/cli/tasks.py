@@ -15,6 +15,7 @@ from exporter.cli.offline_tasks import loaded_calendars, tasks_at_rest
 from exporter.cli.text_table import moment, print_table, schedule_text
 from exporter.cli.with_config import complain, with_config
 from exporter.config import Config
+from exporter.config.phrases import unknown_task
 from exporter.runtime.schedule_preview import schedule_preview
 from exporter.state import State, StateError
 from exporter.util.clock import SystemClock
@@ -27,7 +28,7 @@ def tasks(path: Path, *, name: str | None = None, as_json: bool) -> int:
 
     def show(config: Config) -> int:
         if name is not None and name not in config.tasks:
-            complain(f"there is no task {name!r}: {', '.join(config.tasks) or 'there is none'}")
+            complain(unknown_task(name, config.tasks))
             return 2
         try:
             found = client.call(config, "GET", "/api/v1/tasks")["tasks"]

@@ -26,7 +26,7 @@ def try_receivers(path: Path, clock: Clock) -> int:
         try:
             found = asyncio.run(ask(config))
         except ServerError as error:
-            complain(error)
+            complain(f"{error}. Its address is `alertmanager_url` in exporter.yml")
             return 1
         for tried in found:
             ways = ", ".join(tried.integrations)

@@ -67,6 +67,11 @@ def _text(path: Path) -> str:
             return content.decode("utf-8")
         what = f"larger than {_MOST_BYTES // 1_000_000} MB: name a config, not another file"
         error: Exception | None = None
+    except FileNotFoundError as found:
+        what = "there is no such file: `quant-exporter init` writes one, `--config` names another"
+        error = found
+    except IsADirectoryError as found:
+        what, error = f"a folder: name the file in it, {path / 'exporter.yml'}", found
     except OSError as found:
         what, error = f"cannot be read: {found.strerror}", found
     except UnicodeDecodeError as found:

@@ -119,6 +119,12 @@ def _suggestion(key: str, known: Iterable[str]) -> str:
     return f"did you mean {meant}?" if meant else f"write one of {', '.join(sorted(known))}"
 
 
+def unknown_task(name: str, known: Iterable[str]) -> str:
+    """For whoever named a task that is not configured."""
+    meant = likely(name, known)
+    return f"there is no task {name!r}" + (f": did you mean {meant}?" if meant else "")
+
+
 def likely(key: str, known: Iterable[str]) -> str | None:
     """The key that was probably meant."""
     return next(iter(difflib.get_close_matches(key, list(known), 1)), None)

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import zoneinfo
 from collections.abc import Iterable, Mapping
@@ -43,6 +44,7 @@ _MOST: Mapping[Period, int] = {"week": 7, "month": 31, "quarter": 92, "year": 36
 _NTH = rf"(?:({'|'.join(_ORDINALS)}|[1-9]\d{{0,2}}(?:st|nd|rd|th))(?: (last))?|(last))"
 _OF = r"(?: of (week|month|quarter|year))?"
 
+_ZONE_HELP = "write an IANA name such as America/New_York or UTC"
 _HELP = (
     "write `mon-fri 07:00`, `09:30,16:00 Europe/Berlin`, `every 30m`, `every 4h + 5m`, "
     "`every 5m while open`, `open - 2h30m`, `close + 30m`, `last trading day of month 16:30`, "
@@ -55,9 +57,15 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(
-            f"invalid time zone {name!r}: write an IANA name such as America/New_York or UTC"
-        ) from error
+        raise ValueError(f"invalid time zone {name!r}: {_meant_zone(name)}") from error
+
+
+def _meant_zone(name: str) -> str:
+    # Those without a region, such as EST, keep to one offset all year.
+    known = {each for each in zoneinfo.available_timezones() if "/" in each}
+    cities = [each for each in known if each.rpartition("/")[2] == name]
+    found = cities or difflib.get_close_matches(name, sorted(known), 1, cutoff=0.8)
+    return f"did you mean {min(found)}?" if found else _ZONE_HELP
 
 
 def parse(text: str, only: Iterable[date] = ()) -> Timetable:

@@ -36,6 +36,7 @@ def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> li
         *_without_limits(config),
         *_never_acting(config),
         *_heard_by_nobody(config, now),
+        *_counted_only(config),
         *_without_rules(config, folder / "prometheus/rules"),
         *moved_keys(config),
     ]
@@ -147,6 +148,23 @@ def long_pauses(paused: Mapping[str, float], now: float, zone: ZoneInfo) -> Iter
                 f"`quant-exporter resume{resume}`"
             )
             yield Mistake(place, text)
+
+
+def _counted_only(config: Config) -> Iterator[Mistake]:
+    """Patterns whose matches are metrics and nothing more."""
+    for name, followed in config.logs.follow.items():
+        if not followed.patterns or followed.max_failure_ratio:
+            continue
+        place = f"logs.follow.{name}.max_failure_ratio"
+        if {"fetch_failed", "fetch_ok"} <= set(followed.patterns):
+            text = "nothing alerts when fetches fail; set it, for example {warning: 20%}"
+            yield Mistake(place, text)
+        else:
+            yield Mistake(
+                f"logs.follow.{name}.patterns",
+                "what is found is counted, nothing alerts on it; a rule of your own on "
+                "quant_log_matches_total can, see docs/logs.md",
+            )
 
 
 def _without_rules(config: Config, rules: Path) -> Iterator[Mistake]:

@@ -59,6 +59,7 @@ def notes(
     and files to follow; tasks that will never run; and calendars that end soon. They are loaded
     already."""
     return [
+        *_folders(config),
         *_channels(config, environ),
         *_programs(config, folder, environ),
         *_followed(config),
@@ -124,6 +125,12 @@ def missing_keys(config: Config, environ: Mapping[str, str] = os.environ) -> Ite
 def _lacking(error: SecretMissingError) -> Mistake:
     place, _, text = str(error).partition(": ")
     return Mistake(place, text)
+
+
+def _folders(config: Config) -> Iterator[Mistake]:
+    folder = config.logs.directory
+    if _seen(folder.exists) and not _seen(folder.is_dir):
+        yield Mistake("logs.directory", f"{folder} is a file: no log is kept; name a folder")
 
 
 def _channels(config: Config, environ: Mapping[str, str]) -> Iterator[Mistake]:

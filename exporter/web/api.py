@@ -38,6 +38,7 @@ class Tasks(Protocol):
 
     def list(self) -> list[dict[str, Any]]: ...
     def kind(self, name: str) -> str | None: ...
+    def unknown(self, name: str) -> str: ...
     async def run(
         self, name: str, slot: float | None = None, *, again: bool = False,
         params: Mapping[str, Any] | None = None,
@@ -81,7 +82,7 @@ class Api:
     def _known(self, request: web.Request) -> str:
         name = request.match_info["name"]
         if self.tasks.kind(name) is None:
-            raise refuse(404, f"there is no task {name!r}")
+            raise refuse(404, self.tasks.unknown(name))
         return name
 
     async def run(self, request: web.Request) -> web.Response:
@@ -177,7 +178,7 @@ class Api:
         if not isinstance(task, str):
             raise refuse(400, f"task must be a name, not {task!r}")
         if self.tasks.kind(task) is None:
-            raise refuse(404, f"there is no task {task!r}")
+            raise refuse(404, self.tasks.unknown(task))
         return task
 
 

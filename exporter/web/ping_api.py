@@ -29,6 +29,7 @@ class PingedTasks(Protocol):
     """What is needed of :class:`exporter.web.tasks_view.TasksView`."""
 
     def kind(self, name: str) -> str | None: ...
+    def unknown(self, name: str) -> str: ...
     async def ping(self, name: str, ping: Ping) -> str: ...
 
 
@@ -108,7 +109,7 @@ class PingApi:
     def _paths(self, name: str) -> web.Response:
         kind = self.tasks.kind(name)
         if kind is None:
-            raise refuse(404, f"there is no task {name!r}")
+            raise refuse(404, self.tasks.unknown(name))
         if kind != "external":
             raise refuse(409, f"{name} is not external: its runs are recorded already")
         paths = self.keys.paths(name)

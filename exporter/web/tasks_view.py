@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from exporter.config import Task
+from exporter.config.phrases import unknown_task
 from exporter.runner.by_hand import ByHand
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
@@ -76,6 +77,10 @@ class TasksView:
         """run, command, external or service; None for a name that is not configured."""
         task = self._runner.tasks.get(name)
         return task.kind if task else None
+
+    def unknown(self, name: str) -> str:
+        """What to answer about a task that is not configured."""
+        return unknown_task(name, self._runner.tasks)
 
     def notice(self, name: str) -> str:
         """Who hears of a failure of a configured task, and when."""

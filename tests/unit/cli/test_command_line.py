@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+import exporter
 from exporter.alerts.journal import Journal
 from exporter.cli import main as command_line
 from exporter.cli.command_table import COMMANDS, Command, OneOf
@@ -221,7 +223,7 @@ def test_tasks_says_one_task_s_schedule_in_words_with_its_next_slots(
         "Wed 2026-11-25 09:00 EST"
     )
     assert command_line.main(["tasks", "--config", config, "scam"]) == 2
-    assert "no task 'scam': scan, scalp, report" in capsys.readouterr().err
+    assert "there is no task 'scam': did you mean scan?" in capsys.readouterr().err
 
 
 def test_check_notes_an_alert_that_reached_nobody(config: str) -> None:
@@ -245,3 +247,21 @@ def test_check_notes_an_alert_that_reached_nobody(config: str) -> None:
     assert done.returncode == 0
     assert f"{config}: note: alerts: slack accepts nothing since " in done.stdout.decode()
     assert f"{config}: note: alerts: Nobody was notified of X " in done.stdout.decode()
+
+
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    """Libraries make errors of their own of it, or abort; the shell is asked in their place."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt as error:\n"
+        "    raise RuntimeError('the library is broken') from error\n"
+    )
+    code = "from exporter.cli.main import _imported; _imported('slow:call')"
+    path = f"{Path(exporter.__file__).parents[1]}:{tmp_path}"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")

@@ -50,4 +50,4 @@ def test_a_folder_that_is_a_file_is_a_sentence(
     """No traceback."""
     (tmp_path / "quant").write_text("")
     assert init(folder=tmp_path / "quant") == 1
-    assert capsys.readouterr().err.startswith(f"cannot write {tmp_path / 'quant'}")
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'quant'} is a file")

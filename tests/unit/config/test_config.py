@@ -114,8 +114,10 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_or_empty(tmp_path: Path) -> None:
     """Missing is a mistake; empty is an exporter with nothing to do."""
-    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match="there is no such file: `quant-exporter init`"):
         load(tmp_path / "exporter.yml")
+    with pytest.raises(ConfigError, match=f"a folder: name the file in it, {tmp_path}/exporter"):
+        load(tmp_path)
     assert read(tmp_path, "# nothing yet\n").tasks == {}
 
 

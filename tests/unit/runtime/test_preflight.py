@@ -415,6 +415,34 @@ def test_a_limit_that_acts_on_what_may_stop_unheard_is_noted(
     assert "set metrics.positions.max_age" in found["limits.positions.on_critical"]
 
 
+@pytest.mark.parametrize(
+    ("patterns", "place", "says"),
+    [
+        ("fetch_failed: a, fetch_ok: b", "max_failure_ratio", "nothing alerts when fetches fail"),
+        ("error: a", "patterns", "is counted, nothing alerts on it"),
+    ],
+)
+def test_patterns_that_only_count_are_noted(
+    patterns: str, place: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Whoever writes one may believe that somebody will hear of it."""
+    (tmp_path / "bot.log").touch()
+    text = f"logs: {{follow: {{bot: {{path: bot.log, patterns: {{{patterns}}}}}}}}}\n"
+    noted = notes_of(tmp_path, text, capsys, monkeypatch)
+    assert list(noted) == [f"logs.follow.bot.{place}"]
+    assert says in noted[f"logs.follow.bot.{place}"]
+
+
+def test_a_file_where_the_logs_should_go_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the exporter runs and keeps no log."""
+    (tmp_path / "log").touch()
+    noted = notes_of(tmp_path, "logs: {directory: log}\n", capsys, monkeypatch)
+    assert noted == {"logs.directory": f"{tmp_path}/log is a file: no log is kept; name a folder"}
+
+
 def test_a_calendar_that_cannot_be_built_is_a_mistake_wherever_it_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from exporter.config import Config, Strategy
+from exporter.config.phrases import unknown_task
 from exporter.metrics import Metrics
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
@@ -48,6 +49,9 @@ class FakeTasks:
 
     def kind(self, name: str) -> str | None:
         return self.kinds.get(name)
+
+    def unknown(self, name: str) -> str:
+        return unknown_task(name, self.kinds)
 
     async def run(
         self,

@@ -1,7 +1,8 @@
-"""Long work in a thread that shares Python's lock with the event loop."""
+"""Long work in a thread that shares Python's lock with the event loop, or on the loop itself."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 WORK_SECONDS, REST_SECONDS = 0.003, 0.001
@@ -22,4 +23,18 @@ class GiveWay:
         """Sleep if it is time to; call it in a thread alone."""
         if time.thread_time() - self._since >= WORK_SECONDS:
             time.sleep(REST_SECONDS)
+            self._since = time.thread_time()
+
+
+class TakeTurns:
+    """Await it often during long work on the event loop: after every few milliseconds of it,
+    everything else there has its turn."""
+
+    def __init__(self) -> None:
+        self._since = time.thread_time()
+
+    async def __call__(self) -> None:
+        """Let others run if it is time to."""
+        if time.thread_time() - self._since >= WORK_SECONDS:
+            await asyncio.sleep(0)
             self._since = time.thread_time()

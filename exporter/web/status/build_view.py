@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from zoneinfo import ZoneInfo
 
 from exporter import __version__
@@ -11,6 +11,7 @@ from exporter.config.paths import reports_folder
 from exporter.logs.digest.archive import latest
 from exporter.logs.digest.sections import headline
 from exporter.state import Run, StateError
+from exporter.util.give_way import TakeTurns
 from exporter.web.status.alerts_now import AlertsNow
 from exporter.web.status.detail_pages import reviews
 from exporter.web.status.page_parts import PageParts
@@ -60,7 +61,7 @@ class ViewOf:
             now,
             parts.config().timezone,
             __version__,
-            tasks=tuple(self._tasks()),
+            tasks=tuple([task async for task in self._tasks()]),
             feeds=tuple(
                 feed_row(
                     state,
@@ -99,10 +100,13 @@ class ViewOf:
             await self._read_runs()
         return self._weeks.shares.get(task, ())
 
-    def _tasks(self) -> Iterator[TaskRow]:
-        tasks, shares = self._parts.config().tasks, self._weeks.shares
-        for known in self._parts.tasks_view.list(notices=False):
-            name = known["name"]
+    async def _tasks(self) -> AsyncIterator[TaskRow]:
+        tasks, shares, take_turns = self._parts.config().tasks, self._weeks.shares, TakeTurns()
+        for name in list(tasks):
+            await take_turns()
+            if self._parts.tasks_view.kind(name) is None:
+                continue  # a reload meanwhile removed it
+            known = self._parts.tasks_view.one(name, notices=False)
             yield task_row(known, self._runs.get(name, []), tasks.get(name), shares.get(name, ()))
 
     async def _read_runs(self) -> None:

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import url_quote
 from markupsafe import Markup
 
+from exporter.util.give_way import TakeTurns
 from exporter.web.status import sparkline, uptime
 from exporter.web.status.filters import FILTERS, LocalTimes
 
@@ -64,6 +65,18 @@ def fill(template: str, now: float, zone: str, **given: Any) -> str:
     written as seen from there."""
     times = LocalTimes(now, zone)
     return environment().get_template(template).render(now=now, zone=zone, times=times, **given)
+
+
+async def fill_in_pieces(template: str, now: float, zone: str, **given: Any) -> str:
+    """The same for a page that may be long: everything else on the event loop has its turn every
+    few milliseconds."""
+    times, pieces, take_turns = LocalTimes(now, zone), [], TakeTurns()
+    for piece in (
+        environment().get_template(template).generate(now=now, zone=zone, times=times, **given)
+    ):
+        pieces.append(piece)
+        await take_turns()
+    return "".join(pieces)
 
 
 def answer(text: str, status: int = 200) -> web.Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import threading
+import time
 
-from exporter.util.give_way import WORK_SECONDS, GiveWay
+from exporter.util.give_way import WORK_SECONDS, GiveWay, TakeTurns
 
 
 def test_a_thread_that_works_for_long_sleeps_again_and_again() -> None:
@@ -26,3 +28,21 @@ def test_a_thread_that_works_for_long_sleeps_again_and_again() -> None:
     thread.start()
     thread.join()
     assert slept[0] >= 5
+
+
+async def test_long_work_on_the_loop_lets_others_have_their_turn() -> None:
+    """Again and again, however long it is."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    take_turns, begin = TakeTurns(), time.thread_time()
+    while time.thread_time() - begin < 10 * WORK_SECONDS:
+        await take_turns()
+    waiting.cancel()
+    assert turns >= 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from dataclasses import replace
@@ -19,6 +20,7 @@ from exporter.web.headers import security_headers
 from exporter.web.status import render, routes, uptime
 from exporter.web.status.choice import Choice
 from exporter.web.status.filters import LocalTimes
+from exporter.web.status.page import MOST_ROWS, MOST_TILES, render_in_pieces
 from exporter.web.status.sparkline import MOST, draw
 from exporter.web.status.templating import environment, fill
 from exporter.web.status.verdict import judge
@@ -226,6 +228,7 @@ def test_each_template_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None
         fill("nothing.html", view.now, view.zone, root="../", version="1", text="not here")
     assert sorted(map(str, compiled)) == [
         "frame.html", "nothing.html", "parts.html", "record.html", "status.html",
+        "week.html",
     ]  # fmt: skip
 
 
@@ -385,3 +388,35 @@ async def test_every_file_that_the_page_names_is_served_and_no_other() -> None:
         async with client.get(f"/{name}") as answer:
             assert answer.status == 404
     await client.close()
+
+
+def test_two_thousand_tasks_are_still_a_page() -> None:
+    """All that are in trouble, the first of the others, and how many more there are."""
+    view = views.many(2000)
+    troubled = replace(view.tasks[0], name="broken", state="failing")
+    view = replace(view, tasks=(*view.tasks, troubled))
+    text = render(view)
+    in_trouble = sum(task.state in ("failing", "late") for task in view.tasks)
+    assert text.count('class="row task') == in_trouble > 0
+    assert 'id="task-broken"' in text
+    assert text.count('class="tile"') == MOST_TILES
+    more = len(view.tasks) - in_trouble - MOST_TILES
+    assert f"and {more:,} more tasks without trouble" in text.replace("\u202f", ",")
+    assert f"and {len(view.week.rows) - MOST_ROWS:,} more tasks; each" in text
+    assert len(text) < 800_000
+
+
+async def test_a_long_page_leaves_the_loop_to_others() -> None:
+    """A scrape does not wait until all of it is written."""
+    view, turns = views.many(2000), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    assert await render_in_pieces(view) == render(view)
+    waiting.cancel()
+    assert turns >= 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -90,29 +91,34 @@ def test_a_client_of_healthchecks_io_works_unchanged(exporter: Exporter, tmp_pat
 
 def test_runitor_works_unchanged(exporter: Exporter, tmp_path: Path) -> None:
     """It runs the command, sends start, output and exit status, each run with its own rid."""
-    runitor = built_runitor(tmp_path)
-    by_uuid, _ = paths(exporter)
-    done = subprocess.run(
-        [runitor, "-api-url", f"{exporter.url}/ping", "-uuid", by_uuid.rpartition("/")[2], "--",
-         "sh", "-c", "echo working; echo FATAL no broker >&2; exit 4"],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    assert done.returncode == 4, done.stderr
-    assert newest(exporter)["last_outcome"] == "failure"
-    assert "exit status 4: FATAL no broker" in get(f"{exporter.url}/tasks/nightly_etl").decode()
+    runitor = [built_runitor(tmp_path), "-api-url", f"{exporter.url}/ping"]
+    by_uuid, by_key = (path.split("/") for path in paths(exporter))
+    for place in (["-uuid", by_uuid[2]], ["-ping-key", by_key[2], "-slug", by_key[3]]):
+        for script, status, outcome in (
+            ("echo working; echo FATAL no broker >&2; exit 4", 4, "failure"),
+            ("echo 3 rows", 0, "success"),
+        ):
+            done = subprocess.run([*runitor, *place, "--", "sh", "-c", script], timeout=30,
+                                  capture_output=True, text=True, check=False)  # fmt: skip
+            assert done.returncode == status, done.stderr
+            assert newest(exporter)["last_outcome"] == outcome
+            page = get(f"{exporter.url}/tasks/nightly_etl").decode()
+            assert status == 0 or "exit status 4: FATAL no broker" in page
 
 
 def built_runitor(folder: Path) -> str:
-    """Installed, or built where Go and its proxy are; skips the test otherwise."""
+    """Installed, or built of its source in var/bench/runitor, or where Go's proxy has it; skips the
+    test otherwise."""
     if found := shutil.which("runitor"):
         return found
-    go = shutil.which("go")
+    go, source = shutil.which("go"), Path(__file__).parents[2] / "var/bench/runitor"
     if go is None:
         pytest.skip("neither runitor is installed, nor Go to build it")
+    what = "./cmd/runitor" if source.is_dir() else "bdd.fi/x/runitor/cmd/runitor@latest"
     built = subprocess.run(
-        [go, "install", "bdd.fi/x/runitor/cmd/runitor@latest"],
-        capture_output=True, text=True, timeout=100, check=False, cwd=folder,
-        env={"PATH": str(Path(go).parent), "HOME": str(Path.home()), "GOBIN": str(folder)},
+        [go, "install", what], cwd=source if source.is_dir() else folder,
+        capture_output=True, text=True, timeout=100, check=False,
+        env={**os.environ, "GOBIN": str(folder)},
     )  # fmt: skip
     if built.returncode:
         pytest.skip(f"runitor cannot be built here: {built.stderr.strip()[-200:]}")

@@ -38,6 +38,8 @@ SILENT_SECONDS = 120.0
 """A connection on which nothing comes for so long, not even answers to pings, is replaced."""
 CLOSING_SECONDS = 1.0
 """For the server to answer that the connection is over: a reload and a stop wait for it."""
+SETTLED_SECONDS = 30.0
+"""A connection that brought prices for so long was a good one: pauses begin from the shortest."""
 _LARGEST_MESSAGE_BYTES = 1_000_000
 _BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 60.0
 REFUSED_SECONDS = 60.0
@@ -88,9 +90,9 @@ class Realtime:
         """Until cancelled: connect, read, and connect again after a pause that grows."""
         failures = 0
         while True:
-            used = self._messages.used
+            used, began = self._messages.used, self._clock.monotonic()
             failure = await self._one_connection()
-            if self._messages.used > used:
+            if self._messages.used > used and self._clock.monotonic() - began > SETTLED_SECONDS:
                 failures = 0
             self._count(failure)
             cap = backoff_cap(_BACKOFF_SECONDS, failures, _BACKOFF_CAP_SECONDS)

@@ -45,13 +45,14 @@ def fault(
     name: str, *tells: Told, how: dict[str, Any], lasts: float | None = None,
     struck: float = STRIKE, of: dict[str, Any] | None = None, more: dict[str, Any] | None = None,
     tasks: dict[str, Any] | None = None, feeds: dict[str, Any] | None = None,
+    sources: dict[str, Any] | None = None,
 ) -> Fault:  # fmt: skip
     """A source that breaks and, after so many minutes, is mended."""
     return Fault(
         name,
         tells,
         {
-            "sources": {name: source(**(of or {}))},
+            "sources": {name: source(**(of or {})), **(sources or {})},
             "feeds": {name: feed(name, **(more or {})), **(feeds or {})},
             "tasks": tasks or {},
         },
@@ -129,6 +130,13 @@ FAULTS = [
     fault(
         "overdue_for_chat", Told("QuantDataOverdue", "chat", STILL),
         how={"fault": "frozen"}, more={"max_overdue": {"warning": "20m"}},
+    ),
+    # Whose bars are there all the time, so that nobody is paged.
+    fault(
+        "second_source_takes_over", Told("QuantFeedFallback", "chat", 20, over_after=75),
+        how={"fault": "disconnect"}, lasts=45,
+        more={"fallback": "second_source_takes_over__spare"},
+        sources={"second_source_takes_over__spare": source()},
     ),
     # The bell rings at 9:30: the first bar is due at 9:36.
     fault("unknown_holiday", Told("QuantDataOverdue", "phone", 60), how={"fault": "frozen"},

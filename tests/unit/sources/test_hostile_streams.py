@@ -276,6 +276,24 @@ async def test_what_comes_and_goes_is_not_logged_each_time(
         await client.until(lambda: turns >= 12)
     assert len(client.ticks) >= 10
     assert len(caplog.records) <= 3
+    assert client.paused[0] <= 1 < 20 < client.paused[9], "nor asked again every second"
+
+
+async def test_pauses_begin_from_the_shortest_after_a_connection_that_lasted() -> None:
+    """A server that is restarted once a day is back at once."""
+    client = StreamClient()
+    turns = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 7:
+            client.clock.advance(3600)
+        await speaks(client.message(at=turns / 10), close_frame(1001))(reader, writer)
+
+    async with serving(script) as port, client.listening(url(port)):
+        await client.until(lambda: len(client.paused) >= 8)
+    assert client.paused[6] <= 1 < 4 < client.paused[5]
 
 
 async def test_a_server_that_is_slow_to_close_holds_nobody_up(

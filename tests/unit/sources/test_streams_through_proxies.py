@@ -16,6 +16,7 @@ import pytest
 from aiohttp import connector
 
 from tests.unit.sources.certificates import Authority
+from tests.unit.sources.own_sources import OwnSource
 from tests.unit.sources.raw_websocket import (
     KEY,
     StreamClient,
@@ -258,6 +259,35 @@ async def test_a_certificate_that_is_not_valid_says_why(
     assert client.ticks == []
     assert text in caplog.text
     shows_no_key(caplog)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_requests_say_the_same_of_proxies(scheme: str) -> None:
+    """As streams do; a request is not tried again for it."""
+    async with tunnel(1, wanted=PASSED) as (port, heads):
+        bench = OwnSource(
+            type="http", url=f"{scheme}://{HOST}/bars?s={{symbol}}", retries=2,
+            proxy=f"http://127.0.0.1:{port}",
+        )  # fmt: skip
+        async with bench.open() as source:
+            error = (await source.latest(["A"], "1m")).bad["A"]
+    assert error.reason == "connect"
+    assert "HTTP 407; its user and password are missing" in error.message
+    assert len(heads) == 1
+
+
+@pytest.mark.parametrize("case", CERTIFICATES)
+async def test_requests_say_the_same_of_certificates(
+    case: str, authority: Authority, tmp_path: Path
+) -> None:
+    """And send nothing to such a server."""
+    make, text = CERTIFICATES[case]
+    async with serving(says("200 OK", "[]"), make(authority, tmp_path)) as port:
+        bench = OwnSource(type="http", url=f"https://localhost:{port}/bars?s={{symbol}}")
+        async with bench.open() as source:
+            error = (await source.latest(["A"], "1m")).bad["A"]
+    assert error.reason == "connect"
+    assert text in error.message
 
 
 async def test_a_server_without_tls_is_said(

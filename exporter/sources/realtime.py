@@ -41,6 +41,8 @@ CLOSING_SECONDS = 1.0
 SETTLED_SECONDS = 30.0
 """A connection that brought prices for so long was a good one: pauses begin from the shortest."""
 _LARGEST_MESSAGE_BYTES = 1_000_000
+_MESSAGES_AT_ONCE = 100
+"""Then everything else on the loop has its turn."""
 _BACKOFF_SECONDS, _BACKOFF_CAP_SECONDS = 1.0, 60.0
 REFUSED_SECONDS = 60.0
 """Pause after a refusal that another try will probably meet again: the key, the plan. A connection
@@ -159,7 +161,11 @@ class Realtime:
     async def _read(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> SourceError:
         used, refused_at = self._messages.used, None
         refusal: SourceError | None = None
+        count = 0
         while True:
+            count += 1
+            if count % _MESSAGES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # what has come is received without a wait
             message = await socket.receive(timeout=SILENT_SECONDS)
             if message.type is aiohttp.WSMsgType.ERROR:
                 return SourceError("malformed", "a message is too large or breaks off")

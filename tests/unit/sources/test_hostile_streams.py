@@ -296,6 +296,31 @@ async def test_pauses_begin_from_the_shortest_after_a_connection_that_lasted() -
     assert client.paused[6] <= 1 < 4 < client.paused[5]
 
 
+async def test_a_flood_of_messages_leaves_the_loop_to_others() -> None:
+    """A thousand that come at once are not read in one go."""
+    client, turns = StreamClient(), 0
+    seen: set[int] = set()
+    flood = [client.message(at=number / 100 - 20) for number in range(1000)]
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def then(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(flood))
+        await read_on(reader, writer)
+
+    async with serving(speaks(then=then)) as port, client.listening(url(port)) as stream:
+        keep = stream._messages._on_tick
+        stream._messages._on_tick = lambda tick: (seen.add(turns), keep(tick))[0]
+        working = asyncio.create_task(others())
+        await client.until(lambda: len(client.ticks) == 1000)
+        working.cancel()
+    assert len(seen) >= 9
+
+
 async def test_a_server_that_is_slow_to_close_holds_nobody_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

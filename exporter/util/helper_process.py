@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from exporter.util.process_tree import descendants
+from exporter.util.process_tree import ProcessInfo, all_processes, descendants
 
 LARGEST_ANSWER_BYTES = 32_000_000
 START_SECONDS = 30.0
@@ -24,6 +24,7 @@ _LARGE_BYTES = 100_000
 """From this size on an answer is parsed in a thread."""
 _LONGEST_LINE = 500
 _LINES_A_CALL = 30
+_LOOKS, _LOOK_SECONDS = 50, 0.02
 
 
 class CallFailedError(Exception):
@@ -171,6 +172,7 @@ class HelperProcess:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(each.pid, signal.SIGKILL)
         await _ended(process)
+        await _gone(left)
         if self._printed is not None:
             self._printed.cancel()
             await asyncio.gather(self._printed, return_exceptions=True)
@@ -181,3 +183,12 @@ async def _ended(process: asyncio.subprocess.Process) -> int:
     while process.returncode is None:  # noqa: ASYNC110  the child watcher sets it, and tells nobody
         await asyncio.sleep(0.005)
     return process.returncode
+
+
+async def _gone(killed: Sequence[ProcessInfo]) -> None:
+    """Until they have ended, a second at most: a kill is not done when it is sent."""
+    wanted = {(each.pid, each.started) for each in killed}
+    for _ in range(_LOOKS if wanted else 0):
+        if not wanted & {(each.pid, each.started) for each in all_processes()}:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)

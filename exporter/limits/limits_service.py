@@ -57,6 +57,8 @@ class LimitService:
         self.actions = actions
         self._watches: dict[tuple[str, str, str], Watch] = {}
         self._unknown: dict[tuple[str, str], str] = {}
+        """At the newest look."""
+        self._said: dict[tuple[str, str], str] = {}
         self._config: Config | None = None
         parts.custom.listeners.append(self._heard)
         parts.strategies.listeners.append(self._curve_changed)
@@ -90,14 +92,16 @@ class LimitService:
         return found
 
     def _note_unknown(self, now: float) -> None:
-        unknown = self.unknown(now)
-        for (name, strategy), why in unknown.items():
-            if self._unknown.get((name, strategy)) != why:
+        """Log it once, and not what the next look knows: at the start nobody was asked yet."""
+        before, self._unknown = self._unknown, self.unknown(now)
+        self._said = {key: why for key, why in self._said.items() if self._unknown.get(key) == why}
+        for key, why in self._unknown.items():
+            if before.get(key) == why and key not in self._said:
+                self._said[key] = why
                 log.warning(
-                    "the limit %s cannot be compared: %s", name, why,
-                    extra={"event": "limit_unknown", "limit": name, "strategy": strategy},
+                    "the limit %s cannot be compared: %s", key[0], why,
+                    extra={"event": "limit_unknown", "limit": key[0], "strategy": key[1]},
                 )  # fmt: skip
-        self._unknown = unknown
 
     async def _judge(self, name: str, limit: LimitSettings, readings: list[Reading]) -> None:
         bounds, steady = Bounds.critical(limit), self._clock.monotonic()

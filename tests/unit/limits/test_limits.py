@@ -275,6 +275,23 @@ def test_a_backtest_of_other_parameters_or_symbols_is_not_compared_with() -> Non
     assert expecting.value() == pytest.approx(z)
 
 
+async def test_what_cannot_be_compared_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """And not at the first look, before anybody was asked; again once it was known in between."""
+    decaying = Decaying()
+
+    async def logged(looks: int) -> int:
+        for _ in range(looks):
+            await decaying.made.service.look()
+        return sum("cannot be compared" in record.message for record in caplog.records)
+
+    assert await logged(1) == 0
+    assert await logged(3) == 1
+    decaying.publish()
+    assert await logged(2) == 1
+    decaying.made.backtests.newest = {}
+    assert await logged(3) == 2
+
+
 def test_a_day_of_the_exchange_counts_and_not_one_of_the_config() -> None:
     """In Singapore it is tomorrow while New York trades."""
     made = Limited(

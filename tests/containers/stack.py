@@ -74,11 +74,15 @@ class Stack:
         self.write("docker-compose.override.yml", OVERRIDE.replace("VERSION", version))
         self.write("store.yml", "global: {}\n")
         agent = (self.checkout / "prometheus/remote-write.yml").read_text()
-        there = agent.replace(
-            "https://prometheus.example.com/api/prom/push", "http://store:9090/api/v1/write"
-        )
-        assert there != agent
-        self.write("prometheus/remote-write.yml", there)
+        for shipped, ours in (
+            ("https://prometheus.example.com/api/prom/push", "http://store:9090/api/v1/write"),
+            # A minute would be long for a test.
+            ("scrape_interval: 60s", "scrape_interval: 5s"),
+            ("scrape_timeout: 20s", "scrape_timeout: 4s"),
+        ):
+            assert shipped in agent
+            agent = agent.replace(shipped, ours)
+        self.write("prometheus/remote-write.yml", agent)
 
     def up(self, *, check: bool = True) -> Said:
         """`make up`."""

@@ -34,7 +34,7 @@ def test_a_second_up_changes_nothing(stack: Stack) -> None:
 def started(stack: Stack) -> dict[str, str]:
     """Service to its container and the moment at which that started."""
     asked = "{{.Name}} {{.Id}} {{.State.StartedAt}}"
-    ids = [row["ID"] for name, row in stack.containers().items() if name != "settings"]
+    ids = [row["ID"] for name, row in stack.containers().items() if name in LASTING]
     lines = stack.engine.docker("inspect", "--format", asked, *ids).splitlines()
     return {name: rest for name, _, rest in (line.partition(" ") for line in lines)}
 

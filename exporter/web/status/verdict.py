@@ -110,6 +110,8 @@ def _matters(view: StatusView) -> list[Matter]:
             "late": "missed its deadline",
         }.get(task.state, "")
         text = f"Task {task.name} {why}"
+        if task.service and task.service.trouble:
+            text = f"Service {task.name}: {task.service.trouble}"
         found.append(Matter(task.level, text, f"task-{task.name}", task.name))
     for feed in view.feeds:
         text = f"Feed {feed.name}: " + (_late(feed) if feed.late else feed.problem)

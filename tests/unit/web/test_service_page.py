@@ -70,6 +70,8 @@ async def test_a_service_that_failed_is_shown_with_the_end_of_its_journal(
     front = await text_of(services, "/")
     assert "bot.service, down since" in front
     assert "bot.service has failed (exit status 3); its last lines: broker refused" in front
+    assert "Service bot: bot.service has failed (exit status 3)" in front, "the headline"
+    assert "next never" not in front
     page = await text_of(services, "/tasks/bot")
     assert "bot: failing" in page
     assert "connecting broker refused" in page

@@ -89,8 +89,7 @@ def main(
         print(error, file=sys.stderr)
         return 2
     try:
-        with working("reading the logs"):
-            digest = _made(request)
+        digest = _made(request)
     except DigestError as error:
         print(error, file=sys.stderr)
         return 1
@@ -116,9 +115,12 @@ def _made(request: Request) -> LogDigest:
     import duckdb
 
     from exporter.logs.digest.build import build
+    from exporter.logs.digest.reading import Reading
 
+    reading = Reading()
     try:
-        return build(request)
+        with working("reading the logs", share=lambda: reading.share):
+            return build(request, reading)
     except (duckdb.Error, OSError) as error:
         # Files cannot do this to us, a full disk can.
         raise DigestError(f"the digest cannot be made: {error}") from error

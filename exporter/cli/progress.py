@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 PATIENCE_SECONDS = 1.0
@@ -14,16 +14,22 @@ PATIENCE_SECONDS = 1.0
 
 @contextlib.contextmanager
 def working(
-    text: str, patience_seconds: float = PATIENCE_SECONDS, stream: TextIO | None = None
+    text: str,
+    patience_seconds: float = PATIENCE_SECONDS,
+    stream: TextIO | None = None,
+    *,
+    share: Callable[[], float] | None = None,
 ) -> Iterator[None]:
     """Say on stderr what takes longer than a moment: on a terminal a line that counts the seconds
-    and goes away at the end, elsewhere one plain line."""
+    and goes away at the end, elsewhere one plain line. `share`, from 0 to 1, says how much is
+    done; it is asked by another thread."""
     where = stream or sys.__stderr__
     if where is None:
         yield
         return
     done = threading.Event()
-    thread = threading.Thread(target=_say, args=(text, patience_seconds, done, where), daemon=True)
+    said = (text, patience_seconds, done, where, share)
+    thread = threading.Thread(target=_say, args=said, daemon=True)
     thread.start()
     try:
         yield
@@ -41,7 +47,13 @@ def show_count(what: str, done: int, of: int, stream: TextIO | None = None) -> N
             print(f"\r{what}: {done} of {of}", end=end, file=where, flush=True)
 
 
-def _say(text: str, patience_seconds: float, done: threading.Event, stream: TextIO) -> None:
+def _say(
+    text: str,
+    patience_seconds: float,
+    done: threading.Event,
+    stream: TextIO,
+    share: Callable[[], float] | None,
+) -> None:
     began = time.monotonic()
     if done.wait(patience_seconds):
         return
@@ -49,8 +61,11 @@ def _say(text: str, patience_seconds: float, done: threading.Event, stream: Text
         if not stream.isatty():
             print(f"{text} …", file=stream, flush=True)
             return
+        shown = ""
         while True:
-            shown = f"{text} … {time.monotonic() - began:.0f} s"
+            percent = f"{share():.0%}, " if share else ""
+            now = f"{text} … {percent}{time.monotonic() - began:.0f} s"
+            shown = now.ljust(len(shown))  # it may have become shorter
             print(f"\r{shown}", end="", file=stream, flush=True)
             if done.wait(1.0):
                 break

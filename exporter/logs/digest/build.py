@@ -18,6 +18,7 @@ from exporter.logs.digest.facts import (
     Request,
 )
 from exporter.logs.digest.query import ERRORS, connect, join, lines, rows, scan
+from exporter.logs.digest.reading import Reading
 from exporter.logs.digest.runs import run_groups, slow_runs, tasks
 from exporter.logs.reader import files_between, gone
 from exporter.util.local_time import date_of
@@ -26,8 +27,8 @@ KNOWN_ERRORS_DAYS = 30
 MOST_GROUPS = 25
 
 
-def build(request: Request) -> LogDigest:
-    """Sum up. No content of the files makes it raise."""
+def build(request: Request, reading: Reading | None = None) -> LogDigest:
+    """Sum up, and tell `reading` how far it is. No content of the files makes it raise."""
     files = files_between(
         request.directory, "exporter", request.start, request.end, request.zone_info
     )
@@ -36,7 +37,7 @@ def build(request: Request) -> LogDigest:
     size = sum(file.path.stat().st_size for file in [*files, *kept] if file.path.exists())
     with connect(request.reports.parent) as connection:
         began = time.monotonic()
-        found = scan(connection, files, (request.start, request.end))
+        found = scan(connection, files, (request.start, request.end), reading=reading)
         levels, broken, from_error_log = Counter(found.levels), found.broken, 0
         if missing and missing.errors:
             more = scan(connection, missing.errors, (request.start, missing.before), table="kept")

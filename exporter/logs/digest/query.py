@@ -22,6 +22,7 @@ from typing import Any
 
 import duckdb
 
+from exporter.logs.digest.reading import Reading
 from exporter.logs.extracts import EVENTS, distil
 from exporter.logs.files import LogFile
 from exporter.logs.reader import LONGEST_LINE, parse, raw_lines, stamp
@@ -76,6 +77,9 @@ def connect(near: Path, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]
                 "preserve_insertion_order = false",
                 "autoinstall_known_extensions = false",
                 "autoload_known_extensions = false",
+                "enable_progress_bar = true",  # or its progress cannot be asked for
+                "enable_progress_bar_print = false",
+                "progress_bar_time = 0",
             ):
                 connection.execute(f"SET {setting}")
             connection.execute(_MACROS)
@@ -106,10 +110,13 @@ def scan(
     between: tuple[float, float],
     *,
     table: str = "scanned",
+    reading: Reading | None = None,
 ) -> Scan:
     """Read the lines of [start, end), Unix seconds, and set aside in `table` those that matter:
     warnings, errors and :data:`EVENTS`."""
     files = list(files)
+    reading = reading or Reading()
+    reading.begin(sum(_size(file.path) for file in files), connection)
     empty = sum(f.compressed and f.path.exists() and not _size(f.path) for f in files)
     start, end = between
     values = {"start": stamp(start), "end": stamp(end)}
@@ -117,7 +124,7 @@ def scan(
     database = Path(connection.execute("PRAGMA database_list").fetchall()[0][2])
     with tempfile.TemporaryDirectory(dir=database.parent) as name:
         folder = Path(name)
-        paths, calm = _distilled(files, values, folder)
+        paths, calm = _distilled(files, values, folder, reading)
         if sum(_size(Path(path)) for path in paths) < ONE_THREAD_BYTES:
             connection.execute("SET threads = 1")
         try:
@@ -159,7 +166,7 @@ def lines(of: str, fields: str, table: str = "scanned") -> str:
 
 
 def _distilled(
-    files: Iterable[LogFile], stamps: Mapping[str, str], folder: Path
+    files: Iterable[LogFile], stamps: Mapping[str, str], folder: Path, reading: Reading
 ) -> tuple[list[str], Counter[str]]:
     """What must be read of `files`, and how many other lines there are of each level."""
     paths: list[str] = []
@@ -175,6 +182,7 @@ def _distilled(
                 paths += [str(file.path)] if _size(file.path) else []
             else:
                 calm.update(counted)
+                reading.done(_size(file.path))
                 out.write(b"\n")  # it may end within a line
     return paths + ([str(rest)] if _size(rest) else []), calm
 

@@ -30,6 +30,15 @@ def test_a_long_step_counts_its_seconds_on_a_terminal_and_leaves_no_trace() -> N
     assert screen.getvalue().endswith(f"\r{' ' * len('reading the logs … 0 s')}\r")
 
 
+def test_a_step_that_knows_how_much_is_done_says_so() -> None:
+    """A line that became shorter leaves nothing of the longer one."""
+    screen, shares = Screen(), iter([1.0])
+    with working("reading the logs", 0.0, screen, share=lambda: next(shares, 0.07)):
+        while "7%" not in screen.getvalue():
+            time.sleep(0.01)
+    assert "\rreading the logs … 100%, 0 s\rreading the logs … 7%, 1 s  \r" in screen.getvalue()
+
+
 def test_elsewhere_it_is_one_plain_line() -> None:
     """A log of cron, say."""
     file = io.StringIO()

@@ -9,8 +9,10 @@ import logging
 import random
 import re
 import tempfile
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +39,7 @@ from exporter.logs.digest.facts import (
     SlowRun,
     TaskDay,
 )
+from exporter.logs.digest.reading import Reading
 from exporter.logs.digest.render import markdown, page
 from exporter.logs.digest.request import asked
 from exporter.logs.digest.sections import headline
@@ -617,6 +620,22 @@ class TestBrokenFiles:
         digest = self._digest(tmp_path, line * 500_000)
         assert digest.levels == {"error": 500_000}
         assert [group.count for group in digest.errors] == [500_000]
+
+    def test_how_much_was_read_can_be_asked_meanwhile(self, tmp_path: Path) -> None:
+        """By another thread; it only grows, and says 100 % at the end at most."""
+        (tmp_path / "exporter-2026-03-04.jsonl").write_bytes(self.GOOD * 400_000)
+        start = FIRST.timestamp()
+        request = Request(tmp_path, "America/New_York", start, start + 86400, "d", tmp_path)
+        reading, shares = Reading(), [0.0]
+        with ThreadPoolExecutor(1) as pool:
+            made = pool.submit(build, request, reading)
+            while not made.done():
+                shares.append(reading.share)
+                time.sleep(0.002)
+            assert made.result().records == 400_000
+        growing = shares[: shares.index(max(shares)) + 1]
+        assert growing == sorted(growing)
+        assert 0.0 < max(shares) <= 1.0
 
     def test_a_cut_archive_gives_what_it_has(self, tmp_path: Path) -> None:
         """As after a full disk or a copy that stopped."""

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.curves import curves, picture
 from benchmarks.figures import Row, machine, save, table
 from benchmarks.processes import BenchmarkError
 
@@ -26,6 +27,7 @@ FIGURES = (
     "follow",
     "pings",
     "backtests",
+    "month",
     "equity",
 )
 """One module each, with a function ``run(folder, quick)`` that gives its rows."""
@@ -62,6 +64,10 @@ def main() -> int:
     print(table(rows))
     save(asked.out, rows, facts)
     print(f"\nthe same as JSON: {asked.out}")
+    if drawn := curves(rows):
+        image = asked.out.with_suffix(".svg")
+        image.write_text(picture(drawn), encoding="utf-8")
+        print(f"cost against size: {image}")
     return int(failed)
 
 

@@ -115,24 +115,29 @@ class Process:
 
     def family_cpu_seconds(self) -> float:
         """The same of it and of all processes below it that run now."""
-        found = (_read(f"/proc/{pid}/stat").rpartition(")")[2].split() for pid in self._family())
+        found = (_read(f"/proc/{pid}/stat").rpartition(")")[2].split() for pid in _family(self.pid))
         return sum(int(fields[11]) + int(fields[12]) for fields in found if fields) / _TICKS
 
     def family_pss_mb(self) -> float:
         """Memory of it and of all processes below it, what they share counted once."""
-        lines = (
-            line
-            for pid in self._family()
-            for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()
-        )
-        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
+        return memory_mb(self.pid)
 
-    def _family(self) -> list[int]:
-        found = [self.pid]
-        for pid in found:  # grows meanwhile
-            for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-                found += map(int, _read(thread).split())
-        return found
+
+def memory_mb(pid: int, key: str = "Pss") -> float:
+    """Memory of a process and of all below it, what they share counted once. ``Pss_Anon``: without
+    what is in files, which depends on who else uses them."""
+    lines = (
+        line for each in _family(pid) for line in _read(f"/proc/{each}/smaps_rollup").splitlines()
+    )
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024 / 1e6
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for each in found:  # grows meanwhile
+        for thread in Path(f"/proc/{each}/task").glob("*/children"):
+            found += map(int, _read(thread).split())
+    return found
 
 
 def _read(path: str | Path) -> str:

@@ -115,9 +115,9 @@ def _made(request: Request) -> LogDigest:
     import duckdb
 
     from exporter.logs.digest.build import build
-    from exporter.logs.digest.reading import Reading
+    from exporter.logs.digest.read_share import ReadShare
 
-    reading = Reading()
+    reading = ReadShare()
     try:
         with working("reading the logs", share=lambda: reading.share):
             return build(request, reading)

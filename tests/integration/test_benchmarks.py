@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.__main__ import FIGURES
+from benchmarks.curves import curves, picture
+from benchmarks.figures import OURS, Row
 from benchmarks.slots import stretch
 from tests.integration.processes import ROOT
 
@@ -54,6 +58,36 @@ def test_late_slots_are_waited_for_and_counted(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(start_late)
         assert stretch(starts, 0.1, 0.0) == [pytest.approx(100, abs=1)]
+
+
+SIZES = ("200 tasks, 500 symbols, 10,000 series", "2,000 tasks, 5,000 symbols, 100,000 series")
+ROWS = [
+    Row(figure, what, OURS, value, unit)
+    for figure, values in zip(SIZES, ((4.0, 80.0, 0.0), (40.0, 160.0, 1.0)), strict=True)
+    for what, value, unit in zip(
+        ("/metrics", "memory", "lost <"), values, ("ms", "MB", ""), strict=True
+    )
+]
+
+
+def test_each_cost_is_a_line_of_multiples_of_its_smallest_size() -> None:
+    """Whatever its unit; what began at nothing has no multiple, and one size is no line."""
+    assert curves(ROWS) == {
+        "/metrics: 4 → 40 ms": [(10_000, 1.0), (100_000, 10.0)],
+        "memory: 80 → 160 MB": [(10_000, 1.0), (100_000, 2.0)],
+    }
+    assert curves([*ROWS[:3], Row("pings", "p99", OURS, 1.0, "ms")]) == {}
+
+
+def test_the_picture_is_sound_and_no_name_covers_another() -> None:
+    """Lines that end at the same cost have their names one below the other, inside the picture."""
+    drawn = {f"<{n}>": [(10_000.0, 1.0), (100_000.0, 10.0)] for n in range(9)}
+    image = ElementTree.fromstring(picture(drawn))
+    texts = {text.text: text for text in image.iter() if text.tag.endswith("text")}
+    heights = sorted(float(texts[name].attrib["y"]) for name in drawn)
+    assert all(below - above > 17 for above, below in pairwise(heights))
+    assert heights[-1] < float(image.attrib["viewBox"].split()[3])
+    assert "nothing was measured" in picture({})
 
 
 def _taken(name: str, folder: Path) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ from exporter.logs.digest.facts import (
     Request,
 )
 from exporter.logs.digest.query import ERRORS, connect, join, lines, rows, scan
-from exporter.logs.digest.reading import Reading
+from exporter.logs.digest.read_share import ReadShare
 from exporter.logs.digest.runs import run_groups, slow_runs, tasks
 from exporter.logs.reader import files_between, gone
 from exporter.util.local_time import date_of
@@ -27,7 +27,7 @@ KNOWN_ERRORS_DAYS = 30
 MOST_GROUPS = 25
 
 
-def build(request: Request, reading: Reading | None = None) -> LogDigest:
+def build(request: Request, reading: ReadShare | None = None) -> LogDigest:
     """Sum up, and tell `reading` how far it is. No content of the files makes it raise."""
     files = files_between(
         request.directory, "exporter", request.start, request.end, request.zone_info

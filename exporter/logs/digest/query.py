@@ -22,7 +22,7 @@ from typing import Any
 
 import duckdb
 
-from exporter.logs.digest.reading import Reading
+from exporter.logs.digest.read_share import ReadShare
 from exporter.logs.extracts import EVENTS, distil
 from exporter.logs.files import LogFile
 from exporter.logs.reader import LONGEST_LINE, parse, raw_lines, stamp
@@ -110,12 +110,12 @@ def scan(
     between: tuple[float, float],
     *,
     table: str = "scanned",
-    reading: Reading | None = None,
+    reading: ReadShare | None = None,
 ) -> Scan:
     """Read the lines of [start, end), Unix seconds, and set aside in `table` those that matter:
     warnings, errors and :data:`EVENTS`."""
     files = list(files)
-    reading = reading or Reading()
+    reading = reading or ReadShare()
     reading.begin(sum(_size(file.path) for file in files), connection)
     empty = sum(f.compressed and f.path.exists() and not _size(f.path) for f in files)
     start, end = between
@@ -166,7 +166,7 @@ def lines(of: str, fields: str, table: str = "scanned") -> str:
 
 
 def _distilled(
-    files: Iterable[LogFile], stamps: Mapping[str, str], folder: Path, reading: Reading
+    files: Iterable[LogFile], stamps: Mapping[str, str], folder: Path, reading: ReadShare
 ) -> tuple[list[str], Counter[str]]:
     """What must be read of `files`, and how many other lines there are of each level."""
     paths: list[str] = []

@@ -39,7 +39,7 @@ from exporter.logs.digest.facts import (
     SlowRun,
     TaskDay,
 )
-from exporter.logs.digest.reading import Reading
+from exporter.logs.digest.read_share import ReadShare
 from exporter.logs.digest.render import markdown, page
 from exporter.logs.digest.request import asked
 from exporter.logs.digest.sections import headline
@@ -626,7 +626,7 @@ class TestBrokenFiles:
         (tmp_path / "exporter-2026-03-04.jsonl").write_bytes(self.GOOD * 400_000)
         start = FIRST.timestamp()
         request = Request(tmp_path, "America/New_York", start, start + 86400, "d", tmp_path)
-        reading, shares = Reading(), [0.0]
+        reading, shares = ReadShare(), [0.0]
         with ThreadPoolExecutor(1) as pool:
             made = pool.submit(build, request, reading)
             while not made.done():

@@ -8,7 +8,7 @@ from contextlib import suppress
 import duckdb
 
 
-class Reading:
+class ReadShare:
     """Told by the scan what it does; :attr:`share` may be asked by another thread at any time."""
 
     def __init__(self) -> None:

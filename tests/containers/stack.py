@@ -33,6 +33,7 @@ groups:
 """
 TASKS = """
   beat: {command: [echo, beats], schedule: "every 5s"}
+  hungry: {command: [python3, -c, "x = b'x' * 3 * 2**30"], schedule: "sun 03:00"}
 """
 OVERRIDE = """
 services:

@@ -64,6 +64,15 @@ def silenced(stack: Stack) -> bool | None:
     return None
 
 
+def test_a_task_that_takes_all_memory_is_killed_alone(stack: Stack) -> None:
+    """The kernel ends the task, not the exporter."""
+    until(lambda: healthy(stack))
+    asked = ("inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}")
+    before = stack.engine.docker(*asked, stack.id_of("exporter"))
+    assert "was ended by SIGKILL" in stack.command("run-task", "hungry", check=False)
+    assert stack.engine.docker(*asked, stack.id_of("exporter")) == before
+
+
 def test_after_a_power_cut_everything_comes_back(stack: Stack) -> None:
     """In whatever order the engine starts it; the settings are still in their volumes."""
     if not stack.engine.power_cut:

@@ -81,7 +81,7 @@ def build() -> Dashboard:
                 zero=True, colours={"notifying": BAD, "muted": IDLE, "silences": NOTE},
                 nothing="Alertmanager is not scraped")),
             (12, 8, graph(
-                "Who was told", "Attempts of Alertmanager to deliver a message, by channel and "
+                "Who was notified", "Attempts of Alertmanager to deliver a message, by channel and "
                 "what became of it.",
                 series("sum by (outcome, integration) "
                        f"({counted('quant_alert_deliveries_total{@}')})",

@@ -152,5 +152,5 @@ def _rest() -> list[tuple[int, int, object]]:
         (12, 7, timeline(
             "Service", "Whether systemd has its service up, for a task that is one.",
             series(f"max by (task) (quant_service_up{CHOSEN})", "{{task}}"),
-            states={1: ("up", FINE), 0: ("down", BAD)}, nothing="this task is no service")),
+            states={1: ("up", FINE), 0: ("down", BAD)}, nothing="not a service of systemd")),
     ]  # fmt: skip

@@ -29,6 +29,7 @@ FIGURES = (
     "backtests",
     "month",
     "equity",
+    "boards",
 )
 """One module each, with a function ``run(folder, quick)`` that gives its rows."""
 

@@ -23,8 +23,10 @@ Series = tuple[str, str, float]
 """Name, labels without those of the exporter, value."""
 
 
-def write(path: Path, days_later: int = 0) -> int:
-    """Write the day as OpenMetrics, `days_later` than it was; returns its last moment."""
+def write(path: Path, days_later: int = 0, *, firing: bool = False) -> int:
+    """Write the day as OpenMetrics, `days_later` than it was; returns its last moment.
+
+    With `firing` it has ALERTS as well, for who has no rules evaluated over it."""
     later, newest = days_later * DAY, 0
     with lzma.open(FILE, "rt") as recorded, path.open("w") as written:
         for line in recorded:
@@ -42,7 +44,9 @@ def write(path: Path, days_later: int = 0) -> int:
             if name == "quant_task_last_failure_timestamp_seconds" and value != "nan":
                 written.write(f"{_failure(labelled, float(value))} 1 {at}\n")
         for moment in range(BEGAN + later, newest + 1, MINUTE):
-            for name, labels, value in _made(moment, BEGAN + later):
+            made = _made(moment, BEGAN + later)
+            alerts = _firing((moment - BEGAN - later) / HOUR) if firing else ()
+            for name, labels, value in (*made, *alerts):
                 shown = ",".join(filter(None, [EXPORTER, labels]))
                 written.write(f"{name}{{{shown}}} {value} {moment}\n")
         written.write("# EOF\n")
@@ -91,6 +95,19 @@ def _made(at: int, began: int) -> Iterator[Series]:
     yield from _strategies(at, began, hour)
     yield from _limits(at, began, hour)
     yield from _own(at, began, hour)
+
+
+def _firing(hour: float) -> Iterator[Series]:
+    for alert, severity, label, first, last in (
+        ("QuantWatchdog", "none", "", 0, 24),
+        ("QuantDataOverdue", "critical", 'feed="us_minute"', 10.7, 11.2),
+        ("QuantDataOverdue", "critical", 'feed="coins"', 10.7, 11.2),
+        ("QuantTaskFailing", "critical", 'task="signals"', 11.6, 12),
+        ("QuantDrawdown", "warning", 'strategy="momentum"', 12, 24),
+    ):
+        if _between(hour, first, last):
+            labels = f'alertstate="firing",alertname="{alert}",severity="{severity}"'
+            yield "ALERTS", ",".join(filter(None, [labels, label])), 1.0
 
 
 def _so_far(hour: float, *hours: float) -> float:

@@ -89,7 +89,7 @@ def test_500_symbols_in_trouble_are_one_message(generation: Generation, tmp_path
         series[f"quant_data_spread_ratio{{{symbol}}}"] = str(0.01 + n / 10_000)
     links = {
         "exporter_url": "http://localhost:10077",
-        "dashboard_url": "http://localhost:3000/d/quant-data?var-feed=us",
+        "dashboard_url": "http://localhost:3000/d/quant-feed?var-feed=us",
     }
     expected = [
         ("QuantDataOverdue", "critical", "Market data is overdue",

@@ -1,0 +1,134 @@
+"""Take the guide's pictures of the boards from any Grafana that has them:
+``python -m tests.browser.board_pictures URL``, or ``make board-pictures GRAFANA=URL``.
+
+With ``--at`` the browser's clock stands at that moment, so that history can be shown as if it were
+now. A login is sent as ``GRAFANA_TOKEN``, a token of a service account.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+from PIL import Image
+from playwright.async_api import Browser, BrowserContext, Page
+
+from tests.browser.chromium import chromium
+
+FOLDER = Path(__file__).parents[2] / "docs" / "guide" / "pictures" / "boards"
+DESK = {"width": 1600, "height": 900}
+PHONE = {"width": 390, "height": 844}
+LONGEST = {"desk": 1800, "phone": 1688}
+"""Pixels; below that a picture is cut off."""
+BOARDS = (
+    "overview", "tasks", "task", "data", "feed", "strategies", "strategy", "limits", "alerts",
+    "exporter",
+)  # fmt: skip
+QUIET_MILLISECONDS = 1500
+"""So long no request may be under way before a board counts as drawn."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture."""
+
+    board: str
+    size: str
+    theme: str
+
+    @property
+    def file(self) -> str:
+        """Its name, without the folder."""
+        return f"{self.board}-{self.size}-{self.theme}.webp"
+
+
+def shots() -> list[Shot]:
+    """Desk and phone of each board in the dark, and the overview in the light as well."""
+    every = [Shot(board, size, "dark") for board in BOARDS for size in ("desk", "phone")]
+    return [*every, Shot("overview", "desk", "light")]
+
+
+def address(url: str, shot: Shot, since: str, chosen: dict[str, str]) -> str:
+    """Of a board without Grafana's own bars."""
+    asked = {"from": since, "to": "now", "theme": shot.theme, "kiosk": "1", "orgId": "1"}
+    asked |= {f"var-{name}": value for name, value in chosen.items()}
+    return f"{url.rstrip('/')}/d/quant-{shot.board}?{urlencode(asked)}"
+
+
+async def take(context: BrowserContext, where: str, shot: Shot) -> bytes:
+    """One picture as PNG, as high as the board, once all its panels are drawn."""
+    page = await context.new_page()
+    width, height = (DESK if shot.size == "desk" else PHONE).values()
+    await page.set_viewport_size({"width": width, "height": height})
+    await page.goto(where)
+    await page.wait_for_selector(".react-grid-layout", timeout=60_000)
+    # Panels are drawn when they come into view.
+    whole = await page.evaluate("document.querySelector('.react-grid-layout').scrollHeight")
+    height = max(height, min(whole + 32, LONGEST[shot.size]))
+    await page.set_viewport_size({"width": width, "height": height})
+    await drawn(page)
+    picture = await page.screenshot()
+    await page.close()
+    return picture
+
+
+async def drawn(page: Page) -> None:
+    """Wait until nothing is loading and no request has been under way for a while."""
+    await page.wait_for_load_state("networkidle")
+    await page.wait_for_timeout(QUIET_MILLISECONDS)
+    await page.wait_for_load_state("networkidle")
+    await page.mouse.move(0, 0)
+
+
+def packed(png: bytes) -> bytes:
+    """The same as WebP, a third of the size."""
+    made = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(made, "WEBP", quality=82, method=6)
+    return made.getvalue()
+
+
+async def take_all(browser: Browser, asked: argparse.Namespace) -> None:
+    """Every picture, each told on stderr with its size."""
+    chosen = dict(pair.split("=", 1) for pair in asked.choose)
+    token = os.environ.get("GRAFANA_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    for shot in shots():
+        if asked.only and shot.board not in asked.only:
+            continue
+        context = await browser.new_context(
+            timezone_id=asked.timezone, extra_http_headers=headers, has_touch=shot.size == "phone"
+        )
+        if asked.at:
+            await context.clock.set_system_time(asked.at)
+        png = await take(context, address(asked.url, shot, asked.since, chosen), shot)
+        path = asked.folder / shot.file
+        path.write_bytes(packed(png))
+        print(f"{path} {path.stat().st_size // 1000} kB", file=sys.stderr)
+        await context.close()
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.board_pictures")
+    parser.add_argument("url", help="Grafana, such as http://localhost:3000")
+    parser.add_argument("--at", type=datetime.fromisoformat, help="what the browser's clock says")
+    parser.add_argument("--since", default="now-8h", help="where the shown time begins")
+    parser.add_argument("--timezone", default="America/New_York")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--only", nargs="*", default=[], help=", ".join(BOARDS))
+    parser.add_argument(
+        "--choose", nargs="*", default=[], metavar="NAME=VALUE", help="variables, such as task=scan"
+    )
+    async with chromium() as browser:
+        await take_all(browser, parser.parse_args())
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

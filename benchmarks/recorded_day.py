@@ -36,8 +36,12 @@ def write(path: Path, days_later: int = 0, *, firing: bool = False) -> int:
             at = int(float(moment)) + later
             newest = max(newest, at)
             name = labelled.partition("{")[0]
-            if "timestamp_seconds" in name or name == "process_start_time_seconds":
+            if "timestamp_seconds" in name:
                 value = repr(float(value) + later)
+            if name == "process_start_time_seconds":
+                # It was recorded on simulated time; the restart was at 12:55.
+                restarted = BEGAN + later + 46_500
+                value = repr(float(restarted if at >= restarted else BEGAN + later - 2 * DAY))
             if name == "quant_task_info":
                 labelled = _as_today(labelled)
             written.write(f"{labelled} {value} {at}\n")

@@ -143,7 +143,9 @@ def _annotations() -> list[parts.AnnotationQuery]:
         " * on (job, instance) group_left (version) quant_exporter_build_info{@} * 1000"
     )
     reloaded = "(quant_exporter_config_last_reload_success_timestamp_seconds{@} > 0) * 1000"
+    # Where each began: Grafana widens the step of a long time, and would then draw a line a step.
     firing = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
+    firing += f" unless {firing} offset $__interval"
     return [
         _annotation("Deploys and starts", started, NOTE, "started {{version}}", moment=True),
         _annotation("Config reloads", reloaded, OTHER, "config loaded", moment=True),

@@ -20,7 +20,7 @@ NOTHING = "no data"
 
 Query = prometheus.Dataquery
 State = tuple[str, str]
-"""What a value means: its word and its colour."""
+"""What a value means: its word and its colour, empty for none."""
 _P = TypeVar("_P", stat.Panel, table.Panel, lines.Panel, statetimeline.Panel, heatmap.Panel)
 
 
@@ -46,7 +46,7 @@ def steps(*pairs: tuple[float | None, str]) -> parts.ThresholdsConfig:
 def words(states: Mapping[Any, State]) -> list[Any]:
     """Values as words, each in its colour; None is a value that is not known."""
     results = {
-        value: dashboard.ValueMappingResult(text=text, color=colour, index=place)
+        value: dashboard.ValueMappingResult(text=text, color=colour or None, index=place)
         for place, (value, (text, colour)) in enumerate(states.items())
     }
     unknown = results.pop(None, None)
@@ -67,28 +67,6 @@ def _texts(names: Mapping[str, str]) -> list[Any]:
         for place, (value, text) in enumerate(names.items())
     }
     return [dashboard.ValueMap(options=results)]
-
-
-def figure(
-    title: str,
-    text: str,
-    query: Query,
-    *,
-    unit: str = "none",
-    states: Mapping[int, State] | None = None,
-    thresholds: parts.ThresholdsConfig | None = None,
-    nothing: str = NOTHING,
-    decimals: int | None = None,
-) -> stat.Panel:
-    """One big value."""
-    panel = _big(title, text, unit=unit, nothing=nothing, queries=[query])
-    panel.thresholds(thresholds or steps((None, IDLE)))
-    panel.text_mode(common.BigValueTextMode.VALUE)
-    if states:
-        panel.mappings(words(states))
-    if decimals is not None:
-        panel.decimals(decimals)
-    return panel
 
 
 def _big(title: str, text: str, *, unit: str, nothing: str, queries: Sequence[Query]) -> stat.Panel:
@@ -196,12 +174,15 @@ EVENT_STEP = "1m"
 """Shortest step of counted events: each step then holds several scrapes."""
 _CALCULATED = {"lastNotNull": "Last *", "sum": "Total", "max": "Max", "mean": "Mean"}
 """Grafana's headings of what a legend may calculate."""
-_EMPTY = dashboard.DynamicConfigValue("noValue", "none")
-"""Without it a NaN in a legend or a band would be written as the sentence of the empty panel."""
+_EMPTY = dashboard.DynamicConfigValue("noValue", "\u200b")
+"""Without it a NaN in a legend, and a step of an axis between two whole numbers, would be written
+as the sentence of the empty panel. It has no width, and is not blank: Grafana reads a blank as the
+number 0 and draws gaps as zeros."""
 
 
 def _legend(calcs: Sequence[str], *, many: bool) -> common_parts.VizLegendOptions:
-    made = (
+    """As wide as its names: a width of its own would leave no room for the graph on a phone."""
+    return (
         common_parts.VizLegendOptions()
         .display_mode(common.LegendDisplayMode.TABLE)
         .placement(common.LegendPlacement.RIGHT if many else common.LegendPlacement.BOTTOM)
@@ -210,7 +191,6 @@ def _legend(calcs: Sequence[str], *, many: bool) -> common_parts.VizLegendOption
         .sort_by(_CALCULATED[calcs[-1]])
         .sort_desc(True)
     )
-    return made.width(280) if many else made
 
 
 def _fixed(colour: str) -> dashboard.DynamicConfigValue:
@@ -235,7 +215,7 @@ def timeline(
     panel.color_scheme(fixed.fixed_color(IDLE))
     panel.merge_values(True).show_value(common.VisibilityMode.AUTO).row_height(0.85)
     panel.fill_opacity(85).line_width(0).per_page(20)
-    return panel.override_by_field_type("number", [_EMPTY])
+    return panel.override_by_field_type("number", [dashboard.DynamicConfigValue("noValue", "none")])
 
 
 def sheet(
@@ -245,6 +225,7 @@ def sheet(
     columns: Mapping[str, str],
     units: Mapping[str, str] | None = None,
     decimals: Mapping[str, int] | None = None,
+    widths: Mapping[str, int] | None = None,
     links: Mapping[str, str] | None = None,
     states: Mapping[str, Mapping[Any, State]] | None = None,
     texts: Mapping[str, Mapping[str, str]] | None = None,
@@ -256,8 +237,8 @@ def sheet(
 ) -> table.Panel:
     """A table of the newest values. `columns` maps a label or ``Value #A`` to its heading, in
     order, and leaves out all others; with `hidden` it leaves out these alone. `units`, `decimals`,
-    `links`, `states` (words in colour), `texts` (words without) and `empty`, what an empty cell
-    means, go by heading."""
+    `widths` (pixels), `links`, `states` (words in colour), `texts` (words without) and `empty`,
+    what an empty cell means, go by heading."""
     panel = _base(table.Panel(), title, text, unit="none", nothing=nothing, queries=queries)
     panel.cell_options(common.TableAutoCellOptions())
     if len(queries) > 1:
@@ -280,6 +261,8 @@ def sheet(
     }
     for heading, unit in (units or {}).items():
         looks[heading].append(dashboard.DynamicConfigValue("unit", unit))
+    for heading, width in (widths or {}).items():
+        looks[heading].append(dashboard.DynamicConfigValue("custom.width", width))
     for heading, places in (decimals or {}).items():
         looks[heading].append(dashboard.DynamicConfigValue("decimals", places))
     for heading, url in (links or {}).items():

@@ -2,28 +2,68 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
-from grafana.boards.overview import BUDGET, FIRING_ROWS, NO_EXPORTER, OF_WHAT, SEVERITIES
+from grafana.boards.overview import BUDGET, FIRING_ROWS, OF_WHAT, SEVERITIES
 from grafana.colours import BAD, FINE, IDLE, NOTE, SENT, TIERS, WARN
-from grafana.panels import figure, graph, sheet, steps, timeline
+from grafana.panels import State, Tile, graph, sheet, steps, tiles, timeline
 from grafana.query import (
     counted,
     counted_in_all,
     counted_with_the_first,
     now,
+    or_word,
     rows,
     series,
     some_or_zero,
 )
 
-FIRING = 'ALERTS{alertstate="firing", alertname!="QuantWatchdog"}'
+FIRING = 'ALERTS{{alertstate="firing", severity{}, alertname!="QuantWatchdog"}}'
+BY_TIER = f"""
+  max by (alertname, severity) (
+    3 * {FIRING.format('="critical"')}
+    or 2 * {FIRING.format('="warning"')}
+    or {FIRING.format('!~"critical|warning"')}
+  )
+"""
 # A silence, whoever made it, is the acknowledgement.
 UNSEEN = (
     'count(ALERTS{alertstate="firing", severity="critical"})'
     ' unless on () max(alertmanager_silences{state="active"}) > 0'
 )
+
+
+def _tiles() -> list[Tile]:
+    unknown = {-1: ("unknown", IDLE)}
+    watchdog = 'count(ALERTS{alertname="QuantWatchdog", alertstate="firing"}) > bool 0'
+    waited = f"sum(60 * count_over_time(({UNSEEN})[$__range:1m]))"
+    failed = f"sum({counted_in_all('alertmanager_notifications_failed_total')})"
+
+    def tile(name: str, expr: str, words: dict[int, State], limits: ThresholdsConfig) -> Tile:
+        unit = "dtdurations" if name == "Waited for a person" else "none"
+        return Tile(name, now(or_word(expr, -1), name), words, unit=unit, thresholds=limits)
+
+    def firing(tier: str, limit: str) -> Tile:
+        limits = steps((None, FINE), (1, limit))
+        of = FIRING.format(f'="{tier}"')
+        name = "Critical alerts" if tier == "critical" else "Warnings"
+        return tile(name, some_or_zero(f"count({of})"), unknown, limits)
+
+    silences = 'sum(alertmanager_silences{state="active"})'
+    return [
+        firing("critical", BAD),
+        firing("warning", WARN),
+        tile("Watchdog", watchdog,
+             {1: ("WATCHING", NOTE), 0: ("SILENT", BAD), -1: ("SILENT", BAD)}, steps((None, IDLE))),
+        tile("Messages today", some_or_zero(BUDGET), unknown,
+             steps((None, FINE), (8, WARN), (11, BAD))),
+        tile("Waited for a person", waited, {-1: ("never", FINE)},
+             steps((None, FINE), (900, BAD))),
+        tile("Acknowledged now", silences, unknown, steps((None, NOTE))),
+        tile("Not delivered", failed, unknown, steps((None, FINE), (1, BAD))),
+    ]  # fmt: skip
 
 
 def build() -> Dashboard:
@@ -33,44 +73,33 @@ def build() -> Dashboard:
         "Quant: alerts",
         "What fired and when, what was sent to whom, and what waited for a person.",
         [
-            (6, 5, figure(
-                "Watchdog", "The alert that always fires. While it is missing, no other alert can "
-                "be trusted either.",
-                now('count(ALERTS{alertname="QuantWatchdog", alertstate="firing"}) > bool 0'),
-                unit="none", states={1: ("WATCHING", NOTE), 0: ("SILENT", BAD)},
-                nothing="no watchdog: rules are not evaluated")),
-            (6, 5, figure(
-                "Alert budget", "Notifications below critical in the last 24 h; the budget is 10.",
-                now(some_or_zero(BUDGET)), decimals=0,
-                thresholds=steps((None, FINE), (8, WARN), (11, BAD)), nothing=NO_EXPORTER)),
-            (6, 5, figure(
-                "Waited for a person", "In the time range, how long a critical alert fired while "
-                "no silence was active: the time until somebody acknowledged it.",
-                now(f"60 * count_over_time(({UNSEEN})[$__range:1m])"), unit="dtdurations",
-                thresholds=steps((None, FINE), (900, BAD)), nothing="never")),
-            (6, 5, figure(
-                "Failed notifications", "Notifications that Alertmanager could not deliver in the "
-                "time range.",
-                now(f"sum({counted_in_all('alertmanager_notifications_failed_total')})"),
-                decimals=0, thresholds=steps((None, FINE), (1, BAD)),
-                nothing="Alertmanager is not scraped")),
+            (24, 4, tiles(
+                "Now", "Watchdog: the alert that always fires; while it is missing, no other alert "
+                "can be trusted either. Messages today: those below critical in 24 h, of a budget "
+                "of 10. Waited for a person: how long a critical alert fired in the shown time "
+                "while nobody had acknowledged it. Acknowledged now: silences in force. Not "
+                "delivered: messages of the shown time.",
+                *_tiles(), nothing="Prometheus does not answer")),
             (24, 8, timeline(
                 "Firing", "One band for each alert while it fires.",
-                series(f"max by (alertname, severity) ({FIRING})", "{{alertname}} ({{severity}})"),
-                states={1: ("firing", BAD)}, nothing="nothing fired")),
+                series(BY_TIER, "{{alertname}} ({{severity}})"),
+                states={3: ("critical", BAD), 2: ("warning", WARN), 1: ("info", NOTE)},
+                nothing="nothing fired")),
             (24, 7, sheet(
                 "Firing now", "Every alert that fires now, the worst first.",
                 FIRING_ROWS,
                 columns={"severity": "Severity", "alertname": "Alert", "task": "Task",
                          "feed": "Feed", "strategy": "Strategy", "limit": "Limit",
                          "exchange": "Exchange", "source": "Source"},
-                states={"Severity": SEVERITIES}, links=OF_WHAT, nothing="nothing fires")),
+                states={"Severity": SEVERITIES}, links=OF_WHAT,
+                empty=dict.fromkeys(OF_WHAT, " "), widths={"Severity": 110},
+                nothing="nothing fires")),
             (12, 8, graph(
                 "Notifications by tier", "What Alertmanager handed to the journal.",
                 series("sum by (severity, status) "
                        f"({counted('quant_alert_notifications_total{@}')})",
                        "{{severity}} {{status}}"),
-                zero=True, bars=True, colours=TIERS, calcs=("sum",),
+                zero=True, bars=True, colours=TIERS, many=True, calcs=("sum",),
                 nothing="no notification yet")),
             (12, 8, graph(
                 "Acknowledged and not", "Alerts that Alertmanager knows: those that notify, the "

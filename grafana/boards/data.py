@@ -5,14 +5,14 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import Choice, board, cell, link, series_label
-from grafana.colours import IDLE, NOTE
+from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import graph, sheet, timeline
 from grafana.query import counted, lowest_limit, moments, near, rows, series
 
 FEED = '{@, feed=~"$feed"}'
 BOTH = '{@, feed=~"$feed", symbol=~"$symbol"}'
 ONE_FEED = link("feed", feed=series_label("feed"))
-SPREAD = f"max by (feed) (quant_data_spread_ratio{BOTH})"
+SPREAD = f"max by (feed) (quant_data_spread_ratio{BOTH} >= 0)"
 SPREAD_LIMIT = f"max by (feed, severity) (quant_feed_spread_limit_ratio{FEED})"
 
 
@@ -46,7 +46,8 @@ def build() -> Dashboard:
                      f"max by (feed, symbol) (quant_data_overdue_seconds{BOTH}))", name="C"),
                 columns={"feed": "Feed", "symbol": "Symbol", "Value #A": "Overdue",
                          "Value #B": "Newest bar ended", "Value #C": "Close"},
-                units={"Overdue": "dtdurations", "Newest bar ended": "dateTimeFromNow"},
+                units={"Overdue": "dtdurations", "Newest bar ended": "dateTimeFromNow",
+                       "Close": "string"},
                 empty={"Newest bar ended": "no bar yet", "Close": "no bar yet"},
                 links={"Feed": link("feed", feed=cell("Feed")),
                        "Symbol": link("feed", feed=cell("Feed"), symbol=cell("Symbol"))},
@@ -57,7 +58,7 @@ def build() -> Dashboard:
                 "closed.",
                 series(SPREAD, "{{feed}}"),
                 series(near(SPREAD_LIMIT, SPREAD, "feed"), "limit {{feed}} {{severity}}"),
-                unit="percentunit", limits="^limit .*", nothing="no feed has spreads")),
+                unit="percentunit", limits="^limit .*", many=True, nothing="no feed has spreads")),
             (12, 8, graph(
                 "Age", "Wall clock since the newest closed bar ended, the oldest symbol of each "
                 "feed. It grows at night and says nothing about health; overdue does.",
@@ -77,7 +78,7 @@ def build() -> Dashboard:
                 "Failed requests", "Answers that could not be used, by reason.",
                 series(f"sum by (source, reason) ({counted('quant_fetch_failures_total{@}')})",
                        "{{source}} {{reason}}"),
-                zero=True, bars=True, calcs=("sum",), nothing="no failure is known")),
+                zero=True, bars=True, many=True, calcs=("sum",), nothing="no failure is known")),
             (12, 8, graph(
                 "Requests a minute", "Requests to each source, retries included, and the retries "
                 "among them. A source's budget is in exporter.yml.",
@@ -85,26 +86,36 @@ def build() -> Dashboard:
                        "[$__rate_interval]))", "{{source}} {{endpoint}}"),
                 series("60 * sum by (source) (rate(quant_fetch_retries_total{@}"
                        "[$__rate_interval]))", "retries {{source}}"),
-                unit="none", zero=True, calcs=("mean", "max"), nothing="no request yet")),
+                unit="none", zero=True, many=True, calcs=("mean", "max"),
+                nothing="no request yet")),
             (12, 6, sheet(
-                "Sources", "Whether prices are simulated, and when the key expires.",
+                "Sources", "Whether it answers, whether prices are simulated, and when the key "
+                "expires.",
                 rows("max by (source) (quant_source_simulated{@})", name="A"),
                 moments("quant_source_key_expiry_timestamp_seconds", "source", name="B"),
-                columns={"source": "Source", "Value #A": "Prices", "Value #B": "Key expires"},
+                rows("max by (source) (quant_source_out_since_timestamp_seconds{@} > bool 0)",
+                     name="C"),
+                columns={"source": "Source", "Value #C": "State", "Value #A": "Prices",
+                         "Value #B": "Key expires"},
                 units={"Key expires": "dateTimeFromNow"}, empty={"Key expires": "never"},
-                states={"Prices": {0: ("real", NOTE), 1: ("simulated", IDLE)}},
+                states={"Prices": {0: ("real", NOTE), 1: ("simulated", WARN)},
+                        "State": {0: ("answers", FINE), 1: ("out", BAD)}},
                 nothing="no source is configured")),
             (12, 6, sheet(
                 "Calendars", "Next open and close, and where the known sessions end.",
                 moments("quant_market_next_open_timestamp_seconds", "exchange", name="A"),
                 moments("quant_market_next_close_timestamp_seconds", "exchange", name="B"),
                 moments("quant_calendar_end_timestamp_seconds", "exchange", name="C"),
-                columns={"exchange": "Exchange", "Value #A": "Next open", "Value #B": "Next close",
-                         "Value #C": "Sessions known until"},
+                rows("max by (exchange) (quant_market_open{@})", name="D"),
+                columns={"exchange": "Exchange", "Value #D": "Now", "Value #A": "Next open",
+                         "Value #B": "Next close",
+                         "Value #C": "Known until"},
+                states={"Now": {1: ("open", NOTE), 0: ("closed", IDLE)}},
                 units={"Next open": "dateTimeFromNow", "Next close": "dateTimeFromNow",
-                       "Sessions known until": "dateTimeAsIso"},
+                       "Known until": "dateTimeAsIso"},
+                widths={"Exchange": 100, "Now": 90, "Known until": 180},
                 empty={"Next open": "always open", "Next close": "never",
-                       "Sessions known until": "always"},
+                       "Known until": "always"},
                 nothing="no exchange is configured")),
         ],
         choices=[

@@ -5,12 +5,16 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
-from grafana.colours import BAD, FINE, LEVELS, NOTE
-from grafana.panels import figure, graph, heat, sheet
-from grafana.query import cells, counted, near, now, rows, series
+from grafana.colours import BAD, FINE, IDLE, LEVELS, NOTE
+from grafana.panels import State, Tile, graph, heat, sheet, tiles
+from grafana.query import cells, counted, near, now, or_word, rows, series
 
 FILES = "max by (instance) (process_open_fds{@})"
 FILES_LIMIT = "max by (instance) (process_max_fds{@})"
+
+
+def _tile(name: str, expr: str, fine: State, bad: State) -> Tile:
+    return Tile(name, now(or_word(expr, -1), name), {1: fine, 0: bad, -1: ("unknown", IDLE)})
 
 
 def build() -> Dashboard:
@@ -18,22 +22,18 @@ def build() -> Dashboard:
     return board(
         "exporter",
         "Quant: exporter",
-        "The process itself: is it up, is its state durable, is it fast, what does it use.",
+        "The process itself: is it up, is its state saved, is it fast, what does it use.",
         [
-            (5, 5, figure(
-                "Exporter", "Whether Prometheus reaches it; DOWN when one is missing.",
-                now("min(up{@})"), unit="none",
-                states={1: ("UP", NOTE), 0: ("DOWN", BAD)}, nothing="never scraped")),
-            (5, 5, figure(
-                "State", "Whether what must outlive the process is safe on disk. When not, only "
-                "idempotent tasks run.",
-                now("min(quant_state_healthy{@})"), unit="none",
-                states={1: ("SAVED", FINE), 0: ("NOT SAVED", BAD)}, nothing="never scraped")),
-            (5, 5, figure(
-                "Configuration", "Whether the newest exporter.yml was loaded at the last reload.",
-                now("min(quant_exporter_config_last_reload_successful{@})"), unit="none",
-                states={1: ("LOADED", FINE), 0: ("REFUSED", BAD)}, nothing="never scraped")),
-            (9, 5, sheet(
+            (15, 4, tiles(
+                "Now", "Exporter: whether Prometheus reaches it; DOWN when one is missing. State: "
+                "whether what must outlive the process is safe on disk; when not, only idempotent "
+                "tasks run. Configuration: whether exporter.yml was loaded at the last reload.",
+                _tile("Exporter", "min(up{@})", ("UP", NOTE), ("DOWN", BAD)),
+                _tile("State", "min(quant_state_healthy{@})", ("SAVED", FINE), ("NOT SAVED", BAD)),
+                _tile("Configuration", "min(quant_exporter_config_last_reload_successful{@})",
+                      ("LOADED", FINE), ("REFUSED", BAD)),
+                nothing="never scraped")),
+            (9, 4, sheet(
                 "Version", "What runs, and since when.",
                 rows("process_start_time_seconds{@} * on (job, instance) group_left (version, "
                      "python) quant_exporter_build_info{@} * 1000"),
@@ -57,7 +57,7 @@ def build() -> Dashboard:
                 "Processor", "Share of one core.",
                 series("sum by (instance) (rate(process_cpu_seconds_total{@}[$__rate_interval]))",
                        "{{instance}}"),
-                unit="percentunit", zero=True, calcs=("mean", "max"))),
+                unit="percentunit", calcs=("mean", "max"))),
             (12, 8, heat(
                 "Fetch latency", "How many requests took how long; brighter is more.",
                 cells("quant_fetch_duration_seconds_bucket{@}"),
@@ -67,12 +67,14 @@ def build() -> Dashboard:
                 "source. Steady waiting means that the plan is too small.",
                 series("sum by (source) (rate(quant_fetch_wait_seconds_total{@}"
                        "[$__rate_interval]))", "{{source}}"),
-                unit="percentunit", zero=True, calcs=("mean", "max"), nothing="no request yet")),
+                unit="percentunit", many=True, calcs=("mean", "max"),
+                nothing="no request yet")),
             (12, 8, graph(
                 "Log records", "Records written, by level, and records that could not be written.",
                 series(f"sum by (level) ({counted('quant_log_records_total{@}')})", "{{level}}"),
                 series(f"sum({counted('quant_log_dropped_total{@}')})", "lost"),
-                zero=True, bars=True, colours=LEVELS, calcs=("sum",), nothing="no record yet")),
+                zero=True, bars=True, colours=LEVELS, many=True, calcs=("sum",),
+                nothing="no record yet")),
             (12, 8, graph(
                 "Errors by logger", "Records of level error and above.",
                 series(f"sum by (logger) ({counted('quant_log_errors_total{@}')})", "{{logger}}"),

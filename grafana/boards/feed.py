@@ -65,7 +65,7 @@ def _now() -> list[tuple[int, int, object]]:
     return [
         (24, 4, tiles(
             "Now", "Overdue: the time since the oldest missing bar was due as a share of the first "
-            "limit; at 100% it alerts. Bars come from the second source after a takeover.",
+            "limit; at 100% it alerts. The second source is in use after a takeover.",
             Tile("Overdue / limit", now(or_word(f"max({OVERDUE_SHARE})", -1), "Overdue / limit"),
                  {-1: ("no limit", IDLE)}, unit="percentunit",
                  thresholds=steps((None, FINE), (0.5, WARN), (1, BAD))),
@@ -78,9 +78,11 @@ def _now() -> list[tuple[int, int, object]]:
                  {1: ("OPEN", NOTE), 0: ("CLOSED", IDLE), **unknown}),
             Tile("Source", now(or_word(f"max({is_out})", -1), "Source"),
                  {0: ("ANSWERS", FINE), 1: ("OUT", BAD), **unknown}),
-            Tile("Bars come from", now(or_word(f"max({taken_over})", -1), "Bars come from"),
-                 {0: ("FIRST SOURCE", NOTE), 1: ("SECOND SOURCE", WARN),
-                  -1: ("its only source", IDLE)}),
+            Tile("Source in use", now(or_word(f"max({taken_over})", -1), "Source in use"),
+                 {0: ("FIRST", NOTE), 1: ("SECOND", WARN), -1: ("its only one", IDLE)}),
+            Tile("Halted symbols",
+                 now(or_word(f"sum(quant_data_halted{BOTH})", -1), "Halted symbols"), unknown,
+                 thresholds=steps((None, FINE), (1, WARN))),
             nothing=NO_FEED)),
     ]  # fmt: skip
 
@@ -96,7 +98,7 @@ def _bars() -> list[tuple[int, int, object]]:
             nothing="this feed has no limit")),
         (12, 8, graph(
             "Missing bars", "Bars that are due and missing, all symbols together.",
-            series(f"sum by (feed) (quant_feed_missing_bars{FEED})", "{{feed}}"),
+            series(f"sum by (feed) (quant_feed_missing_bars{FEED})", "missing"),
             zero=True, calcs=("lastNotNull", "max"), nothing=NO_FEED)),
         (24, 9, sheet(
             "Symbols", "The newest of each symbol, the most overdue first; 100 at most. Halted: no "
@@ -113,10 +115,10 @@ def _bars() -> list[tuple[int, int, object]]:
                      "Value #C": "Close", "Value #D": "Spread", "Value #E": "Halted",
                      "Value #F": "Unchanged bars", "Value #G": "Ignored"},
             units={"Overdue": "dtdurations", "Newest bar ended": "dateTimeFromNow",
-                   "Spread": "percentunit"},
+                   "Spread": "percentunit", "Close": "string"},
             empty={"Newest bar ended": "no bar yet", "Close": "no bar yet"},
-            states={"Halted": {0: ("no", IDLE), 1: ("yes", WARN)},
-                    "Ignored": {0: ("no", IDLE), 1: ("yes", NOTE)}},
+            states={"Halted": {0: ("no", ""), 1: ("yes", WARN)},
+                    "Ignored": {0: ("no", ""), 1: ("yes", NOTE)}},
             sort="Overdue", descending=True, nothing=NO_FEED)),
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from grafana.panels import Tile, graph, sheet, steps, tiles, timeline
 from grafana.query import (
     MATCHERS,
     counted,
+    counted_in_all,
     moments,
     now,
     or_word,
@@ -87,6 +88,8 @@ def all_limits(chosen: str, title: str = "Limits") -> object:
             "Value #H": "Acted", "Value #I": "Action",
         },
         units={"As of": "dateTimeFromNow", "Acted": "dateTimeFromNow"},
+        widths={"State": 100, "Value": 100, "Warning above": 130, "Critical above": 130,
+                "Warning below": 130, "Critical below": 130, "Action": 90},
         states={"State": STATES, "Action": {0: ("done", NOTE), 1: ("FAILED", BAD)}},
         empty={"Value": "unknown", "Acted": "never", "As of": "never"},
         links={
@@ -139,6 +142,9 @@ def _limits() -> list[tuple[int, int, object]]:
             _tile("Acted, not resumed", some_or_zero(acted), WARN),
             _tile("Actions that failed", some_or_zero(failed), BAD),
             _tile("Unknown values", some_or_zero(unknown), WARN),
+            _tile("Broken text files", some_or_zero("sum(quant_textfile_broken{@})"), WARN),
+            _tile("Refused values",
+                  f"sum({counted_in_all('quant_custom_refused_total{@}')})", WARN),
             Tile("Series of your own", now(or_word("sum(quant_custom_series{@})", -1),
                                            "Series of your own"), {-1: ("unknown", IDLE)},
                  link("exporter")),
@@ -186,7 +192,7 @@ def _own() -> list[tuple[int, int, object]]:
             "Refused values", "Values of your own metrics that were refused, by reason. The log "
             "and the status page say which.",
             series(refused, "{{reason}}"),
-            zero=True, bars=True, calcs=("sum",), nothing="none was refused")),
+            zero=True, bars=True, many=True, calcs=("sum",), nothing="none was refused")),
         (12, 7, sheet(
             "Text files", "Files with metrics: when each was written, and whether it can be used.",
             moments("quant_textfile_timestamp_seconds", "file", name="A"),

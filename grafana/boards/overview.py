@@ -72,6 +72,8 @@ def _top() -> list[tuple[int, int, object]]:
             columns={"severity": "Severity", "alertname": "Alert", "task": "Task", "feed": "Feed",
                      "strategy": "Strategy", "limit": "Limit"},
             states={"Severity": SEVERITIES}, links={"Alert": link("alerts"), **OF_WHAT},
+            empty=dict.fromkeys(OF_WHAT, " "),
+            widths={"Severity": 110, "Alert": 190, **dict.fromkeys(OF_WHAT, 140)},
             nothing="nothing fires")),
         (10, 7, tiles(
             "At a glance", "Exporter: whether Prometheus reaches it. Alerts: what fires now. "
@@ -119,14 +121,14 @@ def _tile(
 
 def _middle() -> list[tuple[int, int, object]]:
     return [
-        (12, 5, sheet(
+        (12, 6, sheet(
             "Next runs", "The tasks that run next; paused ones have no next slot.",
             rows("bottomk(10, quant_task_next_slot_timestamp_seconds{@} * 1000 > 0)"),
             columns={"task": "Task", "Value": "Next run"},
             units={"Next run": "dateTimeFromNow"},
             links={"Task": link("task", task=cell("Task"))}, sort="Next run",
             nothing="no task is scheduled")),
-        (12, 5, timeline(
+        (12, 6, timeline(
             "Markets", "When each exchange is in session.",
             series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
             states={1: ("open", NOTE), 0: ("closed", IDLE)}, nothing="no exchange is configured")),

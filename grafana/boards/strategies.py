@@ -35,24 +35,24 @@ def build() -> Dashboard:
                        "{{strategy}} {{currency}}"),
                 series(f"max by (strategy) (quant_strategy_equity_peak{CHOSEN})",
                        "peak {{strategy}}"),
-                unit="none", leads_to=ONE, nothing="no equity was reported")),
+                unit="none", many=True, leads_to=ONE, nothing="no equity was reported")),
             (12, 9, graph(
                 "Drawdown", "(peak - equity) / peak; a dashed line is a limit that is near.",
                 series(DRAWDOWN, "{{strategy}}"),
                 series(near(DRAWDOWN_LIMIT, DRAWDOWN, "strategy"),
                        "limit {{strategy}} {{severity}}"),
-                unit="percentunit", limits="^limit .*", leads_to=ONE,
+                unit="percentunit", limits="^limit .*", many=True, leads_to=ONE,
                 calcs=("lastNotNull", "max"), nothing="no equity was reported")),
             (12, 8, graph(
                 "Profit and loss today", "Change of equity since midnight, deposits and "
                 "withdrawals taken out, in the strategy's own currency.",
                 series(f"max by (strategy) (quant_strategy_pnl_today{CHOSEN})", "{{strategy}}"),
-                unit="none", leads_to=ONE, nothing="no equity was reported")),
+                unit="none", many=True, leads_to=ONE, nothing="no equity was reported")),
             (12, 8, graph(
                 "Age of the equity / limit", "Time since the newest equity as a share of the "
                 "strategy's max_age: at 100% it alerts.",
                 series(AGE_SHARE, "{{strategy}}"),
-                unit="percentunit", zero=True, share=True, leads_to=ONE,
+                unit="percentunit", zero=True, share=True, many=True, leads_to=ONE,
                 nothing="no strategy with max_age")),
             (12, 8, sheet(
                 "Positions", "What each strategy holds, short if negative. Says who: the strategy "
@@ -60,7 +60,8 @@ def build() -> Dashboard:
                 rows(f"max by (strategy, origin, symbol) (quant_position_quantity{CHOSEN})"),
                 columns={"strategy": "Strategy", "symbol": "Symbol", "Value": "Quantity",
                          "origin": "Says who"},
-                links=ONE_OF_ROW, sort="Strategy", nothing="no position was reported")),
+                units={"Quantity": "string"}, links=ONE_OF_ROW, sort="Strategy",
+                nothing="no position was reported")),
             (12, 8, sheet(
                 "Newest fills", "The newest fill of each strategy, symbol and side.",
                 moments("quant_strategy_last_fill_timestamp_seconds", "strategy, symbol, side",
@@ -69,7 +70,7 @@ def build() -> Dashboard:
                      f"(quant_strategy_last_fill_price{CHOSEN})", name="B"),
                 columns={"strategy": "Strategy", "symbol": "Symbol", "side": "Side",
                          "Value #A": "When", "Value #B": "Price"},
-                units={"When": "dateTimeFromNow", "Price": "none"}, sort="When", descending=True,
+                units={"When": "dateTimeFromNow", "Price": "string"}, sort="When", descending=True,
                 links=ONE_OF_ROW, nothing="no fill was reported")),
             (12, 8, sheet(
                 "Backtests", "The newest backtest of each strategy and symbol.",
@@ -83,7 +84,8 @@ def build() -> Dashboard:
                          "Value #B": "Sharpe", "Value #C": "Worst drawdown", "Value #D": "When"},
                 units={"Return": "percentunit", "Worst drawdown": "percentunit",
                        "When": "dateTimeFromNow"},
-                decimals={"Sharpe": 2}, links=ONE_OF_ROW, nothing="no backtest ran yet")),
+                decimals={"Sharpe": 2}, widths={"Return": 90, "Sharpe": 90, "When": 130},
+                links=ONE_OF_ROW, nothing="no backtest ran yet")),
             (12, 8, graph(
                 "Backtests under way", "Strategies times symbols times sets of parameters of the "
                 "backtests that run: how many there are, have ended, and failed. 0: none runs.",

@@ -17,7 +17,7 @@ from grafana.query import lowest_limit, moments, near, newest, now, or_word, row
 NO_EQUITY = "no equity was reported"
 NO_STRATEGY = "no strategy of this name is configured"
 SHARE = (
-    f"max by (strategy) (max by (job, instance, strategy) (quant_strategy_drawdown_ratio{CHOSEN})"
+    f"max(max by (job, instance, strategy) (quant_strategy_drawdown_ratio{CHOSEN})"
     " / on (job, instance, strategy) "
     f"{lowest_limit('quant_strategy_drawdown_limit_ratio', 'strategy')})"
 )
@@ -81,7 +81,7 @@ def _money() -> list[tuple[int, int, object]]:
             "Drawdown", "(peak - equity) / peak; a dashed line is a limit that is near.",
             series(DRAWDOWN, "drawdown"),
             series(near(DRAWDOWN_LIMIT, DRAWDOWN, "strategy"), "limit {{severity}}"),
-            unit="percentunit", zero=True, limits="^limit .*", colours={"drawdown": NOTE},
+            unit="percentunit", limits="^limit .*", colours={"drawdown": NOTE}, many=True,
             calcs=("lastNotNull", "max"), nothing=NO_EQUITY)),
         (12, 8, graph(
             "Profit and loss today", "Change of equity since midnight (of its exchange, if it has "
@@ -98,7 +98,7 @@ def _money() -> list[tuple[int, int, object]]:
             "State of its limits", "One band for each limit. Acted: until it is resumed by hand.",
             series(limit_state(CHOSEN), "{{limit}}"), states=LIMIT_STATES,
             nothing="this strategy has no limit under limits")),
-        (24, 6, all_limits(CHOSEN, "Its limits")),
+        (24, 7, all_limits(CHOSEN, "Its limits")),
     ]  # fmt: skip
 
 
@@ -110,14 +110,15 @@ def _held() -> list[tuple[int, int, object]]:
             rows(f"sum by (symbol) ({OWN_STRATEGY})", name="A"),
             rows(f"sum by (symbol) ({OWN_ACCOUNT})", name="B"),
             columns={"symbol": "Symbol", "Value #A": "Strategy says", "Value #B": "Account says"},
-            sort="Symbol", nothing="no position was reported")),
+            units={"Strategy says": "string", "Account says": "string"}, sort="Symbol",
+            nothing="no position was reported")),
         (12, 8, sheet(
             "Newest fills", "The newest fill of each symbol and side.",
             moments("quant_strategy_last_fill_timestamp_seconds", "symbol, side", chosen=CHOSEN,
                     name="A"),
             rows(f"max by (symbol, side) (quant_strategy_last_fill_price{CHOSEN})", name="B"),
             columns={"symbol": "Symbol", "side": "Side", "Value #A": "When", "Value #B": "Price"},
-            units={"When": "dateTimeFromNow"}, sort="When", descending=True,
+            units={"When": "dateTimeFromNow", "Price": "string"}, sort="When", descending=True,
             nothing="no fill was reported")),
     ]  # fmt: skip
 

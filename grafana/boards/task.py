@@ -5,22 +5,19 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import Back, Choice, board, cell
-from grafana.boards.tasks import CHOSEN, KINDS, STATE, STATES
+from grafana.boards.tasks import CHOSEN, DURATION, KINDS, STATE, STATES, services
 from grafana.colours import BAD, FINE, IDLE, NOTE, OUTCOMES
 from grafana.panels import Tile, graph, sheet, steps, tiles, timeline
 from grafana.query import counted, near, near_below, newest, now, or_word, rows, series
 
 NEVER = {-1: ("never", IDLE)}
 NONE = {-1: ("none", IDLE)}
-DURATION = (
-    f"sum by (task) (rate(quant_task_duration_seconds_sum{CHOSEN}[$__rate_interval]))"
-    f" / sum by (task) (rate(quant_task_duration_seconds_count{CHOSEN}[$__rate_interval]))"
-)
 ITEMS = f"max by (task) (quant_task_items{CHOSEN} >= 0)"
 # The newest failure, looked at once a minute: each run that failed, with the moment of its end.
+# Prometheus keeps a run that is no longer the newest for 5 minutes where a scrape was missed.
 FAILED_RUNS = f"""
   max by (task, reason, text, run_id, exporter_url) (
-    max_over_time((
+    min_over_time((
       quant_task_last_failure_info{CHOSEN}
       * on (job, instance, task) group_left ()
       (quant_task_last_failure_timestamp_seconds{CHOSEN} * 1000 > 0)
@@ -90,6 +87,7 @@ def _runs() -> list[tuple[int, int, object]]:
             columns={"Value": "When", "reason": "Outcome", "text": "Error", "run_id": "Run",
                      "exporter_url": "Exporter", "task": "All runs of"},
             units={"When": "dateTimeAsIso"},
+            widths={"When": 170, "Outcome": 100, "Run": 170, "Exporter": 220, "All runs of": 160},
             links={"Run": f"{cell('Exporter')}/runs/{cell('Run')}", "Exporter": cell("Exporter"),
                    "All runs of": f"{cell('Exporter')}/tasks/{cell('All runs of')}"},
             sort="When", descending=True, nothing="no run failed")),
@@ -105,7 +103,7 @@ def _runs() -> list[tuple[int, int, object]]:
             series(DURATION, "mean"),
             series(near(f"max by (task) (quant_task_duration_limit_seconds{CHOSEN})", DURATION,
                         "task"), "limit"),
-            unit="s", zero=True, dots=True, limits="^limit", calcs=("mean", "max"),
+            unit="s", dots=True, limits="^limit", calcs=("mean", "max"),
             nothing="no run yet")),
     ]  # fmt: skip
 
@@ -149,8 +147,5 @@ def _rest() -> list[tuple[int, int, object]]:
             series(f"max by (task) (quant_task_memory_bytes{CHOSEN})", "memory"),
             unit="bytes", zero=True, calcs=("max",),
             nothing="it runs in no process of this machine")),
-        (12, 7, timeline(
-            "Service", "Whether systemd has its service up, for a task that is one.",
-            series(f"max by (task) (quant_service_up{CHOSEN})", "{{task}}"),
-            states={1: ("up", FINE), 0: ("down", BAD)}, nothing="not a service of systemd")),
+        (12, 7, services(widths={"Task": 120, "Service": 90, "Needed now": 110, "Since": 130})),
     ]  # fmt: skip

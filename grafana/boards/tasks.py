@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.builders.table import Panel
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import Choice, board, cell, link, series_label
@@ -31,6 +34,10 @@ STATE = """
   )
 """
 CHOSEN = '{@, task=~"$task"}'
+DURATION = (
+    f"sum by (task) (rate(quant_task_duration_seconds_sum{CHOSEN}[$__rate_interval]))"
+    f" / (sum by (task) (rate(quant_task_duration_seconds_count{CHOSEN}[$__rate_interval])) > 0)"
+)
 # The value is the moment, in the milliseconds that Grafana counts in.
 FAILURES = f"""
   max by (task, reason, text, run_id, exporter_url) (
@@ -48,6 +55,25 @@ def _moments(what: str, *, name: str) -> Dataquery:
 
 def _since(*, name: str) -> Dataquery:
     return moments("quant_service_since_timestamp_seconds", "task", chosen=CHOSEN, name=name)
+
+
+def services(widths: Mapping[str, int]) -> Panel:
+    """The tasks that are services of systemd."""
+    return sheet(
+        "Services", "Services of systemd that are watched as tasks.",
+        rows(f"max by (task) (quant_service_up{CHOSEN})", name="A"),
+        rows(f"max by (task) (quant_service_expected{CHOSEN})", name="B"),
+        _since(name="C"),
+        rows(f"max by (task) (quant_service_recent_restarts{CHOSEN})", name="D"),
+        rows(f"max by (task) (quant_service_restarts_limit{CHOSEN})", name="E"),
+        columns={"task": "Task", "Value #A": "Service", "Value #B": "Needed now",
+                 "Value #C": "Since", "Value #D": "Restarts in the last hour",
+                 "Value #E": "Restarts allowed"},
+        units={"Since": "dateTimeFromNow"}, widths=widths,
+        states={"Service": {1: ("up", FINE), 0: ("down", BAD)},
+                "Needed now": {1: ("yes", NOTE), 0: ("no", "")}},
+        empty={"Since": "unknown"}, links={"Task": link("task", task=cell("Task"))},
+        sort="Service", nothing="no service is watched")  # fmt: skip
 
 
 def build() -> Dashboard:
@@ -83,32 +109,19 @@ def build() -> Dashboard:
                 links={"Task": link("task", task=cell("Task"))}, texts={"Kind": KINDS},
                 states={"State": STATES}, sort="State", descending=True,
                 nothing="no task is configured")),
-            (24, 8, sheet(
+            (24, 6, sheet(
                 "Newest failures", "Why each task failed last, and the page of that run with its "
                 "output. The page is on the exporter's own address.",
                 rows(FAILURES),
                 columns={"task": "Task", "Value": "When", "reason": "Outcome", "text": "Error",
                          "run_id": "Run", "exporter_url": "Exporter"},
                 units={"When": "dateTimeFromNow"},
+                widths={"Task": 160, "When": 140, "Outcome": 100, "Run": 170, "Exporter": 220},
                 links={"Task": f"{cell('Exporter')}/tasks/{cell('Task')}",
                        "Run": f"{cell('Exporter')}/runs/{cell('Run')}",
                        "Exporter": cell("Exporter")},
                 sort="When", descending=True, nothing="no failure is known")),
-            (24, 6, sheet(
-                "Services", "Services of systemd that are watched as tasks.",
-                rows(f"max by (task) (quant_service_up{CHOSEN})", name="A"),
-                rows(f"max by (task) (quant_service_expected{CHOSEN})", name="B"),
-                _since(name="C"),
-                rows(f"max by (task) (quant_service_recent_restarts{CHOSEN})", name="D"),
-                rows(f"max by (task) (quant_service_restarts_limit{CHOSEN})", name="E"),
-                columns={"task": "Task", "Value #A": "Service", "Value #B": "Needed now",
-                         "Value #C": "Since", "Value #D": "Restarts in the last hour",
-                         "Value #E": "Restarts allowed"},
-                units={"Since": "dateTimeFromNow"},
-                states={"Service": {1: ("up", FINE), 0: ("down", BAD)},
-                        "Needed now": {1: ("yes", NOTE), 0: ("no", IDLE)}},
-                empty={"Since": "unknown"}, links={"Task": link("task", task=cell("Task"))},
-                sort="Service", nothing="no service is watched")),
+            (24, 5, services(widths={})),
             (12, 8, graph(
                 "Runs", "Runs that ended, with any outcome.",
                 series(f"sum by (task) ({counted('quant_task_runs_total' + CHOSEN)})", "{{task}}"),
@@ -123,11 +136,8 @@ def build() -> Dashboard:
             (12, 8, graph(
                 "Duration", "Mean duration of the runs that ended at each moment, retries "
                 "included; a point where a run ended.",
-                series(f"sum by (task) (rate(quant_task_duration_seconds_sum{CHOSEN}"
-                       "[$__rate_interval])) / sum by (task) "
-                       f"(rate(quant_task_duration_seconds_count{CHOSEN}[$__rate_interval]))",
-                       "{{task}}"),
-                unit="s", zero=True, dots=True, many=True, calcs=("mean", "max"), leads_to=ONE,
+                series(DURATION, "{{task}}"),
+                unit="s", dots=True, many=True, calcs=("mean", "max"), leads_to=ONE,
                 nothing="no run yet")),
             (12, 8, heat(
                 "Duration of all runs", "How many runs took how long; brighter is more.",
@@ -145,7 +155,7 @@ def build() -> Dashboard:
                 series(f"sum by (reason) ({counted('quant_task_skipped_total' + CHOSEN)})",
                        "skipped: {{reason}}"),
                 series(f"sum({counted('quant_task_retries_total' + CHOSEN)})", "retries"),
-                zero=True, bars=True, calcs=("sum",), nothing="none was skipped")),
+                zero=True, bars=True, many=True, calcs=("sum",), nothing="none was skipped")),
             (24, 7, graph(
                 "Items", "What the newest successful run of each task says it handled. A task that "
                 "succeeds with 0 items did nothing.",

@@ -12,14 +12,16 @@ import asyncio
 import io
 import os
 import sys
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
 from PIL import Image
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, Request
 
+from grafana.asked import BOARDS
 from tests.browser.chromium import chromium
 
 FOLDER = Path(__file__).parents[2] / "docs" / "guide" / "pictures" / "boards"
@@ -27,12 +29,13 @@ DESK = {"width": 1600, "height": 900}
 PHONE = {"width": 390, "height": 844}
 LONGEST = {"desk": 1800, "phone": 1688}
 """Pixels; below that a picture is cut off."""
-BOARDS = (
+NAMES = (
     "overview", "tasks", "task", "data", "feed", "strategies", "strategy", "limits", "alerts",
     "exporter",
 )  # fmt: skip
-QUIET_MILLISECONDS = 1500
-"""So long no request may be under way before a board counts as drawn."""
+QUIET_SECONDS = 3.0
+"""So long no query may be under way before a board counts as drawn."""
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,24 @@ class Shot:
 
 def shots() -> list[Shot]:
     """Desk and phone of each board in the dark, and the overview in the light as well."""
-    every = [Shot(board, size, "dark") for board in BOARDS for size in ("desk", "phone")]
+    every = [Shot(board, size, "dark") for board in NAMES for size in ("desk", "phone")]
     return [*every, Shot("overview", "desk", "light")]
 
 
 def address(url: str, shot: Shot, since: str, chosen: dict[str, str]) -> str:
-    """Of a board without Grafana's own bars."""
+    """Of a board without Grafana's own bars; of one thing, the chosen one, else all."""
     asked = {"from": since, "to": "now", "theme": shot.theme, "kiosk": "1", "orgId": "1"}
-    asked |= {f"var-{name}": value for name, value in chosen.items()}
+    one = {
+        v["name"] for v in BOARDS[f"quant-{shot.board}"]["templating"]["list"] if not v.get("multi")
+    }
+    asked |= {f"var-{name}": value for name, value in chosen.items() if name in one}
     return f"{url.rstrip('/')}/d/quant-{shot.board}?{urlencode(asked)}"
 
 
 async def take(context: BrowserContext, where: str, shot: Shot) -> bytes:
     """One picture as PNG, as high as the board, once all its panels are drawn."""
     page = await context.new_page()
+    answers = Answers(page)
     width, height = (DESK if shot.size == "desk" else PHONE).values()
     await page.set_viewport_size({"width": width, "height": height})
     await page.goto(where)
@@ -73,18 +80,36 @@ async def take(context: BrowserContext, where: str, shot: Shot) -> bytes:
     whole = await page.evaluate("document.querySelector('.react-grid-layout').scrollHeight")
     height = max(height, min(whole + 32, LONGEST[shot.size]))
     await page.set_viewport_size({"width": width, "height": height})
-    await drawn(page)
+    await page.mouse.move(0, 0)
+    await answers.all()
     picture = await page.screenshot()
     await page.close()
     return picture
 
 
-async def drawn(page: Page) -> None:
-    """Wait until nothing is loading and no request has been under way for a while."""
-    await page.wait_for_load_state("networkidle")
-    await page.wait_for_timeout(QUIET_MILLISECONDS)
-    await page.wait_for_load_state("networkidle")
-    await page.mouse.move(0, 0)
+class Answers:
+    """Which queries of a page are under way, and since when none is."""
+
+    def __init__(self, page: Page) -> None:
+        self._open: set[Request] = set()
+        self._changed = time.monotonic()
+        page.on("request", lambda request: self._note(request, begins=True))
+        for event in ("requestfinished", "requestfailed"):
+            page.on(event, lambda request: self._note(request, begins=False))  # type: ignore[call-overload]
+
+    def _note(self, request: Request, *, begins: bool) -> None:
+        if "/api/ds/query" not in request.url and "/resources/" not in request.url:
+            return
+        self._changed = time.monotonic()
+        (self._open.add if begins else self._open.discard)(request)
+
+    async def all(self) -> None:
+        """Until none has been under way for a while; after a minute anyway."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self._open or time.monotonic() - self._changed < QUIET_SECONDS:
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(0.1)
 
 
 def packed(png: bytes) -> bytes:
@@ -122,7 +147,7 @@ async def _main() -> None:
     parser.add_argument("--since", default="now-8h", help="where the shown time begins")
     parser.add_argument("--timezone", default="America/New_York")
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--only", nargs="*", default=[], help=", ".join(BOARDS))
+    parser.add_argument("--only", nargs="*", default=[], help=", ".join(NAMES))
     parser.add_argument(
         "--choose", nargs="*", default=[], metavar="NAME=VALUE", help="variables, such as task=scan"
     )

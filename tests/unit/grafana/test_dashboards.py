@@ -418,7 +418,10 @@ def test_sentence_of_an_empty_panel_stays_out_of_cells_and_legends(panel: dict[s
         shown = set(steps["organize"]["renameByName"].values())
         assert {name for name, looks in own.items() if looks.get("noValue")} >= shown
     if panel["type"] in ("timeseries", "state-timeline"):
-        assert own["number"]["noValue"] == "none"
+        word = own["number"]["noValue"]
+        assert word == ("none" if panel["type"] == "state-timeline" else "\u200b")
+        # What reads as a number is drawn instead of each gap; a blank is 0.
+        assert word.strip()
 
 
 @each_panel
@@ -516,11 +519,13 @@ def test_a_phone_shows_first_what_is_wrong() -> None:
 def test_tiles_never_vanish() -> None:
     """A tile whose query returns nothing would be left out, which reads as well."""
     found = [p for _, p in panels() if p["type"] == "stat" and len(p["targets"]) > 1]
-    assert len(found) == 5
+    assert len(found) == 7
     for panel in found:
         looks = overrides(panel)
         for target in panel["targets"]:
             words = looks[target["legendFormat"]]["mappings"][0]["options"]
+            # With labels the -1 would be a second tile.
+            assert re.match(r"(max|min|sum|count)\(", target["expr"]), target["expr"]
             if target["expr"].endswith("or vector(NaN)"):
                 assert words["match"] == "null+nan"
                 assert words["result"]["text"]
@@ -546,3 +551,54 @@ def test_panels_work_on_the_oldest_grafana(panel: dict[str, Any]) -> None:
     assert mode in (None, "thresholds", "palette-classic", "fixed")
     for looks in overrides(panel).values():
         assert ("custom.cellOptions" in looks) == ("custom.displayMode" in looks)
+
+
+WIDTH = 1570
+"""Pixels that the panels have on a screen of 1600."""
+
+
+@each_panel
+def test_no_column_is_cut_away_on_a_desk(panel: dict[str, Any]) -> None:
+    """A column is 150 pixels wide at least, unless the board says its width."""
+    if panel["type"] == "table":
+        steps = {step["id"]: step["options"] for step in panel["transformations"]}
+        own = overrides(panel)
+        widths = [
+            own[heading].get("custom.width", 150)
+            for heading in steps["organize"]["renameByName"].values()
+        ]
+        assert sum(widths) <= WIDTH * panel["gridPos"]["w"] / 24 - 16
+
+
+@each_panel
+def test_no_legend_is_cut_away(panel: dict[str, Any]) -> None:
+    """Below a graph three rows can be seen: more names, or any number, stand at the side."""
+    if panel["type"] == "timeseries" and panel["options"]["legend"]["placement"] == "bottom":
+        legends = [target["legendFormat"] for target in panel["targets"]]
+        assert len(legends) <= 3
+        assert not [legend for legend in legends if re.search(r"\{\{(?!instance)", legend)]
+
+
+@each_board
+def test_alerts_are_marked_where_they_begin(board: dict[str, Any]) -> None:
+    """Not at each step while they fire, which would hide the graph behind lines."""
+    (alerts,) = [a for a in board["annotations"]["list"] if a["name"] == "Alerts"]
+    firing, _, before = alerts["expr"].partition(" unless ")
+    assert before == f"{firing} offset $__interval"
+
+
+@each_panel
+def test_means_leave_out_what_did_not_happen(panel: dict[str, Any]) -> None:
+    """0 / 0 is NaN, and a legend that sorts by it begins with it."""
+    for expr in expressions(panel):
+        if re.search(r"_sum\{.*_count\{", expr):
+            assert re.search(r"_count\{[^}]*\}\[\$__rate_interval\]\)\) > 0\)", expr), expr
+
+
+@each_panel
+def test_bands_of_alerts_have_the_colour_of_their_tier(panel: dict[str, Any]) -> None:
+    """A warning is never drawn as a page."""
+    if panel["type"] == "state-timeline" and "ALERTS" in str(expressions(panel)):
+        (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+        found = {o["text"]: o["color"] for o in mapping["options"].values()}
+        assert found == {"critical": "#D55E00", "warning": "#E69F00", "info": "#0072B2"}

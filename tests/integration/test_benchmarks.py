@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks import recorded_day
 from benchmarks.__main__ import FIGURES
 from benchmarks.curves import curves, picture
 from benchmarks.figures import OURS, Row
@@ -26,9 +27,10 @@ pytestmark = pytest.mark.integration
 @pytest.mark.timeout(400)
 def test_every_figure_is_taken(tmp_path: Path) -> None:
     """In its quick form, several at once: it is about whether they run, not about how fast."""
+    figures = [name for name in FIGURES if name != "boards" or recorded_day.FILE.exists()]
     with ThreadPoolExecutor(4) as pool:
         found = dict(
-            zip(FIGURES, pool.map(lambda name: _taken(name, tmp_path), FIGURES), strict=True)
+            zip(figures, pool.map(lambda name: _taken(name, tmp_path), figures), strict=True)
         )
     for name, rows in found.items():
         assert rows, name

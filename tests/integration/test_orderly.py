@@ -174,7 +174,7 @@ def test_a_run_by_hand_has_an_outcome_and_an_exit_code(trader: Trader) -> None:
     assert "no exporter answers" in at_rest.stderr
     table = at_rest.stdout.splitlines()
     assert [line.split()[:3] for line in table[2:4]] == [
-        ["slow", "well", "success"], ["fails", "failing", "failure"],
+        ["slow", "ok", "success"], ["fails", "failing", "failure"],
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONFIG ?= exporter.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack up down setup setup-dev lock test soak bench lint unit coverage dashboards pictures docs
+.PHONY: help run stack up down setup setup-dev lock test soak bench lint unit coverage dashboards pictures board-pictures docs
 
 help:  ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ dashboards: setup-dev  ## write grafana/dashboards/*.json from grafana/boards
 
 pictures: setup-dev  ## take the guide's pictures again (needs chromium)
 	$(BIN)/python -m tests.browser.pictures
+
+board-pictures: setup-dev  ## take the guide's pictures of the boards (GRAFANA=http://localhost:3000; needs chromium)
+	$(BIN)/python -m tests.browser.board_pictures $(or $(GRAFANA),http://localhost:3000) $(ARGS)
 
 # In an environment of its own: what makes the pages is no part of what runs or tests the exporter.
 .venv-docs/.ready: requirements-docs.lock

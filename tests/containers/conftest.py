@@ -11,7 +11,7 @@ from tests.containers.images import where_missing
 from tests.containers.stack import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def docker() -> Iterator[Engine]:
     """An engine that has Compose."""
     try:
@@ -21,7 +21,7 @@ def docker() -> Iterator[Engine]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def images(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
     """Every image of docker-compose.yml; the names of those that were made here."""
     try:
@@ -31,7 +31,7 @@ def images(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(
     docker: Engine, images: set[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:

@@ -44,7 +44,7 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
             raise BenchmarkError(f"{program} is not installed: tools/install-test-packages")
     if not recorded_day.FILE.exists():
         raise BenchmarkError(f"the recorded day is not there: {recorded_day.FILE}")
-    days = 2 if quick else 30
+    days = 1 if quick else 30
     end = _write(folder, days)
     (folder / "prometheus.yml").write_text("scrape_configs: []\n")
     url = f"http://127.0.0.1:{(port := free_port())}"

@@ -13,11 +13,13 @@ class ReadShare:
 
     def __init__(self) -> None:
         self._total = self._done = 0
+        self._most = 0.0
         self._query: Callable[[], float] = lambda: 0.0
 
     def begin(self, total: int, connection: duckdb.DuckDBPyConnection) -> None:
         """Files of `total` bytes are read next."""
-        self._total, self._done, self._query = total, 0, connection.query_progress
+        self._total, self._done, self._most = total, 0, 0.0
+        self._query = connection.query_progress
 
     def done(self, size: int) -> None:
         """So many bytes need no query."""
@@ -25,11 +27,12 @@ class ReadShare:
 
     @property
     def share(self) -> float:
-        """From 0 to 1."""
+        """From 0 to 1. The queries that follow the reading begin at 0 again; this does not."""
         if not self._total:
             return 0.0
         percent = 0.0
         with suppress(duckdb.Error):  # it is closed
             percent = max(self._query(), 0.0)
         done = self._done / self._total
-        return min(done + (1.0 - done) * percent / 100.0, 1.0)
+        self._most = max(self._most, min(done + (1.0 - done) * percent / 100.0, 1.0))
+        return self._most

@@ -148,6 +148,12 @@ def _read(path: str | Path) -> str:
         return ""
 
 
+def own_peak_mb() -> float:
+    """The most memory that this process ever used. (ru_maxrss would begin with its parent's.)"""
+    (line,) = [each for each in _read("/proc/self/status").splitlines() if "VmHWM" in each]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
 def _answers(url: str) -> bool:
     with contextlib.suppress(OSError, http.client.HTTPException), Client(url) as client:
         return client.get().status == 200

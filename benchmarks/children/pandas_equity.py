@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
+
+from benchmarks.processes import own_peak_mb
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     with path.open("a") as file:
         file.write(later)
     drawdown, more = look()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    memory = own_peak_mb()
     said = {"first": first, "more": more, "drawdown": drawdown, "megabytes": memory}
     print(json.dumps(said))
 

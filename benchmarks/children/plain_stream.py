@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
 
 import aiohttp
 
 from benchmarks.children.market import PRICE_MODULUS
+from benchmarks.processes import own_peak_mb
 
 
 async def main(url: str, look_seconds: float, looks: int, symbols: list[str]) -> None:
@@ -34,7 +34,7 @@ async def main(url: str, look_seconds: float, looks: int, symbols: list[str]) ->
             ages += [now - price for price in newest.values()]
         reading.cancel()
     cores = (time.process_time() - used) / (time.monotonic() - began)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    memory = own_peak_mb()
     print(json.dumps({"ages": ages, "cores": cores, "memory": memory}))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import sys
 import time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from benchmarks.processes import own_peak_mb
 from exporter.config import Strategy
 from exporter.strategies.equity import EquityCurve
 from exporter.strategies.file import EquityFilePosition
@@ -30,7 +30,7 @@ def main() -> None:
     with path.open("a") as file:
         file.write(later)
     curve, more = look(curve)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    memory = own_peak_mb()
     said = {"first": first, "more": more, "drawdown": curve.drawdown, "megabytes": memory}
     print(json.dumps(said))
 

@@ -56,6 +56,8 @@ class EquityCurve:
     """When the curve was last as high as its peak."""
     past: tuple[EquityDay, ...] = ()
     """The newest days before that had a point, oldest first."""
+    begun_after: float = -math.inf
+    """Points up to here are in another currency: see :meth:`begin_again`."""
 
     def observe(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
         """As :meth:`add`; but one 0 among good balances is not a total loss.
@@ -63,6 +65,8 @@ class EquityCurve:
         Brokers answer 0 while they are down. It counts once a second one follows, or when nothing
         contradicts it for a while (:meth:`confirm`); a good balance after it discards it.
         """
+        if self.is_past(point):
+            return self
         if self.doubted is not None and point.at > self.doubted.at:
             waiting = replace(self, doubted=None)
             return (self.confirm(zone) if point.equity == 0 else waiting).add(point, zone)
@@ -82,10 +86,25 @@ class EquityCurve:
         """The curve before its newest moment, to which a file may have other values now."""
         return self if self.before is None else replace(self.before, doubted=self.doubted)
 
+    def is_past(self, point: EquityPoint) -> bool:
+        """Whether a point is too old for this curve."""
+        return point.at < self.at or point.at <= self.begun_after
+
+    @property
+    def has_begun_again(self) -> bool:
+        """Whether it waits for the first point in another currency."""
+        return math.isnan(self.at) and self.begun_after > -math.inf
+
+    def begin_again(self) -> EquityCurve:
+        """An empty curve for what is newer than this one, in another currency."""
+        newest = self.begun_after if math.isnan(self.at) else self.at
+        doubted = self.doubted.at if self.doubted else newest
+        return EquityCurve(begun_after=max(newest, doubted))
+
     def add(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
         """The curve with one more point. A point that is older changes nothing; one of the same
         moment is a further observation."""
-        if point.at < self.at:
+        if self.is_past(point):
             return self
         before = self.before if point.at == self.at else replace(self, before=None, doubted=None)
         day = date_of(point.at, zone).isoformat()
@@ -124,6 +143,7 @@ class EquityCurve:
             growth,
             self.peak_at if fall > 0 else point.at,
             past,
+            self.begun_after,
         )
 
     @property
@@ -167,6 +187,7 @@ class EquityCurve:
             "before": self.before.to_json() | {"past": None} if self.before else None,
             "doubted": asdict(self.doubted) if self.doubted else None,
             "past": past,
+            "begun_after": None if self.begun_after == -math.inf else self.begun_after,
         }
 
     @classmethod
@@ -197,6 +218,7 @@ class EquityCurve:
             none_to_nan(data.get("day_growth")),
             number("peak_at"),
             past,
+            -math.inf if data.get("begun_after") is None else float(data["begun_after"]),
         )
 
 

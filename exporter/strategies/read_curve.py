@@ -49,7 +49,7 @@ class CurveRead:
 
     def observe(self, point: EquityPoint, days: ZoneInfo) -> None:
         """One more point that the curve does not have."""
-        if not point.at < self.curve.at:
+        if not self.curve.is_past(point):
             self.new.append(point)
         self.curve = self.curve.observe(point, days)
 
@@ -95,7 +95,7 @@ def read_curve(
         else:
             read.good += 1
             read.last_bad = None
-            if found.at < read.curve.at:
+            if read.curve.is_past(found):
                 read.first_late = read.first_late or position.line
                 read.late += 1
             read.observe(found, days)
@@ -113,9 +113,9 @@ def _first_replay(read: CurveRead, rows: _Rows, zone: ZoneInfo) -> None:
     """The first look at a file; points that were posted before stay in the curve."""
     curve = read.curve
     if not math.isnan(curve.at):
-        history = EquityCurve()
+        history = EquityCurve(begun_after=curve.begun_after)
         for point in rows.in_order():
-            if point.at < curve.at:
+            if point.at < curve.at and not history.is_past(point):
                 read.new.append(point)
                 history = history.observe(point, zone)
         peak = max(curve.peak, history.peak) if history.peak > 0 else curve.peak

@@ -22,6 +22,7 @@ from exporter.state.ledger import EquityEntry
 from exporter.state.sql import Row
 from exporter.strategies import performance
 from exporter.strategies.age import trading_age
+from exporter.strategies.curve_currency import CurveCurrency
 from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition, no_line_ends
@@ -74,6 +75,7 @@ class Strategies:
         self._positions: dict[str, EquityFilePosition] = {}
         self._since: dict[str, float] = {}
         """When each strategy was first configured: equity that never came is as old as that."""
+        self._currencies: dict[str, CurveCurrency] = {}
         self._kept: set[str] = set()
         self._unwritten: dict[str, list[Row]] = {}
         """Points of files that the disk did not take yet."""
@@ -98,18 +100,40 @@ class Strategies:
         self._ledger = config.ledger
         self.total = Total(config.portfolio, self._quotes) if config.portfolio else None
         kept = self._state.kept("strategy")
-        for name in self._configured:
+        for name, strategy in self._configured.items():
             if name not in self.curves:
                 saved = kept.get(name) or {}
                 self.curves[name] = EquityCurve.from_json(saved.get("curve") or {})
                 self._positions[name] = EquityFilePosition.from_json(saved.get("position") or {})
                 self._since[name] = float(saved.get("since") or self._clock.now())
+                self._currencies[name] = CurveCurrency.from_json(
+                    saved.get("currency"), strategy.currency
+                )
                 if saved.get("since"):
                     self._kept.add(name)
-                if self._positions[name].line and math.isnan(self.curves[name].at):
+                unknown = math.isnan(self.curves[name].at)
+                if self._positions[name].line and unknown and not self._note(name):
                     self._unread.add(name)  # all that was read was not understood
+            if self._currencies[name].name != strategy.currency:
+                self._change_currency(name, strategy.currency)
         self.holdings.apply(self._configured)
         self.positions_files.apply(self._configured)
+
+    def _change_currency(self, name: str, currency: str) -> None:
+        curve = self.curves[name]
+        self._currencies[name], self.curves[name] = self._currencies[name].change(curve, currency)
+        self._kept.discard(name)
+        self.problems.pop(name, None)
+        if math.isnan(self.curves[name].at):
+            self._since[name] = self._clock.now()
+        if note := self._note(name):
+            logger.warning(
+                "%s: %s; it had %g before, and its peak was %g", name, note, curve.equity, curve.peak,
+                extra={"event": "equity_currency_changed", "strategy": name},
+            )  # fmt: skip
+
+    def _note(self, name: str) -> str | None:
+        return self._currencies[name].note(self.curves[name])
 
     async def refresh(self, patience: float = PATIENCE_SECONDS) -> None:
         """Read what is new in every equity file; one large file does not delay the others.
@@ -172,6 +196,8 @@ class Strategies:
         except OSError as error:
             self._unreadable(name, f"cannot read {path}: {error.strerror or error}")
             return
+        if self._currencies[name].name != strategy.currency:
+            return  # a reload changed it meanwhile: the next look reads the file
         self._positions[name] = position
         if position.to_json() == before:
             if name in self._unread and self.problems.get(name, "").startswith("cannot read"):
@@ -268,6 +294,12 @@ class Strategies:
             if not again and await self._has(name, entry):
                 unkept = (name, entry.id) in self._unkept
                 return await self._put(name, entry, values) if unkept else curve
+            curve = self.curves[name]  # a reload may have begun it again
+            if point.at <= curve.begun_after:
+                raise ValueError(
+                    f"timestamp {iso(point.at)} is not newer than {iso(curve.begun_after)}: what is "
+                    "older is in the currency that the strategy had before"
+                )
             if point.at <= curve.at and not again:
                 raise ValueError(
                     f"timestamp {iso(point.at)} is not newer than {iso(curve.at)}, the newest"
@@ -304,6 +336,7 @@ class Strategies:
             "curve": self.curves[name].to_json(),
             "position": self._positions[name].to_json(),
             "since": self._since[name],
+            "currency": self._currencies[name].to_json(),
         }
         if rows:
             await self._state.write(rows, [*values, ("strategy", name, value)])
@@ -357,7 +390,7 @@ class Strategies:
             "drawdown": curve.drawdown,
             "pnl_today": curve.pnl_on(now, self.days_of(name)),
             "last_update": curve.at,
-            "problem": self.problems.get(name),
+            "problem": self.problems.get(name) or self._note(name),
         }
 
     def now(self) -> float:

@@ -673,3 +673,64 @@ def test_a_large_file_of_nonsense_is_counted_and_not_kept(tmp_path: Path) -> Non
     assert read.first_bad
     assert read.first_bad.line == 2
     assert held < 500_000
+
+
+def in_currency(desk: Desk, currency: str) -> Config:
+    strategy = desk.config.strategies["s"].model_copy(update={"currency": currency})
+    return desk.config.model_copy(update={"strategies": {"s": strategy}})
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_curve_in_another_currency_begins_again_instead_of_showing_a_loss(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, restarts: bool
+) -> None:
+    """15,000,000 yen are no loss of 99 % once they are 100,000 dollars, and no peak of theirs."""
+    desk = Desk(tmp_path, currency="JPY")
+    desk.append("timestamp,equity\n2026-11-23,15000000\n2026-11-24,14500000\n")
+    await desk.read()
+    desk.config = in_currency(desk, "USD")
+    if restarts:
+        desk.restart()
+    else:
+        desk.strategies.apply(desk.config)
+    summary = desk.strategies.summary("s")
+    assert math.isnan(summary["equity"]) and math.isnan(summary["drawdown"])
+    assert summary["problem"] == (
+        "its currency was JPY and is USD now: equity, peak and drawdown begin again with the first "
+        "equity after 2026-11-24T00:00:00Z"
+    )
+    assert "it had 1.45e+07 before, and its peak was 1.5e+07" in caplog.text
+    desk.append("2026-11-25,100000\n")
+    await desk.read()
+    rewritten = tmp_path / "other"
+    rewritten.write_text(desk.file.read_text() + "2026-11-26,95000\n")
+    rewritten.replace(desk.file)  # what is in yen is read once more
+    await desk.read()
+    desk.restart()
+    summary = desk.strategies.summary("s")
+    assert (summary["equity"], summary["peak"], summary["problem"]) == (95000, 100000, None)
+    assert summary["drawdown"] == pytest.approx(0.05)
+    with pytest.raises(ValueError, match="is not newer than"):
+        await desk.strategies.post_equity("s", EquityPoint(START, 14_000_000.0))
+
+
+async def test_a_change_of_currency_that_is_taken_back_continues_the_curve(tmp_path: Path) -> None:
+    """A slip in the config must not forget a peak, and with it a drawdown."""
+    desk = Desk(tmp_path)
+    desk.append("timestamp,equity\n2026-11-23,100000\n2026-11-24,90000\n")
+    await desk.read()
+    for currency in ("EUR", "USD"):
+        desk.config = in_currency(desk, currency)
+        desk.strategies.apply(desk.config)
+    assert desk.value("drawdown_ratio") == pytest.approx(0.1)
+    desk.config = in_currency(desk, "EUR")
+    desk.restart()
+    desk.append("2026-11-25,85000\n")
+    await desk.read()
+    desk.restart()
+    desk.config = in_currency(desk, "USD")
+    desk.restart()
+    assert desk.value("drawdown_ratio") == pytest.approx(0.1)
+    desk.append("2026-11-26,80000\n")
+    await desk.read()
+    assert desk.value("drawdown_ratio") == pytest.approx(0.2)

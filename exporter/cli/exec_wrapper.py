@@ -79,7 +79,8 @@ def run(address: str | None, task: str, command: list[str]) -> int:
     report = {"url": address, "task": task, "rid": new_id(), "started": time.time()}
     child = Child(command)
     spool = _spool()
-    begun = threading.Thread(target=_begin, args=(report, spool), daemon=True)
+    said: list[str] = []
+    begun = threading.Thread(target=_begin, args=(report, spool, said), daemon=True)
     if address:
         begun.start()
     status, tail = child.wait()
@@ -87,7 +88,7 @@ def run(address: str | None, task: str, command: list[str]) -> int:
     report["output"] = tail.decode("utf-8", "replace")
     if address:
         begun.join(_TIMEOUT)
-        _end(report, spool)
+        _end(report, spool, said)
     else:
         _say("nothing is reported: set QUANT_PING_URL to what `quant-exporter ping-url` prints")
     if child.killed_by:
@@ -239,19 +240,23 @@ def _end_like(number: int) -> None:
 # --- reports
 
 
-def _begin(report: dict[str, Any], spool: Spool) -> None:
-    """While the command runs: its start, and what is kept from before."""
+def _begin(report: dict[str, Any], spool: Spool, said: list[str]) -> None:
+    """While the command runs: its start, and what is kept from before. `said` gets what went wrong,
+    so that it is not said twice."""
     try:
         _post(f"{report['url']}/start?rid={report['rid']}&started={report['started']:.3f}", b"")
         if spool.names():
             spool.flush()
     except ReportNotSentError:
         pass  # the end is kept with the time of the start
+    except ReportRefusedError as error:
+        said.append(str(error))
+        _say(f"the exporter refuses the report: {error}")
     except Exception as error:
         _say(f"its start is not reported: {error}")
 
 
-def _end(report: dict[str, Any], spool: Spool) -> None:
+def _end(report: dict[str, Any], spool: Spool, said: list[str]) -> None:
     try:
         if spool.names():
             _kept(spool, report)  # in order: what is older goes first
@@ -260,7 +265,8 @@ def _end(report: dict[str, Any], spool: Spool) -> None:
             raise ReportNotSentError("the exporter does not answer")
         send(report)
     except ReportRefusedError as error:
-        _say(f"the exporter refuses the report: {error}")
+        if str(error) not in said:
+            _say(f"the exporter refuses the report: {error}")
     except ReportNotSentError as error:
         if not _kept(spool, report):
             _say(f"the report is lost: {error}, and it cannot be kept in {spool.folder}")

@@ -139,7 +139,7 @@ def build(base: Foundation, state: State, token: str) -> ExporterServices:
         scheduler=scheduler,
         alerts=AlertService(state, metrics, clock, base.config, base.logging.mask),
         ping_keys=ping_keys,
-        guard=Guard(token, own_hosts(base.config()), ping_keys.admits),
+        guard=Guard(token, own_hosts(base.config()), ping_keys.problem),
         tasks_view=TasksView(runner, scheduler, state, clock, notice, held=actions.holder),
         closed_days=ClosedDays(state, supply.calendars),
         backtests=backtests,

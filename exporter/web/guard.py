@@ -31,9 +31,9 @@ class Guard:
         self,
         token: str,
         hosts: Iterable[str],
-        is_ping: Callable[[str], object] = lambda _: None,
+        ping_problem: Callable[[str], str | None] = lambda _: "not found",
     ) -> None:
-        self._token, self._is_ping = token.encode(), is_ping
+        self._token, self._ping_problem = token.encode(), ping_problem
         self.apply(hosts)
 
     def apply(self, hosts: Iterable[str]) -> None:
@@ -48,8 +48,8 @@ class Guard:
             self._check_host(request)
             if request.path.startswith(PING_PATH):
                 # Before its body is read: nobody else may send one.
-                if not self._is_ping(request.path):
-                    raise refuse(404, "not found")
+                if problem := self._ping_problem(request.path):
+                    raise refuse(404, problem)
             elif request.method not in ("GET", "HEAD"):
                 self._check_origin(request)
                 if not asks_itself(request.path):

@@ -74,7 +74,7 @@ class PingApi:
             return Ping("start", rid=rid, started=started)
         if target.action == "log":
             return Ping("log", rid=rid, output=output)
-        if target.action == "0":
+        if target.action != "fail" and int(target.action) == 0:
             return Ping("success", rid=rid, output=output, started=started, ended=ended)
         why = headline(output)
         if target.action != "fail":

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from exporter.config.phrases import unknown_task
 from exporter.state import StateError
 from exporter.util.atomic import write as write_file
 from exporter.web.guard import PING_PATH
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 _SECRET, _TASKS, _KEY = "ping_secret", "ping_generation", "ping_key_generation"
 _INSTALLATION = "installation"
 ACTIONS = ("start", "fail", "log")
+EXIT_STATUS = "-?[0-9]{1,10}"
+"""Windows has larger ones than 255, and Python's subprocess says -9 of a process that was killed."""
 
 
 class PingKeyStore(Protocol):
@@ -44,6 +48,20 @@ class PingTarget:
     action: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """What stands in a path; `task` is the one that it may ping."""
+
+    task: str | None
+    action: str
+    slug: str
+    has_key: bool
+
+    @property
+    def is_action(self) -> bool:
+        return self.action in ACTIONS or re.fullmatch(EXIT_STATUS, self.action) is not None
+
+
 class PingKeys:
     """Makes addresses, and finds the task of one."""
 
@@ -57,10 +75,6 @@ class PingKeys:
     def ready(self) -> bool:
         """Whether the tasks and the secret are known."""
         return self._tasks is not None and bool(self._key)
-
-    def admits(self, path: str) -> bool:
-        """False for an address that means nothing."""
-        return not self.ready or self.find(path) is not None
 
     async def ensure(self) -> None:
         """Have a secret, which must outlive this process before an address is shown."""
@@ -101,18 +115,42 @@ class PingKeys:
 
     def find(self, path: str) -> PingTarget | None:
         """The meaning of a request's path. Whether a key is wrong, a task is not there, or neither,
-        cannot be told from the answer or the time that it takes."""
+        cannot be told from the answer or the time that it takes without the key."""
+        read = self._read(path)
+        return PingTarget(read.task, read.action) if read.task and read.is_action else None
+
+    def problem(self, path: str) -> str | None:
+        """What is wrong with an address, None if nothing; whoever has neither key nor UUID does not
+        get to know more than that it means nothing."""
+        read = self._read(path)
+        if not self.ready or (read.task and read.is_action):
+            return None
+        if read.task:
+            return (
+                f"there is no {read.action!r}: after the task write nothing, start, fail, log or an "
+                "exit status"
+            )
+        if not read.has_key:
+            return "not found"
+        if not read.slug:
+            return "the address lacks the name of a task at its end"
+        tasks = list(self._uuids)
+        text = unknown_task(read.slug, tasks).replace("no task", "no external task")
+        if not tasks:
+            return f"{text}: none is configured (`external: true`)"
+        return text if text.endswith("?") else f"{text}; there are {', '.join(tasks[:10])}"
+
+    def _read(self, path: str) -> _Address:
         given, *rest = path.removeprefix(PING_PATH).rstrip("/").split("/")
         uuid = _uuid(given)
         slug = "" if uuid or not rest else rest.pop(0)
-        task = self._task_of(given if uuid is None else uuid, slug)
-        action = rest[0].lower() if rest else "0"
-        known = len(rest) < 2 and (action in ACTIONS or _is_exit_status(action))
-        return PingTarget(task, action) if task and known else None
-
-    def _task_of(self, given: str, slug: str) -> str | None:
-        found = None
         has_key = bool(self._key) and _same(given, self._key)
+        task = self._task_of(given if uuid is None else uuid, slug, has_key=has_key)
+        action = "/".join(rest).lower() or "0"
+        return _Address(task, action, slug, has_key=has_key)
+
+    def _task_of(self, given: str, slug: str, *, has_key: bool) -> str | None:
+        found = None
         # Healthchecks.io writes slugs with dashes.
         name = slug.lower().replace("-", "_")
         for task, uuid in self._uuids.items():
@@ -153,7 +191,3 @@ def _uuid(text: str) -> str | None:
 
 def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "surrogateescape"), other.encode())
-
-
-def _is_exit_status(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 255

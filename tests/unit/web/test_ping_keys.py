@@ -29,7 +29,7 @@ async def test_an_address_means_its_task_and_what_follows() -> None:
     for path in (by_uuid, by_key, by_uuid.upper().replace("PING", "ping"), by_uuid + "/",
                  f"/ping/{UUID(uuid).hex}", by_key.replace("_etl", "-ETL")):  # fmt: skip
         assert keys.find(path) == PingTarget("nightly_etl", "0"), path
-        for action in ("start", "fail", "log", "0", "1", "255"):
+        for action in ("start", "fail", "log", "0", "1", "255", "-9", "3221225786"):
             found = keys.find(f"{path.rstrip('/')}/{action}")
             assert found == PingTarget("nightly_etl", action)
     assert {uuid, by_key.split("/")[2]} < set(secrets)
@@ -38,7 +38,7 @@ async def test_an_address_means_its_task_and_what_follows() -> None:
 @pytest.mark.parametrize(
     "path",
     ["/ping/", "/ping/x", "/ping/KEY", "/ping/KEY/", "/ping/KEY/nobody", "/ping/x/orders",
-     "/ping/KEY/orders/256", "/ping/KEY/orders/-1", "/ping/KEY/orders/stop", "/ping/UUID/a/b",
+     "/ping/KEY/orders/--1", "/ping/KEY/orders/1.0", "/ping/KEY/orders/stop", "/ping/UUID/a/b",
      "/ping/KEY/orders/start/1", "/ping/UUID/²", "/ping/\udcff", "/ping//orders",
      "/ping/00000000-0000-4000-8000-000000000000", "/ping/KEYx/orders", "/ping/key/orders"],
 )  # fmt: skip
@@ -48,7 +48,7 @@ async def test_everything_else_means_nothing(path: str) -> None:
     by_uuid, by_key = keys.paths("orders") or ("", "")
     path = path.replace("KEY", by_key.split("/")[2]).replace("UUID", by_uuid.split("/")[2])
     assert keys.find(path) is None
-    assert not keys.admits(path)
+    assert keys.problem(path)
 
 
 async def test_addresses_outlive_the_process_and_end_when_they_are_renewed() -> None:
@@ -88,9 +88,33 @@ async def test_nothing_is_refused_for_good_before_the_addresses_are_known() -> N
     store = FullDisk()
     keys, _ = await made("a", store=store)
     assert not keys.ready
-    assert keys.admits("/ping/x")
+    assert keys.problem("/ping/x") is None
     assert keys.paths("a") is None
     store.full = False
     await keys.ensure()
     assert keys.ready
-    assert not keys.admits("/ping/x")
+    assert keys.problem("/ping/x") == "not found"
+
+
+async def test_whoever_has_the_key_gets_to_know_what_is_wrong_with_an_address() -> None:
+    """A mistyped task names the one that was meant; without the key nothing tells them apart."""
+    keys, _ = await made("nightly_etl", "orders")
+    uuid, by_key = keys.paths("orders") or ("", "")
+    key = by_key.removesuffix("/orders")
+    assert keys.problem(f"{key}/nightly_elt") == (
+        "there is no external task 'nightly_elt': did you mean nightly_etl?"
+    )
+    assert keys.problem(f"{key}/backup/1") == (
+        "there is no external task 'backup'; there are nightly_etl, orders"
+    )
+    assert keys.problem(key) == "the address lacks the name of a task at its end"
+    for path in (f"{uuid}/stop", f"{by_key}/stop"):
+        assert keys.problem(path) == (
+            "there is no 'stop': after the task write nothing, start, fail, log or an exit status"
+        )
+    for path in ("/ping/x/orders", "/ping/x/backup", "/ping/x/orders/stop", "/ping/"):
+        assert keys.problem(path) == "not found"
+    keys.apply(())
+    assert keys.problem(f"{key}/orders") == (
+        "there is no external task 'orders': none is configured (`external: true`)"
+    )

@@ -128,7 +128,8 @@ class Strategies:
             self._since[name] = self._clock.now()
         if note := self._note(name):
             logger.warning(
-                "%s: %s; it had %g before, and its peak was %g", name, note, curve.equity, curve.peak,
+                "%s: %s; it had %g before, and its peak was %g",
+                name, note, curve.equity, curve.peak,
                 extra={"event": "equity_currency_changed", "strategy": name},
             )  # fmt: skip
 
@@ -297,8 +298,8 @@ class Strategies:
             curve = self.curves[name]  # a reload may have begun it again
             if point.at <= curve.begun_after:
                 raise ValueError(
-                    f"timestamp {iso(point.at)} is not newer than {iso(curve.begun_after)}: what is "
-                    "older is in the currency that the strategy had before"
+                    f"timestamp {iso(point.at)} is not newer than {iso(curve.begun_after)}: what "
+                    "is older is in the currency that the strategy had before"
                 )
             if point.at <= curve.at and not again:
                 raise ValueError(

@@ -30,7 +30,7 @@ _SECRET, _TASKS, _KEY = "ping_secret", "ping_generation", "ping_key_generation"
 _INSTALLATION = "installation"
 ACTIONS = ("start", "fail", "log")
 EXIT_STATUS = "-?[0-9]{1,10}"
-"""Windows has larger ones than 255, and Python's subprocess says -9 of a process that was killed."""
+"""Windows has larger ones than 255, and Python's subprocess says -9 of what was killed."""
 
 
 class PingKeyStore(Protocol):
@@ -127,8 +127,8 @@ class PingKeys:
             return None
         if read.task:
             return (
-                f"there is no {read.action!r}: after the task write nothing, start, fail, log or an "
-                "exit status"
+                f"there is no {read.action!r}: after the task write nothing, start, fail, log or "
+                "an exit status"
             )
         if not read.has_key:
             return "not found"

@@ -222,11 +222,11 @@ def test_without_the_exporter_the_command_runs_and_its_report_is_kept(
 def test_what_would_be_refused_again_is_not_kept(
     receiver: Receiver, wrapped: Wrapped, status: int, kept: int
 ) -> None:
-    """A wrong address is said; an exporter that starts is waited for."""
+    """A wrong address is said, once; an exporter that starts is waited for."""
     receiver.status = status
     code, _, err = wrapped.run("true")
     assert code == 0
-    assert err.count("refuses the report: HTTP 404") == (status == 404)  # once, not at the start too
+    assert err.count("refuses the report: HTTP 404") == (status == 404)
     assert len(wrapped.kept()) == kept
 
 

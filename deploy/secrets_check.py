@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from exporter.redaction.secret_finder import kinds_of_secrets
+from exporter.redaction.secret_finder import secrets_by_line
 
 EXAMPLE = "secrets-check: example"
 _NAMES = re.compile(
@@ -61,15 +61,14 @@ def _find(files: Iterable[tuple[str, bytes]], allowed: str) -> list[str]:
         if _NAMES.search(name) and f"{name}: a file of secrets by its name" not in fine:
             found.append(f"{name}: a file of secrets by its name")
         try:
-            lines = content.decode().splitlines()
+            text = content.decode()
         except UnicodeDecodeError:
             continue
+        lines = text.splitlines()
         found += [
             f"{name}:{number}: {what}"
-            for number, line in enumerate(lines, 1)
-            if EXAMPLE not in line
-            for what in kinds_of_secrets(line)
-            if f"{name}: {what}" not in fine
+            for number, what in secrets_by_line(text)
+            if EXAMPLE not in lines[number - 1] and f"{name}: {what}" not in fine
         ]
     return found
 

@@ -67,6 +67,12 @@ NAME = re.compile(
 )
 """Looked for in text in lower case, by a name's end: what stands before one of these belongs to it
 too (smtp_password, X-API-Key), but trying every beginning would take quadratic time."""
+NAME_ROOTS = (
+    "key", "pass", "pw", "secret", "credential", "jwt", "webhook", "session", "sid", "sig",
+    "mnemonic", "seed", "otp", "2fa", "mfa", "auth", "cookie", "token", "code", "pk", "sk", "priv",
+    "wif", "pin",
+)  # fmt: skip
+"""One of them is in whatever :data:`NAME` finds; they are found much faster."""
 
 _PUBLIC = frozenset(
     [

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.redaction.mask import Mask
+from exporter.redaction.secret_names import NAME, NAME_ROOTS
 from exporter.redaction.secret_patterns import masked, may_hold
 from exporter.redaction.secret_shape import MASKED
 
@@ -334,3 +335,9 @@ def test_no_mixture_of_pieces_takes_longer(pieces: str) -> None:
 def test_forty_kilobytes_of_repeated_names_take_milliseconds() -> None:
     """They took four seconds, in which nothing else ran."""
     assert cpu_seconds(lambda: masked("pass=pass=" * 4_000)) < 0.2
+
+
+@given(st.from_regex(NAME, alphabet=st.characters(codec="ascii")))
+def test_a_name_of_a_secret_has_one_of_the_roots(text: str) -> None:
+    """By which lines are passed over that have none."""
+    assert any(root in text for root in NAME_ROOTS)

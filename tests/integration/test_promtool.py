@@ -140,9 +140,9 @@ def test_500_symbols_in_trouble_are_one_message(generation: Generation, tmp_path
 @each_generation
 def test_a_wrong_expectation_fails(generation: Generation, tmp_path: Path) -> None:
     """promtool passes when `rule_files` matches nothing, so see one of our files fail."""
-    text = (ROOT / "prometheus/tests/data_overdue.yml").read_text()
+    text = (ROOT / "prometheus/tests/task_succeeded.yml").read_text()
     text = text.replace("../rules", str(ROOT / "prometheus/rules"))
-    (tmp_path / "t.yml").write_text(text.replace("severity: critical", "severity: info"))
+    (tmp_path / "t.yml").write_text(text.replace("severity: info", "severity: critical"))
     with pytest.raises(AssertionError, match="FAILED"):
         promtool(generation, "test", "rules", tmp_path / "t.yml")
 

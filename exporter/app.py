@@ -25,6 +25,7 @@ from exporter.logs.setup import Logging
 from exporter.metrics import Metrics, Sample
 from exporter.redaction.known_secrets import known_secrets
 from exporter.runtime import gc_tuning, preflight
+from exporter.runtime.crashes import Crashes
 from exporter.runtime.loop_lag import LoopWatch
 from exporter.runtime.machine import LOOKS_EVERY_SECONDS, Machine
 from exporter.runtime.reload import Reloading
@@ -84,7 +85,9 @@ def run(path: Path) -> int:
 
 
 async def _run_and_exit(app: App) -> int:
+    guarding = asyncio.ensure_future(app.crashes.guard())
     code = await app.run()
+    guarding.cancel()
     # Everything is closed. A coroutine that ignores its cancellation, or a thread that hangs on a
     # disk, would keep the process alive forever.
     exiting = threading.Timer(EXIT_SECONDS, os._exit, [code])
@@ -105,6 +108,7 @@ class App:
         self._token_file = TokenFile(token_path(config))
         self._totals = FetchTotals(metrics, clock)
         self._machine = Machine(metrics, clock, lambda: self.config)
+        self.crashes = Crashes(metrics, lambda: self.config)
         self._base = Foundation(
             clock,
             metrics,
@@ -163,6 +167,7 @@ class App:
         """Start every part; `stack` ends them in reverse order. Raises :class:`StartError`."""
         self._start_logs(stack)
         state = await self._open_state(stack)
+        self.crashes.report()
         token = self._token_file.read_or_make()
         self._base.logging.mask.add(token)
         services = self._services = build(self._base, state, token)

@@ -289,6 +289,8 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_disk_full_limit_seconds", "", "A disk that would be full within this time alerts."),
     _now("quant_exporter_clock_timestamp_seconds", "", "This machine's clock at the scrape."),
     _now("quant_exporter_clock_offset_limit_seconds", "", "Difference between clocks beyond which it alerts."),
+    _now("quant_exporter_last_crash_timestamp_seconds", "",
+         "When the exporter last ended because it hung or crashed; NaN when it never did."),
     _gauge("quant_exporter_event_loop_lag_seconds", "", "Longest recent time for which the event loop was blocked."),
     _now("quant_exporter_event_loop_lag_limit_seconds", "", "Lag of the event loop beyond which it alerts."),
 )  # fmt: skip

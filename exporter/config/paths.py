@@ -25,6 +25,17 @@ def ping_url_path(config: Config) -> Path:
     return config.state.with_name("ping-url")
 
 
+def crash_path(config: Config) -> Path:
+    """What the threads of this process were doing when it hung or crashed: ``crash.txt`` next to
+    the state file, empty until then."""
+    return config.state.with_name("crash.txt")
+
+
+def last_crash_path(config: Config) -> Path:
+    """The same of a process before: ``last-crash.txt``."""
+    return config.state.with_name("last-crash.txt")
+
+
 def cache_folder(config: Config) -> Path:
     """Built calendars: ``cache`` next to the state file."""
     return config.state.parent / "cache"

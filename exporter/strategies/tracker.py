@@ -21,10 +21,10 @@ from exporter.state import State, StateError, ledger
 from exporter.state.ledger import EquityEntry
 from exporter.state.sql import Row
 from exporter.strategies import performance
-from exporter.strategies.age import trading_age
 from exporter.strategies.curve_currency import CurveCurrency
 from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
+from exporter.strategies.equity_problems import DOUBT_SECONDS, report
 from exporter.strategies.file import EquityFilePosition, no_line_ends
 from exporter.strategies.holdings import Holdings
 from exporter.strategies.live_numbers import (
@@ -35,8 +35,8 @@ from exporter.strategies.parse_fills import FILE_ORIGIN, entry_of, file_entry
 from exporter.strategies.portfolio import Quotes, Total, Worth
 from exporter.strategies.positions_file import PositionsFiles
 from exporter.strategies.read_curve import MOST_NEW, CurveRead, read_curve
-from exporter.strategies.read_problems import DOUBT_SECONDS, report
 from exporter.strategies.strategy_samples import StrategySamples
+from exporter.strategies.trading_time import trading_age
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 logger = logging.getLogger(__name__)

@@ -108,7 +108,7 @@ class Readings:
         curve, settings = self._strategies.curves[strategy], self._strategies.configured[strategy]
         match limit.measure(name):
             case "daily_loss":
-                loss = daily_loss(curve, now, self._strategies.days_of(strategy))
+                loss = daily_loss(curve, now, self._strategies.time.days_of(strategy))
                 return Reading(name, strategy, "", loss, curve.at)
             case "drawdown":
                 return Reading(name, strategy, "", curve.drawdown, curve.at)
@@ -124,7 +124,7 @@ class Readings:
         if calendar is None:
             return Reading(name, strategy, "", NAN, now, counted=True)
         since = self._strategies.since(strategy)
-        filled = self._strategies.last_fill_at(strategy)
+        filled = self._strategies.holdings.last_fill_at(strategy)
         match limit.measure(name):
             case "silent_sessions":
                 silent_since = since if math.isnan(curve.at) else curve.at
@@ -138,7 +138,7 @@ class Readings:
     def _decay(self, name: str, limit: LimitSettings, strategy: str, now: float) -> Reading:
         """Of the days that are over: against `expected`, or else the newest backtest."""
         curve = self._strategies.curves[strategy]
-        trades_on, days_per_year = self._strategies.trading_days(strategy)
+        trades_on, days_per_year = self._strategies.time.trading_days(strategy)
         if limit.expected:
             expected: ExpectedDays | None = by_year(limit.expected, days_per_year)
         elif expected := self._backtests.expected_days(strategy):
@@ -149,7 +149,7 @@ class Readings:
                 f"configured `params` and 30 days or more: run `quant-exporter backtest {strategy}`"
             )
             return Reading(name, strategy, "", NAN, curve.at, missing=missing)
-        today = date_of(now, self._strategies.days_of(strategy)).isoformat()
+        today = date_of(now, self._strategies.time.days_of(strategy)).isoformat()
         over = [*curve.past, *([curve.today] if curve.day and curve.day < today else [])]
         value = decay(daily_returns(over, trades_on), expected)
         return Reading(name, strategy, "", value, curve.at)

@@ -104,7 +104,7 @@ class AccountPoller:
             problem = f"the account cannot be read: internal error ({type(error).__name__})"
             log.exception("reading the account of %s failed", name,
                           extra={"event": "account_failed", "strategy": name})  # fmt: skip
-        self._strategies.note_account(name, problem)
+        self._strategies.problems.note_account(name, problem)
 
     def _account(self, name: str) -> EquityAccount:
         if name not in self._accounts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -143,7 +144,12 @@ class Holdings:
 
     def last_fill(self, name: str) -> Fill | None:
         """The newest of all symbols; its quantity is known since the start alone."""
-        return max(self.fills.get(name, {}).values(), key=lambda fill: fill.at, default=None)
+        return max(list(self.fills.get(name, {}).values()), key=lambda fill: fill.at, default=None)
+
+    def last_fill_at(self, name: str) -> float:
+        """When the newest fill was; -inf while none is known."""
+        fill = self.last_fill(name)
+        return fill.at if fill else -math.inf
 
     async def history(
         self, name: str | None = None, since: float = 0.0, limit: int = -1

@@ -37,12 +37,14 @@ class StrategySamples:
             yield "quant_strategy_equity", label, curve.equity
             yield "quant_strategy_equity_peak", label, curve.peak
             yield "quant_strategy_drawdown_ratio", label, curve.drawdown
-            yield "quant_strategy_pnl_today", label, curve.pnl_on(now, strategies.days_of(name))
+            pnl_today = curve.pnl_on(now, strategies.time.days_of(name))
+            yield "quant_strategy_pnl_today", label, pnl_today
             yield from self._numbers(name, curve, now)
             yield "quant_strategy_last_update_timestamp_seconds", label, curve.at
             yield "quant_strategy_age_seconds", label, strategies.age(name, now)
             if strategy.equity_file:
-                yield "quant_strategy_equity_unreadable", label, float(strategies.is_unread(name))
+                unread = float(strategies.problems.is_unread(name))
+                yield "quant_strategy_equity_unreadable", label, unread
             for severity, limit in strategy.max_drawdown.items():
                 yield "quant_strategy_drawdown_limit_ratio", (name, severity), limit
             if strategy.max_age:
@@ -50,10 +52,10 @@ class StrategySamples:
 
     def _numbers(self, name: str, curve: EquityCurve, now: float) -> Iterator[Sample]:
         """Computed once for each point, and at the beginning of a day."""
-        today = date_of(now, self._strategies.days_of(name))
+        today = date_of(now, self._strategies.time.days_of(name))
         known = self._known_numbers.get(name)
         if known is None or known[0] is not curve or known[1] != today:
-            trades_on, periods = self._strategies.trading_days(name)
+            trades_on, periods = self._strategies.time.trading_days(name)
             known = curve, today, live_numbers(curve, today, periods, trades_on)
             self._known_numbers[name] = known
         numbers = known[2]

@@ -314,7 +314,7 @@ def test_a_strategy_is_silent_by_its_sessions() -> None:
     }
     made = Limited(**sections)
     clock = made.desk.clock
-    made.strategies._since["m"] = moment(20, 12)
+    made.strategies._store.since["m"] = moment(20, 12)
     clock.set(moment(24, 22))
     for name in ("silent_sessions", "sessions_without_fill"):
         assert made.value("quant_limit_value", limit=name, strategy="m") == 3

@@ -30,10 +30,11 @@ from exporter.state import StateError, schema
 from exporter.state.ledger import Fill
 from exporter.state.sql import Row
 from exporter.strategies.equity import EquityCurve
+from exporter.strategies.equity_files import UNFINISHED_SECONDS
 from exporter.strategies.equity_point import EquityPoint
 from exporter.strategies.file import EquityFilePosition
 from exporter.strategies.read_curve import read_curve
-from exporter.strategies.tracker import UNFINISHED_SECONDS, Strategies
+from exporter.strategies.tracker import Strategies
 from exporter.util import give_way
 from tests.unit.clocks import ManualClock
 from tests.unit.feeds.test_poller import FakeState
@@ -591,7 +592,7 @@ async def test_a_large_file_holds_up_nobody_else(
         assert path == other or gate.wait(30)
         return read_curve(curve, path, *rest, **more)
 
-    monkeypatch.setattr("exporter.strategies.tracker.read_curve", slow)
+    monkeypatch.setattr("exporter.strategies.equity_files.read_curve", slow)
     await desk.strategies.refresh(patience=0.05)
     await desk.strategies.post_equity("p", EquityPoint(START, 5))
     for _ in range(100):

@@ -79,7 +79,7 @@ class Crashes:
             faulthandler.cancel_dump_traceback_later()
 
     def _suspend(self) -> None:
-        """Ctrl-Z: what passes until `fg` is no hang."""
+        """Ctrl-Z: the time until `fg` does not count."""
         faulthandler.cancel_dump_traceback_later()
         os.kill(os.getpid(), signal.SIGSTOP)
         self._arm()

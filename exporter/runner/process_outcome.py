@@ -59,6 +59,8 @@ def outcome_of(
     """What it reported counts if it came in time; processes that it left behind count always.
     `codes` are a command's; None: it is a function. `limits` are what it might use."""
     outcome = _of_limit(ended, limits or {}) or _of_main(ended, limit, codes)
+    if ended.memory_kill is not None and ended.how == "itself" and outcome.kind != "success":
+        outcome = _with_memory_kill(outcome, ended.status, ended.memory_kill)
     if ended.alive:
         stuck = f"could not be ended: {_list(ended.alive)}"
         outcome = replace(outcome, error=_and(outcome.error, stuck), retryable=False)
@@ -119,6 +121,14 @@ def _of_limit(ended: ProcessEnd, limits: Mapping[str, float]) -> Outcome | None:
         case _:
             text = f"printed more than {format_size(allowed)}; the rest is cut"
     return Outcome("error", f"killed: {text}")
+
+
+def _with_memory_kill(outcome: Outcome, status: int | None, most: float) -> Outcome:
+    """It may have been another process than the one that ended, or another task's."""
+    limit = f": everything in its container or service may use {format_size(most)}" if most else ""
+    if status in (-signal.SIGKILL, _SHELL_SIGNALS + signal.SIGKILL):
+        return replace(outcome, error=f"killed for memory{limit}")
+    return replace(outcome, error=_and(outcome.error, f"a process was killed for memory{limit}"))
 
 
 def _in_a_shell(status: int | None) -> str:

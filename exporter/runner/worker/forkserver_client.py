@@ -74,6 +74,8 @@ class Process:
         """What could not be ended."""
         self.exceeded: tuple[str, float] | None = None
         """The limit because of which it was ended, and what it used."""
+        self.memory_kill: float | None = None
+        """The kernel killed a process for memory: what all in its cgroup may use, or 0.0."""
         self.count = 0
         """Processes that live on although the attempt is over."""
         self.task = ""
@@ -134,6 +136,8 @@ class Process:
                 self.over.set()
             case {"exceeded": str(what), "used": float(used)}:
                 self.exceeded = what, used
+            case {"memory_kill": float(most)}:
+                self.memory_kill = most
             case {"count": int(count)}:
                 self.count = count
             case {"memory": int(memory)}:

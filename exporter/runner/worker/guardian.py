@@ -12,6 +12,8 @@ It talks to the exporter over a SOCK_SEQPACKET socket, one JSON object a packet.
 - ``{"over": …}`` when the attempt is over: ``left`` describes what it had left behind, ``alive``
   what could not be ended;
 - ``{"memory": n}`` every ten seconds: bytes of all that belongs to the attempt;
+- ``{"memory_kill": n}`` before that when the kernel killed a process for memory, of this attempt or
+  of another in its cgroup, with what all of them may use in bytes, or 0;
 - ``{"exceeded": what, "used": n}`` when it ends the attempt because of one of its limits;
 - ``{"count": n}`` when the number of those that live on has changed.
 
@@ -32,6 +34,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from exporter.runner.worker.memory_group import MemoryGroup
+from exporter.runner.worker.memory_kills import MemoryKills
 from exporter.runner.worker.usage import HARD, Usage
 from exporter.util.process_tree import (
     adopt_orphans,
@@ -68,6 +71,7 @@ class Guardian:
     ) -> None:
         self._sock, self._output = sock, output
         self._group = group
+        self._memory_kills = MemoryKills()
         self._limits, self._usage = limits, Usage(limits)
         self._grace, self._may_leave = grace, may_leave
         self._main = 0
@@ -188,6 +192,8 @@ class Guardian:
                 self._status = os.waitstatus_to_exitcode(status)
                 if self._group and (found := self._group.exceeded()):
                     self._send({"exceeded": found[0], "used": found[1]})
+                elif (most := self._memory_kills.limit_if_any()) is not None:
+                    self._send({"memory_kill": most})
                 self._send({"main": self._status})
                 if self._stage == "runs":
                     self._enter("settles", SETTLE_SECONDS)

@@ -56,6 +56,8 @@ class ProcessEnd:
     """With `how` "limit": which one, and what it used."""
     said: Said | None = None
     """What it said in JSON lines; None: nobody asked for them."""
+    memory_kill: float | None = None
+    """The kernel killed a process for memory: what all in its cgroup may use, or 0.0."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ async def run_process(
     return ProcessEnd(
         how, process.status, talk.report, output.tail.text(), process.left,
         not patience.may_leave, process.alive,
-        process.exceeded or ("output", float(output.bytes)), _said(lines),
+        process.exceeded or ("output", float(output.bytes)), _said(lines), process.memory_kill,
     )  # fmt: skip
 
 

@@ -259,7 +259,7 @@ TABLE: tuple[Spec, ...] = (
     _counter("quant_alert_notifications_total", "severity status receiver",
              "Messages that Alertmanager handed to the journal, a group of alerts as one."),
     _counter("quant_alert_deliveries_total", "integration outcome",
-             "Attempts of Alertmanager to deliver a message: delivered or failed."),
+             "Attempts of Alertmanager to deliver a message: delivered, failed or unconfigured (the receiver has no channel)."),
     _counter("quant_alert_rule_notifications_total", "alertname severity",
              "The firing ones of them, by rule: which one is noisy."),
     _now("quant_alert_sync_last_success_timestamp_seconds", "",

@@ -22,7 +22,7 @@ OUTCOMES = {
     "stale_data": IDLE,
 }
 """How a run ended."""
-SENT = {"delivered": FINE, "sent": FINE, "failed": BAD, "dropped": WARN}
+SENT = {"delivered": FINE, "sent": FINE, "failed": BAD, "dropped": WARN, "unconfigured": WARN}
 """What became of a message."""
 LEVELS = {
     "critical": BAD,

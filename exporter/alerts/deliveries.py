@@ -8,7 +8,7 @@ known here, so what is left of the count is the channel's.
 from __future__ import annotations
 
 from exporter.alerts.api_clients import AlertmanagerClient, Attempts, CountedChannel
-from exporter.alerts.journal import Journal
+from exporter.alerts.journal import OURS, Journal
 from exporter.util.clock import Clock
 
 KINDS = ("delivered", "failed")
@@ -24,6 +24,7 @@ class DeliveryWatch:
         self._alertmanager, self._journal, self._clock = alertmanager, journal, clock
         self._before: Attempts | None = None
         self._own_before: Attempts = {}
+        self._posted_before: dict[str, tuple[float, float]] = {}
 
     async def look(self) -> None:
         """Compare once. Raises :class:`~exporter.alerts.api_clients.ServerError`."""
@@ -45,14 +46,25 @@ class DeliveryWatch:
         else:
             for channel, counts in now.items():
                 await self._changed(channel, counts, before, receivers)
+            if settled:
+                await self._unconfigured(receivers)
         self._remember_own(now, settled)
         self._before = now
 
     def _remember_own(self, now: Attempts, settled: bool) -> None:
         if settled:
+            self._posted_before = self._journal.posts.by_receiver()
             self._own_before = {
                 c: self._journal.posts.count(c.receiver) for c in now if c.integration == WEBHOOK
             }
+
+    async def _unconfigured(self, receivers: dict[str, list[str]]) -> None:
+        """Who was to be notified and has no channel, as in containers where a secret is empty."""
+        with_channel = {OURS, *(name for names in receivers.values() for name in names)}
+        posted = self._journal.posts.by_receiver().items()
+        for receiver, count in posted:
+            if count != self._posted_before.get(receiver) and receiver not in with_channel:
+                await self._journal.unconfigured(receiver)
 
     async def _changed(
         self, channel: CountedChannel, counts: tuple[float, float], before: Attempts,

@@ -20,7 +20,9 @@ from exporter.util.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-RECEIVERS = ("slack", "pagerduty", "email", "journal")
+OURS = "journal"
+"""The receiver of what only the journal hears."""
+RECEIVERS = ("slack", "pagerduty", "email", OURS)
 INTEGRATIONS = ("slack", "pagerduty", "email")
 UNRESOLVED = "alert_told"
 """Kept under this kind: a channel was notified that it fires, and not yet that it is resolved."""
@@ -46,7 +48,7 @@ class Journal:
     def expect(self, integrations: Iterable[str]) -> None:
         """Count these from 0."""
         for integration in integrations:
-            for outcome in ("delivered", "failed"):
+            for outcome in ("delivered", "failed", "unconfigured"):
                 self._deliveries.labels(integration, outcome)
 
     def answered(self, receiver: str, *, accepted: bool) -> None:
@@ -95,6 +97,11 @@ class Journal:
             count.inc(fields["attempts"])
         await self.write(kind, fields)
 
+    async def unconfigured(self, receiver: str) -> None:
+        """It was to be notified, and Alertmanager has no channel for it."""
+        self._deliveries.labels(receiver, "unconfigured").inc()
+        await self.write("unconfigured", {"receivers": [receiver]})
+
     async def write(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Anything else that belongs to an incident: silences, acknowledgements, failures."""
         fields = self._mask.mapping(fields)
@@ -126,6 +133,10 @@ class OwnPosts:
         well, bad = self._counts.get(receiver, (0.0, 0.0))
         self._counts[receiver] = (well + accepted, bad + (not accepted))
         self.last_at = at
+
+    def by_receiver(self) -> dict[str, tuple[float, float]]:
+        """Those for each receiver."""
+        return dict(self._counts)
 
     def count(self, receiver: str) -> tuple[float, float]:
         """Those for a receiver; for '', all of them."""

@@ -37,6 +37,9 @@ def sentence(kind: str, fields: Mapping[str, Any]) -> str:
             attempts = float(fields.get("attempts", 0))
             word = "attempt" if attempts == 1 else "attempts"
             text = f"{attempts:g} delivery {word} to {fields.get('integration')} {done}"
+        case "unconfigured":
+            names = ", ".join(map(str, fields.get("receivers", ())))
+            text = f"{names} cannot be notified: Alertmanager has no channel for it"
         case _:
             text = f"{kind.replace('_', ' ')} {name}"
     return text

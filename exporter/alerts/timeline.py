@@ -9,17 +9,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.alerts.alertmanager_objects import matches, parse_time
+from exporter.alerts.journal import OURS
 from exporter.state import JournalRow, State
 
-KINDS = ("notification", "fired", "over", "acknowledged", "silenced", "delivered", "failed")
+KINDS = (
+    "notification",
+    "fired",
+    "over",
+    "acknowledged",
+    "silenced",
+    "delivered",
+    "failed",
+    "unconfigured",
+)
 """What the journal has about alerts; what tasks did is in it too."""
 PAGE_ROWS = 2_000
 LIMIT = 1_000
 """Incidents in one answer."""
 JUST_BEFORE_SECONDS = 2.0
 """A channel's delivery may be seen so much earlier than its post to the journal."""
-OURS = "journal"
-"""The receiver of what only the journal hears."""
 SECOND_CHANNEL = "email"
 ESCALATES_AFTER_SECONDS = 5.0
 """The second channel was notified so much later than the first one: an escalation. The alert that a
@@ -38,6 +46,8 @@ class Incident:
     """When and by which receiver that it fires; repeats included."""
     arrived: dict[int, bool] = field(default_factory=dict)
     """Of `notified`, by index: whether the channel accepted it; what is not known is missing."""
+    unconfigured: set[str] = field(default_factory=set)
+    """Receivers for which Alertmanager had no channel: nothing arrived there."""
     resolved_sent: list[tuple[float, str]] = field(default_factory=list)
     """The same for resolved notifications."""
     acknowledged: list[tuple[float, str, str]] = field(default_factory=list)
@@ -71,6 +81,18 @@ class Incident:
                 first[receiver] = (known[0], True)
         for receiver, (at, arrived) in first.items():
             yield receiver, at, True if receiver == OURS else arrived
+
+    def receivers(self) -> set[str]:
+        """Whoever was to be notified."""
+        return {receiver for _, receiver in self.notified}
+
+    def refused(self) -> list[str]:
+        """Receivers at which nothing arrived, with the reason where it is known."""
+        return [
+            f"{receiver} (not configured)" if receiver in self.unconfigured else receiver
+            for receiver, _, arrived in self.reached()
+            if arrived is False
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -155,6 +177,7 @@ class TimelineBuilder:
             "silenced": self._acknowledgement,
             "delivered": self._delivered,
             "failed": self._failure,
+            "unconfigured": self._unconfigured,
         }
 
     def add(self, rows: Iterable[JournalRow]) -> None:
@@ -238,6 +261,12 @@ class TimelineBuilder:
             self._arrived_at[receiver] = row.at
             for incident, number in self._pending.pop(receiver, ()):
                 incident.arrived[number] = True
+
+    def _unconfigured(self, row: JournalRow) -> None:
+        for receiver in row.fields["receivers"]:
+            for incident, number in self._pending.pop(receiver, ()):
+                incident.arrived[number] = False
+                incident.unconfigured.add(receiver)
 
     def _failure(self, row: JournalRow) -> None:
         for receiver in row.fields.get("receivers", ()):

@@ -29,6 +29,13 @@ def undelivered(timeline: Timeline, zone: ZoneInfo) -> Iterator[str]:
 
     for channel, failed in _silent_channels(timeline.incidents):
         messages = "1 message" if len(failed) == 1 else f"{len(failed)} messages"
+        *_, newest = (one for one in timeline.incidents if channel in one.receivers())
+        if channel in newest.unconfigured:
+            yield (
+                f"{channel} is not configured, {messages} not delivered since {when(failed[0])}: "
+                "set its secret, or take it out of the routes"
+            )
+            continue
         yield (
             f"{channel} accepts nothing since {when(failed[0])}, {messages} not delivered: look at "
             "its secret and address"

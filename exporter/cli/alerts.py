@@ -96,8 +96,8 @@ def as_text(incident: Incident, zone: ZoneInfo) -> str:
         if arrived is not False
     )
     lines.append(f"  told: {told or 'nobody' + (f', {incident.muted}' if incident.muted else '')}")
-    if undelivered := [receiver for receiver, _, arrived in reached if arrived is False]:
-        lines.append(f"  not delivered: {', '.join(undelivered)}")
+    if refused := incident.refused():
+        lines.append(f"  not delivered: {', '.join(refused)}")
     for at, by, comment in incident.acknowledged:
         lines.append(f"  acknowledged: {when(at)} by {by}" + (f": {comment}" if comment else ""))
     if incident.escalated_at:

@@ -39,7 +39,11 @@ def _tiles() -> list[Tile]:
     unknown = {-1: ("unknown", IDLE)}
     watchdog = 'count(ALERTS{alertname="QuantWatchdog", alertstate="firing"}) > bool 0'
     waited = f"sum(60 * count_over_time(({UNSEEN})[$__range:1m]))"
-    failed = f"sum({counted_in_all('alertmanager_notifications_failed_total')})"
+    unconfigured = counted_in_all('quant_alert_deliveries_total{@, outcome="unconfigured"}')
+    failed = (
+        f"sum({counted_in_all('alertmanager_notifications_failed_total')})"
+        f" + (sum({unconfigured}) or vector(0))"
+    )
 
     def tile(name: str, expr: str, words: dict[int, State], limits: ThresholdsConfig) -> Tile:
         unit = "dtdurations" if name == "Waited for a person" else "none"
@@ -78,7 +82,8 @@ def build() -> Dashboard:
                 "can be trusted either. Messages today: those below critical in 24 h, of a budget "
                 "of 10. Waited for a person: how long a critical alert fired in the shown time "
                 "while nobody had acknowledged it. Acknowledged now: silences in force. Not "
-                "delivered: messages of the shown time.",
+                "delivered: messages of the shown time, with those to a receiver that has no "
+                "channel (unconfigured).",
                 *_tiles(), nothing="Prometheus does not answer")),
             (24, 8, timeline(
                 "Firing", "One band for each alert while it fires.",

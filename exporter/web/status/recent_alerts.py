@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.alerts.journal import Journal
+from exporter.alerts.journal import OURS, Journal
 from exporter.alerts.observed import WATCHDOG
-from exporter.alerts.timeline import OURS, Incident, read_timeline
+from exporter.alerts.timeline import Incident, read_timeline
 from exporter.state import State, StateError
 from exporter.util.clock import Clock
 from exporter.util.nan import none_to_nan
@@ -74,7 +74,7 @@ def incident_row(incident: Incident) -> IncidentRow:
             for name, at, arrived in reached
             if arrived is not False
         ),
-        tuple(name for name, _, arrived in reached if arrived is False),
+        tuple(incident.refused()),
         incident.acknowledged[-1][1] if incident.acknowledged else "",
         incident.muted,
     )

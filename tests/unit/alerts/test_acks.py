@@ -18,6 +18,7 @@ from exporter.alerts.alertmanager_objects import Silence, parse_time
 from exporter.alerts.api_clients import AlertmanagerClient, PrometheusClient, ServerError
 from exporter.alerts.journal import Journal
 from exporter.alerts.timeline import Incident, build_timeline
+from exporter.alerts.undelivered import read_undelivered
 from exporter.cli.alerts import as_text
 from exporter.config import Alerts
 from exporter.logs.digest.build import NOTIFIED
@@ -50,6 +51,10 @@ receivers:
   labels: {name: ntfy}
   webhook_configs: [{url: x}, {url: y}]
 - name: deadman
+  webhook_configs: [{url: x}]
+- name: pagerduty
+  webhook_configs: [{url: x}]
+- name: journal
   webhook_configs: [{url: x}]
 """
 
@@ -387,6 +392,34 @@ async def test_a_channel_by_webhook_is_told_from_the_posts_to_the_journal(
     await scene.pass_time(15)
     assert (await arrived())[-1] is None
     assert value("quant_alert_deliveries_total", {**labels, "outcome": "failed"}) == 1.0
+
+
+async def test_a_receiver_without_a_channel_is_unconfigured(scene: Scene) -> None:
+    """As in containers without a secret: it has the post to the journal and nothing else."""
+    scene.alertmanager.attempts = {"webhook": (0.0, 0.0)}
+    await scene.pass_time(15)
+    for receiver in ("pagerduty", "journal"):
+        await scene.journal.record(receiver, {"alerts": [ALERT]})
+        scene.journal.answered(receiver, accepted=True)
+    scene.alertmanager.attempts = {"webhook": (2.0, 0.0)}
+    await scene.pass_time(15)
+    (row,) = await scene.state.journal_rows(0, "unconfigured")
+    assert row.fields == {"receivers": ["pagerduty"]}
+    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    text = as_text(incident, ZoneInfo("UTC"))
+    assert "not delivered: pagerduty (not configured)" in text
+    assert "told: journal" in text
+    assert incident_row(incident).refused == ("pagerduty (not configured)",)
+    (said,) = await read_undelivered(scene.state, scene.clock.now(), ZoneInfo("UTC"))
+    assert said == (
+        "pagerduty is not configured, 1 message not delivered since Tue 02:00: set its secret, or "
+        "take it out of the routes"
+    )
+    labels = {"integration": "pagerduty", "outcome": "unconfigured"}
+    value = scene.metrics.registry.get_sample_value
+    assert value("quant_alert_deliveries_total", labels) == 1.0
+    await scene.pass_time(30)
+    assert len(await scene.state.journal_rows(0, "unconfigured")) == 1
 
 
 async def test_what_is_not_known_to_have_arrived_is_said_so(scene: Scene) -> None:

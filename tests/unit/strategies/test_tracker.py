@@ -62,7 +62,7 @@ class Kept(FakeState):
     ) -> int:
         if self.broken:
             raise StateError("the disk is full")
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+        with closing(sqlite3.connect(self.path)) as db, db:
             changed = sum(db.execute(*statement).rowcount for statement in statements)
         await self.keep_many(list(values))
         return changed

@@ -50,7 +50,15 @@ class Alpaca:
         moments = [_moment(one) for one in found]
         positions = rows(await self._ask("positions", "/v2/positions"), "the list of positions")
         return AccountReading(
-            [*history, {"equity": str(equity), "flow": str(flow), "timestamp": now}],
+            [
+                *history,
+                {
+                    "equity": str(equity),
+                    "flow": str(flow),
+                    "timestamp": now,
+                    "currency": account.get("currency"),
+                },
+            ],
             found,
             [_position(one) for one in positions],
             memory={

@@ -36,7 +36,7 @@ class Freqtrade:
         seen = int(memory.get("trades", 0))
         closed, count = await self._closed(max(0, seen - _PAGE // 2))
         return AccountReading(
-            [{"equity": str(equity), "timestamp": now}],
+            [{"equity": str(equity), "timestamp": now, "currency": balance.get("stake")}],
             sorted(
                 {
                     fill["id"]: fill for trade in (*closed, *trades) for fill in _fills(trade)

@@ -125,9 +125,14 @@ def _points(statement: ElementTree.Element, last: str) -> Iterator[Said]:
             rate = Decimal(one.get("fxRateToBase") or 1)
             flows[day] = flows.get(day, Decimal(0)) + Decimal(_needed(one, "amount")) * rate
     totals: dict[datetime, Decimal] = {}
+    currency: str | None = None
     for one in statement.iter("EquitySummaryByReportDateInBase"):
         date = _moment(_needed(one, "reportDate"))  # of several accounts the sum
         totals[date] = totals.get(date, Decimal(0)) + Decimal(_needed(one, "total"))
+        said = one.get("currency") or currency
+        if currency not in (None, said):
+            raise ValueError(f"its accounts are in {currency} and {said}: write a query for each")
+        currency = said
     previous = ""
     for date, total in sorted(totals.items()):
         if not previous and total == 0:
@@ -139,7 +144,10 @@ def _points(statement: ElementTree.Element, last: str) -> Iterator[Said]:
         flow = sum((flows[each] for each in due), Decimal(0)) if previous else Decimal(0)
         previous = label
         at = date.replace(hour=_CLOSE, tzinfo=_ZONE).timestamp()
-        yield {"equity": str(total), "flow": str(flow), "timestamp": at, "id": f"flex-{label}"}
+        yield {
+            "equity": str(total), "flow": str(flow), "timestamp": at, "id": f"flex-{label}",
+            "currency": currency,
+        }  # fmt: skip
 
 
 def _end(statement: ElementTree.Element) -> float | None:

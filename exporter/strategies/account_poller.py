@@ -117,10 +117,14 @@ class AccountPoller:
 
     async def _take(self, name: str, account: EquityAccount, reading: AccountReading) -> None:
         zone, now = ZoneInfo(self._config.timezone), self._clock.now()
-        settings = self._config.strategies[name].equity
+        strategy = self._config.strategies[name]
+        settings, currency = strategy.equity, strategy.currency
         origin = settings.kind if settings else ""
         try:
-            points = [(parse_point(said, zone, default_at=now), said) for said in reading.equity]
+            points = [
+                (parse_point(said, zone, default_at=now, currency=currency), said)
+                for said in reading.equity
+            ]
             entries = [replace(entry_of(point, said), origin=origin) for point, said in points]
             fills = [replace(parse_fill(said, zone, now), origin=origin) for said in reading.fills]
             positions = (

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 _EARLIEST, _LATEST = 315_532_800.0, 1e11
 """Unix seconds. What lies before 1980 was meant in another unit, or is a date written 20261124."""
 
+_DOLLARS = frozenset({"USD", "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI"})
+
 
 @dataclass(frozen=True)
 class EquityPoint:
@@ -37,8 +39,10 @@ def parse_point(
     default_at: float | None = None,
     *,
     after: float = -math.inf,
+    currency: str = "",
 ) -> EquityPoint:
-    """A row of a file, or the body of a request, as a point.
+    """A row of a file, or the body of a request, as a point. A row that says its currency must say
+    that one.
 
     `after` is the time of the row before it: an hour that the clocks repeat is then its second
     occurrence where the first would lie before that.
@@ -49,9 +53,22 @@ def parse_point(
         at = default_at
     else:
         at = parse_timestamp(row["timestamp"], zone, after)
+    check_currency(row.get("currency"), currency)
     flow = row.get("flow")
     flow = 0 if flow in (None, "") else flow  # an empty cell of a file
     return EquityPoint(at, _number(row["equity"], "equity"), _number(flow, "flow"))
+
+
+def check_currency(said: Any, currency: str) -> None:
+    """Raises :class:`ValueError` when equity says that it is in another currency; what is pegged to
+    the dollar is one."""
+    name = str(said or "").strip().upper()
+    names = {name, currency}
+    if currency and re.fullmatch("[A-Z]{3,5}", name) and not (len(names) == 1 or names <= _DOLLARS):
+        raise ValueError(
+            f"the equity is in {said}, and the strategy's `currency` is {currency}: correct one of "
+            "them"
+        )
 
 
 def _number(value: Any, name: str) -> float:
@@ -61,6 +78,8 @@ def _number(value: Any, name: str) -> float:
         return float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a number, not {value!r}") from error
+    except OverflowError:
+        raise ValueError(f"{name} has {len(str(value))} digits: no number is so large") from None
 
 
 def parse_timestamp(value: Any, zone: ZoneInfo, after: float = -math.inf) -> float:
@@ -87,6 +106,8 @@ def _iso(text: str, zone: ZoneInfo, after: float) -> float:
         # 24.11.2026 has its day first wherever dates are written with dots.
         iso = re.sub(r"^(\d{2})\.(\d{2})\.(\d{4})", r"\3-\2-\1", text)
         iso = re.sub(r"^(\d{4})[./](\d{2})[./](\d{2})\b", r"\1-\2-\3", iso)
+        iso = re.sub(r"(?<=\d) ?(UTC|GMT)$", "+00:00", iso, flags=re.IGNORECASE)
+        iso = re.sub(r"(?<=\d) (?=[+-]\d\d:?\d\d$)", "", iso)
         if not re.fullmatch(r"[0-9W-]+([T ].*)?", iso, re.IGNORECASE):
             raise ValueError(text)
         moment = datetime.fromisoformat(iso)

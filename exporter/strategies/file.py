@@ -20,6 +20,7 @@ import hashlib
 import json
 import stat
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -253,8 +254,8 @@ def _parse(
     layout = position.layout
     try:
         if text.startswith("{"):
-            row = {column_of(k, strategy.columns) or k: v for k, v in json.loads(text).items()}
-            return parse_point(row, zone, after=position.last)
+            row = _once(json.loads(text, object_pairs_hook=list), strategy)
+            return parse_point(row, zone, after=position.last, currency=strategy.currency)
         if not layout.columns:
             return _first_line(text, position, strategy, zone)
         cells = split(text, layout.delimiter)
@@ -264,15 +265,44 @@ def _parse(
             cells.pop()  # a comma at the end of each row, but not of the header
         if len(cells) != len(layout.columns):
             raise ValueError(f"{len(cells)} cells where the header has {len(layout.columns)}")
-        return parse_point(used_cells(cells, layout), zone, after=position.last)
+        row = used_cells(cells, layout)
+        return parse_point(row, zone, after=position.last, currency=strategy.currency)
     except KeyError as error:
         problem = f"{error.args[0]} is missing"
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as e:
         problem = str(e)
+    if layout.columns and _has_new_header(text, layout, strategy):
+        return None
     layout.titled = layout.titled or not layout.columns
     return BadLine(
         position.line, text[:200], problem, dated=_is_dated(text, layout, strategy, zone)
     )
+
+
+def _once(pairs: list[tuple[str, Any]], strategy: Strategy) -> dict[str, Any]:
+    """What a line of JSON says. Raises :class:`ValueError` for what it says twice."""
+    row: dict[str, Any] = {}
+    for key, value in pairs:
+        name = column_of(key, strategy.columns) or key
+        if name in row:
+            raise ValueError(
+                f"{name} is there twice, {row[name]!r} and {value!r}: name the key that counts "
+                "under `columns`"
+            )
+        row[name] = value
+    return row
+
+
+def _has_new_header(text: str, layout: Layout, strategy: Strategy) -> bool:
+    """Whether a program that was changed has written a header with other columns, which is then the
+    layout of what follows."""
+    new = Layout(decimal=layout.decimal)
+    with suppress(ValueError, csv.Error):
+        if find_header(text, new, strategy.columns):
+            layout.header, layout.columns = new.header, new.columns
+            layout.delimiter = new.delimiter
+            return True
+    return False
 
 
 def _is_dated(text: str, layout: Layout, strategy: Strategy, zone: ZoneInfo) -> bool:

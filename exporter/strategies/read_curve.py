@@ -88,7 +88,7 @@ def read_curve(
             read.add_bad(found)
         elif found.at > latest:
             problem = f"timestamp {iso(found.at)} lies in the future"
-            read.add_bad(BadLine(position.line, str(found.equity), problem))
+            read.add_bad(BadLine(position.line, str(found.equity), problem, dated=True))
         elif from_start:
             rows.append(found)
             read.last_bad = None

@@ -54,8 +54,10 @@ def find_header(text: str, layout: Layout, mapping: Mapping[Column, str]) -> boo
     for delimiter in DELIMITERS:
         header = [cell.lower() for cell in split(text, delimiter)]
         columns = [column_of(name, mapping) for name in header]
+        if header and not header[0] and "timestamp" not in columns and "equity" in columns:
+            columns[0] = "timestamp"  # pandas' to_csv leaves the name of an index out
         if {"timestamp", "equity"} <= set(columns):
-            twice = {name for name in columns if name and columns.count(name) > 1}
+            twice = {name for name in COLUMNS if columns.count(name) > 1}
             if twice:
                 raise ValueError(f"two columns may be the {twice.pop()}: name it under `columns`")
             layout.header, layout.columns, layout.delimiter = header, columns, delimiter
@@ -77,7 +79,7 @@ def column_of(name: str, mapping: Mapping[Column, str]) -> str:
         names = (wanted.strip().lower(),) if wanted else _ALIASES[column]
         if name.strip().lower() in names or name.strip("<> ").lower() in names:
             return column
-    return ""
+    return "currency" if name.strip().lower() == "currency" else ""
 
 
 def missing_columns(text: str, mapping: Mapping[Column, str]) -> str:

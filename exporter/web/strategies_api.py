@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from exporter.config.phrases import likely
 from exporter.state import StateError
 from exporter.strategies.equity_point import parse_point, parse_timestamp
 from exporter.strategies.parse_fills import entry_of, parse_fill, parse_positions
@@ -22,6 +23,7 @@ from exporter.web.api import read_object
 from exporter.web.guard import refuse
 
 _Answer = dict[str, Any]
+_EQUITY_KEYS = frozenset({"equity", "timestamp", "flow", "currency", "reset_peak", "id"})
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class StrategiesApi:
         async def handle(request: web.Request) -> web.Response:
             name = request.match_info["name"]
             if name not in self.strategies.configured:
-                raise refuse(404, f"there is no strategy {name!r}")
+                meant = likely(name, self.strategies.configured)
+                text = f"there is no strategy {name!r}"
+                raise refuse(404, f"{text}: did you mean {meant}?" if meant else text)
             body = await read_object(request)
             try:
                 return web.json_response(json_safe({"ok": True, **await work(name, body)}))
@@ -61,8 +65,10 @@ class StrategiesApi:
         return handle
 
     async def equity(self, name: str, body: Mapping[str, Any]) -> _Answer:
-        """One point of an equity curve: {equity, timestamp?, flow?, reset_peak?, id?}."""
-        point = parse_point(body, self.zone(), default_at=self.clock.now())
+        """One point of a curve: {equity, timestamp?, flow?, currency?, reset_peak?, id?}."""
+        _refuse_misspelt(body)
+        currency = self.strategies.configured[name].currency
+        point = parse_point(body, self.zone(), default_at=self.clock.now(), currency=currency)
         reset = body.get("reset_peak", False)
         if not isinstance(reset, bool):
             raise ValueError(f"reset_peak must be true or false, not {reset!r}")
@@ -83,3 +89,11 @@ class StrategiesApi:
         at = parse_timestamp(body["timestamp"], self.zone()) if "timestamp" in body else now
         await self.strategies.holdings.set_positions(name, parse_positions(body), at)
         return {}
+
+
+def _refuse_misspelt(body: Mapping[str, Any]) -> None:
+    """A flow under a name that is almost `flow` would be read as a loss. Raises
+    :class:`ValueError`."""
+    for key in body.keys() - _EQUITY_KEYS:
+        if meant := likely(key.lower(), _EQUITY_KEYS - body.keys()):
+            raise ValueError(f"unknown key {key!r}: did you mean {meant}?")

@@ -267,3 +267,75 @@ def test_what_is_no_plain_number_is_said(tmp_path: Path, text: str) -> None:
     (bad,) = take(file, EquityFilePosition())
     assert isinstance(bad, BadLine)
     assert "flow must be a number" in bad.problem
+
+
+def test_a_header_with_other_columns_is_the_layout_of_what_follows(tmp_path: Path) -> None:
+    """A program that was changed goes on in the same file: its cash is not its equity."""
+    file, position = tmp_path / "e.csv", EquityFilePosition()
+    file.write_text("timestamp,equity,cash\n1790000000,100,7\n")
+    take(file, position)
+    with file.open("a") as more:
+        more.write("timestamp,cash,equity\n1790000060,7,101\n")
+    assert take(file, EquityFilePosition.from_json(position.to_json())) == [
+        EquityPoint(1790000060, 101)
+    ]
+    with file.open("a") as more:
+        more.write("time;nav\n1790000120;102,5\n")
+    assert take(file, position)[-1] == EquityPoint(1790000120, 102.5)
+
+
+def test_an_index_that_pandas_wrote_without_a_name_is_the_time(tmp_path: Path) -> None:
+    """What `Series.to_csv` writes; with a timestamp next to it, it is a number of rows."""
+    file = tmp_path / "e.csv"
+    file.write_text(",equity\n2026-11-24,100\n")
+    assert take(file, EquityFilePosition()) == [EquityPoint(1795478400, 100)]
+    file.write_text(",date,equity\n0,2026-11-24,101\n")
+    assert take(file, EquityFilePosition()) == [EquityPoint(1795478400, 101)]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            '{"timestamp": 1790000000, "equity": 100, "equity": 50}',
+            "equity is there twice, 100 and",
+        ),
+        ('{"timestamp": 1790000000, "equity": 100, "balance": 50}', "that counts under `columns`"),
+        (
+            '{"timestamp": 1790000000, "equity": 100, "currency": "EUR"}',
+            "the equity is in EUR, and",
+        ),
+        (f'{{"timestamp": 1790000000, "equity": {"9" * 400}}}', "equity has 400 digits"),
+    ],
+)
+def test_a_line_of_json_that_may_mean_something_else_is_not_read(
+    tmp_path: Path, line: str, problem: str
+) -> None:
+    """A wrong equity is a drawdown that nobody had."""
+    file = tmp_path / "e.jsonl"
+    file.write_text(line + "\n")
+    (bad,) = take(file, EquityFilePosition())
+    assert isinstance(bad, BadLine) and bad.dated and problem in bad.problem
+
+
+def test_rows_in_another_currency_are_not_equity(tmp_path: Path) -> None:
+    """A broker's export may have a row for each; what is pegged to the dollar is one."""
+    file = tmp_path / "e.csv"
+    rows = ("100,USD", "90,EUR", "101,USDT", "102,", "103,US Dollar")
+    lines = [f"{1790000000 + 60 * n},{row}\n" for n, row in enumerate(rows)]
+    file.write_text("timestamp,equity,currency\n" + "".join(lines))
+    first, second, *others = take(file, EquityFilePosition())
+    assert isinstance(second, BadLine) and second.problem == (
+        "the equity is in EUR, and the strategy's `currency` is USD: correct one of them"
+    )
+    read = [one.equity for one in (first, *others) if isinstance(one, EquityPoint)]
+    assert read == [100, 101, 102, 103]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-24 21:00:00 UTC", "2026-11-24T21:00:00GMT", "2026-11-24 16:00:00 -0500",
+     "2026-11-24 16:00 -05:00", "2026-11-24 21:00Z"],
+)  # fmt: skip
+def test_a_zone_after_a_time_is_read_however_it_is_written(text: str) -> None:
+    assert parse_timestamp(text, ZoneInfo("Asia/Tokyo")) == 1795554000.0

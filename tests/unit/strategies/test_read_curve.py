@@ -59,7 +59,7 @@ async def test_a_row_from_the_future_is_said_with_its_time(tmp_path: Path) -> No
     desk.append(f"timestamp,equity\n{START},100\n{future},50\n")
     await desk.read()
     assert desk.problem == f"line 3 of equity.csv: timestamp {iso(future)} lies in the future"
-    assert (desk.value("equity"), desk.value("equity_unreadable")) == (100, 0)
+    assert (desk.value("equity"), desk.value("equity_unreadable")) == (100, 1)
     with pytest.raises(ValueError, match=f"timestamp {iso(future)} lies in the future"):
         await desk.strategies.post_equity("s", EquityPoint(future, 50))
 

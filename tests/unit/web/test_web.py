@@ -317,6 +317,7 @@ async def test_odd_charsets_are_named(api: HttpApi, charset: str) -> None:
         ("/api/v1/strategies/m/equity", '{"equity": 5, "timestamp": "0001-01-01T00:00:00+14:00"}'),
         ("/api/v1/strategies/m/equity", '{"equity": 5, "flow": 1' + "0" * 5000 + "}"),
         ("/api/v1/strategies/m/equity", '{"equity": 5, "flow": {}}'),
+        ("/api/v1/strategies/m/equity", '{"equity": 5, "equity": 6}'),
         ("/api/v1/strategies/m/equity", '{"equity": 5, "flow": false}'),
         ("/-/reload?force=yes", ""),
         (
@@ -454,6 +455,11 @@ async def test_equity_and_fills_are_taken_and_bad_ones_named(api: HttpApi) -> No
         ({"equity": 5, "timestamp": now}, "not newer"),
         ({"equity": 5, "timestamp": now + 9e5}, "future"),
         ({"equity": 5, "reset_peak": "yes"}, "reset_peak must be true or false"),
+        ({"equity": 5, "flwo": -5}, "unknown key 'flwo': did you mean flow?"),
+        (
+            {"equity": 5, "currency": "EUR"},
+            "the equity is in EUR, and the strategy's `currency` is",
+        ),
     ):
         status, said = await api.post("/api/v1/strategies/m/equity", bad)
         assert status == 400, bad

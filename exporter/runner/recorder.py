@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -61,10 +62,21 @@ class Recorder:
         does, and only durably. Raises :class:`StateError`; then nothing is recorded."""
         run, duration = self._ended(running, outcome, attempts=1, ended_at=ended_at)
         if not await self._state.finish_durably(run):
+            await self._compare(run)
             return
         self._tell(run, duration)
         with suppress(StateError):  # the run is in state; the journal only lists it
             await self._journal(run, duration)
+
+    async def _compare(self, run: Run) -> None:
+        """A run has one outcome, the first; what says otherwise later is at least in the log."""
+        known = await self._state.run(run.run_id)
+        if known is not None and known.outcome not in (None, run.outcome):
+            log.warning(
+                "%s reports %s of a run that has ended with %s, which stays: give each run a `rid`",
+                run.task, run.outcome, known.outcome,
+                extra={"event": "run_ended_twice", "task": run.task, "run_id": run.run_id},
+            )  # fmt: skip
 
     async def block(self, run: Run, *, covered: bool) -> None:
         """Record a slot that got no run because of another task."""
@@ -112,7 +124,8 @@ class Recorder:
 
     def _tell(self, run: Run, duration: float) -> None:
         # Of a slot of the past nobody is to hear when the newest one is what fails.
-        if run.outcome not in ("success", None) and run.trigger != "backfill":
+        is_failure = run.outcome not in ("success", None) and run.trigger != "backfill"
+        if is_failure and not self._has_newer_failure(run):
             text = " ".join((run.error or "").split())
             if len(text) > FAILURE_CHARS:  # it is masked already
                 text = f"{text[: FAILURE_CHARS - 1]}…"
@@ -123,6 +136,14 @@ class Recorder:
             self._count(run, duration)
         self._remember(run)
         _log_end(run, duration)
+
+    def _has_newer_failure(self, run: Run) -> bool:
+        """Whether this one was reported late."""
+        known = self.newest.get(self._failures.get(run.task, {}).get("run_id", ""))
+        return (
+            known is not None
+            and (run.ended_at or math.inf) < (known.ended_at or 0.0) <= self._clock.now()
+        )
 
     def _remember(self, run: Run) -> None:
         self.newest[run.run_id] = run

@@ -127,13 +127,16 @@ def cover(contents: Contents, ends: Mapping[str, float]) -> Contents:
     return contents
 
 
-def finish(contents: Contents, end: Run) -> Contents:
+def finish(contents: Contents, end: Run, now: float) -> Contents:
     """The run is closed; its task knows how it went, unless it was for a slot of the past."""
     if end.trigger == "backfill":
         return release(contents, end.run_id)
     task = contents.tasks.get(end.task, TaskState())
     task = replace(task, last_start=later(task.last_start, end.started_at))
-    if end.outcome == "success":
+    newest = later(task.last_success, task.last_failure)
+    if end.ended_at is not None and newest is not None and end.ended_at < newest <= now:
+        task = _reported_late(task, end)
+    elif end.outcome == "success":
         task = replace(
             task,
             last_success=end.ended_at,
@@ -150,6 +153,22 @@ def finish(contents: Contents, end: Run) -> Contents:
     task = replace(task, cursor=later(task.cursor, end.slot))
     contents = _with_task(contents, end.task, task)
     return release(contents, end.run_id)
+
+
+def _reported_late(task: TaskState, end: Run) -> TaskState:
+    """A run that ended before the newest one, which alone says how the task is."""
+    if end.outcome == "success":
+        return replace(
+            task,
+            last_success=later(task.last_success, end.ended_at),
+            covered_until=later(task.covered_until, end.ended_at),
+        )
+    since_success = later(task.last_success, end.ended_at) == end.ended_at
+    return replace(
+        task,
+        last_failure=later(task.last_failure, end.ended_at),
+        consecutive_failures=task.consecutive_failures + since_success,
+    )
 
 
 def block(contents: Contents, end: Run, *, covered: bool) -> Contents:

@@ -271,15 +271,15 @@ class State:
     async def finish(self, end: Run) -> None:
         """Close a run and update its task, in one transaction."""
         end = replace(end, items=rows.number(end.items))
-        await self._do(lambda old: contents.finish(old, end), [rows.finish(end)])
+        await self._do(lambda old: contents.finish(old, end, self._clock.now()), [rows.finish(end)])
 
     async def finish_durably(self, end: Run) -> bool:
         """The same, durable once it returns: False when the run had ended already, which changes
         nothing. Raises :class:`StateError` when it cannot be durable; then nothing changed either,
         unless a disk that stalls takes it in later."""
-        end = replace(end, items=rows.number(end.items))
+        end, now = replace(end, items=rows.number(end.items)), self._clock.now()
         step = Step(
-            lambda old, changed: contents.finish(old, end) if changed == 1 else old,
+            lambda old, changed: contents.finish(old, end, now) if changed == 1 else old,
             [rows.finish(end)],
             only_durable=True,
         )

@@ -177,8 +177,18 @@ def test_a_report_that_comes_late_has_its_own_times(exporter: Exporter) -> None:
     run = run_of(exporter, answer)
     assert run["started_at"] == pytest.approx(now - 900, abs=0.01)
     assert run["ended_at"] == pytest.approx(now - 300, abs=0.01)
-    for wrong in (f"started={now}&ended={now - 9}", f"ended={now + 9e5}", "ended=1", "started=inf"):
+    for wrong in (f"ended={now + 9e5}", "ended=1", "started=inf"):
         assert ask(f"{url}?{wrong}").status == 400
+
+
+def test_a_report_is_not_lost_because_a_clock_is_wrong(exporter: Exporter) -> None:
+    """Ten minutes fast, or set back between start and end: it counts as of now."""
+    url, now = exporter.url + paths(exporter)[0], time.time()
+    for times in (f"started={now + 590}&ended={now + 600}", f"started={now}&ended={now - 60}"):
+        run = run_of(exporter, ask(f"{url}/3?{times}", "POST", b"no broker"))
+        assert run["error"] == "exit status 3: no broker"
+        assert run["started_at"] <= run["ended_at"] < now + 60
+    wait_for(lambda: "ahead of this machine's clock" in exporter.output(), "the warning")
 
 
 def test_a_log_ping_is_a_line_of_the_log_and_no_run(exporter: Exporter) -> None:
@@ -195,11 +205,15 @@ def test_a_wrong_key_learns_nothing(exporter: Exporter) -> None:
     by_uuid, by_key = paths(exporter)
     key = by_key.split("/")[2]
     wrong = [f"/ping/{uuid.uuid4()}", "/ping/wrong/nightly_etl", "/ping/wrong/nobody",
-             f"/ping/{key}/nobody", f"/ping/{key}/inside", "/ping/wrong/inside/start"]  # fmt: skip
+             "/ping/wrong/inside/start", f"/ping/{key}x/nobody"]  # fmt: skip
     answers = [ask(exporter.url + path, "POST", b"x" * 100) for path in wrong]
     assert {(a.status, a.read(), a.headers["Content-Type"]) for a in answers} == {
         (404, b'{"error": "not found"}\n', "application/json; charset=utf-8")
     }
+    for path, text in (("nobody", "no external task 'nobody'"), ("inside", "there are "),
+                       ("nightly_elt", "did you mean nightly_etl?")):  # fmt: skip
+        answer = ask(f"{exporter.url}/ping/{key}/{path}", "POST")  # who has the key may know
+        assert answer.status == 404 and text in answer.read().decode()
     assert ask(exporter.url + by_uuid, "PUT", b"").status == 405
     for path in ("/api/v1/pause", "/api/v1/tasks/inside/run"):
         assert ask(f"{exporter.url}{path}?token={key}", "POST", b"{}").status == 401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ class MemoryStore:
 
     async def finish(self, end: Run) -> None:
         self.ends.append(end)
-        self._contents = snapshot.finish(self._contents, end)
+        self._contents = snapshot.finish(self._contents, end, math.inf)
 
     async def block(self, end: Run, *, covered: bool) -> None:
         self.ends.append(end)

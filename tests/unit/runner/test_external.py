@@ -339,3 +339,32 @@ async def test_an_end_closes_the_run_of_its_own_rid_and_keeps_its_start() -> Non
     assert await bench.ping("success", rid=rids[0]) == first
     assert bench.open == [second]
     assert (bench.store.ends[-1].started_at, bench.store.ends[-1].ended_at) == (began, began + 30)
+
+
+async def test_a_report_that_comes_late_says_nothing_of_how_the_task_is_now(bench: Bench) -> None:
+    """A spool that is sent a day later neither ends an alert nor makes one."""
+    now = bench.clock.now()
+    await bench.ping("success", started=now - 400, ended=now - 300)
+    await bench.ping("fail", started=now - 9000, ended=now - 8000, message="long ago")
+    known = bench.store.tasks["t"]
+    assert (known.consecutive_failures, known.last_success) == (0, now - 300)
+    await bench.ping("fail", message="no broker")
+    await bench.ping("fail", started=now - 200, ended=now - 100, message="before that")
+    await bench.ping("success", started=now - 360, ended=now - 350)
+    known = bench.store.tasks["t"]
+    assert (known.consecutive_failures, known.last_failure) == (2, now)
+    assert (known.last_success, known.covered_until) == (now - 300, now - 300)
+    assert bench.record.failures()["t"]["text"] == "no broker"
+    assert len(bench.ends) == 5
+
+
+async def test_two_outcomes_of_one_run_are_said(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first counts; a failure after it must not be lost without a word."""
+    await bench.ping("success", RID)
+    await bench.ping("success", RID)
+    assert not caplog.records
+    await bench.ping("fail", RID)
+    assert "t reports error of a run that has ended with success, which stays" in caplog.text
+    assert bench.ends == [(f"{RID}.t", "success")]

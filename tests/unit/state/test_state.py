@@ -355,7 +355,7 @@ def _finished(number):
     from exporter.state.writer import Step
 
     done = end(number, slot=T - 1 - number)
-    return Step(lambda old, _: contents.finish(old, done), [rows.finish(done)])
+    return Step(lambda old, _: contents.finish(old, done, T), [rows.finish(done)])
 
 
 async def test_closing_writes_what_waits(path, clock):

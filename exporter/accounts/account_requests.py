@@ -104,7 +104,7 @@ class AccountRequests:
         said = self._key.redact(bytes(raw.body[:2000]).decode("utf-8", "replace"))
         text = f"HTTP {raw.status}: {' '.join(said.split())[:_SHOWN] or 'no text'}"
         asked = retry_after_seconds(raw.headers, self.clock.now())
-        if raw.status == 429:
+        if raw.status in (418, 429):
             pause = RATE_PAUSE_SECONDS if asked is None else asked
             return SourceError("rate_limit", text, retryable=True, retry_after=pause)
         if raw.status in (401, 403):

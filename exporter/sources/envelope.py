@@ -147,7 +147,7 @@ def _no_envelope(
 
 def by_status(status: int, text: str, asked: float | None) -> SourceError:
     """What a status of 4xx or 5xx means. `asked`: the pause that :func:`asked_pause` found."""
-    if status == 429:
+    if status in (418, 429):  # 418: Binance's, for who went on after 429
         return SourceError("rate_limit", text, retryable=True, retry_after=_rate_pause(asked))
     if status in (401, 403):
         return SourceError("auth", text)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -14,6 +16,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from exporter.config.source_settings import HttpSettings
+from exporter.sources.answer_text import reason_in, said_by
 from exporter.sources.api_key import Key
 from exporter.sources.envelope import asked_pause, by_status
 from exporter.sources.parse import malformed
@@ -86,13 +89,12 @@ class HttpReader:
             text = f"HTTP {raw.status}"
             if 300 <= raw.status < 400 and "Location" in raw.headers:
                 text += ": the server redirects, and secrets are not sent elsewhere; correct `url`"
+            elif said := said_by(raw.body):
+                text += f": {self._key.redact(said)}"
             raise by_status(raw.status, text, asked_pause(raw.headers, None, self._clock.now()))
         if self._settings.format == "csv":
             return self._by_symbol(self._csv(raw), symbols)
-        try:
-            data = orjson.loads(bytes(raw.body).removeprefix(b"\xef\xbb\xbf"))
-        except ValueError:
-            raise malformed(f"HTTP 200, but no JSON: {_kind(raw)}") from None
+        data = _json(raw)
         path = self._settings.rows
         if "{symbol}" not in path:
             return self._by_symbol(_part(data, path), symbols)
@@ -128,6 +130,9 @@ class HttpReader:
     def _by_symbol(self, rows: Any, symbols: tuple[str, ...]) -> dict[str, Any]:
         """Rows of one symbol, or rows that name theirs."""
         if len(symbols) == 1 and "symbol" not in self._settings.fields:
+            if not isinstance(rows, list) and (said := reason_in(rows)):
+                text = f"expected a list of bars, and the answer says: {self._key.redact(said)}"
+                raise malformed(text)
             return {symbols[0]: rows}
         if not isinstance(rows, list):
             raise malformed("the answer has no list of rows: correct `rows`")
@@ -149,6 +154,20 @@ class HttpReader:
     async def close(self) -> None:
         """End all connections."""
         await self._transport.close()
+
+
+def _json(raw: RawAnswer) -> Any:
+    body = bytes(raw.body).removeprefix(b"\xef\xbb\xbf")
+    try:
+        return orjson.loads(body)
+    except ValueError as error:
+        problem = str(error)
+    if not raw.is_large:
+        # NaN for the bar that is forming, and UTF-16: the standard library reads them.
+        with suppress(ValueError, RecursionError):
+            return json.loads(body)
+    said = "" if "text/html" in _kind(raw) or b"<" in body[:10] else f" ({problem})"
+    raise malformed(f"HTTP 200, but no JSON: {_kind(raw)}{said}")
 
 
 def _part(data: Any, path: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -105,13 +106,22 @@ ODD = {
     "an error": ({"error": "no such thing"}, "malformed", "the answer has no `data`"),
     "no rows": ({"data": {"x": 1}}, "malformed", "A: expected a list of bars"),
     "null": ({"data": None}, "malformed", "A: expected a list of bars"),
+    "an error with 200": ({"data": {"Note": "25 requests a day"}}, "malformed",
+                          "and the answer says: 25 requests a day"),
+    "a ban": (web.Response(status=418, text='{"code": -1003, "msg": "IP banned until noon"}'),
+              "rate_limit", "HTTP 418: IP banned until noon"),
+    "from here": (web.Response(status=451, text="not for your\ncountry"), "http",
+                  "HTTP 451: not for your country"),
+    "a proxy": (web.Response(status=502, text="<html><TITLE>Bad gateway</TITLE>"), "http",
+                "HTTP 502: Bad gateway"),
     "too many": (web.Response(status=429, headers={"Retry-After": "7"}), "rate_limit", "HTTP 429"),
     "not allowed": (web.Response(status=401), "auth", "HTTP 401"),
     "not there": (web.Response(status=404), "http", "HTTP 404"),
     "broken": (web.Response(status=503), "http", "HTTP 503"),
     "moved": (web.Response(status=302, headers={"Location": "/x"}), "http", "correct `url`"),
     "text for a price": ({"data": [{**ROW, "c": "n/a"}]}, "malformed", "`close` is of type str"),
-    "NaN": (web.Response(text='{"data": [NaN]}'), "malformed", "no JSON"),
+    "NaN": ({"data": [{**ROW, "c": float("nan")}]}, "malformed", "`close` is NaN"),
+    "too deep": (web.Response(text="[" * 99_999), "malformed", "no JSON: 99999 bytes of text"),
 }  # fmt: skip
 
 
@@ -164,7 +174,7 @@ async def test_secrets_go_into_headers_and_address_and_nowhere_else(
     async def echo(request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == f"Bearer {secret}"
         assert request.query["apikey"] == secret
-        return web.Response(status=500, text=secret, reason=secret)
+        return web.Response(status=500, text=f"{secret} {quote(secret)}", reason=secret)
 
     api = Api(
         echo, path="/bars?symbol={symbol}&apikey={MY_KEY}", secrets=["MY_KEY"],
@@ -172,7 +182,7 @@ async def test_secrets_go_into_headers_and_address_and_nowhere_else(
     )  # fmt: skip
     found = await api.latest("A", MY_KEY=secret)
     error = found.bad["A"]
-    assert error.message == "HTTP 500"
+    assert error.message == "HTTP 500: *** ***"
     assert secret not in repr(error) + caplog.text
     assert error.__context__ is None
 

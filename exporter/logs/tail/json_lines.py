@@ -20,8 +20,15 @@ _MESSAGES = (
     "message", "msg", "event", "log", "MESSAGE", "short_message", "@message", "Body", "body",
     "text",
 )  # fmt: skip
-_ERRORS = ("error", "err", "exception", "exc_info", "error.message", "stack_trace")
-"""What went wrong, of lines whose message says only where: of zap, zerolog, pino, Python, ECS."""
+_ERRORS = (
+    "error", "err", "exception", "exc_info", "exc_text", "error.message", "stack_trace", "thrown",
+    "Exception",
+)  # fmt: skip
+"""What went wrong, of lines whose message says only where: of zap, zerolog, pino, Python, ECS,
+log4j, Serilog."""
+_PARTS = ("type", "exc_type", "name", "message", "value", "exc_value")
+_CAUSES = ("cause", "exception", "values", "errors", "inner")
+_MOST_CAUSES = 5
 _WITHIN = ("fields", "record", "attributes", "log")
 """Objects that may have these fields instead: of Rust's tracing, Loguru, ECS."""
 _ERRORS_AND_FIELDS = frozenset([*_ERRORS, "fields"])
@@ -127,12 +134,27 @@ def _error(record: Record) -> str:
     for where in (record, *(record.get(name) for name in _WITHIN)):
         if isinstance(where, dict):
             for name in _ERRORS:
-                value = where.get(name)
-                if isinstance(value, dict):
-                    value = " ".join(_said(value.get(part)) for part in ("type", "message")).strip()
-                if value and isinstance(value, str):
-                    return value
+                if text := _error_text(where.get(name), _MOST_CAUSES):
+                    return text
     return ""
+
+
+def _error_text(value: Any, deep: int) -> str:
+    """Type and message of an error and of those that caused it, which say why: objects within
+    objects (log4j, .NET, Node), or a list of them (structlog, Sentry)."""
+    if isinstance(value, str):
+        return value
+    if deep <= 0:
+        return ""
+    if isinstance(value, list):
+        texts = [_error_text(one, deep - 1) for one in value[:_MOST_CAUSES]]
+    elif isinstance(value, dict):
+        parts = [value.get(part) for part in _PARTS]
+        texts = [_said(part) for part in parts if not isinstance(part, dict | list)]
+        texts += [_error_text(value.get(cause), deep - 1) for cause in _CAUSES]
+    else:
+        return ""
+    return " ".join(text for text in texts if text)
 
 
 def _at(record: Record, path: str) -> Any:

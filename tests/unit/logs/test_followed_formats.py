@@ -73,6 +73,18 @@ def text_of(record: Any, message_key: str | None = None) -> str:
         ({"levelname": "ERROR", "name": "b", "message": "m", "exc_info": "Traceback\nKeyError: 1"},
          "ERROR b m Traceback KeyError: 1"),
         ({"level": "error", "fields": {"message": "m", "error": "EOF"}}, "error  m EOF"),
+        # What caused it: log4j and Node, structlog's dict_tracebacks, Loguru.
+        ({"level": "ERROR", "message": "m", "thrown": {
+            "name": "E", "message": "order", "cause": {"name": "F", "message": "refused"}}},
+         "ERROR  m E order F refused"),
+        ({"level": "error", "event": "m", "exception": [
+            {"exc_type": "E", "exc_value": "refused", "frames": [{}]}, {"exc_type": "F"}]},
+         "error  m E refused F"),
+        ({"text": "t", "record": {"level": {"name": "ERROR"}, "name": "b", "message": "m",
+                                  "exception": {"type": "E", "value": "refused"}}},
+         "ERROR b m E refused"),
+        ({"level": "error", "msg": "m", "err": json.loads(('{"cause": ' * 50) + "1" + "}" * 50)},
+         "error  m"),
         ({"level": "info", "name": "b", "message": "m", "error": None}, "info b m"),
         ({"level": "info", "name": "b", "message": "m", "error": False, "err": {}}, "info b m"),
         # Colours around the level.

@@ -47,6 +47,15 @@ def test_severity_decides(generation: Generation, rule: dict[str, object]) -> No
 
 
 @each_generation
+@pytest.mark.parametrize("severity", ["Critical", "CRITICAL", "Warning"])
+def test_a_severity_in_capitals_reaches_the_same_people(
+    generation: Generation, severity: str
+) -> None:
+    """A rule of one's own writes it so, and its message says CRITICAL."""
+    assert routes(generation, alertname="Mine", severity=severity) == BY_SEVERITY[severity.lower()]
+
+
+@each_generation
 @pytest.mark.parametrize(
     ("integration", "left"),
     [

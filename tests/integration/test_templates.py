@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.alerting import ROOT
 from tests.generations import Generation, each_generation
@@ -70,6 +71,19 @@ def test_a_title_always_says_what_it_is_about(generation: Generation, tmp_path: 
     assert title(alert(labels=TASK, summary="Task failed")) == "CRITICAL rebalance: Task failed"
     file = {**ON, "file": "bot_a"}
     assert title(alert(labels=file, summary="Fetches fail")) == "CRITICAL bot_a: Fetches fail"
+
+
+@each_generation
+def test_the_fields_of_a_message_are_never_empty(generation: Generation, tmp_path: Path) -> None:
+    """Slack refuses one without a value, so that an alert without a severity reached nobody."""
+    receivers = yaml.safe_load((ROOT / "alerting/alertmanager.yml").read_text())["receivers"]
+    fields = [
+        field["value"] for one in receivers for slack in one.get("slack_configs", ())
+        for field in slack["fields"]
+    ]  # fmt: skip
+    assert len(fields) >= 2
+    for value in fields:
+        assert render(generation, tmp_path, value, alert()).strip(), value
 
 
 @each_generation

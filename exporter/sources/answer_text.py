@@ -1,4 +1,4 @@
-"""What an answer that is no data says about it, for people: a refusal without its reason leaves
+"""What an answer without data says about itself, for people: a refusal without its reason leaves
 nothing to do."""
 
 from __future__ import annotations

@@ -35,20 +35,21 @@ def provision(c: Connection, dry_run: bool = False, settings: str = wanted.FILE)
     with connected(c):
         upload_or_refuse(c, asked.text.encode(), remote)
         try:
-            if asked.deb and not dry_run:
-                _send_package(c, asked.deb, asked.deb_there)
+            for package in [] if dry_run else asked.packages:
+                _send_package(c, package)
             how = ["provision", "--dry-run"] if dry_run else ["apart", "provision"]
             vps(c, *how, "--settings", remote)
         finally:
             c.run(f"{sudo(c)}rm -f {remote}", hide=True, in_stream=False)
 
 
-def _send_package(c: Connection, deb: Path, there: str) -> None:
-    """A package that the machine has not got yet."""
-    known = f"test -e {there} || grep -qsxF {Path(there).name} /var/lib/quant-deploy/grafana-deb"
+def _send_package(c: Connection, package: wanted.Package) -> None:
+    """One that the machine has not got yet."""
+    there = package.there
+    known = f"test -e {there} || grep -qsxF {Path(there).name} {wanted.KNOWN_PACKAGES}"
     if c.run(f"{sudo(c)}sh -c '{known}'", hide=True, warn=True, in_stream=False).failed:
-        print(f"sending {deb.name}")
-        upload_or_refuse(c, deb.read_bytes(), there)
+        print(f"sending {package.file.name}")
+        upload_or_refuse(c, package.file.read_bytes(), there)
 
 
 @task(

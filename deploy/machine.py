@@ -151,8 +151,8 @@ def _send_tool(c: Connection) -> None:
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for path in sorted((HERE / "vps").glob("*.py")):
             archive.add(path, path.name, filter=_anonymous)
-        for folder in ("files", "systemd"):
-            archive.add(HERE / folder, folder, filter=_anonymous)
+        for folder in (HERE / "files", HERE / "systemd", HERE.parent / "logging/loki"):
+            archive.add(folder, folder.name, filter=_anonymous)
     content = packed.getvalue()
     digest = hashlib.sha256(content).hexdigest()[:16]
     there = c.run(f"readlink {_TOOL}", hide=True, warn=True, in_stream=False).stdout.strip()

@@ -12,10 +12,22 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from invoke.exceptions import Exit
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 FILE = "vps.yml"
 _NAME = r"^[\w.@-]+$"
+_FILES = (("grafana", "deb", "grafana"), ("logs", "loki", "loki"), ("logs", "alloy", "alloy"))
+"""Keys that name a package as a file, and that package."""
+KNOWN_PACKAGES = "/var/lib/quant-deploy/*-deb"
+"""Files on the machine: each says which one a package was installed from."""
 
 
 def _encrypted(url: str) -> str:
@@ -43,14 +55,22 @@ class RemoteWrite(_Section):
     max_series: int = Field(10_000, gt=0)
 
 
-class Grafana(_Section):
-    """Where its package comes from."""
+class _Source(_Section):
+    """Where packages of Grafana Labs come from."""
 
     source: str = "https://apt.grafana.com"
     key: str = "https://apt.grafana.com/gpg.key"
     fingerprint: str = Field(
         "B53AE77BADB630A683046005963FA27710458545", pattern=r"^([0-9A-Fa-f] ?){40}$"
     )
+
+
+_SOURCE = set(_Source.model_fields)
+
+
+class Grafana(_Source):
+    """Its package: from a source, or a file."""
+
     deb: Path | None = None
 
     @model_validator(mode="after")
@@ -58,6 +78,30 @@ class Grafana(_Section):
         if self.deb and self.model_fields_set != {"deb"}:
             raise ValueError("deb: and a package source are two ways: choose one")
         return self
+
+
+class Logs(_Source):
+    """Loki's package and Alloy's: from a source, or a file each."""
+
+    loki: Path | None = None
+    alloy: Path | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Logs:
+        if self.loki or self.alloy:
+            if not (self.loki and self.alloy):
+                raise ValueError("loki and alloy go together: give both packages")
+            if self.model_fields_set != {"loki", "alloy"}:
+                raise ValueError("packages as files and a package source are two ways: choose one")
+        return self
+
+
+def _place_of_logs(value: object) -> object:
+    if value in ("loki", "journald"):
+        return {} if value == "loki" else None
+    if not isinstance(value, dict):
+        raise ValueError("write loki, journald, or where Loki's packages come from")
+    return value
 
 
 class Settings(_Section):
@@ -68,6 +112,20 @@ class Settings(_Section):
     tunnel: Annotated[str, AfterValidator(_public_key)] | None = None
     metrics_user: str | None = Field(None, pattern=_NAME)
     grafana: Grafana | None = None
+    logs: Annotated[Logs | None, BeforeValidator(_place_of_logs)] = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Settings:
+        """Apt takes one key for one address."""
+        boards, logs = self.grafana, self.logs
+        if boards and logs and not boards.deb and not logs.loki:
+            if not logs.model_fields_set:
+                self.logs = Logs.model_construct(**boards.model_dump(include=_SOURCE))
+            elif boards.model_dump(include=_SOURCE) != logs.model_dump(include=_SOURCE):
+                raise ValueError(
+                    "grafana and logs come from one package source: write the same in both"
+                )
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
@@ -81,13 +139,20 @@ class Settings(_Section):
 
 
 @dataclass(frozen=True)
+class Package:
+    """One that is given as a file."""
+
+    file: Path
+    there: str
+    """Where the machine finds it."""
+
+
+@dataclass(frozen=True)
 class Wanted:
-    """What the machine is sent: JSON, and a package where one is given as a file."""
+    """What the machine is sent: JSON, and packages that are given as files."""
 
     text: str
-    deb: Path | None = None
-    deb_there: str = ""
-    """Where the machine finds the package."""
+    packages: list[Package]
 
 
 def wanted(file: Path) -> Wanted:
@@ -112,21 +177,23 @@ def wanted(file: Path) -> Wanted:
     body = found.model_dump(mode="json", exclude_none=True)
     if never:
         body["grafana"] = False
-    deb, there = found.grafana.deb if found.grafana else None, ""
-    if deb:
-        deb = file.parent / deb.expanduser()
-        there = f"/var/lib/quant-deploy/{_named_by_content(file, deb)}"
-        body["grafana"] = {"deb": there}
-    return Wanted(json.dumps(body, indent=1, sort_keys=True) + "\n", deb, there)
+    packages = []
+    for section, key, name in _FILES:
+        if given := (body.get(section) or {}).get(key):
+            packages.append(_package(file, f"{section}.{key}", given, name))
+            kept = {k: v for k, v in body[section].items() if k not in _SOURCE}
+            body[section] = kept | {key: packages[-1].there}
+    return Wanted(json.dumps(body, indent=1, sort_keys=True) + "\n", packages)
 
 
-def _named_by_content(file: Path, deb: Path) -> str:
+def _package(file: Path, place: str, given: str, name: str) -> Package:
+    deb = file.parent / Path(given).expanduser()
     try:
         with deb.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
     except OSError as error:
-        raise Exit(f"{file}: grafana.deb: {deb}: {error.strerror}", code=2) from error
-    return f"grafana-{digest}.deb"
+        raise Exit(f"{file}: {place}: {deb}: {error.strerror}", code=2) from error
+    return Package(deb, f"/var/lib/quant-deploy/{name}-{digest}.deb")
 
 
 def _sentence(file: Path, detail: Any) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from places import INSTALLED_DEB, WRITTEN, ProblemError
+from places import WRITTEN, ProblemError
 from shell import attempt, is_active, run, say, shows, tail
 
 _LEFT_OVER = WRITTEN.with_name("left-over")
@@ -45,73 +45,6 @@ class Step:
 
     def mend(self) -> None:
         self.make()
-
-
-@dataclass
-class Packages:
-    """Debian packages, without those they merely recommend."""
-
-    names: list[str]
-
-    def there(self) -> list[str]:
-        """Those that are installed."""
-        asked = attempt("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *self.names)
-        found = {x.split()[0] for x in asked.stdout.splitlines() if x.endswith(" installed")}
-        return [name for name in self.names if name in found]
-
-    def _missing(self) -> list[str]:
-        there = self.there()
-        return [name for name in self.names if name not in there]
-
-    def difference(self) -> str | None:
-        missing = self._missing()
-        return f"install {' '.join(missing)}" if missing else None
-
-    def mend(self) -> None:
-        run("dpkg", "--configure", "-a")  # what an interrupted installation left behind
-        _apt_get("update")
-        _apt_get("install", "--no-install-recommends", *self._missing())
-
-
-@dataclass
-class Deb:
-    """A package that is installed from a file, which is not kept."""
-
-    name: str
-    file: Path
-
-    def difference(self) -> str | None:
-        noted = INSTALLED_DEB.read_text() if INSTALLED_DEB.exists() else ""
-        if noted == self.file.name and Packages([self.name]).there():
-            return None
-        return f"install {self.name} from {self.file.name}"
-
-    def mend(self) -> None:
-        _apt_get("update")
-        _apt_get("install", "--no-install-recommends", "--allow-downgrades", str(self.file))
-        INSTALLED_DEB.write_text(self.file.name)
-        self.file.unlink()
-
-
-@dataclass
-class Removed:
-    """Packages that are not installed; their settings and data stay."""
-
-    names: list[str]
-
-    def difference(self) -> str | None:
-        there = Packages(self.names).there()
-        return f"remove {' '.join(there)}" if there else None
-
-    def mend(self) -> None:
-        _apt_get("remove", *self.names)
-
-
-def _apt_get(*words: str) -> None:
-    run(
-        "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300",
-        "-q", "-y", "-o", "Dpkg::Options::=--force-confold", *words,
-    )  # fmt: skip
 
 
 @dataclass
@@ -222,6 +155,24 @@ class Disabled:
 
 
 @dataclass
+class Link:
+    """A symbolic link, and what has to happen when it changed."""
+
+    path: Path
+    target: Path
+    then: list[str] = field(default_factory=list)
+
+    def difference(self) -> str | None:
+        right = self.path.is_symlink() and self.path.readlink() == self.target
+        return None if right else f"link {self.path} to {self.target}"
+
+    def mend(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(self.target)
+
+
+@dataclass
 class Gone:
     """A file that is not there, and what has to happen when it was."""
 
@@ -276,7 +227,7 @@ def bring_about(things: list[Thing], *, dry_run: bool) -> int:
         changes += 1
         say(f"{'would ' if dry_run else ''}{difference}")
         if not dry_run:
-            if isinstance(thing, Gone) or (isinstance(thing, File) and not thing.kept):
+            if isinstance(thing, (Gone, Link)) or (isinstance(thing, File) and not thing.kept):
                 after |= dict.fromkeys(thing.then)
                 _leave(after)
             thing.mend()

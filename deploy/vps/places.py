@@ -29,8 +29,6 @@ SETTINGS = ETC / "settings.json"
 """What vps.yml on the laptop said at the last provision."""
 PROMETHEUS_COPY = ".with-remote-write.yml"
 """Next to a release's prometheus.yml: the same, and where its series are sent."""
-INSTALLED_DEB = Path("/var/lib/quant-deploy/grafana-deb")
-"""Which file Grafana's package was installed from."""
 RESERVE = Path("/var/lib/quant-deploy/reserve")
 """Room on the disk that a rollback gives back: systemd cannot start anything on a full one."""
 HISTORY = Path("/var/lib/quant-deploy/history.jsonl")
@@ -55,6 +53,11 @@ def release(version: str) -> Path:
     if not _VERSION.fullmatch(version) or ".." in version:
         raise ProblemError(f"{version!r} is no version; see `status` for those that are here")
     return RELEASES / version
+
+
+def installed_deb(package: str) -> Path:
+    """Says which file a package was installed from."""
+    return HISTORY.with_name(f"{package}-deb")
 
 
 def need_a_provisioned_machine() -> None:

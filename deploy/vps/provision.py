@@ -10,14 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import settings
-from desired import Enabled, File, Folder, Packages, Step, Thing, User, bring_about, guarded
+from desired import Enabled, File, Folder, Link, Step, Thing, User, bring_about, guarded
 from grafana_server import Grafana
+from log_store import log_things
+from package_source import source_things
+from packages import Packages
 from places import (
     BACKUPS,
     CREDENTIALS,
     ETC,
     HISTORY,
     INCOMING,
+    LOGS,
     PAGER_SECRETS,
     RELEASES,
     SETTINGS,
@@ -58,7 +62,11 @@ def provision(wanted: settings.Settings, *, dry_run: bool) -> int:
     """Bring it all about, or say what would change; how many things differed."""
     need_a_system_we_know(Path("/etc/os-release").read_text())
     boards = Grafana(wanted)
-    need_free_ports(with_servers=bool(wanted.servers), with_grafana=boards.is_wanted)
+    need_free_ports(
+        with_servers=bool(wanted.servers),
+        with_grafana=boards.is_wanted,
+        with_logs=wanted.logs is not None,
+    )
     changes = bring_about(_things(wanted, boards), dry_run=dry_run)
     mode = "would change" if dry_run else "changed"
     say(f"{changes} {'thing' if changes == 1 else 'things'} {mode}" if changes else "nothing to do")
@@ -86,9 +94,11 @@ def _things(wanted: settings.Settings, boards: Grafana) -> list[Thing]:
         Packages(_packages(wanted)),
         *tunnel_things(wanted),
         *servers(wanted),
+        *source_things((wanted.grafana, wanted.logs)),
         *boards.things(),
         User(USER, STATE),
         *_folders(),
+        *log_things(wanted),
         File(Path("/usr/local/bin/quant-exporter"), (_FILES / "quant-exporter").read_text(), 0o755),
         Enabled("quant-programs.socket"),
         Enabled(UNIT, now=False),
@@ -133,7 +143,6 @@ def _time_keeper() -> str:
 
 
 def _folders() -> list[Thing]:
-    log_link = STATE / "log"
     return [
         Folder(RELEASES),
         Folder(INCOMING, mode=0o700),
@@ -141,10 +150,7 @@ def _folders() -> list[Thing]:
         Folder(HISTORY.parent, mode=0o700),
         Folder(BACKUPS, USER, USER, 0o700),
         Folder(STATE, USER, USER, 0o750),
-        Step(
-            lambda: None if log_link.is_symlink() else f"link {log_link} to the logs",
-            lambda: log_link.symlink_to("/var/log/quant-exporter"),
-        ),
+        Link(STATE / "log", LOGS),
     ]
 
 

@@ -28,6 +28,9 @@ class Settings:
     """Its source with the key and that key's fingerprint, or a package's file; False for never;
     None where a source that somebody else configured decides."""
 
+    logs: Any = None
+    """Where Loki and Alloy come from: a source with its key, or a file each. None for no Loki."""
+
     @property
     def servers(self) -> tuple[str, ...]:
         """Units that read files of a release on this machine."""

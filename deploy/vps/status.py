@@ -14,6 +14,8 @@ from places import HISTORY, STATE, UNIT
 from releases import Release, current, every
 from shell import attempt, is_active, say, shows
 
+_SERVERS = ("prometheus", "prometheus-alertmanager", "grafana-server", "loki", "alloy", "nginx")
+
 
 def status() -> bool:
     """Print version, uptime, health, last runs, disk and what fires; True when all is well."""
@@ -21,7 +23,7 @@ def status() -> bool:
     say(f"version   {now.version if now else 'none deployed yet'}")
     _machine()
     ready = _exporter(now)
-    for unit in ("prometheus", "prometheus-alertmanager", "grafana-server", "nginx"):
+    for unit in _SERVERS:
         if attempt("systemctl", "cat", f"{unit}.service").returncode == 0:
             say(f"{unit:<24}{'active' if is_active(unit + '.service') else 'NOT ACTIVE'}")
     if ready and now:

@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import gave_up
+import grafana_server
 import probe
 import prometheus_file
 import settings
 import state
 import watch
 from annotation import annotate
+from desired import bring_about
 from places import (
     ALERTMANAGER_ZONE,
     CREDENTIALS,
@@ -267,8 +269,10 @@ def start(release: Release) -> None:
         if attempt("systemctl", "cat", unit).returncode == 0:
             how = "restart" if new_zone and "alertmanager" in unit else "reload-or-restart"
             attempt("systemctl", how, unit)
-    if attempt("systemctl", "cat", "grafana-server.service").returncode == 0:
-        attempt("systemctl", "restart", "--no-block", "grafana-server.service")
+    if attempt("systemctl", "cat", grafana_server.UNIT).returncode == 0:
+        with contextlib.suppress(OSError):
+            bring_about([grafana_server.link_to_page(release.about.public_url)], dry_run=False)
+        attempt("systemctl", "restart", "--no-block", grafana_server.UNIT)
 
 
 def _limit_programs(release: Release) -> None:

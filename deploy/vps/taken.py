@@ -18,6 +18,8 @@ _SERVERS = {
 }
 _GRAFANA = {3000: ("grafana", "grafana-server")}
 
+_LOGS = {3100: ("loki",), 9095: ("loki",), 12345: ("alloy",)}
+
 
 def owner(port: int) -> str | None:
     """The program that listens there, None when nobody does."""
@@ -30,12 +32,13 @@ def owner(port: int) -> str | None:
     return named[1] if named else "something"
 
 
-def need_free_ports(*, with_servers: bool, with_grafana: bool) -> None:
+def need_free_ports(*, with_servers: bool, with_grafana: bool, with_logs: bool) -> None:
     """Raises :class:`ProblemError` when another program has a port that is needed."""
     needed = {
         **_OURS,
         **(_SERVERS if with_servers else {}),
         **(_GRAFANA if with_grafana else {}),
+        **(_LOGS if with_logs else {}),
     }
     for port, ours in needed.items():
         there = owner(port)

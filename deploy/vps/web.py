@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from desired import Enabled, File, Folder, Gone, Packages, Step, Thing, bring_about, guarded
+from desired import Enabled, File, Folder, Gone, Step, Thing, bring_about, guarded
+from packages import Packages
 from places import CREDENTIALS, ETC, TOOL, ProblemError
 from settings import Settings
 from shell import attempt, run, say, tail

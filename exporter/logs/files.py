@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -208,7 +209,11 @@ class DayFiles:
         self._path = directory / f"{self.name}-{day}.jsonl"
         flags, mode = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _file_mode(directory)
         self._fd = os.open(self._path, flags, mode)
-        self._size = os.fstat(self._fd).st_size
+        there = os.fstat(self._fd)
+        if mode & ~there.st_mode:  # the umask of the service is stricter than its folder
+            with suppress(PermissionError):  # a file of somebody else's
+                os.fchmod(self._fd, stat.S_IMODE(there.st_mode) | mode)
+        self._size = there.st_size
         self._extract.begin(self._path, self._size, mode)
         if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
             try:  # the process was killed within a line; the next line starts clean

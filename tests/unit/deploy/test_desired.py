@@ -86,7 +86,7 @@ def test_a_port_that_is_taken_is_told_with_its_program(monkeypatch: pytest.Monke
             pytest.skip("ss is not installed here")
         monkeypatch.setattr(taken, "_OURS", {port: ("nginx",)})
         with pytest.raises(ProblemError, match=rf"port {port} is taken by {there}, and nginx"):
-            taken.need_free_ports(with_servers=False, with_grafana=False)
+            taken.need_free_ports(with_servers=False, with_grafana=False, with_logs=False)
         monkeypatch.setattr(taken, "_OURS", {port: (there,)})
-        taken.need_free_ports(with_servers=False, with_grafana=False)
+        taken.need_free_ports(with_servers=False, with_grafana=False, with_logs=False)
     assert taken.owner(port) is None

@@ -109,7 +109,7 @@ def test_grafana_is_wanted_never_or_from_a_file(tmp_path: Path) -> None:
     def asked(text: str) -> tuple[Any, str]:
         file.write_text(text)
         found = wanted.wanted(file)
-        return json.loads(found.text).get("grafana"), found.deb_there
+        return json.loads(found.text).get("grafana"), "".join(p.there for p in found.packages)
 
     source, _ = asked("grafana: true\n")
     assert source["source"] == "https://apt.grafana.com"

@@ -69,7 +69,11 @@ class TestDayFiles:
             directory.mkdir(parents=True)
             directory.chmod(folder)
         files = DayFiles("exporter", Limits(directory, ZONE, 10**6))
-        files.write([line(MIDNIGHT)])
+        umask = os.umask(0o077)  # that of the unit on a VPS
+        try:
+            files.write([line(MIDNIGHT)])
+        finally:
+            os.umask(umask)
         [made] = directory.iterdir()
         assert stat.S_IMODE(made.stat().st_mode) == file
         if folder is None:

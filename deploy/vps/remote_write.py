@@ -19,8 +19,15 @@ from shell import attempt, say, tail
 SECRET = "remote_write_password"  # noqa: S105  a name
 _PASSWORD = Path("/etc/prometheus/secrets") / SECRET
 _RESTART = ["systemctl try-restart prometheus.service"]
-KEPT, DROPPED = "quant_.+|process_.+|up|scrape_.+|ALERTS", "quant_.+_bucket"
-"""What boards show; histograms are many series. The same as in prometheus/remote-write.yml."""
+OURS, OF_ANY_JOB = "quant-exporter.*", "process_.+|up|scrape_.+|ALERTS"
+"""Jobs of which all is sent, metrics of the user's own too; names that are sent of all jobs."""
+DROPPED = "quant_.+_bucket|ALERTS_FOR_STATE"
+"""Histograms are many series. The same three as in prometheus/remote-write.yml."""
+_SENT = (
+    f'{{job=~"{OURS}", __name__!~"{DROPPED}"}} or '
+    f'{{__name__=~"{OF_ANY_JOB}", __name__!~"{DROPPED}"}}'
+)
+_NOT_THEIRS = f"quant[_:].+|{OF_ANY_JOB}"
 
 
 class RemoteWrite:
@@ -61,7 +68,7 @@ remote_write:
     basic_auth: {{username: {user}, password_file: {_PASSWORD}}}
     write_relabel_configs:
       - {{source_labels: [__name__], regex: "{DROPPED}", action: drop}}
-      - {{source_labels: [__name__], regex: "{KEPT}", action: keep}}
+      - {{source_labels: [job, __name__], regex: "{OURS};.+|.*;({OF_ANY_JOB})", action: keep}}
       - {{target_label: origin, replacement: {origin}}}
 """
 
@@ -85,7 +92,8 @@ def _may_begin(wanted: dict[str, Any]) -> bool:
         say("remote_write: left out, no series can be counted yet. Deploy, then provision again")
         return False
     to = urllib.parse.urlsplit(wanted["url"]).hostname
-    say(f"remote_write: {count} series to {to}, of at most {most}")
+    own = _count(f'{{job=~"{OURS}", __name__!~"{_NOT_THEIRS}|{DROPPED}"}}') or 0
+    say(f"remote_write: {count} series to {to}, of at most {most}; metrics of your own: {own}")
     if count > most:
         raise ProblemError(
             f"vps.yml: remote_write: {count} series are more than max_series ({most}); nothing "
@@ -95,9 +103,8 @@ def _may_begin(wanted: dict[str, Any]) -> bool:
     return True
 
 
-def _count() -> int | None:
+def _count(chosen: str = _SENT) -> int | None:
     """Series that would be sent now; None before this machine's Prometheus has the exporter's."""
-    chosen = f'{{__name__=~"{KEPT}", __name__!~"{DROPPED}"}}'
     query = urllib.parse.quote(f"count({chosen}) and count(quant_exporter_build_info)")
     found = (probe.prometheus(f"query?query={query}") or {}).get("result")
     return int(found[0]["value"][1]) if found else None

@@ -79,18 +79,24 @@ def test_series_are_sent_on_and_counted_before(site: Site, store: None) -> None:
     said = laptop.fab("provision", "--dry-run").well()
     assert "remote_write: left out, its password is missing. Store it (make secret" in said
     laptop.fab("secret", "remote_write_password", stdin=_PASSWORD).well()
+    site.post("/api/v1/metrics", {"name": "lots_held", "value": 3})
+    wait_for(lambda: site.prometheus("lots_held") == [3.0], 20)
     laptop.write("vps.yml", f"{_REMOTE_WRITE}  max_series: 5\n")
     assert "are more than max_series (5); nothing was changed" in laptop.fab("provision").failed()
     assert ssh(prometheus) == began
     laptop.write("vps.yml", f"{_REMOTE_WRITE}  origin: my-vps\n")
     said = laptop.fab("provision").well()
-    announced = re.search(r"remote_write: (\d+) series to 127.0.0.1, of at most 10000", said.text)
+    announced = re.search(
+        r"remote_write: (\d+) series to 127.0.0.1, of at most 10000; metrics of your own: 1",
+        said.text,
+    )
     assert announced
     assert said.text.index(announced[0]) < said.text.index("write /etc/quant-exporter/settings")
     number = int(announced[1])
     wait_for(lambda: stored(site, 'count({origin="my-vps"})') >= number * 0.95, 30)
     assert stored(site, 'count({origin="my-vps"})') <= number * 1.05
     assert stored(site, 'count({__name__=~".+_bucket"})') == 0
+    assert stored(site, "lots_held") == 3
     assert _PASSWORD not in ssh("systemctl show prometheus; cat /opt/quant/current/prometheus/.w*")
     assert "nothing to do" in laptop.fab("provision").well()
     # The next version sends as well; its own file is left as it was committed.

@@ -94,6 +94,29 @@ def test_the_copy_is_the_release_s_file_and_one_section(release: Path) -> None:
     assert prometheus_file.name() == "prometheus.yml"
 
 
+@pytest.mark.parametrize(
+    ("job", "name", "is_sent"),
+    [
+        ("quant-exporter", "quant_task_runs_total", True),
+        ("quant-exporter-two", "positions", True),
+        ("quant-exporter", "orders_total", True),
+        ("quant-exporter", "quant_run_duration_seconds_bucket", False),
+        ("quant-exporter", "ALERTS_FOR_STATE", False),
+        ("prometheus", "up", True),
+        ("prometheus", "prometheus_tsdb_head_series", False),
+        ("", "ALERTS", True),
+    ],
+)
+def test_metrics_of_one_s_own_are_sent_too(
+    release: Path, job: str, name: str, is_sent: bool
+) -> None:
+    """From a VPS as from containers; the histograms of the exporter, and other jobs', are not."""
+    section = yaml.safe_load(prometheus_file.SECTION.read_text())["remote_write"][0]
+    drop, keep = section["write_relabel_configs"][:2]
+    dropped = re.fullmatch(drop["regex"], name)
+    assert (not dropped and bool(re.fullmatch(keep["regex"], f"{job};{name}"))) == is_sent
+
+
 def test_two_sections_are_one_too_many(release: Path) -> None:
     """Prometheus would refuse the file; the sentence says which two."""
     with (release / "prometheus/prometheus.yml").open("a") as file:

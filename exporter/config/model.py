@@ -75,7 +75,7 @@ class Config(Model):
     code: tuple[Path, ...] = ()
     allowed_hosts: tuple[str, ...] = Field(default_factory=_hosts_here)
     stop_timeout: Duration = 30.0
-    hang_timeout: Duration | None = 30.0
+    hang_timeout: Duration | None = here("QUANT_HANG_TIMEOUT", None)
     prometheus_url: Url = here("QUANT_PROMETHEUS_URL", "http://localhost:9090")
     alertmanager_url: Url = here("QUANT_ALERTMANAGER_URL", "http://localhost:9093")
     sources: Mapping[str, AnySource] = {}

@@ -111,7 +111,7 @@ Limits = Annotated[Mapping[Severity, _Limit], AfterValidator(in_order)]
 """By severity; the graver the severity, the larger the limit."""
 
 
-def here(variable: str, usual: str) -> Any:
+def here(variable: str, usual: str | None) -> Any:
     """A default that depends on where the exporter runs: in a container the environment names it.
     The file overrides it."""
     return Field(default_factory=lambda: os.environ.get(variable, usual), validate_default=True)

@@ -154,11 +154,15 @@ def test_environment_says_what_the_file_does_not(
     monkeypatch.setenv("QUANT_LISTEN", "0.0.0.0:10077")
     monkeypatch.setenv("QUANT_ALLOWED_HOSTS", "exporter, other")
     monkeypatch.setenv("QUANT_PROMETHEUS_URL", "http://prometheus:9090/")
+    monkeypatch.setenv("QUANT_HANG_TIMEOUT", "30s")
     config = read(tmp_path, "alertmanager_url: http://am:9093")
     assert config.address == ("0.0.0.0", 10077)
     assert config.allowed_hosts == ("exporter", "other")
     assert config.prometheus_url == "http://prometheus:9090"
     assert config.alertmanager_url == "http://am:9093"
+    assert config.hang_timeout == 30.0
+    monkeypatch.delenv("QUANT_HANG_TIMEOUT")
+    assert read(tmp_path, "timezone: UTC").hang_timeout is None
     assert read(tmp_path, "listen: 127.0.0.1:0").address == ("127.0.0.1", 0)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -82,7 +84,8 @@ def test_cutting_and_reading_bars_gives_way(monkeypatch: pytest.MonkeyPatch) -> 
     """Between pieces and between bars; else the system stops the thread with Python's lock held."""
     rests = []
     monkeypatch.setattr(give_way, "WORK_SECONDS", 0.0)
-    monkeypatch.setattr(give_way.time, "sleep", rests.append)
+    clock = SimpleNamespace(thread_time=time.thread_time, sleep=rests.append)
+    monkeypatch.setattr(give_way, "time", clock)
     value = large_json.load(body_of(1, 2000))
     cutting = len(rests)
     assert len(list(value["data"][0]["klines"])) == 2000

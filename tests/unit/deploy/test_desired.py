@@ -90,3 +90,27 @@ def test_a_port_that_is_taken_is_told_with_its_program(monkeypatch: pytest.Monke
         monkeypatch.setattr(taken, "_OURS", {port: (there,)})
         taken.need_free_ports(with_servers=False, with_grafana=False, with_logs=False)
     assert taken.owner(port) is None
+
+
+def test_a_unit_that_has_gone_is_owed_nothing(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provision that was cut off owed it a restart, and the next one takes its setting back. What
+    fails otherwise still fails."""
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.parent.mkdir()
+    monkeypatch.setenv("PATH", str(systemctl.parent), prepend=":")
+    owed = tmp_path / "known/left-over"
+    owed.parent.mkdir()
+    for text, passes in (("Unit x.socket not found.", True), ("Job failed.", False)):
+        systemctl.write_text(
+            f"#!/bin/sh\necho 'Failed to try-restart x.socket: {text}' >&2; exit 5\n"
+        )
+        systemctl.chmod(0o755)
+        owed.write_text("systemctl try-restart x.socket\n")
+        if passes:
+            bring_about([], dry_run=False)
+        else:
+            with pytest.raises(ProblemError, match="Job failed"):
+                bring_about([], dry_run=False)
+        assert owed.exists() is not passes

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,13 +105,36 @@ def _place_of_logs(value: object) -> object:
     return value
 
 
+def _wireguard_key(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", text.strip()):
+        raise ValueError("expected a public key of WireGuard: what `wg pubkey` prints")
+    return text.strip()
+
+
+def _two_hosts(text: str) -> str:
+    network = IPv4Network(text)
+    if network.prefixlen != 30 or not network.is_private:
+        raise ValueError("expected a private network of two addresses, such as 10.107.77.0/30")
+    return str(network)
+
+
+class WireGuard(_Section):
+    """The other machine, and the network of the two."""
+
+    public_key: Annotated[str, AfterValidator(_wireguard_key)]
+    port: int = Field(51820, gt=0, lt=65536)
+    network: Annotated[str, AfterValidator(_two_hosts)] = "10.107.77.0/30"
+
+
 class Settings(_Section):
     """All of ``vps.yml``."""
 
     remote_write: RemoteWrite | None = None
     prometheus: Literal["here", "elsewhere"] = "here"
     tunnel: Annotated[str, AfterValidator(_public_key)] | None = None
+    wireguard: WireGuard | None = None
     metrics_user: str | None = Field(None, pattern=_NAME)
+    metrics_token: bool = False
     grafana: Grafana | None = None
     logs: Annotated[Logs | None, BeforeValidator(_place_of_logs)] = None
 
@@ -133,8 +157,13 @@ class Settings(_Section):
             raise ValueError(
                 "remote_write is for a Prometheus that runs here: write it where yours runs"
             )
-        if self.prometheus == "here" and self.tunnel:
-            raise ValueError("tunnel goes together with prometheus: elsewhere; add that")
+        for name in ("tunnel", "wireguard"):
+            if self.prometheus == "here" and getattr(self, name):
+                raise ValueError(f"{name} goes together with prometheus: elsewhere; add that")
+        if self.tunnel and self.wireguard:
+            raise ValueError("tunnel and wireguard are two ways for the same: choose one")
+        if self.metrics_user and self.metrics_token:
+            raise ValueError("metrics_user and metrics_token are two ways: choose one")
         return self
 
 
@@ -175,6 +204,8 @@ def wanted(file: Path) -> Wanted:
     except ValidationError as error:
         raise Exit("\n".join(_sentence(file, d) for d in error.errors()), code=2) from error
     body = found.model_dump(mode="json", exclude_none=True)
+    if not found.metrics_token:
+        del body["metrics_token"]
     if never:
         body["grafana"] = False
     packages = []

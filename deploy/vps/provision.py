@@ -36,6 +36,7 @@ from shell import credentials, say
 from systems import need_a_system_we_know
 from taken import need_free_ports, ssh_ports
 from web import web_things
+from wireguard import INTERFACE, wireguard_things
 
 _FILES = TOOL / "files"
 _UNITS = TOOL / "systemd"
@@ -84,7 +85,7 @@ def _things(wanted: settings.Settings, boards: Grafana) -> list[Thing]:
         Folder(ETC),
         File(
             ETC / "firewall.nft",
-            _firewall(),
+            _firewall(wanted),
             then=["systemctl try-reload-or-restart quant-firewall.service"],
         ),
         File(SYSTEMD / "nftables.service.d/quant.conf", _AFTER_NFTABLES, then=reload_units),
@@ -93,7 +94,10 @@ def _things(wanted: settings.Settings, boards: Grafana) -> list[Thing]:
         *settings_of_servers(wanted),
         Packages(_packages(wanted)),
         *tunnel_things(wanted),
+        # Their ports are those of Prometheus and Alertmanager.
+        *(wireguard_things(wanted) if wanted.wireguard is None else ()),
         *servers(wanted),
+        *(wireguard_things(wanted) if wanted.wireguard is not None else ()),
         *source_things((wanted.grafana, wanted.logs)),
         *boards.things(),
         User(USER, STATE),
@@ -117,13 +121,18 @@ def _kept_settings(wanted: settings.Settings) -> Step:
     )
 
 
-def _firewall() -> str:
+def _firewall(wanted: settings.Settings) -> str:
     """The rules, with the port that SSH has on this machine: nobody is locked out."""
     rules = (_FILES / "firewall.nft").read_text()
     ports = ssh_ports()
     if ports != [22]:
         say(f"SSH listens on {', '.join(map(str, ports))} here; the firewall leaves that open")
-    return rules.replace("{ 22, 80, 443 }", f"{{ {', '.join(map(str, ports))}, 80, 443 }}")
+    last = f"tcp dport {{ {', '.join(map(str, ports))}, 80, 443 }} accept"
+    if wanted.wireguard is not None:
+        last += f"""
+    udp dport {wanted.wireguard["port"]} accept comment "WireGuard"
+    iifname "{INTERFACE}" tcp dport 10077 accept"""
+    return rules.replace("tcp dport { 22, 80, 443 } accept", last)
 
 
 def _packages(wanted: settings.Settings) -> list[str]:

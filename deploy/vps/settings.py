@@ -21,6 +21,10 @@ class Settings:
     """Where Prometheus and Alertmanager run: here, or elsewhere."""
     tunnel: str | None = None
     """The public key of the machine where they run."""
+    wireguard: dict[str, Any] | None = None
+    """The other machine's public key, the port here, and the network of the two."""
+    metrics_token: bool = False
+    """Whether who has a token may read /metrics from outside."""
     metrics_user: str | None = None
     """Who may read /metrics from outside."""
 

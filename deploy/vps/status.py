@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import probe
+import settings
+import wireguard
 from places import HISTORY, STATE, UNIT
 from releases import Release, current, every
+from settings import SERVERS
 from shell import attempt, is_active, say, shows
 
-_SERVERS = ("prometheus", "prometheus-alertmanager", "grafana-server", "loki", "alloy", "nginx")
+_SHOWN = ("prometheus", "prometheus-alertmanager", "grafana-server", "loki", "alloy", "nginx")
 
 
 def status() -> bool:
@@ -23,9 +26,13 @@ def status() -> bool:
     say(f"version   {now.version if now else 'none deployed yet'}")
     _machine()
     ready = _exporter(now)
-    for unit in _SERVERS:
+    for unit in _SHOWN:
         if attempt("systemctl", "cat", f"{unit}.service").returncode == 0:
-            say(f"{unit:<24}{'active' if is_active(unit + '.service') else 'NOT ACTIVE'}")
+            say(f"{unit:<24}{_how(f'{unit}.service')}")
+    if key := wireguard.public_key():
+        heard = wireguard.last_heard()
+        when = f"heard {_age(time.time() - heard)} ago" if heard else "not heard yet"
+        say(f"wireguard public key {key}; other machine: {when}")
     if ready and now:
         _tasks(now)
     for path in {Path(each).stat().st_dev: each for each in (STATE, "/")}.values():
@@ -41,6 +48,12 @@ def status() -> bool:
         at = datetime.datetime.fromtimestamp(entry["at"], datetime.timezone.utc)  # noqa: UP017
         say(f"history   {at:%Y-%m-%d %H:%M}Z {entry['what']} {entry['version']}")
     return ready
+
+
+def _how(unit: str) -> str:
+    if is_active(unit):
+        return "active"
+    return "elsewhere" if unit in set(SERVERS) - set(settings.read().servers) else "NOT ACTIVE"
 
 
 def _machine() -> None:

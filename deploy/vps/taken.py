@@ -12,9 +12,11 @@ _OURS = {
     80: ("nginx",),
     443: ("nginx",),
 }
+_WAYS_ELSEWHERE = ("sshd", "systemd", "systemd-socket-")
+"""What has their ports while they run elsewhere. The kernel keeps 15 letters of a name."""
 _SERVERS = {
-    9090: ("prometheus", "sshd"),  # sshd: one that ran elsewhere until now
-    9093: ("prometheus-aler", "sshd"),  # the kernel keeps 15 letters of a name
+    9090: ("prometheus", *_WAYS_ELSEWHERE),
+    9093: ("prometheus-aler", *_WAYS_ELSEWHERE),
 }
 _GRAFANA = {3000: ("grafana", "grafana-server")}
 

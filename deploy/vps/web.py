@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from desired import Enabled, File, Folder, Gone, Step, Thing, bring_about, guarded
@@ -15,7 +16,10 @@ _TLS = ETC / "tls"
 
 
 _METRICS_LOGIN = ETC / "metrics-login"
-_METRICS_SECRET = "metrics_password"  # noqa: S105  a name
+_METRICS_TOKEN = ETC / "metrics-token"
+_PASSWORD, _TOKEN = "metrics_password", "metrics_token"
+_LOGIN_LETS_IN = "        auth_basic_user_file /etc/quant-exporter/metrics-login;\n"
+_TOKEN_LETS_IN = '        auth_basic off;\n        if ($quant_may_read = "") { return 401; }\n'  # noqa: S105  of nginx
 _GRAFANA = "    location /grafana/ { proxy_pass http://127.0.0.1:3000; }\n"
 _CLOSED = """\
     # For this machine alone.
@@ -25,7 +29,7 @@ _CLOSED = """\
 
 def web_things(wanted: Settings, *, with_grafana: bool) -> list[Thing]:
     """Certificate, login, and the site in front of status page and Grafana."""
-    metrics_user = _metrics_user(wanted)
+    asks = _asked_of_scrapes(wanted)
     reload = ["systemctl reload-or-restart nginx.service"]
     certificate, key = _TLS / "fullchain.pem", _TLS / "privkey.pem"
     enabled, shipped = (
@@ -67,40 +71,69 @@ def web_things(wanted: Settings, *, with_grafana: bool) -> list[Thing]:
             lambda: None if (ETC / "login").exists() else f"write {ETC / 'login'}, with nobody",
             lambda: guarded(ETC / "login", "", "www-data"),
         ),
-        _metrics_login(metrics_user) if metrics_user else Gone(_METRICS_LOGIN),
+        _metrics_login(wanted.metrics_user or "") if asks == _PASSWORD else Gone(_METRICS_LOGIN),
+        *([_metrics_token()] if asks == _TOKEN else []),
         File(
             Path("/etc/nginx/sites-available/quant"),
-            _site(is_open=metrics_user is not None, with_grafana=with_grafana),
+            _site(asks, with_grafana=with_grafana),
             then=reload,
         ),
+        *([] if asks == _TOKEN else [Gone(_METRICS_TOKEN)]),
         Step(lambda: None if enabled.is_symlink() else "let nginx serve the site", enable),
         Enabled("nginx.service"),
     ]
 
 
-def _site(*, is_open: bool, with_grafana: bool) -> str:
+def _site(asks: str | None, *, with_grafana: bool) -> str:
     files = TOOL / "files"
     site = (files / "nginx-site.conf").read_text()
     if not with_grafana:
         site = site.replace(_GRAFANA, "    location /grafana/ { return 404; }\n")
-    if not is_open:
+    if not asks:
         return site
-    return site.replace(_CLOSED, (files / "nginx-outside.conf").read_text())
+    outside = (files / "nginx-outside.conf").read_text()
+    if asks == _TOKEN:
+        site = f"include {_METRICS_TOKEN};\n{site}"
+        outside = outside.replace(_LOGIN_LETS_IN, _TOKEN_LETS_IN)
+    return site.replace(_CLOSED, outside)
 
 
-def _metrics_user(wanted: Settings) -> str | None:
-    """Who may read /metrics from outside: nobody before there is a password."""
-    if wanted.metrics_user and not (CREDENTIALS / _METRICS_SECRET).is_file():
+def _asked_of_scrapes(wanted: Settings) -> str | None:
+    """The secret that opens /metrics from outside; None while nothing does."""
+    asks = _PASSWORD if wanted.metrics_user else _TOKEN if wanted.metrics_token else None
+    if asks and not (CREDENTIALS / asks).is_file():
         say(
-            "metrics_user: left out, its password is missing. Store it (make secret HOST=… "
-            f"NAME={_METRICS_SECRET}), then provision again"
+            f"/metrics stays closed: the secret {asks} is missing. Store it (make secret HOST=… "
+            f"NAME={asks}), then provision again"
         )
         return None
-    return wanted.metrics_user
+    return asks
+
+
+def _metrics_token() -> Step:
+    """A token as nginx compares it; of letters that mean nothing else to nginx."""
+    token = (CREDENTIALS / _TOKEN).read_text()
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,200}", token):
+        raise ProblemError(
+            f"{_TOKEN}: expected 16 to 200 letters, digits and ._~+/=-; make one with `openssl "
+            "rand -hex 32`, store it again (make secret), then provision again"
+        )
+    pattern = f'"~^Bearer {re.escape(token)}$"'
+    text = f'map $http_authorization $quant_may_read {{ default ""; {pattern} 1; }}\n'
+
+    def write() -> None:
+        guarded(_METRICS_TOKEN, text, "www-data")
+        run("systemctl", "reload-or-restart", "nginx.service")
+
+    def wrong() -> str | None:
+        there = _METRICS_TOKEN.read_text() if _METRICS_TOKEN.exists() else ""
+        return None if there == text else f"write {_METRICS_TOKEN}"
+
+    return Step(wrong, write)
 
 
 def _metrics_login(user: str) -> Step:
-    password = (CREDENTIALS / _METRICS_SECRET).read_text()
+    password = (CREDENTIALS / _PASSWORD).read_text()
 
     def login(*salt: str) -> str:
         return f"{user}:{run('openssl', 'passwd', '-6', *salt, '-stdin', stdin=password).strip()}\n"

@@ -11,6 +11,7 @@ started that comes without this program. The exporter must not run.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -86,6 +87,11 @@ def main(file: str, schema: str | None = None) -> None:
     try:
         if done := keep(Path(file), int(schema) if schema else known_schema()):
             print(done)
+    except PermissionError as error:
+        sys.exit(
+            f"{error.filename or file} cannot be used by user {os.getuid()}: its volume belongs to "
+            "somebody else. docs/containers.md, When it does not come up, has the command for that"
+        )
     except (ProblemError, OSError, state_copy.sqlite3.Error) as error:
         sys.exit(f"{file} was left as it is: {error}")
 

@@ -74,6 +74,35 @@ def test_a_task_that_takes_all_memory_is_killed_alone(stack: Stack) -> None:
     assert stack.engine.docker(*asked, stack.id_of("exporter")) == before
 
 
+STUCK = """
+import time
+
+
+async def stuck(context):
+    time.sleep(600)
+"""
+
+
+def test_a_hung_exporter_is_started_again(stack: Stack) -> None:
+    """Docker restarts nothing that is only unhealthy: the process has to end. It is warned of."""
+    until(lambda: healthy(stack))
+    config = (stack.checkout / "exporter.yml").read_text()
+    stack.write("strategies/stuck.py", STUCK)
+    task = '  stuck: {run: "stuck:stuck", schedule: "sun 03:00"}\n'
+    stack.write("exporter.yml", f"hang_timeout: 5s\n{config.rstrip()}\n{task}")
+    try:
+        stack.up()
+        known = until(lambda: runs(stack))
+        stack.command("run-task", "stuck", check=False)
+        until(lambda: "its event loop hung in stuck" in stack.logs("exporter"))
+        until(lambda: set(known) < set(runs(stack)), what="old runs and new ones")
+        alert = 'ALERTS{alertname="QuantExporterCrashed", alertstate="firing"}'
+        until(lambda: stack.ask(alert), seconds=180, what="the warning fires")
+    finally:
+        stack.write("exporter.yml", config)
+        stack.up()
+
+
 def test_after_a_power_cut_everything_comes_back(stack: Stack) -> None:
     """In whatever order the engine starts it; the settings are still in their volumes."""
     if not stack.engine.power_cut:

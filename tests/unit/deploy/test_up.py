@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Machine:
             (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
         shutil.copytree(self.root / "sample", self.root, dirs_exist_ok=True)
         for name in ("bash", "cp", "env", "dirname", "mkdir", "chmod", "tr", "head", "grep", "cat",
-                     "find", "sort", "xargs", "sha256sum", "cut", "sh"):  # fmt: skip
+                     "find", "sort", "xargs", "sha256sum", "cut", "sh", "sed"):  # fmt: skip
             (self.bin / name).symlink_to(shutil.which(name) or name)
 
     def engine(self, script: str) -> None:
@@ -192,6 +193,53 @@ def test_files_that_containers_cannot_read_are_said(machine: Machine) -> None:
     done = machine.up()
     assert done.returncode == 1
     assert "cannot read exporter.yml: chmod -R go+rX" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["exporter.yml", "secrets/slack_url"])
+def test_a_folder_in_place_of_a_file_is_said(machine: Machine, name: str) -> None:
+    """Compose makes one of what it mounts and does not find, and then mounts that."""
+    machine.engine(WORKS)
+    (machine.root / name).unlink(missing_ok=True)
+    (machine.root / name).mkdir(parents=True)
+    done = machine.up()
+    assert done.returncode == 1
+    assert f"{name} is a folder and has to be a file. If it is empty, Docker made it" in done.stderr
+    (machine.root / name).rmdir()
+    assert machine.up().returncode == 0
+
+
+ENDED = """#!/bin/sh
+case "$*" in
+  *--wait*) exit 1;;
+  *"--status created"*) echo c3;;
+  "compose ps --all --quiet") echo a1; echo b2; echo c3;;
+  inspect*a1) echo 0 settings;;
+  inspect*b2) echo unhealthy exporter;;
+  inspect*c3) echo healthy grafana;;
+  "logs --tail 4 b2") echo "exporter.yml: feeds.x.source: no source 'y'";;
+  logs*) echo nobody asked;;
+esac
+"""
+
+
+def test_what_is_not_healthy_is_quoted(machine: Machine) -> None:
+    """Without what ended well, or runs."""
+    machine.engine(ENDED)
+    done = machine.up()
+    assert "exporter: exporter.yml: feeds.x.source: no source 'y'" in done.stderr.splitlines()
+    assert "nobody asked" not in done.stderr
+
+
+def test_a_port_that_another_program_uses_is_said(machine: Machine) -> None:
+    """Where the container of that port could not start."""
+    machine.engine(ENDED)
+    with socket.socket() as other:
+        try:
+            other.bind(("127.0.0.1", 9093))
+        except OSError:
+            pytest.skip("a program of this machine uses the port of Alertmanager")
+        other.listen()
+        assert "Port 9093, for alertmanager, is in use by another program" in machine.up().stderr
 
 
 def test_failure_says_where_to_look(machine: Machine) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from exporter.calendars.loader import Calendars
 from exporter.config import Config, SourceSettings, TickDBSettings
 from exporter.config.exchanges import apply_to_calendars, make_calendars, own_tables
-from exporter.config.paths import cache_folder
+from exporter.config.paths import cache_folder, users_cache
 from exporter.config.source_settings import PythonSettings
 from exporter.metrics import Metrics, Sample
 from exporter.simulator.tickdb_server import Simulator
@@ -95,7 +95,7 @@ class Supply:
         mine = settings if isinstance(settings, TickDBSettings) else None
         if mine and mine.type == "simulated" and not mine.url:
             simulators[name] = simulator = Simulator(
-                Calendars(self._cache, {}, self._clock), self._clock,
+                Calendars(self._cache, {}, self._clock, also=users_cache()), self._clock,
                 seed=mine.seed, requests_per_minute=1_000_000,
             )  # fmt: skip
             url = await simulator.start()

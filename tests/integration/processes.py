@@ -173,6 +173,18 @@ class Exporter(Program):
         return found
 
 
+def hurried(folder: Path, **seconds: float) -> Path:
+    """A script for :class:`Exporter` that does more often what exporter/app.py does every so many
+    seconds: `STRATEGY_REFRESH=0.5`."""
+    script = folder / "hurried.py"
+    script.write_text(
+        "import sys\nfrom exporter import app\nfrom exporter.cli.main import main\n"
+        + "".join(f"assert app.{name}\napp.{name} = {value}\n" for name, value in seconds.items())
+        + 'sys.exit(main(["run", "--config", sys.argv[1]]))\n'
+    )
+    return script
+
+
 class Prometheus(Program):
     """Debian's Prometheus, scraping every second."""
 

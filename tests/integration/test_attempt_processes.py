@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -347,7 +348,7 @@ async def main():
     later = bench.started_again()
     await later.runner.recover()
     print(later.value("quant_task_running"), later.value("quant_task_left_processes"))
-    print(await later.runner.submit("t", bench.clock.now(), "schedule"))
+    print(await later.runner.submit("t", bench.clock.now(), "schedule"), flush=True)
     await until(lambda: later.value("quant_task_running") == 0, 30)
     await later.runner.drain(0)
 
@@ -359,8 +360,8 @@ asyncio.run(main())
 @pytest.mark.parametrize(
     ("command", "outcome"),
     [
-        (["sleep", "10"], "timeout|1|did not end within 1s; could not be ended: process "),
-        (["sh", "-c", "sleep 10 & exit 0"], "error|1|could not be ended: process "),
+        (["sleep", "50"], "timeout|1|did not end within 1s; could not be ended: process "),
+        (["sh", "-c", "sleep 50 & exit 0"], "error|1|could not be ended: process "),
     ],
     ids=["itself", "what it left behind"],
 )
@@ -372,15 +373,21 @@ def test_what_cannot_be_ended_is_given_up_alone(
     if not shutil.which("setpriv"):
         pytest.skip("setpriv is not installed")
     root = Path(__file__).parents[2]
-    done = subprocess.run(
+    errors = tmp_path / "errors"
+    with errors.open("w") as file, subprocess.Popen(
         ["setpriv", "--inh-caps=-kill", "--bounding-set=-kill", sys.executable, "-c", UNKILLABLE,
          str(tmp_path), *command],
-        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
-        check=False, timeout=60,
-    )  # fmt: skip
-    first, counts, again, skipped, later, late = done.stdout.splitlines() or [done.stderr] * 6
-    assert first.startswith(outcome), done.stdout + done.stderr
-    assert "(sleep, of nobody)" in first
+        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, text=True,
+        stdout=subprocess.PIPE, stderr=file,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        said = [process.stdout.readline().rstrip() for _ in range(6)]
+        sleeps = re.search(r"process (\d+) \(sleep, of nobody\)", said[0])
+        assert sleeps, (said, errors.read_text())
+        os.kill(int(sleeps[1]), signal.SIGKILL)
+        assert process.wait(60) == 0, errors.read_text()
+    first, counts, again, skipped, later, late = said
+    assert first.startswith(outcome), said
     assert (counts, again, skipped) == ("1.0 1.0", "None", "1.0")
     assert (later, late) == ("1.0 1.0", "None")
 

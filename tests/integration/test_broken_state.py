@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Exporter, free_port, post, wait_for
+from tests.integration.processes import Exporter, free_port, hurried, post, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +46,8 @@ class Machine:
 
     def start(self) -> Exporter:
         """Ready."""
-        return Exporter(self.folder / "exporter.yml").wait_ready(self.port)
+        script = hurried(self.folder, TOKEN_RETRY=1.0)
+        return Exporter(self.folder / "exporter.yml", script=script).wait_ready(self.port)
 
     def mount(self, options: str) -> None:
         """A small file system; skips where that is not allowed."""

@@ -21,7 +21,7 @@ from exporter.state.writer import StateWriter
 
 write = StateWriter._write
 def slowly(self, steps):
-    time.sleep(0.7)
+    time.sleep(0.3)
     return write(self, steps)
 StateWriter._write = slowly
 sys.exit(main(["run", "--config", sys.argv[1]]))
@@ -30,7 +30,7 @@ sys.exit(main(["run", "--config", sys.argv[1]]))
 
 @pytest.mark.timeout(120)
 def test_five_hundred_pings_a_second_on_a_slow_disk_are_all_in_state(tmp_path: Path) -> None:
-    """Each write takes 0.7 s; accepted and in state are the same runs, and counted as such. A busy
+    """Each write takes 0.3 s; accepted and in state are the same runs, and counted as such. A busy
     machine sends as many, more slowly."""
     port = free_port()
     config, start = tmp_path / "exporter.yml", tmp_path / "slow.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.processes import ROOT, Exporter, free_port, post, wait_for
+from tests.integration.processes import ROOT, Exporter, free_port, hurried, post, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +24,7 @@ code: [code]
 stop_timeout: 20s
 tasks:
   tick: {{run: "mine:tick", schedule: "every 1s"}}
-  slow: {{run: "mine:slow", schedule: "00:00", timeout: 60s, params: {{seconds: {slow}}}}}
+  slow: {{run: "mine:slow", schedule: "00:00", timeout: 60s, params: {{seconds: 0.2}}}}
   fails: {{run: "mine:fails", schedule: "00:00"}}
 {more}
 """
@@ -61,13 +62,24 @@ class Trader:
         self.write()
         self.exporter = self.start()
 
-    def write(self, more: str = "", slow: float = 3.0) -> None:
+    def write(self, more: str = "") -> None:
         """The config, with further lines under `tasks:`."""
-        self.config.write_text(CONFIG.format(port=self.port, more=more, slow=slow))
+        self.config.write_text(CONFIG.format(port=self.port, more=more))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """A run of `slow` that begins in it ends after it."""
+        hold = self.folder / "hold"
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
 
     def start(self) -> Exporter:
         """A new process; ready."""
-        self.exporter = Exporter(self.config).wait_ready(self.port)
+        script = hurried(self.folder, EXIT_SECONDS=1.0)
+        self.exporter = Exporter(self.config, script=script).wait_ready(self.port)
         return self.exporter
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -110,9 +122,17 @@ def runs(task: str) -> str:
 
 def test_a_new_file_is_taken_under_running_tasks_and_a_bad_one_is_not(trader: Trader) -> None:
     """Counters go on, a run goes on, what was taken out is gone, what came is there."""
-    assert trader.command("run-task", "slow", "--no-wait").returncode == 0
-    trader.becomes(runs("tick"), lambda count: count >= 1)
+    with trader.held():
+        assert trader.command("run-task", "slow", "--no-wait").returncode == 0
+        trader.becomes(runs("tick"), lambda count: count >= 1)
+        _reload_well_and_badly(trader)
+    trader.becomes(runs("slow"), lambda count: count == 1)
+    # Counted first, then on its way to the disk.
+    wait_for(lambda: trader.outcomes("slow") == ["success"], "the outcome to be on the disk")
+    assert trader.value('quant_task_items{task="slow"}') == 7
 
+
+def _reload_well_and_badly(trader: Trader) -> None:
     trader.write(more="  tick2: {schedule: soon}\n  typo: {run: 'mine:nobody', schedule: '00:00'}")
     trader.exporter.process.send_signal(signal.SIGHUP)
     trader.becomes(FAILED_RELOAD, lambda value: value == 0)
@@ -138,10 +158,6 @@ def test_a_new_file_is_taken_under_running_tasks_and_a_bad_one_is_not(trader: Tr
     assert found[runs("tick")] >= before
     assert found[runs("added")] == 0
     assert not any('task="fails"' in series for series in found)
-    trader.becomes(runs("slow"), lambda count: count == 1)
-    # Counted first, then on its way to the disk.
-    wait_for(lambda: trader.outcomes("slow") == ["success"], "the outcome to be on the disk")
-    assert trader.value('quant_task_items{task="slow"}') == 7
 
 
 def test_a_run_by_hand_has_an_outcome_and_an_exit_code(trader: Trader) -> None:
@@ -157,16 +173,14 @@ def test_a_run_by_hand_has_an_outcome_and_an_exit_code(trader: Trader) -> None:
     assert failed.stdout.endswith("ValueError: no luck\n")
     unknown = trader.command("run-task", "nobody")
     assert (unknown.returncode, unknown.stderr) == (2, "there is no task 'nobody'\n")
-    hold = trader.folder / "hold"
-    hold.touch()
-    assert trader.command("run-task", "slow", "--no-wait").returncode == 0
-    busy = trader.command("run-task", "slow")
-    assert (busy.returncode, busy.stderr) == (1, "slow is running already\n")
-    table = trader.command("tasks").stdout.splitlines()
-    assert [line.split()[:3] for line in table[2:4]] == [
-        ["slow", "running", "success"], ["fails", "failing", "failure"],
-    ]  # fmt: skip
-    hold.unlink()
+    with trader.held():
+        assert trader.command("run-task", "slow", "--no-wait").returncode == 0
+        busy = trader.command("run-task", "slow")
+        assert (busy.returncode, busy.stderr) == (1, "slow is running already\n")
+        table = trader.command("tasks").stdout.splitlines()
+        assert [line.split()[:3] for line in table[2:4]] == [
+            ["slow", "running", "success"], ["fails", "failing", "failure"],
+        ]  # fmt: skip
     wait_for(lambda: trader.outcomes("slow") == ["success"] * 2, "the run to end")
     trader.exporter.kill()
     at_rest = trader.command("tasks")
@@ -218,14 +232,15 @@ def test_a_pause_skips_counts_survives_a_kill_and_ends_by_itself(trader: Trader)
 
 def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(trader: Trader) -> None:
     """SIGTERM: not ready, nothing new starts, the run ends well, exit code 0."""
-    assert trader.command("run-task", "slow", "--no-wait").returncode == 0
-    trader.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
-    children = psutil.Process(trader.exporter.process.pid).children(recursive=True)
-    assert children
-    trader.exporter.process.terminate()
-    wait_for(lambda: "stopping" in trader.exporter.output(), "the stop to begin")
-    late = post(f"{trader.exporter.url}/api/v1/tasks/fails/run", trader.exporter.token)
-    assert late == (409, {"error": "the exporter is stopping"})
+    with trader.held():
+        assert trader.command("run-task", "slow", "--no-wait").returncode == 0
+        trader.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
+        children = psutil.Process(trader.exporter.process.pid).children(recursive=True)
+        assert children
+        trader.exporter.process.terminate()
+        wait_for(lambda: "stopping" in trader.exporter.output(), "the stop to begin")
+        late = post(f"{trader.exporter.url}/api/v1/tasks/fails/run", trader.exporter.token)
+        assert late == (409, {"error": "the exporter is stopping"})
     assert trader.exporter.process.wait(30) == 0
     assert trader.outcomes("slow") == ["success"]
     assert not any(child.is_running() for child in children)
@@ -243,15 +258,14 @@ def test_a_coroutine_that_ignores_its_end_does_not_keep_the_exporter(trader: Tra
 
 def test_a_second_signal_does_not_wait(trader: Trader) -> None:
     """Ctrl-C twice: the run is ended, recorded, and the exit is orderly all the same."""
-    trader.write(slow=50.0)
-    assert trader.command("reload").returncode == 0
-    assert trader.command("run-task", "slow", "--no-wait").returncode == 0
-    trader.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
-    began = time.monotonic()
-    trader.exporter.process.send_signal(signal.SIGINT)
-    wait_for(lambda: "waiting for slow" in trader.exporter.output(), "the stop to begin")
-    trader.exporter.process.send_signal(signal.SIGINT)
-    assert trader.exporter.process.wait(15) == 0
+    with trader.held():
+        assert trader.command("run-task", "slow", "--no-wait").returncode == 0
+        trader.becomes('quant_task_running{task="slow"}', lambda value: value == 1)
+        began = time.monotonic()
+        trader.exporter.process.send_signal(signal.SIGINT)
+        wait_for(lambda: "waiting for slow" in trader.exporter.output(), "the stop to begin")
+        trader.exporter.process.send_signal(signal.SIGINT)
+        assert trader.exporter.process.wait(15) == 0
     assert time.monotonic() - began < 20  # `stop_timeout`
     assert trader.outcomes("slow") == ["error"]
 

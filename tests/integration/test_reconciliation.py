@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.processes import ROOT, Exporter, free_port, get, post, wait_for
+from tests.integration.processes import ROOT, Exporter, free_port, get, hurried, post, wait_for
 from tests.unit.accounts.brokers import AlpacaServer
 
 pytestmark = pytest.mark.integration
@@ -97,7 +97,8 @@ class Desk:
         text = CONFIG.format(port=self.port, url=broker.url, held=held or "severity: warning")
         (folder / "exporter.yml").write_text(text)
         environment = {"A_KEY": AlpacaServer.key, "A_SECRET": AlpacaServer.secret}
-        self.exporter = Exporter(folder / "exporter.yml", environment)
+        script = hurried(folder, STRATEGY_REFRESH=0.5)
+        self.exporter = Exporter(folder / "exporter.yml", environment, script)
 
     def push(self, **held: str) -> None:
         """By the real client, in a process of its own."""

@@ -43,6 +43,7 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
     (folder / "exporter.yml").write_text(CONFIG.format(port=port))
     with Exporter(folder / "exporter.yml") as running:
         yield running.wait_ready(port)
+        running.kill()  # an orderly stop would wait for `slow`
 
 
 def arguments(exporter: Exporter, *words: str) -> list[str]:

@@ -21,8 +21,6 @@ from grafana.asked import Query, filled, queries
 
 AIM_SECONDS = 2.0
 """A query that takes longer is felt."""
-STEPS = 720
-"""So many points has a graph that is half as wide as a desk's screen: an hour each in 30 days."""
 SCRAPE_SECONDS = 60
 EVERY = Path("var/bench/boards.csv")
 """Every query with its time and the samples that it read."""
@@ -73,7 +71,7 @@ def _write(folder: Path, days: int) -> int:
 
 
 def _ask(url: str, query: Query, end: int, days: int) -> Taken:
-    step = days * DAY // STEPS
+    step = days * DAY // query.points
     rate = max(step + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)
     given = {
         "query": filled(query.expr, rate=f"{rate}s", step=f"{step}s", whole=f"{days}d"),

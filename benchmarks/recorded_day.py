@@ -42,8 +42,12 @@ def write(path: Path, days_later: int = 0, *, firing: bool = False) -> int:
                 # It was recorded on simulated time; the restart was at 12:55.
                 restarted = BEGAN + later + 46_500
                 value = repr(float(restarted if at >= restarted else BEGAN + later - 2 * DAY))
+            if name == "quant_alert_notifications_total":
+                continue
             if name == "quant_task_info":
                 labelled = _as_today(labelled)
+            if name == "quant_strategy_info" and 'strategy="grid"' in labelled:
+                labelled = labelled.replace('currency="USD"', 'currency="EUR"')
             written.write(f"{labelled} {value} {at}\n")
             if name == "quant_task_last_failure_timestamp_seconds" and value != "nan":
                 written.write(f"{_failure(labelled, float(value))} 1 {at}\n")
@@ -59,7 +63,7 @@ def write(path: Path, days_later: int = 0, *, firing: bool = False) -> int:
 
 SCHEDULES = {
     "afternoon": ("command", "15:30"),
-    "broker_sync": ("external", "every 15m"),
+    "broker_sync": ("external", "06:30"),
     "end_of_day_report": ("run", "close +30m"),
     "health_check": ("run", "every 30m"),
     "hello": ("command", "every 1h"),
@@ -137,6 +141,14 @@ def _alerting(hour: float) -> Iterator[Series]:
     ):
         labels = f'integration="{integration}",outcome="{outcome}"'
         yield "quant_alert_deliveries_total", labels, _so_far(hour, *hours)
+    for severity, status, hours in (
+        ("critical", "firing", (10.7, 10.9, 11.6, 12.1)),
+        ("critical", "resolved", (11.3, 11.75)),
+        ("warning", "firing", (12.1, 12.2)),
+        ("warning", "resolved", ()),
+    ):
+        labels = f'severity="{severity}",status="{status}",receiver="chat"'
+        yield "quant_alert_notifications_total", labels, _so_far(hour, *hours)
     for alert, severity, hours in (
         ("QuantDataOverdue", "critical", (10.7, 10.9)),
         ("QuantTaskFailing", "critical", (11.6,)),
@@ -227,6 +239,7 @@ def _strategies(at: int, began: int, hour: float) -> Iterator[Series]:
             yield "quant_strategy_volatility_ratio", labels, 0.14
             yield "quant_strategy_sharpe_ratio", labels, sharpe + 3 * fell / 1e4
             yield "quant_strategy_win_ratio", labels, 0.56
+    yield from _portfolio(at, hour)
     for strategy, symbol, gain, sharpe, worst in BACKTESTS:
         labels = f'strategy="{strategy}",symbol="{symbol}"'
         yield "quant_backtest_return_ratio", labels, gain
@@ -246,6 +259,20 @@ def _strategies(at: int, began: int, hour: float) -> Iterator[Series]:
         moment = began + when * HOUR if hour >= when else NAN
         yield "quant_strategy_last_fill_timestamp_seconds", labels, moment
         yield "quant_strategy_last_fill_price", labels, price if hour >= when else NAN
+
+
+def _portfolio(at: int, hour: float) -> Iterator[Series]:
+    """Euros have no rate while the source hangs, and the total is not known then."""
+    rate = NAN if _between(hour, 10.6, 11.2) else 1.09 + 0.002 * math.sin(hour)
+    fell = -7100.0 if hour >= 12 else 0.0
+    yield "quant_portfolio_rate", 'currency="EUR"', rate
+    yield "quant_portfolio_rate_timestamp_seconds", 'currency="EUR"', float(at - at % MINUTE)
+    yield "quant_portfolio_total_equity", 'currency="USD"', 100_000 + fell + 100_400 * rate
+    yield "quant_portfolio_total_pnl_today", 'currency="USD"', fell - 80 + 12 * rate
+    for currency, equity, gain in (("USD", 100_000 + fell, fell - 80), ("EUR", 100_400.0, 12.0)):
+        of = f'currency="{currency}"'
+        yield "quant_portfolio_equity", of, equity
+        yield "quant_portfolio_pnl_today", of, gain
 
 
 def _limits(at: int, began: int, hour: float) -> Iterator[Series]:

@@ -12,6 +12,8 @@ FOLDER = Path(__file__).with_name("dashboards")
 BOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
 }
+STEPS = 720
+"""So many points has a graph that is half as wide as a desk's screen."""
 OWN_METRIC = "orders_total|positions"
 """What is chosen where a board asks for one metric of the user's own."""
 
@@ -26,6 +28,8 @@ class Query:
     expr: str
     instant: bool
     legend: str = ""
+    points: int = STEPS
+    """So many steps at most, over the shown time."""
 
     def __str__(self) -> str:
         return f"{self.board}/{self.panel}/{self.ref}"
@@ -46,6 +50,7 @@ def queries() -> list[Query]:
             target["expr"],
             bool(target.get("instant")),
             target.get("legendFormat") or "",
+            panel.get("maxDataPoints") or STEPS,
         )
         for name, panel in panels()
         for target in panel["targets"]
@@ -58,12 +63,18 @@ def queries() -> list[Query]:
     return found
 
 
+def seconds(span: str) -> int:
+    """Of a time like ``8h``."""
+    return int(span[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[span[-1]]
+
+
 def filled(
     expr: str, *, rate: str = "2m", step: str = "1m", whole: str = "1d", chosen: str = ".+"
 ) -> str:
     """The expression as Grafana would send it, with every variable at All: the exporters that there
     are, and anything else."""
     expr = expr.replace("$__rate_interval", rate).replace("$__range", whole)
+    expr = expr.replace("${__range_s}", str(seconds(whole)))
     expr = expr.replace("$__interval", step).replace("$metric", OWN_METRIC)
     if chosen == ".+":
         expr = expr.replace("$job", "quant-exporter").replace("$instance", "localhost:10077")

@@ -1,12 +1,13 @@
 """Colours that people with any kind of colour blindness can tell apart, on light and dark ground.
 
-Okabe and Ito's palette, https://jfly.uni-koeln.de/color/. Colour never stands alone: every state
+Okabe and Ito's palette, https://jfly.uni-koeln.de/color/, its orange a little lighter: Grafana then
+writes on it in black. Colour never stands alone: every state
 has a word, every limit a dashed line.
 """
 
 FINE = "#009E73"
 NOTE = "#0072B2"
-WARN = "#E69F00"
+WARN = "#F2B900"
 BAD = "#D55E00"
 IDLE = "#8C8C8C"
 OTHER = "#CC79A7"

@@ -90,6 +90,8 @@ class Tile:
     unit: str = "none"
     thresholds: parts.ThresholdsConfig | None = None
     decimals: int | None = None
+    currency: bool = False
+    """Its query's legend has the currency after the name."""
 
     def look(self) -> list[dashboard.DynamicConfigValue]:
         """What differs from the panel's defaults."""
@@ -112,7 +114,10 @@ def tiles(title: str, text: str, *shown: Tile, nothing: str = NOTHING) -> stat.P
     panel.thresholds(steps((None, IDLE))).decimals(0)
     panel.text_mode(common.BigValueTextMode.VALUE_AND_NAME)
     for tile in shown:
-        panel.override_by_name(tile.name, tile.look())
+        if tile.currency:
+            panel.override_by_regexp(f"^{tile.name} .+$", tile.look())
+        else:
+            panel.override_by_name(tile.name, tile.look())
     return panel
 
 
@@ -123,46 +128,60 @@ def graph(
     unit: str = "short",
     nothing: str = NOTHING,
     zero: bool = False,
+    top: float = 1,
+    decimals: int | None = None,
     bars: bool = False,
     dots: bool = False,
+    log: bool = False,
     limits: str | None = None,
     share: bool = False,
     colours: Mapping[str, str] | None = None,
-    many: bool = False,
+    colour: str | None = None,
     calcs: Sequence[str] = ("lastNotNull",),
+    lowest_first: bool = False,
     leads_to: str | None = None,
 ) -> lines.Panel:
-    """Lines over time, the largest first in the legend; with `many` names it stands at the side.
+    """Lines over time, with the largest or the `lowest_first` in the legend: a table below the
+    graph, since one at the side would leave no room for the graph on a phone.
 
     Series whose name matches `limits` are limits: dashed, in one colour. With `share` 1 is the
-    limit of each series. `colours` gives the colour of each word that a name may start with.
-    `bars` are counted events: whole numbers, one bar a step. An axis from `zero` goes to 1 at
-    least, or all zeros would be drawn below 100. A click on a point `leads_to` a board.
+    limit of each series. `colours` gives the colour of each word that a name may start with, and
+    `colour` is that of all others.
+    `bars` are counted events: whole numbers, one bar a step. An axis from `zero` goes to `top` at
+    least, or all zeros would be drawn below 100; a `log` one shows short and long alike. A click on
+    a point `leads_to` a board.
     """
     panel = _base(lines.Panel(), title, text, unit=unit, nothing=nothing, queries=queries)
     panel.line_width(2).fill_opacity(0).span_nulls(False)
     panel.show_points(common.VisibilityMode.AUTO)
-    panel.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
-    panel.legend(_legend(calcs, many=many))
+    palette = parts.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC)
+    one = parts.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(colour or "")
+    panel.color_scheme(one if colour else palette)
+    panel.legend(_legend(calcs, lowest_first=lowest_first))
     panel.tooltip(
         common_parts.VizTooltipOptions()
         .mode(common.TooltipDisplayMode.MULTI)
         .sort(common.SortOrder.DESCENDING)
     )
     if zero:
-        panel.axis_soft_min(0).axis_soft_max(1)
+        panel.axis_soft_min(0).axis_soft_max(top)
+    if decimals is not None:
+        panel.decimals(decimals)
     if bars:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(70).line_width(1)
         panel.stacking(common_parts.StackingConfig().mode(common.StackingMode.NORMAL))
-        panel.interval(EVENT_STEP).decimals(0)
+        panel.interval(EVENT_STEP).max_data_points(EVENT_STEPS).decimals(0)
     if dots:
         panel.draw_style(common.GraphDrawStyle.POINTS).point_size(7)
+    if log:
+        scale = common_parts.ScaleDistributionConfig().type(common.ScaleDistribution.LOG)
+        panel.scale_distribution(scale.log(10))
     if share:
         panel.thresholds(steps((None, "transparent"), (1, BAD)))
         style = common_parts.GraphThresholdsStyleConfig()
         panel.thresholds_style(style.mode(common.GraphThresholdsStyleMode.DASHED))
-    for word, colour in (colours or {}).items():
-        panel.override_by_regexp(f"^{word}( .*)?$", [_fixed(colour)])
+    for word, its_colour in (colours or {}).items():
+        panel.override_by_regexp(f"^{word}( .*)?$", [_fixed(its_colour)])
     if limits:
         panel.override_by_regexp(limits, _LIMIT_LOOK)
     leads = [dashboard.DynamicConfigValue("links", [_lead(leads_to)])] if leads_to else []
@@ -172,7 +191,11 @@ def graph(
 
 EVENT_STEP = "1m"
 """Shortest step of counted events: each step then holds several scrapes."""
-_CALCULATED = {"lastNotNull": "Last *", "sum": "Total", "max": "Max", "mean": "Mean"}
+EVENT_STEPS = 120
+"""So many steps at most, or a bar would be a hair on a desk and nothing on a phone."""
+_CALCULATED = {
+    "lastNotNull": "Last *", "sum": "Total", "max": "Max", "min": "Min", "mean": "Mean",
+}  # fmt: skip
 """Grafana's headings of what a legend may calculate."""
 _EMPTY = dashboard.DynamicConfigValue("noValue", "\u200b")
 """Without it a NaN in a legend, and a step of an axis between two whole numbers, would be written
@@ -180,16 +203,15 @@ as the sentence of the empty panel. It has no width, and is not blank: Grafana r
 number 0 and draws gaps as zeros."""
 
 
-def _legend(calcs: Sequence[str], *, many: bool) -> common_parts.VizLegendOptions:
-    """As wide as its names: a width of its own would leave no room for the graph on a phone."""
+def _legend(calcs: Sequence[str], *, lowest_first: bool) -> common_parts.VizLegendOptions:
     return (
         common_parts.VizLegendOptions()
         .display_mode(common.LegendDisplayMode.TABLE)
-        .placement(common.LegendPlacement.RIGHT if many else common.LegendPlacement.BOTTOM)
+        .placement(common.LegendPlacement.BOTTOM)
         .show_legend(True)
         .calcs(list(calcs))
         .sort_by(_CALCULATED[calcs[-1]])
-        .sort_desc(True)
+        .sort_desc(not lowest_first)
     )
 
 
@@ -291,6 +313,7 @@ def heat(
     """How often each bucket was hit over time, in Cividis, which grows lighter for everybody."""
     panel = _base(heatmap.Panel(), title, text, unit="short", nothing=nothing, queries=[query])
     panel.calculate(False).exemplars_color(OTHER)
+    panel.interval(EVENT_STEP).max_data_points(EVENT_STEPS)
     panel.color(
         heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Cividis").steps(64)
     )

@@ -13,9 +13,29 @@ def promql(text: str) -> str:
     return " ".join(text.replace("{@", "{" + MATCHERS).split())
 
 
-def some_or_zero(counted: str) -> str:
-    """`counted`, or 0 while the exporter answers; with no exporter there is no figure at all."""
-    return counted + " or 0 * max(quant_exporter_build_info{@})"
+def some_or_zero(counted: str, of: str = "") -> str:
+    """`counted`, or 0 while the exporter answers; with no exporter there is no figure at all.
+    Where the exporter has none `of` what could be counted, it is -2: 0 would read as all is well.
+    """
+    answers = "max(quant_exporter_build_info{@})"
+    if not of:
+        return f"{counted} or 0 * {answers}"
+    return f"{counted} or 0 * count({of}{{@}}) or 0 * {answers} - 2"
+
+
+NO_SUM = 10**18
+"""Instead of a sum that there is not: it may be any other number, -1 included."""
+
+
+def total(metric: str, by_currency: str) -> str:
+    """All strategies together: in the currency of `portfolio`, or in that which all of them have.
+    NaN while a rate is missing."""
+    sums = f"sum by (currency) ({by_currency}{{@}})"
+    nothing = f'label_replace(vector({NO_SUM}), "currency", "of all strategies", "", "")'
+    return (
+        f"sum by (currency) ({metric}{{@}})"
+        f" or on () ({sums} and on () count({sums}) == 1) or on () {nothing}"
+    )
 
 
 def or_word(expr: str, value: int) -> str:
@@ -23,13 +43,37 @@ def or_word(expr: str, value: int) -> str:
     return f"{expr} or vector({value})"
 
 
-def counted(counter: str) -> str:
-    """How many events `counter` counted in each step: whole and exact, each event in one step.
+FEW = "${__range_s}ms"
+"""A thousandth of the shown time: what a query reads in such steps does not grow with the time
+shown, nor with how often Prometheus scrapes."""
+STEP, POINTS = "$__interval", f"$__interval:{FEW}"
 
-    `increase` extrapolates, and its windows overlap. It is asked only where there was no value
-    a step ago or the counter began again, and rounded."""
-    step = "$__interval"
-    return f"(({counter} - {counter} offset {step}) >= 0 or round(increase({counter}[{step}])))"
+
+def counted(counter: str, *, from_zero: bool = True) -> str:
+    """How many events `counter` counted in each step: whole, and each event in one step.
+
+    The difference of two counts is exact. Where the counter began again with the exporter, it is
+    what was counted before and since; of what came just before, a thousandth of the shown time may
+    be missing. A series that appears while the exporter runs began `from_zero`. Only where nothing
+    was known a step ago `increase` is asked: it extrapolates, and would else read every sample of
+    the shown time.
+    """
+    before = f"{counter} offset {STEP}"
+    highest = f"max_over_time({counter}[{POINTS}])"
+    known = f"quant_exporter_build_info{{@}} offset {STEP}"
+    ways = [
+        f"({counter} - {before}) >= 0",
+        f"clamp_min({highest} - {before}, 0) + {counter}",
+        *([f"{counter} and on (job, instance) {known}"] if from_zero else []),
+        f"round(increase({counter}[{POINTS}]))",
+    ]
+    return f"({' or '.join(ways)})"
+
+
+def events(counter: str, by: str = "") -> str:
+    """The steps in which `counter` counted anything, for bars: of what never happened there is no
+    name in the legend and no bar."""
+    return f"sum by ({by}) ({counted(counter)}) > 0" if by else f"sum({counted(counter)}) > 0"
 
 
 def counted_in_all(counter: str) -> str:

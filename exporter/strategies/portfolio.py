@@ -56,20 +56,35 @@ class Total:
 
     def samples(self, all_worth: list[Worth]) -> Iterator[Sample]:
         """NaN while :meth:`missing` says something."""
-        currency = self._settings.currency
-        rates = {currency: 1.0}
         for name, rate in self._settings.rates.items():
             quote = self._quotes(rate.feed, rate.symbol)
-            rates[name] = NAN if self._problem(name, rate, quote) else _value(rate, quote)
-            yield "quant_portfolio_rate", (name,), rates[name]
+            yield "quant_portfolio_rate", (name,), self._rate(name, rate)
             at = quote.at if quote else NAN
             yield "quant_portfolio_rate_timestamp_seconds", (name,), at
-        factors = [rates.get(one.currency, NAN) for one in all_worth]
-        pairs = list(zip(all_worth, factors, strict=True))
-        equity = math.fsum(one.equity * factor for one, factor in pairs) if pairs else NAN
-        pnl = math.fsum(one.pnl_today * factor for one, factor in pairs) if pairs else NAN
-        yield "quant_portfolio_total_equity", (currency,), equity
-        yield "quant_portfolio_total_pnl_today", (currency,), pnl
+        equity, pnl = self.sums(all_worth)
+        yield "quant_portfolio_total_equity", (self.currency,), equity
+        yield "quant_portfolio_total_pnl_today", (self.currency,), pnl
+
+    def sums(self, all_worth: list[Worth]) -> tuple[float, float]:
+        """Equity and profit of today; NaN while :meth:`missing` says something."""
+        rates = {name: self._rate(name, rate) for name, rate in self._settings.rates.items()}
+        rates[self.currency] = 1.0
+        pairs = [(one, rates.get(one.currency, NAN)) for one in all_worth]
+        if not pairs:
+            return NAN, NAN
+        return (
+            math.fsum(one.equity * factor for one, factor in pairs),
+            math.fsum(one.pnl_today * factor for one, factor in pairs),
+        )
+
+    @property
+    def currency(self) -> str:
+        """What it is in."""
+        return self._settings.currency
+
+    def _rate(self, name: str, rate: RateSettings) -> float:
+        quote = self._quotes(rate.feed, rate.symbol)
+        return NAN if self._problem(name, rate, quote) else _value(rate, quote)
 
     def missing(self, all_worth: list[Worth]) -> list[str]:
         """Why there is no total, in words."""

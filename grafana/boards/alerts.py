@@ -10,9 +10,9 @@ from grafana.boards.overview import BUDGET, FIRING_ROWS, OF_WHAT, SEVERITIES
 from grafana.colours import BAD, FINE, IDLE, NOTE, SENT, TIERS, WARN
 from grafana.panels import State, Tile, graph, sheet, steps, tiles, timeline
 from grafana.query import (
-    counted,
     counted_in_all,
     counted_with_the_first,
+    events,
     now,
     or_word,
     rows,
@@ -21,13 +21,18 @@ from grafana.query import (
 )
 
 FIRING = 'ALERTS{{alertstate="firing", severity{}, alertname!="QuantWatchdog"}}'
+# Without "Quant", which all of ours begin with: a phone has no room for it.
 BY_TIER = f"""
-  max by (alertname, severity) (
-    3 * {FIRING.format('="critical"')}
-    or 2 * {FIRING.format('="warning"')}
-    or {FIRING.format('!~"critical|warning"')}
+  label_replace(
+    max by (alertname, severity) (
+      3 * {FIRING.format('="critical"')}
+      or 2 * {FIRING.format('="warning"')}
+      or {FIRING.format('!~"critical|warning"')}
+    ),
+    "alertname", "$1", "alertname", "Quant(.+)"
   )
 """
+WATCHDOG = 'count(ALERTS{alertname="QuantWatchdog", alertstate="firing"}) or vector(0)'
 # A silence, whoever made it, is the acknowledgement.
 UNSEEN = (
     'count(ALERTS{alertstate="firing", severity="critical"})'
@@ -37,7 +42,7 @@ UNSEEN = (
 
 def _tiles() -> list[Tile]:
     unknown = {-1: ("unknown", IDLE)}
-    watchdog = 'count(ALERTS{alertname="QuantWatchdog", alertstate="firing"}) > bool 0'
+    watchdog = f"max({WATCHDOG}) > bool 0"
     waited = f"sum(60 * count_over_time(({UNSEEN})[$__range:1m]))"
     unconfigured = counted_in_all('quant_alert_deliveries_total{@, outcome="unconfigured"}')
     failed = (
@@ -46,7 +51,7 @@ def _tiles() -> list[Tile]:
     )
 
     def tile(name: str, expr: str, words: dict[int, State], limits: ThresholdsConfig) -> Tile:
-        unit = "dtdurations" if name == "Waited for a person" else "none"
+        unit = "dtdhms" if name == "Waited for a person" else "none"
         return Tile(name, now(or_word(expr, -1), name), words, unit=unit, thresholds=limits)
 
     def firing(tier: str, limit: str) -> Tile:
@@ -99,44 +104,43 @@ def build() -> Dashboard:
                 states={"Severity": SEVERITIES}, links=OF_WHAT,
                 empty=dict.fromkeys(OF_WHAT, " "), widths={"Severity": 110},
                 nothing="nothing fires")),
-            (12, 8, graph(
+            (12, 10, graph(
                 "Notifications by tier", "What Alertmanager handed to the journal.",
-                series("sum by (severity, status) "
-                       f"({counted('quant_alert_notifications_total{@}')})",
+                series(events("quant_alert_notifications_total{@}", "severity, status"),
                        "{{severity}} {{status}}"),
-                zero=True, bars=True, colours=TIERS, many=True, calcs=("sum",),
-                nothing="no notification yet")),
-            (12, 8, graph(
-                "Acknowledged and not", "Alerts that Alertmanager knows: those that notify, the "
-                "watchdog always among them, and those that a silence or a worse alert mutes.",
-                series('sum(alertmanager_alerts{state="active"})', "notifying"),
+                zero=True, bars=True, colours=TIERS, calcs=("sum",),
+                nothing="no notification in the shown time")),
+            (12, 10, graph(
+                "Acknowledged and not", "Alerts that Alertmanager knows, without the watchdog: "
+                "those that notify, and those that a silence or a worse alert mutes.",
+                series(f'clamp_min(sum(alertmanager_alerts{{state="active"}}) - ({WATCHDOG}), 0)',
+                       "notifying"),
                 series('sum(alertmanager_alerts{state="suppressed"})', "muted"),
                 series('sum(alertmanager_silences{state="active"})', "silences"),
                 zero=True, colours={"notifying": BAD, "muted": IDLE, "silences": NOTE},
                 nothing="Alertmanager is not scraped")),
-            (12, 8, graph(
+            (12, 10, graph(
                 "Who was notified", "Attempts of Alertmanager to deliver a message, by channel and "
                 "what became of it.",
-                series("sum by (outcome, integration) "
-                       f"({counted('quant_alert_deliveries_total{@}')})",
+                series(events("quant_alert_deliveries_total{@}", "outcome, integration"),
                        "{{outcome}} {{integration}}"),
-                zero=True, bars=True, colours=SENT, many=True, calcs=("sum",),
-                nothing="no message yet")),
-            (12, 8, graph(
+                zero=True, bars=True, colours=SENT, calcs=("sum",),
+                nothing="no message in the shown time")),
+            (12, 10, graph(
                 "Reports and messages of tasks", "What the exporter sent by itself (reports, "
                 "digests, what tasks and limits have to say), by channel.",
-                series("sum by (outcome, channel) "
-                       f"({counted('quant_messages_total{@}')})", "{{outcome}} {{channel}}"),
-                zero=True, bars=True, colours=SENT, many=True, calcs=("sum",),
-                nothing="no channel is configured")),
+                series(events("quant_messages_total{@}", "outcome, channel"),
+                       "{{outcome}} {{channel}}"),
+                zero=True, bars=True, colours=SENT, calcs=("sum",),
+                nothing="no message in the shown time")),
             (24, 7, sheet(
                 "Alerts that notified most", "How often each alert notified in the shown time: "
                 "one that is noisy wants another limit.",
                 rows("sum by (alertname, severity) ("
                      f"{counted_with_the_first('quant_alert_rule_notifications_total{@}')}) > 0"),
                 columns={"alertname": "Alert", "severity": "Severity", "Value": "Messages"},
-                states={"Severity": SEVERITIES}, sort="Messages", descending=True,
-                nothing="no notification yet")),
+                states={"Severity": SEVERITIES}, widths={"Severity": 110},
+                sort="Messages", descending=True, nothing="no notification yet")),
         ],
         hours="now-7d",
     )  # fmt: skip

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana.board import board
 from grafana.colours import BAD, FINE, IDLE, LEVELS, NOTE
 from grafana.panels import State, Tile, graph, heat, sheet, tiles
-from grafana.query import cells, counted, near, now, or_word, rows, series
+from grafana.query import cells, events, near, now, or_word, rows, series
 
 FILES = "max by (instance) (process_open_fds{@})"
 FILES_LIMIT = "max by (instance) (process_max_fds{@})"
@@ -58,27 +58,27 @@ def build() -> Dashboard:
                 series("sum by (instance) (rate(process_cpu_seconds_total{@}[$__rate_interval]))",
                        "{{instance}}"),
                 unit="percentunit", calcs=("mean", "max"))),
-            (12, 8, heat(
-                "Fetch latency", "How many requests took how long; brighter is more.",
+            (12, 10, heat(
+                "Fetch latency", "How many requests took how long; the scale is below.",
                 cells("quant_fetch_duration_seconds_bucket{@}"),
                 unit="s", nothing="no request yet")),
-            (12, 8, graph(
+            (12, 10, graph(
                 "Waiting for the request budget", "Share of the time that fetches waited, by "
                 "source. Steady waiting means that the plan is too small.",
                 series("sum by (source) (rate(quant_fetch_wait_seconds_total{@}"
                        "[$__rate_interval]))", "{{source}}"),
-                unit="percentunit", many=True, calcs=("mean", "max"),
+                unit="percentunit", calcs=("mean", "max"),
                 nothing="no request yet")),
-            (12, 8, graph(
+            (12, 10, graph(
                 "Log records", "Records written, by level, and records that could not be written.",
-                series(f"sum by (level) ({counted('quant_log_records_total{@}')})", "{{level}}"),
-                series(f"sum({counted('quant_log_dropped_total{@}')})", "lost"),
-                zero=True, bars=True, colours=LEVELS, many=True, calcs=("sum",),
-                nothing="no record yet")),
-            (12, 8, graph(
+                series(events("quant_log_records_total{@}", "level"), "{{level}}"),
+                series(events("quant_log_dropped_total{@}"), "lost"),
+                zero=True, bars=True, colours=LEVELS, calcs=("sum",),
+                nothing="no record in the shown time")),
+            (12, 10, graph(
                 "Errors by logger", "Records of level error and above.",
-                series(f"sum by (logger) ({counted('quant_log_errors_total{@}')})", "{{logger}}"),
-                zero=True, bars=True, many=True, calcs=("sum",), nothing="no error was logged")),
+                series(events("quant_log_errors_total{@}", "logger"), "{{logger}}"),
+                zero=True, bars=True, colour=BAD, calcs=("sum",), nothing="no error was logged")),
             (12, 8, graph(
                 "Series", "Series in one scrape. Grafana Cloud's free plan holds 10 000.",
                 series("max by (instance) (scrape_samples_post_metric_relabeling{@})",

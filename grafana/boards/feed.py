@@ -6,7 +6,15 @@ from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import Back, Choice, board
-from grafana.boards.data import BOTH, FEED, SPREAD, SPREAD_LIMIT
+from grafana.boards.data import (
+    BOTH,
+    CHANGE_TEXT,
+    FEED,
+    SPREAD,
+    SPREAD_LIMIT,
+    SPREAD_TOP,
+    change,
+)
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import Tile, graph, sheet, steps, tiles, timeline
 from grafana.query import (
@@ -90,13 +98,13 @@ def _now() -> list[tuple[int, int, object]]:
 def _bars() -> list[tuple[int, int, object]]:
     by_symbol = f"topk(10, max by (symbol) ({OVERDUE_SHARE}))"
     return [
-        (12, 8, graph(
+        (12, 10, graph(
             "Overdue / limit", "Time since the oldest missing bar of each symbol was due, as a "
             "share of the first limit: at 100% it alerts. The 10 latest.",
             series(by_symbol, "{{symbol}}"),
-            unit="percentunit", zero=True, share=True, many=True, calcs=("lastNotNull", "max"),
+            unit="percentunit", zero=True, share=True, calcs=("lastNotNull", "max"),
             nothing="this feed has no limit")),
-        (12, 8, graph(
+        (12, 10, graph(
             "Missing bars", "Bars that are due and missing, all symbols together.",
             series(f"sum by (feed) (quant_feed_missing_bars{FEED})", "missing"),
             zero=True, calcs=("lastNotNull", "max"), nothing=NO_FEED)),
@@ -114,7 +122,7 @@ def _bars() -> list[tuple[int, int, object]]:
             columns={"symbol": "Symbol", "Value #A": "Overdue", "Value #B": "Newest bar ended",
                      "Value #C": "Close", "Value #D": "Spread", "Value #E": "Halted",
                      "Value #F": "Unchanged bars", "Value #G": "Ignored"},
-            units={"Overdue": "dtdurations", "Newest bar ended": "dateTimeFromNow",
+            units={"Overdue": "dtdhms", "Newest bar ended": "dateTimeFromNow",
                    "Spread": "percentunit", "Close": "string"},
             empty={"Newest bar ended": "no bar yet", "Close": "no bar yet"},
             states={"Halted": {0: ("no", ""), 1: ("yes", WARN)},
@@ -131,31 +139,31 @@ def _rest() -> list[tuple[int, int, object]]:
     of_its_source = f"quant_feed_info{FEED}"
     failures = counted("quant_fetch_failures_total{@}")
     return [
-        (12, 8, graph(
-            "Close", "Close of the newest closed bar of the chosen symbols, at most 10.",
-            series(f"topk(10, max by (symbol) (quant_data_close_price{BOTH}))", "{{symbol}}"),
-            unit="none", many=True, nothing="no bar yet")),
-        (12, 8, graph(
+        (12, 10, graph(
+            "Change of the close", CHANGE_TEXT,
+            series(change("symbol"), "{{symbol}}"), unit="percentunit", nothing="no bar yet")),
+        (12, 10, graph(
             "Spread", "(ask - bid) / mid of the newest ticker of the chosen symbols, at most 10; a "
             "dashed line is a limit that is near. It means little while the market is closed.",
             series(f"topk(10, max by (feed, symbol) (quant_data_spread_ratio{BOTH}))",
                    "{{symbol}}"),
             series(near(SPREAD_LIMIT, SPREAD, "feed"), "limit {{severity}}"),
-            unit="percentunit", limits="^limit .*", many=True, nothing="this feed has no spreads")),
-        (12, 8, graph(
+            unit="percentunit", zero=True, top=SPREAD_TOP, limits="^limit .*",
+            nothing="this feed has no spreads")),
+        (12, 10, graph(
             "Silence of the stream / limit", "Trading time since the newest message of each "
             "symbol, as a share of the first limit: at 100% it alerts. The 10 most silent.",
             series(f"topk(10, max by (symbol) ({SILENCE_SHARE}))", "{{symbol}}"),
-            unit="percentunit", zero=True, share=True, many=True,
+            unit="percentunit", zero=True, share=True,
             nothing="this feed has no stream with a limit")),
-        (12, 8, graph(
+        (12, 10, graph(
             "Failed requests of its source", "Answers that could not be used, by reason, of all "
             "feeds of the source.",
             series("sum by (source, reason) (("
-                   f"{failures}) and on (job, instance, source) {of_its_source})",
+                   f"{failures}) and on (job, instance, source) {of_its_source}) > 0",
                    "{{source}} {{reason}}"),
-            zero=True, bars=True, many=True, calcs=("sum",), nothing="no failure is known")),
-        (24, 5, timeline(
+            zero=True, bars=True, colour=BAD, calcs=("sum",), nothing="no request failed")),
+        (24, 4, timeline(
             "Market", "When its exchange is in session.",
             series("max by (exchange) (quant_market_open{@} and on (job, instance, exchange) "
                    f"quant_feed_info{FEED})", "{{exchange}}"),
@@ -173,7 +181,7 @@ def _rest() -> list[tuple[int, int, object]]:
                      "exchange": "Exchange", "Value #B": "Overdue: warning",
                      "Value #C": "Overdue: critical", "Value #D": "Spread: warning",
                      "Value #E": "Spread: critical", "Value #F": "Second source since"},
-            units={"Overdue: warning": "dtdurations", "Overdue: critical": "dtdurations",
+            units={"Overdue: warning": "dtdhms", "Overdue: critical": "dtdhms",
                    "Spread: warning": "percentunit", "Spread: critical": "percentunit",
                    "Second source since": "dateTimeFromNow"},
             empty={"Overdue: warning": "no limit", "Overdue: critical": "no limit",

@@ -11,6 +11,7 @@ from grafana.query import (
     MATCHERS,
     counted,
     counted_in_all,
+    events,
     moments,
     now,
     or_word,
@@ -27,7 +28,7 @@ STATES = {
     1: ("unknown", OTHER),
     2: ("warning", WARN),
     3: ("critical", BAD),
-    4: ("acted", NOTE),
+    4: ("acted", BAD),
 }
 # Metrics have names of their own: whatever is not the exporter's or Prometheus'.
 OWN_NAMES = '__name__!~"(quant|process|python|scrape)_.+|up|ALERTS|ALERTS_FOR_STATE"'
@@ -82,7 +83,7 @@ def all_limits(chosen: str, title: str = "Limits") -> object:
         moments("quant_limit_action_timestamp_seconds", "limit, strategy", chosen=chosen, name="H"),
         rows(f"max by (limit, strategy) (quant_limit_action_failed{chosen})", name="I"),
         columns={
-            "limit": "Limit", "strategy": "Strategy", "Value #A": "State", "Value #B": "Value",
+            "limit": "Limit", "Value #A": "State", "Value #B": "Value", "strategy": "Strategy",
             "Value #C": "Warning above", "Value #D": "Critical above",
             "Value #E": "Warning below", "Value #F": "Critical below", "Value #G": "As of",
             "Value #H": "Acted", "Value #I": "Action",
@@ -117,13 +118,15 @@ def build() -> Dashboard:
 
 
 def broken(chosen: str = "{@}") -> str:
-    """How many limits are broken now, at any severity."""
-    return some_or_zero(f"count({_broken('critical', chosen)} or {_broken('warning', chosen)})")
+    """How many limits are broken now, at any severity; -2 where there is none."""
+    all_broken = f"count({_broken('critical', chosen)} or {_broken('warning', chosen)})"
+    return some_or_zero(all_broken, of="quant_limit_info")
 
 
 def _tile(name: str, expr: str, bad: str) -> Tile:
     limits = steps((None, FINE), (1, bad))
-    return Tile(name, now(or_word(expr, -1), name), {-1: ("unknown", IDLE)}, thresholds=limits)
+    return Tile(name, now(or_word(expr, -1), name), {-1: ("unknown", IDLE), -2: ("no limit", IDLE)},
+                thresholds=limits)  # fmt: skip
 
 
 def _limits() -> list[tuple[int, int, object]]:
@@ -139,7 +142,7 @@ def _limits() -> list[tuple[int, int, object]]:
             "Now", "Broken: beyond its warning or critical tier. Acted: what it paused stays "
             "paused until it is resumed by hand. Unknown: the value is NaN, and no limit can hold.",
             _tile("Broken limits", broken(CHOSEN), BAD),
-            _tile("Acted, not resumed", some_or_zero(acted), WARN),
+            _tile("Acted, not resumed", some_or_zero(acted), BAD),
             _tile("Actions that failed", some_or_zero(failed), BAD),
             _tile("Unknown values", some_or_zero(unknown), WARN),
             _tile("Broken text files", some_or_zero("sum(quant_textfile_broken{@})"), WARN),
@@ -154,24 +157,25 @@ def _limits() -> list[tuple[int, int, object]]:
             "until it is resumed by hand.",
             series(state(CHOSEN), "{{limit}} {{strategy}}"), states=STATES, nothing=NO_LIMIT)),
         (24, 7, all_limits(CHOSEN)),
-        (24, 8, graph(
+        (24, 10, graph(
             "Value / limit", "The largest value as a share of the first tier that it must not "
             "exceed: above 100% it alerts. Limits of 0 and those that must not be undershot have "
             "no share.",
             series(share, "{{limit}} {{strategy}}"), unit="percentunit", zero=True, share=True,
-            many=True, calcs=("lastNotNull", "max"), nothing=NO_LIMIT)),
+            calcs=("lastNotNull", "max"), nothing=NO_LIMIT)),
     ]  # fmt: skip
 
 
 def _own() -> list[tuple[int, int, object]]:
-    refused = f"sum by (reason) ({counted('quant_custom_refused_total{@}')})"
+    refused = events("quant_custom_refused_total{@}", "reason")
     return [
-        (24, 8, graph(
+        (24, 10, graph(
             "Your metric over time", "The metric chosen at the top; a counter as the events of "
             "each step.",
             series(f"max without (job, instance) ({OWN_GAUGE})", "__auto"),
-            series(f"sum without (job, instance) ({counted(OWN_COUNTER)})", "__auto"),
-            unit="none", many=True, nothing="no metric of your own is known")),
+            series("sum without (job, instance) "
+                   f"({counted(OWN_COUNTER, from_zero=False)})", "__auto"),
+            unit="none", nothing="no metric of your own is known")),
         (12, 8, sheet(
             "Your metric now", "Every series of the metric chosen at the top, 100 at most; a "
             "counter since the exporter counts it.",
@@ -185,15 +189,15 @@ def _own() -> list[tuple[int, int, object]]:
             rows("label_replace(max by (limit) (quant_limit_age_limit_seconds{@}), "
                  '"metric", "$1", "limit", "(.+)")', name="B"),
             columns={"metric": "Metric", "Value #A": "Waiting since", "Value #B": "Longest wait"},
-            units={"Waiting since": "dateTimeFromNow", "Longest wait": "dtdurations"},
+            units={"Waiting since": "dateTimeFromNow", "Longest wait": "dtdhms"},
             empty={"Longest wait": "no limit", "Waiting since": "–"}, sort="Waiting since",
             nothing="no metric is declared")),
-        (12, 7, graph(
+        (12, 10, graph(
             "Refused values", "Values of your own metrics that were refused, by reason. The log "
             "and the status page say which.",
             series(refused, "{{reason}}"),
-            zero=True, bars=True, many=True, calcs=("sum",), nothing="none was refused")),
-        (12, 7, sheet(
+            zero=True, bars=True, colour=WARN, calcs=("sum",), nothing="none was refused")),
+        (12, 10, sheet(
             "Text files", "Files with metrics: when each was written, and whether it can be used.",
             moments("quant_textfile_timestamp_seconds", "file", name="A"),
             rows("max by (file) (quant_textfile_broken{@})", name="B"),

@@ -11,11 +11,12 @@ from grafana.board import board, cell, link, series_label
 from grafana.boards.limits import broken
 from grafana.colours import BAD, FINE, IDLE, NOTE, TIERS, WARN
 from grafana.panels import State, Tile, graph, sheet, steps, tiles, timeline
+from grafana.portfolio import today
 from grafana.query import lowest_limit, now, or_word, rows, series, some_or_zero
 
 NO_EXPORTER = "the exporter does not answer"
 UNKNOWN = {-1: ("unknown", IDLE)}
-NO_LIMIT = {-1: ("no limit", IDLE)}
+ANSWERS = "0 * max(quant_exporter_build_info{@})"
 NONE_IS_BAD = steps((None, FINE), (1, BAD))
 OVERDUE_LIMIT = lowest_limit("quant_feed_overdue_limit_seconds", "feed")
 OVERDUE_SHARE = (
@@ -52,6 +53,11 @@ OF_WHAT = {
 SEVERITIES = {tier: (tier, colour) for tier, colour in TIERS.items()}
 
 
+def none_of(thing: str) -> dict[int, State]:
+    """Words of a figure that is not there."""
+    return {-2: (f"no {thing}", IDLE), **UNKNOWN}
+
+
 def build() -> Dashboard:
     """The home board."""
     return board(
@@ -73,12 +79,13 @@ def _top() -> list[tuple[int, int, object]]:
                      "strategy": "Strategy", "limit": "Limit"},
             states={"Severity": SEVERITIES}, links={"Alert": link("alerts"), **OF_WHAT},
             empty=dict.fromkeys(OF_WHAT, " "),
-            widths={"Severity": 110, "Alert": 190, **dict.fromkeys(OF_WHAT, 140)},
+            widths={"Severity": 90, "Alert": 190, **dict.fromkeys(OF_WHAT, 140)},
             nothing="nothing fires")),
         (10, 7, tiles(
             "At a glance", "Exporter: whether Prometheus reaches it. Alerts: what fires now. "
             "Overdue feeds: beyond their first limit. Late tasks: past their deadline without a "
-            "success. Drawdown: the deepest as a share of the first limit; at 100% it alerts. "
+            "success. Today: profit of all strategies since midnight. Drawdown: the "
+            "deepest as a share of the first limit; at 100% it alerts. "
             "Broken limits: those of exporter.yml that alert. Messages: alerts below critical "
             "sent in 24 h, of a budget of 10.",
             *_glance(), nothing=NO_EXPORTER)),
@@ -92,17 +99,19 @@ def _glance() -> list[Tile]:
               thresholds=NONE_IS_BAD),
         _tile("Warnings", some_or_zero(FIRING.format("warning")), "alerts", UNKNOWN,
               thresholds=steps((None, FINE), (1, WARN))),
-        _tile("Overdue feeds", some_or_zero(f"count({OVERDUE_SHARE} > 1)"), "data", UNKNOWN,
-              thresholds=NONE_IS_BAD),
-        _tile("Late tasks", some_or_zero(f"count({LATE})"), "tasks", UNKNOWN,
-              thresholds=NONE_IS_BAD),
-        _tile("Drawdown / limit", f"max({DRAWDOWN_SHARE})", "strategies", NO_LIMIT,
-              unit="percentunit", thresholds=steps((None, FINE), (0.8, WARN), (1, BAD))),
-        _tile("Broken limits", broken(), "limits", UNKNOWN, thresholds=NONE_IS_BAD),
+        _tile("Overdue feeds", some_or_zero(f"count({OVERDUE_SHARE} > 1)", of="quant_feed_info"),
+              "data", none_of("feed"), thresholds=NONE_IS_BAD),
+        _tile("Late tasks", some_or_zero(f"count({LATE})", of="quant_task_info"), "tasks",
+              none_of("task"), thresholds=NONE_IS_BAD),
+        today(link("strategies")),
+        _tile("Drawdown / limit", f"max({DRAWDOWN_SHARE}) or {ANSWERS} - 2", "strategies",
+              none_of("limit"), unit="percentunit",
+              thresholds=steps((None, FINE), (0.8, WARN), (1, BAD))),
+        _tile("Broken limits", broken(), "limits", none_of("limit"), thresholds=NONE_IS_BAD),
         _tile("Messages today", some_or_zero(BUDGET), "alerts", UNKNOWN,
               thresholds=steps((None, FINE), (8, WARN), (11, BAD))),
-        _tile("Prices", "max(quant_source_simulated{@})", "data",
-              {0: ("REAL", NOTE), 1: ("SIMULATED", WARN), -1: ("no source", IDLE)}),
+        _tile("Prices", f"max(quant_source_simulated{{@}}) or {ANSWERS} - 2", "data",
+              {0: ("REAL", NOTE), 1: ("SIMULATED", WARN), **none_of("source")}),
     ]  # fmt: skip
 
 
@@ -121,34 +130,35 @@ def _tile(
 
 def _middle() -> list[tuple[int, int, object]]:
     return [
-        (12, 6, sheet(
+        (6, 10, sheet(
             "Next runs", "The tasks that run next; paused ones have no next slot.",
             rows("bottomk(10, quant_task_next_slot_timestamp_seconds{@} * 1000 > 0)"),
             columns={"task": "Task", "Value": "Next run"},
             units={"Next run": "dateTimeFromNow"},
             links={"Task": link("task", task=cell("Task"))}, sort="Next run",
             nothing="no task is scheduled")),
-        (12, 6, timeline(
-            "Markets", "When each exchange is in session.",
-            series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
-            states={1: ("open", NOTE), 0: ("closed", IDLE)}, nothing="no exchange is configured")),
+        (9, 10, graph(
+            "Data overdue / limit", "Time since the oldest missing bar was due, worst symbol of "
+            "each feed, as a share of its first limit: at 100% it alerts. 0 is good, nights and "
+            "weekends included.",
+            series(f"max by (feed) ({OVERDUE_SHARE})", "{{feed}}"),
+            unit="percentunit", zero=True, share=True, calcs=("lastNotNull", "max"),
+            leads_to=link("feed", feed=series_label("feed")),
+            nothing="no feed with a limit is configured")),
+        (9, 10, graph(
+            "Drawdown / limit", "How far each strategy is below its peak, deposits and withdrawals "
+            "taken out, as a share of the strategy's first limit: at 100% it alerts.",
+            series(f"max by (strategy) ({DRAWDOWN_SHARE})", "{{strategy}}"),
+            unit="percentunit", zero=True, share=True, calcs=("lastNotNull", "max"),
+            leads_to=link("strategy", strategy=series_label("strategy")),
+            nothing="no strategy with a limit is configured")),
     ]  # fmt: skip
 
 
 def _bottom() -> list[tuple[int, int, object]]:
     return [
-        (12, 8, graph(
-            "Data overdue / limit", "Time since the oldest missing bar was due, worst symbol of "
-            "each feed, as a share of its first limit: at 100% it alerts. 0 is good, nights and "
-            "weekends included.",
-            series(f"max by (feed) ({OVERDUE_SHARE})", "{{feed}}"),
-            unit="percentunit", zero=True, share=True, many=True,
-            leads_to=link("feed", feed=series_label("feed")), nothing="no feed with a limit")),
-        (12, 8, graph(
-            "Drawdown / limit", "How far each strategy is below its peak, deposits and withdrawals "
-            "taken out, as a share of the strategy's first limit: at 100% it alerts.",
-            series(f"max by (strategy) ({DRAWDOWN_SHARE})", "{{strategy}}"),
-            unit="percentunit", zero=True, share=True, many=True,
-            leads_to=link("strategy", strategy=series_label("strategy")),
-            nothing="no strategy with a limit")),
+        (24, 4, timeline(
+            "Markets", "When each exchange is in session.",
+            series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
+            states={1: ("open", NOTE), 0: ("closed", IDLE)}, nothing="no exchange is configured")),
     ]  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import Choice, board, cell, link, series_label
 from grafana.colours import BAD, IDLE, NOTE
 from grafana.panels import graph, sheet
+from grafana.portfolio import portfolio
 from grafana.query import lowest_limit, moments, near, rows, series
 
 CHOSEN = '{@, strategy=~"$strategy"}'
@@ -19,6 +21,34 @@ AGE_SHARE = (
     f"{lowest_limit('quant_strategy_age_limit_seconds', 'strategy')})"
 )
 
+OWN = 'quant_position_quantity{@, strategy=~"$strategy", origin="strategy"}'
+ACCOUNT = 'quant_position_quantity{@, strategy=~"$strategy", origin!="strategy"}'
+POSITION_COLUMNS = {
+    "Value #A": "Strategy says", "Value #B": "Account says", "Value #C": "Difference",
+}  # fmt: skip
+POSITIONS_TEXT = (
+    "What is held by the strategy's own account and by its broker's, short if negative; a symbol "
+    "that one of them does not name is one that it does not hold. Difference: what the account "
+    "has more, where both have reported."
+)
+
+
+def positions() -> list[Dataquery]:
+    """Of each strategy and symbol, as :data:`POSITION_COLUMNS`."""
+    by = "strategy, symbol"
+    own, account = f"sum by ({by}) ({OWN})", f"sum by ({by}) ({ACCOUNT})"
+    both = (
+        f"and on (strategy) count by (strategy) ({OWN})"
+        f" and on (strategy) count by (strategy) ({ACCOUNT})"
+    )
+    differs = f"abs(({account} or 0 * {own}) - ({own} or 0 * {account})) > 1e-9"
+    more = f"({account} or 0 * {own}) - ({own} or 0 * {account})"
+    return [
+        rows(own, name="A"),
+        rows(account, name="B"),
+        rows(f"{more} and ({differs}) {both}", name="C"),
+    ]
+
 
 def build() -> Dashboard:
     """The board of the strategies."""
@@ -27,7 +57,8 @@ def build() -> Dashboard:
         "Quant: strategies",
         "Equity, drawdown against its limits, profit of the day, fills and backtests.",
         [
-            (12, 9, graph(
+            *portfolio(),
+            (12, 10, graph(
                 "Equity", "Newest equity and its peak (moved by deposits and withdrawals), each in "
                 "the strategy's own currency.",
                 series(f"max by (strategy, currency) (quant_strategy_equity{CHOSEN} * on (job, "
@@ -35,33 +66,32 @@ def build() -> Dashboard:
                        "{{strategy}} {{currency}}"),
                 series(f"max by (strategy) (quant_strategy_equity_peak{CHOSEN})",
                        "peak {{strategy}}"),
-                unit="none", many=True, leads_to=ONE, nothing="no equity was reported")),
-            (12, 9, graph(
+                unit="none", leads_to=ONE, nothing="no equity was reported")),
+            (12, 10, graph(
                 "Drawdown", "(peak - equity) / peak; a dashed line is a limit that is near.",
                 series(DRAWDOWN, "{{strategy}}"),
                 series(near(DRAWDOWN_LIMIT, DRAWDOWN, "strategy"),
                        "limit {{strategy}} {{severity}}"),
-                unit="percentunit", limits="^limit .*", many=True, leads_to=ONE,
+                unit="percentunit", limits="^limit .*", leads_to=ONE,
                 calcs=("lastNotNull", "max"), nothing="no equity was reported")),
-            (12, 8, graph(
+            (12, 10, graph(
                 "Profit and loss today", "Change of equity since midnight, deposits and "
                 "withdrawals taken out, in the strategy's own currency.",
                 series(f"max by (strategy) (quant_strategy_pnl_today{CHOSEN})", "{{strategy}}"),
-                unit="none", many=True, leads_to=ONE, nothing="no equity was reported")),
-            (12, 8, graph(
+                unit="none", calcs=("min", "lastNotNull"), lowest_first=True,
+                leads_to=ONE, nothing="no equity was reported")),
+            (12, 10, graph(
                 "Age of the equity / limit", "Time since the newest equity as a share of the "
                 "strategy's max_age: at 100% it alerts.",
                 series(AGE_SHARE, "{{strategy}}"),
-                unit="percentunit", zero=True, share=True, many=True, leads_to=ONE,
+                unit="percentunit", zero=True, share=True, leads_to=ONE,
                 nothing="no strategy with max_age")),
             (12, 8, sheet(
-                "Positions", "What each strategy holds, short if negative. Says who: the strategy "
-                "itself, or the account.",
-                rows(f"max by (strategy, origin, symbol) (quant_position_quantity{CHOSEN})"),
-                columns={"strategy": "Strategy", "symbol": "Symbol", "Value": "Quantity",
-                         "origin": "Says who"},
-                units={"Quantity": "string"}, links=ONE_OF_ROW, sort="Strategy",
-                nothing="no position was reported")),
+                "Positions", POSITIONS_TEXT,
+                *positions(),
+                columns={"strategy": "Strategy", "symbol": "Symbol", **POSITION_COLUMNS},
+                units=dict.fromkeys(POSITION_COLUMNS.values(), "string"), links=ONE_OF_ROW,
+                sort="Strategy", nothing="no position was reported")),
             (12, 8, sheet(
                 "Newest fills", "The newest fill of each strategy, symbol and side.",
                 moments("quant_strategy_last_fill_timestamp_seconds", "strategy, symbol, side",
@@ -86,7 +116,7 @@ def build() -> Dashboard:
                        "When": "dateTimeFromNow"},
                 decimals={"Sharpe": 2}, widths={"Return": 90, "Sharpe": 90, "When": 130},
                 links=ONE_OF_ROW, nothing="no backtest ran yet")),
-            (12, 8, graph(
+            (12, 10, graph(
                 "Backtests under way", "Strategies times symbols times sets of parameters of the "
                 "backtests that run: how many there are, have ended, and failed. 0: none runs.",
                 series("sum(quant_backtest_units{@})", "all"),

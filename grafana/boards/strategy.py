@@ -9,7 +9,15 @@ from grafana.board import Back, Choice, board
 from grafana.boards.limits import STATES as LIMIT_STATES
 from grafana.boards.limits import all_limits
 from grafana.boards.limits import state as limit_state
-from grafana.boards.strategies import AGE_SHARE, CHOSEN, DRAWDOWN, DRAWDOWN_LIMIT
+from grafana.boards.strategies import (
+    AGE_SHARE,
+    CHOSEN,
+    DRAWDOWN,
+    DRAWDOWN_LIMIT,
+    POSITION_COLUMNS,
+    POSITIONS_TEXT,
+    positions,
+)
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import Tile, graph, sheet, steps, tiles, timeline
 from grafana.query import lowest_limit, moments, near, newest, now, or_word, rows, series
@@ -21,8 +29,6 @@ SHARE = (
     " / on (job, instance, strategy) "
     f"{lowest_limit('quant_strategy_drawdown_limit_ratio', 'strategy')})"
 )
-OWN_STRATEGY = 'quant_position_quantity{@, strategy=~"$strategy", origin="strategy"}'
-OWN_ACCOUNT = 'quant_position_quantity{@, strategy=~"$strategy", origin!="strategy"}'
 
 
 def build() -> Dashboard:
@@ -72,27 +78,30 @@ def _now() -> list[tuple[int, int, object]]:
 
 def _money() -> list[tuple[int, int, object]]:
     return [
-        (12, 8, graph(
+        (12, 9, graph(
             "Equity", "Newest equity and its peak (moved by deposits and withdrawals).",
-            series(f"max by (strategy) (quant_strategy_equity{CHOSEN})", "equity"),
+            series(f"max by (currency) (quant_strategy_equity{CHOSEN} * on (job, instance, "
+                   "strategy) group_left (currency) quant_strategy_info{@})",
+                   "equity {{currency}}"),
             series(f"max by (strategy) (quant_strategy_equity_peak{CHOSEN})", "peak"),
             unit="none", colours={"equity": NOTE, "peak": IDLE}, nothing=NO_EQUITY)),
-        (12, 8, graph(
+        (12, 9, graph(
             "Drawdown", "(peak - equity) / peak; a dashed line is a limit that is near.",
             series(DRAWDOWN, "drawdown"),
             series(near(DRAWDOWN_LIMIT, DRAWDOWN, "strategy"), "limit {{severity}}"),
-            unit="percentunit", limits="^limit .*", colours={"drawdown": NOTE}, many=True,
+            unit="percentunit", limits="^limit .*", colours={"drawdown": NOTE},
             calcs=("lastNotNull", "max"), nothing=NO_EQUITY)),
-        (12, 8, graph(
+        (12, 9, graph(
             "Profit and loss today", "Change of equity since midnight (of its exchange, if it has "
             "one), deposits and withdrawals taken out.",
             series(f"max by (strategy) (quant_strategy_pnl_today{CHOSEN})", "today"),
-            unit="none", colours={"today": NOTE}, calcs=("lastNotNull", "max"),
+            unit="none", colours={"today": NOTE}, calcs=("min", "lastNotNull"),
+            lowest_first=True,
             nothing=NO_EQUITY)),
-        (12, 8, graph(
+        (12, 9, graph(
             "Below its peak", "How long equity has been below its highest value; 0 at the peak.",
             series(f"max by (strategy) (quant_strategy_under_water_seconds{CHOSEN})", "below"),
-            unit="dthms", zero=True, colours={"below": NOTE}, calcs=("lastNotNull", "max"),
+            unit="dtdhms", zero=True, colours={"below": NOTE}, calcs=("lastNotNull", "max"),
             nothing=NO_EQUITY)),
         (24, 5, timeline(
             "State of its limits", "One band for each limit. Acted: until it is resumed by hand.",
@@ -105,12 +114,10 @@ def _money() -> list[tuple[int, int, object]]:
 def _held() -> list[tuple[int, int, object]]:
     return [
         (12, 8, sheet(
-            "Positions", "What it holds by its own account and by its broker's, short if negative; "
-            "a symbol that one of them does not name is one that it does not hold.",
-            rows(f"sum by (symbol) ({OWN_STRATEGY})", name="A"),
-            rows(f"sum by (symbol) ({OWN_ACCOUNT})", name="B"),
-            columns={"symbol": "Symbol", "Value #A": "Strategy says", "Value #B": "Account says"},
-            units={"Strategy says": "string", "Account says": "string"}, sort="Symbol",
+            "Positions", POSITIONS_TEXT,
+            *positions(),
+            columns={"symbol": "Symbol", **POSITION_COLUMNS},
+            units=dict.fromkeys(POSITION_COLUMNS.values(), "string"), sort="Symbol",
             nothing="no position was reported")),
         (12, 8, sheet(
             "Newest fills", "The newest fill of each symbol and side.",

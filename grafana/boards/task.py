@@ -8,7 +8,7 @@ from grafana.board import Back, Choice, board, cell
 from grafana.boards.tasks import CHOSEN, DURATION, KINDS, STATE, STATES, services
 from grafana.colours import BAD, FINE, IDLE, NOTE, OUTCOMES
 from grafana.panels import Tile, graph, sheet, steps, tiles, timeline
-from grafana.query import counted, near, near_below, newest, now, or_word, rows, series
+from grafana.query import counted, events, near, near_below, newest, now, or_word, rows, series
 
 NEVER = {-1: ("never", IDLE)}
 NONE = {-1: ("none", IDLE)}
@@ -72,7 +72,7 @@ def _now() -> list[tuple[int, int, object]]:
 
 
 def _runs() -> list[tuple[int, int, object]]:
-    failures = f"sum by (reason) ({counted('quant_task_failures_total' + CHOSEN)})"
+    failures = events("quant_task_failures_total" + CHOSEN, "reason")
     all_failures = f"sum({counted('quant_task_failures_total' + CHOSEN)})"
     runs = f"sum({counted('quant_task_runs_total' + CHOSEN)})"
     return [
@@ -91,13 +91,13 @@ def _runs() -> list[tuple[int, int, object]]:
             links={"Run": f"{cell('Exporter')}/runs/{cell('Run')}", "Exporter": cell("Exporter"),
                    "All runs of": f"{cell('Exporter')}/tasks/{cell('All runs of')}"},
             sort="When", descending=True, nothing="no run failed")),
-        (12, 8, graph(
+        (12, 10, graph(
             "Runs", "Runs that ended, by outcome.",
-            series(f"clamp_min({runs} - ({all_failures}), 0)", "success"),
+            series(f"clamp_min({runs} - ({all_failures}), 0) > 0", "success"),
             series(failures, "{{reason}}"),
-            zero=True, bars=True, colours=OUTCOMES, many=True, calcs=("sum",),
-            nothing="no run yet")),
-        (12, 8, graph(
+            zero=True, bars=True, colours=OUTCOMES, calcs=("sum",),
+            nothing="no run in the shown time")),
+        (12, 10, graph(
             "Duration", "Mean duration of the runs that ended at each moment, retries included; a "
             "dashed line is max_duration when it is near.",
             series(DURATION, "mean"),
@@ -121,21 +121,20 @@ def _rest() -> list[tuple[int, int, object]]:
                      "exchange": "Exchange", "source": "Source", "severity": "Severity",
                      "Value #B": "Failures in a row", "Value #C": "Least items",
                      "Value #D": "Longest run", "exporter_url": "Exporter"},
-            units={"Longest run": "dtdurations"}, texts={"Kind": KINDS},
+            units={"Longest run": "dtdhms"}, texts={"Kind": KINDS},
             empty={"Least items": "no limit", "Longest run": "no limit"},
             links={"Task": f"{cell('Exporter')}/tasks/{cell('Task')}",
                    "Exporter": cell("Exporter")},
             nothing="no task of this name is configured")),
-        (12, 7, graph(
+        (12, 10, graph(
             "Missed, skipped and tried again", "Slots whose time and grace passed without a run, "
             "slots skipped on purpose, by reason, and attempts beyond a run's first.",
-            series(f"sum({counted('quant_task_missed_total' + CHOSEN)})", "missed"),
-            series(f"sum by (reason) ({counted('quant_task_skipped_total' + CHOSEN)})",
-                   "skipped: {{reason}}"),
-            series(f"sum({counted('quant_task_retries_total' + CHOSEN)})", "retries"),
-            zero=True, bars=True, colours={"missed": BAD, "retries": NOTE}, many=True,
-            calcs=("sum",), nothing="no slot yet")),
-        (12, 7, graph(
+            series(events("quant_task_missed_total" + CHOSEN), "missed"),
+            series(events("quant_task_skipped_total" + CHOSEN, "reason"), "skipped: {{reason}}"),
+            series(events("quant_task_retries_total" + CHOSEN), "retries"),
+            zero=True, bars=True, colours={"missed": BAD, "retries": NOTE}, calcs=("sum",),
+            nothing="none of these in the shown time")),
+        (12, 10, graph(
             "Items", "What its newest successful run says it handled; a dashed line is min_items "
             "when it is near.",
             series(ITEMS, "items"),
@@ -147,5 +146,6 @@ def _rest() -> list[tuple[int, int, object]]:
             series(f"max by (task) (quant_task_memory_bytes{CHOSEN})", "memory"),
             unit="bytes", zero=True, calcs=("max",),
             nothing="it runs in no process of this machine")),
-        (12, 7, services(widths={"Task": 120, "Service": 90, "Needed now": 110, "Since": 130})),
+        (12, 7, services({"Task": 120, "Service": 90, "Needed now": 110, "Since": 130},
+                         nothing="this task is not a service of systemd")),
     ]  # fmt: skip

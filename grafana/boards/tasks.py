@@ -9,9 +9,9 @@ from grafana_foundation_sdk.builders.table import Panel
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import Choice, board, cell, link, series_label
-from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
+from grafana.colours import BAD, FINE, IDLE, NOTE, OUTCOMES, WARN
 from grafana.panels import graph, heat, sheet, timeline
-from grafana.query import cells, counted, moments, rows, series
+from grafana.query import cells, events, moments, rows, series
 
 STATES = {
     0: ("ok", FINE),
@@ -57,7 +57,7 @@ def _since(*, name: str) -> Dataquery:
     return moments("quant_service_since_timestamp_seconds", "task", chosen=CHOSEN, name=name)
 
 
-def services(widths: Mapping[str, int]) -> Panel:
+def services(widths: Mapping[str, int], nothing: str = "no service is watched") -> Panel:
     """The tasks that are services of systemd."""
     return sheet(
         "Services", "Services of systemd that are watched as tasks.",
@@ -73,7 +73,7 @@ def services(widths: Mapping[str, int]) -> Panel:
         states={"Service": {1: ("up", FINE), 0: ("down", BAD)},
                 "Needed now": {1: ("yes", NOTE), 0: ("no", "")}},
         empty={"Since": "unknown"}, links={"Task": link("task", task=cell("Task"))},
-        sort="Service", nothing="no service is watched")  # fmt: skip
+        sort="Service", nothing=nothing)  # fmt: skip
 
 
 def build() -> Dashboard:
@@ -121,46 +121,45 @@ def build() -> Dashboard:
                        "Run": f"{cell('Exporter')}/runs/{cell('Run')}",
                        "Exporter": cell("Exporter")},
                 sort="When", descending=True, nothing="no failure is known")),
-            (24, 5, services(widths={})),
-            (12, 8, graph(
+            (24, 5, services({})),
+            (12, 10, graph(
                 "Runs", "Runs that ended, with any outcome.",
-                series(f"sum by (task) ({counted('quant_task_runs_total' + CHOSEN)})", "{{task}}"),
-                zero=True, bars=True, many=True, calcs=("sum",), leads_to=ONE,
-                nothing="no run yet")),
-            (12, 8, graph(
+                series(events("quant_task_runs_total" + CHOSEN, "task"), "{{task}}"),
+                zero=True, bars=True, calcs=("sum",), leads_to=ONE,
+                nothing="no run in the shown time")),
+            (12, 10, graph(
                 "Failures", "Runs without success, by reason.",
-                series("sum by (task, reason) "
-                       f"({counted('quant_task_failures_total' + CHOSEN)})", "{{task}} {{reason}}"),
-                zero=True, bars=True, many=True, calcs=("sum",), leads_to=ONE,
-                nothing="no failure is known")),
-            (12, 8, graph(
+                series(events("quant_task_failures_total" + CHOSEN, "task, reason"),
+                       "{{reason}} {{task}}"),
+                zero=True, bars=True, colours=OUTCOMES, colour=BAD, calcs=("sum",), leads_to=ONE,
+                nothing="no run failed")),
+            (12, 10, graph(
                 "Duration", "Mean duration of the runs that ended at each moment, retries "
                 "included; a point where a run ended.",
                 series(DURATION, "{{task}}"),
-                unit="s", dots=True, many=True, calcs=("mean", "max"), leads_to=ONE,
+                unit="s", dots=True, log=True, calcs=("mean", "max"), leads_to=ONE,
                 nothing="no run yet")),
-            (12, 8, heat(
-                "Duration of all runs", "How many runs took how long; brighter is more.",
+            (12, 10, heat(
+                "Duration of all runs", "How many runs took how long; the scale is below.",
                 cells("quant_task_duration_seconds_bucket" + CHOSEN),
                 unit="s", nothing="no run yet")),
-            (12, 7, graph(
+            (12, 10, graph(
                 "Missed slots", "Slots whose time and grace passed without a run.",
-                series(f"sum by (task) ({counted('quant_task_missed_total' + CHOSEN)})",
-                       "{{task}}"),
-                zero=True, bars=True, many=True, calcs=("sum",), leads_to=ONE,
+                series(events("quant_task_missed_total" + CHOSEN, "task"), "{{task}}"),
+                zero=True, bars=True, colour=BAD, calcs=("sum",), leads_to=ONE,
                 nothing="none was missed")),
-            (12, 7, graph(
+            (12, 10, graph(
                 "Skipped slots and retries", "Slots that were skipped on purpose, by reason, and "
                 "attempts beyond a run's first.",
-                series(f"sum by (reason) ({counted('quant_task_skipped_total' + CHOSEN)})",
+                series(events("quant_task_skipped_total" + CHOSEN, "reason"),
                        "skipped: {{reason}}"),
-                series(f"sum({counted('quant_task_retries_total' + CHOSEN)})", "retries"),
-                zero=True, bars=True, many=True, calcs=("sum",), nothing="none was skipped")),
-            (24, 7, graph(
+                series(events("quant_task_retries_total" + CHOSEN), "retries"),
+                zero=True, bars=True, calcs=("sum",), nothing="none was skipped")),
+            (24, 10, graph(
                 "Items", "What the newest successful run of each task says it handled. A task that "
                 "succeeds with 0 items did nothing.",
                 series(f"max by (task) (quant_task_items{CHOSEN} >= 0)", "{{task}}"),
-                zero=True, many=True, leads_to=ONE, nothing="no task reports items")),
+                zero=True, leads_to=ONE, nothing="no task reports items")),
         ],
         choices=[Choice("task", "quant_task_info{@}")],
     )  # fmt: skip

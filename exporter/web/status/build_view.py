@@ -13,11 +13,12 @@ from exporter.logs.digest.sections import headline
 from exporter.state import Run, StateError
 from exporter.util.give_way import TakeTurns
 from exporter.web.status.alerts_now import AlertsNow
+from exporter.web.status.board_links import board_of
 from exporter.web.status.detail_pages import reviews
 from exporter.web.status.page_parts import PageParts
 from exporter.web.status.past_month import PastMonth, kept_curve
 from exporter.web.status.recent_alerts import RecentAlerts
-from exporter.web.status.rows import feed_row, strategy_row, task_row
+from exporter.web.status.rows import feed_row, strategy_row, task_row, total_row
 from exporter.web.status.view import DigestRow, StatusView, TaskRow, Week
 from exporter.web.status.week import Weeks
 
@@ -68,6 +69,7 @@ class ViewOf:
                     now,
                     parts.complete_days.shares(state.name),
                     silent=parts.feeds.streams.trouble(state.name, now),
+                    board=board_of(parts.config().alerts, "feed", state.name),
                 )
                 for state in parts.feeds.feeds.values()
             ),
@@ -78,9 +80,11 @@ class ViewOf:
                     parts.strategies.summary(name),
                     parts.strategies.holdings,
                     self._month.curves.get(name) or kept_curve(parts.strategies.curves.get(name)),
+                    board=board_of(parts.config().alerts, "strategy", name),
                 )
                 for name, each in parts.strategies.configured.items()
             ),
+            total=total_row(parts.strategies),
             alerts=alerts,
             unresolved=self._journal.unresolved() if alerts is None else (),
             incidents=incidents,

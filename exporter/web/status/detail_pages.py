@@ -24,6 +24,7 @@ from exporter.logs.digest.sections import headline, sections
 from exporter.logs.reader import Record
 from exporter.logs.run_lines import lines_of_run, readable_lines
 from exporter.state import Run, StateError
+from exporter.web.status.board_links import board_of
 from exporter.web.status.page_parts import RecordParts
 from exporter.web.status.rows import run_row
 from exporter.web.status.templating import answer, fill
@@ -58,10 +59,14 @@ class Records:
         if run is None:
             return self._nothing(404, f"There is no run {run_id}. Runs are kept for 90 days.")
         text, note = await self._log_of(run, config)
+        row = run_row(run)
+        ended = row.started + row.duration
+        board = board_of(config.alerts, "task", run.task, began=row.started, ended=ended)
         return answer(
             self._fill(
                 "run.html",
-                run=run_row(run),
+                run=row,
+                board=board,
                 why=run.trigger,
                 params=run.params,
                 output=run.tail,

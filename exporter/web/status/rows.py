@@ -12,6 +12,7 @@ from exporter.feeds import FeedState
 from exporter.state import Run
 from exporter.state.ledger import Fill
 from exporter.strategies.holdings import HeldPositions, Holdings
+from exporter.strategies.tracker import Strategies
 from exporter.util.nan import NAN, none_to_nan
 from exporter.web.status.past_month import Curve
 from exporter.web.status.view import (
@@ -22,6 +23,7 @@ from exporter.web.status.view import (
     ServiceFacts,
     StrategyRow,
     TaskRow,
+    TotalRow,
 )
 
 _LINES = 12
@@ -111,10 +113,15 @@ def _failure(run: Run) -> Failure:
 
 
 def feed_row(
-    state: FeedState, now: float, days: tuple[float, ...] = (), *, silent: str = ""
+    state: FeedState,
+    now: float,
+    days: tuple[float, ...] = (),
+    *,
+    silent: str = "",
+    board: str = "",
 ) -> FeedRow:
     """One feed with its worst symbol, and how complete its last days were. `silent`: what its
-    stream lacks."""
+    stream lacks; `board`: where Grafana shows it."""
     feed = state.feed
     watched = state.watched(now)
     overdue = state.overdue_by_moment(now)
@@ -140,6 +147,7 @@ def feed_row(
         limits=tuple(feed.max_overdue.items()),
         problem=state.problem or (state.takeover.text() if state.takeover else "") or silent,
         days=days,
+        board=board,
     )
 
 
@@ -149,8 +157,10 @@ def strategy_row(
     known: Mapping[str, Any],
     holdings: Holdings,
     curve: Curve | None = None,
+    *,
+    board: str = "",
 ) -> StrategyRow:
-    """One strategy; `known` is its summary."""
+    """One strategy; `known` is its summary, `board` where Grafana shows it."""
     fill = holdings.last_fill(name)
     return StrategyRow(
         name,
@@ -168,7 +178,18 @@ def strategy_row(
         held_words(holdings.newest_positions(name)),
         fill_words(fill),
         fill.at if fill else NAN,
+        board,
     )
+
+
+def total_row(strategies: Strategies) -> TotalRow | None:
+    """All strategies together, where the config has `portfolio`."""
+    if strategies.total is None:
+        return None
+    worths = strategies.worths()
+    equity, pnl_today = strategies.total.sums(worths)
+    missing = tuple(strategies.total.missing(worths))
+    return TotalRow(strategies.total.currency, equity, pnl_today, missing)
 
 
 def held_words(held: HeldPositions | None) -> str:

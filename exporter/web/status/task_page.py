@@ -13,6 +13,7 @@ from exporter.runner.results import BusyError
 from exporter.state import Run, StateError
 from exporter.util.units import format_duration, format_size, parse_duration
 from exporter.web.form_token import COOKIE, given_token, remember
+from exporter.web.status.board_links import board_of
 from exporter.web.status.page_parts import RecordParts
 from exporter.web.status.rows import run_row, task_row
 from exporter.web.status.templating import answer, fill
@@ -67,6 +68,7 @@ class TaskPage:
                 external=task is not None and task.external,
                 can_run=task is not None and task.kind in ("run", "command"),
                 pauses=PAUSES,
+                board=board_of(self._parts.config().alerts, "task", name) if task else "",
                 known=known,
             )
         )

@@ -147,6 +147,8 @@ class FeedRow:
     problem: str = ""
     days: tuple[float, ...] = ()
     """The share of each of the last days without a missing bar, oldest first; NaN: not known."""
+    board: str = ""
+    """The address of its board in Grafana; empty while that is not known."""
 
     @property
     def level(self) -> Level:
@@ -191,6 +193,8 @@ class StrategyRow:
     filled: str = ""
     """Its newest fill in words; empty before the first."""
     filled_at: float = NAN
+    board: str = ""
+    """The address of its board in Grafana; empty while that is not known."""
 
     @property
     def limit(self) -> float:
@@ -220,6 +224,16 @@ class StrategyRow:
         if math.isnan(self.updated):
             return "waiting"
         return "old" if now - self.updated > self.max_age else "ok"
+
+
+@dataclass(frozen=True)
+class TotalRow:
+    """All strategies in one currency. NaN while `missing` says what is not known."""
+
+    currency: str
+    equity: float = NAN
+    pnl_today: float = NAN
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -341,6 +355,8 @@ class StatusView:
     tasks: tuple[TaskRow, ...] = ()
     feeds: tuple[FeedRow, ...] = ()
     strategies: tuple[StrategyRow, ...] = ()
+    total: TotalRow | None = None
+    """Where the config has `portfolio`."""
     alerts: tuple[AlertRow, ...] | None = ()
     unresolved: tuple[AlertRow, ...] = ()
     """What fires as far as the exporter's journal knows; for when `alerts` is None."""

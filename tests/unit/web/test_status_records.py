@@ -19,7 +19,7 @@ from exporter.util.nan import NAN
 from exporter.web.headers import security_headers
 from exporter.web.status import detail_pages as pages
 from exporter.web.status.task_page import TaskPage
-from tests.records import DAY, Records, records
+from tests.records import DAY, STARTED, Records, records
 from tests.unit.web.test_status_page import Outline
 from tests.views import HOSTILE
 
@@ -62,6 +62,24 @@ async def read(client: Client, path: str, status: int = 200) -> Outline:
     page.close()
     assert page.open == []
     return page
+
+
+async def test_pages_lead_to_the_board_of_the_task(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a run to the hours around it, where somebody said where Grafana is."""
+
+    async def boards(path: str) -> list[str]:
+        tags = (await read(client, path)).tags
+        links = [a["href"] or "" for tag, a in tags if tag == "a" and "href" in a]
+        return [link for link in links if "/d/quant-" in link]
+
+    assert await boards("/runs/bad") == await boards("/tasks/signals") == []
+    monkeypatch.setenv("QUANT_DASHBOARDS_URL", "unused: the address is in the config already")
+    board = "http://localhost:3000/d/quant-task?var-task=signals"
+    assert await boards("/tasks/signals") == [board]
+    began, ended = round((STARTED - 3600) * 1000), round((STARTED + 4 + 3600) * 1000)
+    assert await boards("/runs/bad") == [f"{board}&from={began}&to={ended}"]
 
 
 async def test_run_shows_how_it_ended_and_its_own_lines(client: Client) -> None:

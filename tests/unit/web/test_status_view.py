@@ -30,6 +30,7 @@ from exporter.web.status.past_month import EQUITY, PastMonth, draw, kept_curve
 from exporter.web.status.verdict import judge
 from exporter.web.status.view import StatusView, StrategyRow
 from exporter.web.tasks_view import row
+from tests.boards import BOARDS
 from tests.runs import ended
 from tests.unit.clocks import ManualClock
 from tests.views import DAY, NOW
@@ -306,6 +307,55 @@ async def test_dashboards_are_linked_where_somebody_said_where_they_are(
     monkeypatch.setenv("QUANT_DASHBOARDS_URL", "https://grafana.example.com/")
     exporter.app.config = load(exporter.app.path)
     assert dict((await exporter.view()).links)["Dashboards"] == "https://grafana.example.com"
+
+
+async def test_feeds_and_strategies_lead_to_their_boards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody said where Grafana is; else their names are plain."""
+    made = Exporter(tmp_path)
+    file = tmp_path / "exporter.yml"
+    feed = "{source: mine, symbols: [A], interval: 1m, exchange: 24/7}"
+    file.write_text(f"{file.read_text()}sources: {{mine: {{type: push}}}}\nfeeds: {{f: {feed}}}\n")
+    made.app = App(file, load(file), made.clock)
+    async with made.running():
+        view = await made.view()
+        assert {row.board for row in (*view.feeds, *view.strategies)} == {""}
+        assert "<strong>filed</strong>" in render(view)
+        monkeypatch.setenv("QUANT_DASHBOARDS_URL", "https://grafana.example.com/")
+        made.app.config = load(file)
+        view = await made.view()
+    boards = [row.board for row in (*view.feeds, *view.strategies)]
+    assert boards == [
+        f"https://grafana.example.com/d/{board}"
+        for board in (
+            "quant-feed?var-feed=f",
+            "quant-strategy?var-strategy=filed",
+            "quant-strategy?var-strategy=silent",
+        )
+    ]
+    for board in boards:
+        assert f'href="{board}"' in render(view)
+        assert board.rpartition("/")[2].partition("?")[0] in BOARDS
+
+
+async def test_a_total_is_shown_with_what_it_lacks(tmp_path: Path) -> None:
+    """A sum without one of its strategies would look like a loss: it is a dash, and says why."""
+    made = Exporter(tmp_path)
+    file = tmp_path / "exporter.yml"
+    file.write_text(f"{file.read_text()}portfolio: {{currency: USD}}\n")
+    made.app = App(file, load(file), made.clock)
+    async with made.running():
+        view = await made.view()
+        assert view.total
+        assert view.total.equity != view.total.equity
+        assert "filed has no equity yet; silent has no equity yet" in render(view)
+        for name, equity in (("filed", 1500.0), ("silent", 500.0)):
+            await made.services.strategies.post_equity(name, EquityPoint(NOW + 60, equity))
+        view = await made.view()
+        assert view.total
+        assert (view.total.currency, view.total.equity, view.total.missing) == ("USD", 2000.0, ())
+        assert "2,000.00" in render(view)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from exporter.messages.message import ChannelMessage
 from exporter.messages.outbox import Outbox
 from exporter.runner.results import BusyError, RunningRun
 from exporter.state import Run, State, StateError
-from exporter.util.clock import Clock
+from exporter.util.clock import Clock, iso
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ class Actions:
         self._runner, self._paused_until = runner, paused_until
         self._config: Config | None = None
         self.records: dict[str, ActionRecord] = {}
+        self._held_back: set[str] = set()
+        """Records whose run waits because its own task is paused, which was said."""
         self.unclaimed: dict[str, str] = {}
         """Actions that the disk did not take, by record name, and why."""
 
@@ -163,8 +165,9 @@ class Actions:
             return
         if now - record.at < record.wait and any(t in self._runner.running for t in record.pause):
             return  # two programs that trade at the same time are worse than a minute
-        if self._paused_until(record.run) is not None:
-            return  # by hand: the grace decides
+        if self._paused_until(record.run) is not None:  # by hand: the grace decides
+            await self._say_held_back(record, record.at + record.wait + task.grace)
+            return
         if shared := await self._run_of_another(record):
             await self._update(replace(record, run_id=shared))
             return
@@ -175,6 +178,23 @@ class Actions:
                 "%s is not started yet for the limit %s: %s", record.run, record.title, error,
                 extra={"event": "limit_run_waits", "limit": record.limit, "task": record.run},
             )  # fmt: skip
+
+    async def _say_held_back(self, record: ActionRecord, until: float) -> None:
+        """Positions stay open as long as nobody knows that they do."""
+        if record.name in self._held_back:
+            return
+        self._held_back.add(record.name)
+        text = (
+            f"{record.run} is paused, so it does not run: `quant-exporter resume {record.run}` "
+            f"starts it, until {iso(until)}; after that, do it by hand"
+        )
+        log.critical(
+            "the action of the limit %s: %s", record.title, text,
+            extra={"event": "limit_run_paused", "limit": record.limit, "task": record.run},
+        )  # fmt: skip
+        await self._tell(
+            record, f"Action of limit {record.title} waits", f"{text}.", about="paused"
+        )
 
     async def _run_of_another(self, record: ActionRecord) -> str:
         """The run of the same task that another limit has started, if it is under way or began
@@ -247,6 +267,7 @@ class Actions:
         record = self.records.get(name)
         if record is not None and not record.holds:
             del self.records[name]
+            self._held_back.discard(name)
             await self._state.forget(KIND, name)
 
     # --- telling
@@ -259,9 +280,9 @@ class Actions:
             parts.append(f"runs {record.run}")
         return f"{'; '.join(parts)}. Undo: quant-exporter resume --limit {record.limit}"
 
-    async def _tell(self, record: ActionRecord, title: str, text: str) -> None:
+    async def _tell(self, record: ActionRecord, title: str, text: str, *, about: str = "") -> None:
         known: Sequence[str] = self._outbox.channels
         to = [name for name in record.to if name in known] or list(known)
         if to:
-            key = f"{KIND}|{record.name}|{record.at}|{record.status}|{record.told}"
+            key = f"{KIND}|{record.name}|{record.at}|{record.status}|{record.told}{about}"
             await self._outbox.post(ChannelMessage(title, [text]), to, source=KIND, key=key)

@@ -51,6 +51,11 @@ class Watch:
     _at: float = math.nan
     _value: float = math.nan
 
+    @property
+    def value(self) -> float:
+        """The newest one that is a number."""
+        return self._value
+
     def see(self, reading: Reading, bounds: Bounds, now: float) -> None:
         """Look at what the value is. The same value of the same moment counts once, and NaN neither
         confirms nor contradicts."""

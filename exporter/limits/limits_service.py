@@ -6,7 +6,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.backtests.published import BacktestResults
 from exporter.calendars.loader import Calendar
@@ -108,7 +108,8 @@ class LimitService:
         for one in readings:
             watch = self._see(one, bounds)
             if watch.is_confirmed(limit, steady, counted=one.counted):
-                await self.actions.act(name, limit, one.strategy, self._why(limit, name, one))
+                broke = replace(one, value=watch.value)  # now it may be NaN
+                await self.actions.act(name, limit, one.strategy, self._why(limit, name, broke))
         for strategy in dict.fromkeys(one.strategy for one in readings):
             await self._rearm(name, limit, [one for one in readings if one.strategy == strategy])
         known = {_key(one) for one in readings}

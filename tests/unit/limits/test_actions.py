@@ -462,3 +462,37 @@ def test_a_breach_is_confirmed_by_the_definition(
         bad = [n for n, v in known if n > good]
         expected = len(bad) >= confirmations and bool(bad) and (at - bad[0]) * 20.0 >= seconds
         assert watch.is_confirmed(rule, at * 20.0, counted=False) == expected
+
+
+async def test_a_breach_that_is_confirmed_while_the_value_is_unknown_acts_too(
+    tmp_path: Path,
+) -> None:
+    """By the values that there were; and no other limit is left out because of it."""
+    made = Desk(tmp_path, {"first": limit(of="positions"), "second": limit(of="positions")})
+    await made.set(25, seconds=10)
+    await made.set(26, seconds=10)
+    await made.set(math.nan, seconds=45)
+    await made.wait(45)
+    assert {record.limit for record in made.actions.records.values()} == {"first", "second"}
+    whys = {record.why for record in made.actions.records.values()}
+    assert whys == {"positions of m is 26, at most 20 is allowed"}
+    await made.state.close()
+
+
+async def test_a_run_that_waits_because_its_task_is_paused_is_said_once(desk: Desk) -> None:
+    """Otherwise the message says that positions are closed, and they are not."""
+    desk.paused["flatten"] = desk.clock.now() + 7200
+    for value in (25, 26, 27, 28):
+        await desk.set(value)
+    assert desk.starter.started == []
+    assert desk.messages() == [
+        "Limit positions (m) acted", "Action of limit positions (m) waits"
+    ]  # fmt: skip
+    (text,) = [
+        row["message"]["parts"][0] for row in desk.state.kept(MESSAGES).values()
+        if "waits" in row["message"]["title"]
+    ]  # fmt: skip
+    assert "`quant-exporter resume flatten` starts it, until" in str(text)
+    del desk.paused["flatten"]
+    await desk.wait(1)
+    assert desk.starter.started == ["flatten"]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from exporter.backtests.bar_table import BarTable
 from exporter.backtests.expected_days import expected_days
-from exporter.backtests.history_store import HistoryStore, Market, gaps
+from exporter.backtests.history_store import HistoryStore, Market, gaps, jumps
 from exporter.backtests.plan import PlannedUnit, account_of, code_fingerprint, plan_units
 from exporter.backtests.published import RUNNING, publish
 from exporter.backtests.result_store import ResultStore, StoredResult
@@ -263,6 +263,8 @@ def _prepare(
                 notes.append(f"{len(closed) - len(bars)} bars have no price above 0")
             if missing := gaps(bars, calendar, settings.interval, start, end):
                 notes.append(missing)
+            if jumped := jumps(bars):
+                notes.append(jumped)
             if notes:
                 made.notes[f"{name} {symbol}"] = "; ".join(notes)
             if len(bars) < 2:

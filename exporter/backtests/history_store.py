@@ -38,6 +38,8 @@ MOST_RECENT = 1000
 _NO_HISTORY = frozenset((1004, 2003, 3009, 3010))
 """TickDB's codes for what a plan does not include, and for a range that it refuses."""
 _SAME = 1e-9
+_JUMP = 1.9
+"""From one bar to the next: two for one is the smallest split that is common."""
 
 
 class Market(Protocol):
@@ -281,6 +283,24 @@ def gaps(bars: BarTable, calendar: Calendar, interval: str, start: float, end: f
     if outside > 0:
         texts.append(f"{outside} bars are from outside the exchange's hours")
     return "; ".join(texts) or None
+
+
+def jumps(bars: BarTable) -> str | None:
+    """Closes that change as a split does: whoever trades such bars earns or loses what nobody
+    could."""
+    if len(bars) < 2:
+        return None
+    ratios = bars.close[1:] / bars.close[:-1]
+    odd = np.flatnonzero((ratios > _JUMP) | (ratios < 1 / _JUMP))
+    if not len(odd):
+        return None
+    first = int(odd[0])
+    more = f" ({len(odd) - 1} more)" if len(odd) > 1 else ""
+    return (
+        f"the close of {utc(float(bars.start[first + 1])):%Y-%m-%d %H:%M} UTC is "
+        f"{ratios[first]:.3g} times the one before{more}: a split that the source has not adjusted "
+        "for, or a wrong price?"
+    )
 
 
 def _days_without(

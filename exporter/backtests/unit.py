@@ -32,6 +32,7 @@ MOST_TRADES = 2000
 _MOVES = 3
 """How many of the largest rises and falls a function is tried at, to see whether it looks ahead:
 who knows the next bar has another position there than who does not."""
+_YEAR = 366 * 86400.0
 _QUICK_SECONDS = 0.1
 """A function that takes longer is tried at the largest of them alone."""
 
@@ -117,7 +118,7 @@ def _one(group: UnitGroup, trial: ParameterTrial) -> UnitResult:
     value = function(bars.frame(), **trial.params)
     moves = _MOVES if time.perf_counter() - began < _QUICK_SECONDS else 1
     if isinstance(value, Mapping):
-        return _own_result(group, trial, value)
+        return _own_result(group, trial, value, function, moves)
     targets = targets_of(value, bars)
     if trial.configured and (at := _looks_ahead(function, group, trial.params, targets, moves)):
         raise UnitError(at)
@@ -210,10 +211,58 @@ def _looks_ahead(
     return None
 
 
-def _own_result(group: UnitGroup, trial: ParameterTrial, value: Mapping[str, Any]) -> UnitResult:
+def _own_looks_ahead(
+    function: Strategy,
+    group: UnitGroup,
+    params: Mapping[str, Any],
+    curve: tuple[Column, Column],
+    moves: int,
+) -> str | None:
+    """The same for a curve of the function's own. At its end an engine may close what is open, so
+    its last two values may differ by less than a quarter of the bar that comes next."""
+    bars = group.bars
+    for cut in _cuts(bars, moves) if moves > 1 else [len(bars) // 2]:
+        shorter = bars.where(slice(0, cut))
+        try:
+            start, again = _series(function(shorter.frame(), **params)["equity"], shorter)
+        except Exception:  # noqa: BLE001, S112  too few bars for it, for example
+            continue
+        allowed = np.full(len(again), 1e-6)
+        allowed[-2:] += abs(bars.close[cut] / bars.close[cut - 1] - 1) / 4
+        _, mine, known = np.intersect1d(start, curve[0], return_indices=True)
+        apart = np.abs(again[mine] - curve[1][known]) > allowed[mine] * np.abs(again[mine])
+        if apart.any():
+            at = int(np.flatnonzero(apart)[0])
+            moment = np.datetime64(int(start[mine[at]]), "s")
+            return (
+                f"looks ahead: its equity of {moment}Z is {again[mine[at]]:g} with the bars up to "
+                f"then and {curve[1][known[at]]:g} once later ones are known. Use past bars alone, "
+                "and seed what is random"
+            )
+    return None
+
+
+def _own_result(
+    group: UnitGroup,
+    trial: ParameterTrial,
+    value: Mapping[str, Any],
+    function: Strategy,
+    moves: int,
+) -> UnitResult:
     if "equity" not in value:
         raise UnitError("returned a mapping without `equity`: add the account's value over time")
     start, equity = _series(value["equity"], group.bars)
+    if not len(start):
+        raise UnitError("`equity` is empty")
+    if start[-1] < group.bars.start[0] or start[0] > group.bars.start[-1] + _YEAR:
+        raise UnitError(
+            f"`equity` is of {np.datetime64(int(start[0]), 's')}Z and later, which is not the time "
+            "of the bars: give it their index"
+        )
+    if trial.configured and (
+        at := _own_looks_ahead(function, group, trial.params, (start, equity), moves)
+    ):
+        raise UnitError(at)
     numbers = curve_numbers(equity, start, group.periods_per_year, parts=group.parts)
     numbers |= dict.fromkeys(("turnover", "win_rate", "exposure", "trades"), math.nan)
     if "profits" in value:

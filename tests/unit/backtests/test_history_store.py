@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from exporter.backtests.bar_table import BarTable
-from exporter.backtests.history_store import HistoryStore, gaps
+from exporter.backtests.history_store import HistoryStore, gaps, jumps
 from exporter.calendars.bars import Calendar
 from exporter.sources.base import Bar, SourceError
 from tests.unit.backtests.bars import HOUR
+from tests.unit.backtests.bars import bars as made_bars
 from tests.unit.tables import calendar
 
 ROOT = Path(__file__).parents[3]
@@ -208,3 +209,13 @@ def test_gaps_are_counted_by_the_exchanges_calendar(source: Source) -> None:
     )
     night = BarTable.of_bars("X", [*found, source.bar(sessions[0].close + 5 * HOUR)])
     assert gaps(night, new_york, "1h", start, end) == "1 bars are from outside the exchange's hours"
+
+
+def test_a_split_that_is_not_adjusted_for_is_said() -> None:
+    """Ten for one looks like a loss of 90 %; a day on which a price rises by half does not."""
+    assert jumps(made_bars([100, 150, 101, 99])) is None
+    assert jumps(made_bars([])) is jumps(made_bars([5])) is None
+    assert jumps(made_bars([100, 101, 10.1, 10.2, 30])) == (
+        "the close of 2026-09-21 16:20 UTC is 0.1 times the one before (1 more): a split that the "
+        "source has not adjusted for, or a wrong price?"
+    )

@@ -122,6 +122,39 @@ def test_a_result_of_its_own_is_accepted(tmp_path: Path) -> None:
     assert math.isnan(result.numbers["turnover"])
 
 
+OWN = "def f(bars):\n    gain = bars.close.pct_change().fillna(0)\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "gain.shift(-1).fillna(0).abs()",
+        "gain.where(gain > 0, 0)",
+        "(bars.close > bars.close.mean()).astype(float).shift(1).fillna(0) * gain",
+    ],
+)
+def test_a_result_of_its_own_that_looks_ahead_is_an_error(tmp_path: Path, body: str) -> None:
+    """Its equity changes once later bars are known; but who trades the bar that is over does not
+    look ahead, only too late."""
+    code = f"{OWN}    return {{'equity': 1000 * (1 + {body}).cumprod()}}\n"
+    error = one(tmp_path, code).error
+    if "where" in body:
+        assert error is None
+    else:
+        assert error is not None
+        assert error.startswith("looks ahead: its equity of 2026-")
+
+
+def test_an_engine_may_close_what_is_open_at_the_end(tmp_path: Path) -> None:
+    """Which costs a little at the last bar, wherever that is."""
+    code = (
+        f"{OWN}    past = (gain.shift(1) > 0).astype(float) * gain\n"
+        "    equity = 1000 * (1 + past).cumprod()\n    equity.iloc[-1] *= 0.9993\n"
+        "    return {'equity': equity}\n"
+    )
+    assert one(tmp_path, code).error is None
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
@@ -133,6 +166,11 @@ def test_a_result_of_its_own_is_accepted(tmp_path: Path) -> None:
         ("return {'equity': bars.close * float('nan')}", "`equity` contains a value that is not"),
         ("return {'equity': bars.close[::-1]}", "`equity` is not in the order of time"),
         ("return {'equity': [1, 2]}", "`equity` has the shape (2,) for 200 bars"),
+        ("return {'equity': bars.close[:0]}", "`equity` is empty"),
+        (
+            "e = bars.close; e.index += 4000 * (e.index[24] - e.index[0]); return {'equity': e}",
+            "`equity` is of 2037-09-03T14:20:00Z and later, which is not the time of the bars",
+        ),
         ("raise ValueError('no such\\nthing')", "ValueError: no such thing"),
         ("import sys; sys.exit(3)", "called sys.exit(3)"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
@@ -106,9 +107,10 @@ def exact(value: Any, name: str) -> Decimal:
 
 def parse_symbol(symbol: Any) -> str:
     """A symbol that can be a label. Raises :class:`ValueError`."""
-    if not isinstance(symbol, str) or not 0 < len(symbol) <= _LONGEST_SYMBOL or "|" in symbol:
+    text = isinstance(symbol, str) and not re.search(r"[|\x00-\x1f\x7f-\x9f]", symbol)
+    if not text or not 0 < len(symbol) <= _LONGEST_SYMBOL:
         raise ValueError(f"symbol must be a short text, not {symbol!r}")
-    return symbol
+    return str(symbol)
 
 
 def _text(body: Mapping[str, Any], name: str, longest: int) -> str:

@@ -24,6 +24,10 @@ from exporter.web.guard import refuse
 
 _Answer = dict[str, Any]
 _EQUITY_KEYS = frozenset({"equity", "timestamp", "flow", "currency", "reset_peak", "id"})
+_FILL_KEYS = frozenset(
+    {"symbol", "side", "price", "quantity", "fee", "timestamp", "currency", "order", "id"}
+)
+_OTHER_NAMES = {"qty": "quantity", "amount": "quantity", "size": "quantity"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class StrategiesApi:
 
     async def equity(self, name: str, body: Mapping[str, Any]) -> _Answer:
         """One point of a curve: {equity, timestamp?, flow?, currency?, reset_peak?, id?}."""
-        _refuse_misspelt(body)
+        _refuse_misspelt(body, _EQUITY_KEYS)
         currency = self.strategies.configured[name].currency
         point = parse_point(body, self.zone(), default_at=self.clock.now(), currency=currency)
         reset = body.get("reset_peak", False)
@@ -79,6 +83,7 @@ class StrategiesApi:
 
     async def fill(self, name: str, body: Mapping[str, Any]) -> _Answer:
         """One fill: {symbol, side, price, quantity?, fee?, timestamp?, order?, id?}."""
+        _refuse_misspelt(body, _FILL_KEYS)
         fill = parse_fill(body, self.zone(), self.clock.now())
         await self.strategies.holdings.add_fill(name, fill)
         return {}
@@ -91,9 +96,11 @@ class StrategiesApi:
         return {}
 
 
-def _refuse_misspelt(body: Mapping[str, Any]) -> None:
-    """A flow under a name that is almost `flow` would be read as a loss. Raises
-    :class:`ValueError`."""
-    for key in body.keys() - _EQUITY_KEYS:
-        if meant := likely(key.lower(), _EQUITY_KEYS - body.keys()):
+def _refuse_misspelt(body: Mapping[str, Any], known: frozenset[str]) -> None:
+    """A flow under a name that is almost `flow` would be read as a loss, and the quantity of a fill
+    would be missing. Raises :class:`ValueError`."""
+    missing = known - body.keys()
+    for key in body.keys() - known:
+        meant = _OTHER_NAMES.get(key.lower()) or likely(key.lower(), missing)
+        if meant in missing:
             raise ValueError(f"unknown key {key!r}: did you mean {meant}?")

@@ -469,7 +469,10 @@ async def test_equity_and_fills_are_taken_and_bad_ones_named(api: HttpApi) -> No
     assert (await api.post("/api/v1/strategies/m/equity", body))[1]["peak"] == 91
     fill = {"symbol": "TSLA.US", "side": "BUY", "price": 241.3}
     assert (await api.post("/api/v1/strategies/m/fills", fill))[0] == 200
-    for change in ({"side": "hold"}, {"price": "x"}, {"symbol": ""}, {"price": None}):
+    for change in (
+        {"side": "hold"}, {"price": "x"}, {"symbol": ""}, {"symbol": "A\nB"}, {"price": None},
+        {"qty": 3}, {"fees": 1},
+    ):  # fmt: skip
         assert (await api.post("/api/v1/strategies/m/fills", {**fill, **change}))[0] == 400
     labels = {"strategy": "m", "symbol": "TSLA.US", "side": "buy"}
     assert api.registry.get_sample_value("quant_strategy_last_fill_price", labels) == 241.3

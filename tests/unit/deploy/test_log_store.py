@@ -93,6 +93,7 @@ def test_the_containers_settings_serve_with_the_places_of_the_machine(
     assert 'url = "http://127.0.0.1:3100/loki/api/v1/push"' in exporter
     assert '"/var/log/quant-exporter/exporter-????-??-??.jsonl"' in exporter
     assert 'loki.write "loki"' in exporter
+    assert "max_backoff_retries = 0" in exporter  # zero is without end, not never
     assert "loki.write.loki.receiver" in files["/etc/alloy/quant/journal.alloy"]
     for name in ("loki", "alloy"):
         unit = files[f"/etc/systemd/system/{name}.service.d/quant.conf"]

@@ -62,7 +62,10 @@ class Crashes:
         await self._reported.wait()
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # then stderr has it
-                self._file = stack.enter_context(crash_path(self._config()).open("w"))
+                file = os.open(
+                    crash_path(self._config()), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+                )
+                self._file = stack.enter_context(os.fdopen(file, "w"))
             faulthandler.enable(self._file)
             stack.callback(faulthandler.enable)
             stack.callback(faulthandler.cancel_dump_traceback_later)

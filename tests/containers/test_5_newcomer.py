@@ -106,6 +106,7 @@ def test_every_command_of_the_page_is_one_that_is_typed() -> None:
         "docker run --rm --user 0 --entrypoint chown --volume quant_exporter-state:/state "
         "quant-exporter:0.1.0 -R 10077:10077 /state",
         "docker compose stop exporter",
+        "docker compose stop exporter",
         "git pull",
         "git checkout THE_OLDER_VERSION",
     ]

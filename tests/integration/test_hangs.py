@@ -83,6 +83,7 @@ def test_a_hung_exporter_ends_and_the_next_one_says_why(tmp_path: Path) -> None:
             assert "the exporter ended while the run was under way" in page(last, each)
         assert last.stop() == 0
     assert (tmp_path / "var/crash.txt").read_text() == ""
+    assert (tmp_path / "var/last-crash.txt").stat().st_mode & 0o777 == 0o600
 
 
 def page(exporter: Exporter, task: str) -> str:

@@ -83,6 +83,7 @@ def board(
             parts.DashboardLink("Boards")
             .type(dashboard.DashboardLinkType.DASHBOARDS)
             .tags([TAG])
+            .as_dropdown(True)
             .tooltip("The other boards, at the same time and for the same exporter")
             .keep_time(True)
             .include_vars(True)

@@ -229,10 +229,11 @@ _LIMIT_LOOK = [
 def timeline(
     title: str, text: str, *queries: Query, states: Mapping[int, State], nothing: str = NOTHING
 ) -> statetimeline.Panel:
-    """A band for each series, in the word and the colour of its state. The colour mode is fixed:
-    with thresholds, merged bands lose their words (grafana/grafana#71804)."""
+    """A band for each series, in the word and the colour of its state; one of -1 says `nothing`.
+    The colour mode is fixed: with thresholds, merged bands lose their words
+    (grafana/grafana#71804)."""
     panel = _base(statetimeline.Panel(), title, text, unit="none", nothing=nothing, queries=queries)
-    panel.mappings(words(states)).thresholds(steps((None, IDLE)))
+    panel.mappings(words({-1: (nothing, IDLE), **states})).thresholds(steps((None, IDLE)))
     fixed = parts.FieldColor().mode(dashboard.FieldColorModeId.FIXED)
     panel.color_scheme(fixed.fixed_color(IDLE))
     panel.merge_values(True).show_value(common.VisibilityMode.AUTO).row_height(0.85)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
+
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import State, Tile, graph, sheet, steps, tiles
 from grafana.query import NO_SUM, moments, now, rows, series, total
@@ -15,11 +17,11 @@ WHEN_UNKNOWN = (
 )
 
 
-def today(leads_to: str = "") -> Tile:
-    """Profit and loss of all strategies since midnight."""
+def today(leads_to: str = "", colours: ThresholdsConfig | None = None) -> Tile:
+    """Profit and loss of all strategies since midnight, green and red or in `colours`."""
     return Tile(
         "Today", now(TODAY, "Today {{currency}}"), WORDS, leads_to, decimals=2, currency=True,
-        thresholds=steps((None, BAD), (0, FINE)),
+        thresholds=colours or steps((None, BAD), (0, FINE)),
     )  # fmt: skip
 
 

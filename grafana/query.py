@@ -38,6 +38,13 @@ def total(metric: str, by_currency: str) -> str:
     )
 
 
+def or_band(expr: str, label: str) -> str:
+    """`expr`, or one band of -1 named "none" while the exporter answers: older Grafanas have a
+    sentence of their own for an empty timeline."""
+    none = "0 * max(quant_exporter_build_info{@}) - 1"
+    return f'{expr} or on () label_replace({none}, "{label}", "none", "", "")'
+
+
 def or_word(expr: str, value: int) -> str:
     """`expr`, or `value`, which a mapping turns into a word: a tile never vanishes."""
     return f"{expr} or vector({value})"

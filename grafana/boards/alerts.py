@@ -33,6 +33,11 @@ BY_TIER = f"""
   )
 """
 WATCHDOG = 'count(ALERTS{alertname="QuantWatchdog", alertstate="firing"}) or vector(0)'
+QUIET = """
+  label_replace(label_replace(
+    -max(ALERTS{alertstate="firing", alertname="QuantWatchdog"}),
+    "alertname", "none", "", ""), "severity", "watchdog alone", "", "")
+"""
 # A silence, whoever made it, is the acknowledgement.
 UNSEEN = (
     'count(ALERTS{alertstate="firing", severity="critical"})'
@@ -92,9 +97,10 @@ def build() -> Dashboard:
                 *_tiles(), nothing="Prometheus does not answer")),
             (24, 8, timeline(
                 "Firing", "One band for each alert while it fires.",
-                series(BY_TIER, "{{alertname}} ({{severity}})"),
-                states={3: ("critical", BAD), 2: ("warning", WARN), 1: ("info", NOTE)},
-                nothing="nothing fired")),
+                series(f"{BY_TIER} or on () {QUIET}", "{{alertname}} ({{severity}})"),
+                states={3: ("critical", BAD), 2: ("warning", WARN), 1: ("info", NOTE),
+                        -1: ("nothing fires", FINE)},
+                nothing="nothing fires")),
             (24, 7, sheet(
                 "Firing now", "Every alert that fires now, the worst first.",
                 FIRING_ROWS,

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana.board import Choice, board, cell, link, series_label
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import graph, sheet, timeline
-from grafana.query import events, lowest_limit, moments, near, rows, series
+from grafana.query import events, lowest_limit, moments, near, or_band, rows, series
 
 FEED = '{@, feed=~"$feed"}'
 BOTH = '{@, feed=~"$feed", symbol=~"$symbol"}'
@@ -90,7 +90,8 @@ def build() -> Dashboard:
                 unit="percentunit", nothing="no bar yet")),
             (24, 5, timeline(
                 "Markets", "When each exchange is in session.",
-                series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
+                series(or_band("max by (exchange) (quant_market_open{@})", "exchange"),
+                       "{{exchange}}"),
                 states={1: ("open", NOTE), 0: ("closed", IDLE)},
                 nothing="no exchange is configured")),
             (12, 10, graph(

@@ -24,6 +24,7 @@ from grafana.query import (
     near,
     newest,
     now,
+    or_band,
     or_word,
     rows,
     series,
@@ -165,8 +166,8 @@ def _rest() -> list[tuple[int, int, object]]:
             zero=True, bars=True, colour=BAD, calcs=("sum",), nothing="no request failed")),
         (24, 4, timeline(
             "Market", "When its exchange is in session.",
-            series("max by (exchange) (quant_market_open{@} and on (job, instance, exchange) "
-                   f"quant_feed_info{FEED})", "{{exchange}}"),
+            series(or_band("max by (exchange) (quant_market_open{@} and on (job, instance, "
+                           f"exchange) quant_feed_info{FEED})", "exchange"), "{{exchange}}"),
             states={1: ("open", NOTE), 0: ("closed", IDLE)}, nothing=NO_FEED)),
         (24, 5, sheet(
             "Settings and limits", "As exporter.yml has them.",

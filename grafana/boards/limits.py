@@ -14,6 +14,7 @@ from grafana.query import (
     events,
     moments,
     now,
+    or_band,
     or_word,
     rows,
     series,
@@ -155,7 +156,8 @@ def _limits() -> list[tuple[int, int, object]]:
         (24, 6, timeline(
             "State", "One band for each limit. Within: on the good side of all its tiers. Acted: "
             "until it is resumed by hand.",
-            series(state(CHOSEN), "{{limit}} {{strategy}}"), states=STATES, nothing=NO_LIMIT)),
+            series(or_band(state(CHOSEN), "limit"), "{{limit}} {{strategy}}"),
+            states=STATES, nothing=NO_LIMIT)),
         (24, 7, all_limits(CHOSEN)),
         (24, 10, graph(
             "Value / limit", "The largest value as a share of the first tier that it must not "

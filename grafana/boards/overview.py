@@ -12,7 +12,7 @@ from grafana.boards.limits import broken
 from grafana.colours import BAD, FINE, IDLE, NOTE, TIERS, WARN
 from grafana.panels import State, Tile, graph, sheet, steps, tiles, timeline
 from grafana.portfolio import today
-from grafana.query import lowest_limit, now, or_word, rows, series, some_or_zero
+from grafana.query import lowest_limit, now, or_band, or_word, rows, series, some_or_zero
 
 NO_EXPORTER = "the exporter does not answer"
 UNKNOWN = {-1: ("unknown", IDLE)}
@@ -24,7 +24,7 @@ OVERDUE_SHARE = (
     f" / on (job, instance, feed) {OVERDUE_LIMIT}"
 )
 DRAWDOWN_SHARE = (
-    "max by (job, instance, strategy) (quant_strategy_drawdown_ratio{@})"
+    "max by (job, instance, strategy) (quant_strategy_drawdown_ratio{@} >= 0)"
     " / on (job, instance, strategy) "
     + lowest_limit("quant_strategy_drawdown_limit_ratio", "strategy")
 )
@@ -103,7 +103,7 @@ def _glance() -> list[Tile]:
               "data", none_of("feed"), thresholds=NONE_IS_BAD),
         _tile("Late tasks", some_or_zero(f"count({LATE})", of="quant_task_info"), "tasks",
               none_of("task"), thresholds=NONE_IS_BAD),
-        today(link("strategies")),
+        today(link("strategies"), steps((None, NOTE))),
         _tile("Drawdown / limit", f"max({DRAWDOWN_SHARE}) or {ANSWERS} - 2", "strategies",
               none_of("limit"), unit="percentunit",
               thresholds=steps((None, FINE), (0.8, WARN), (1, BAD))),
@@ -159,6 +159,6 @@ def _bottom() -> list[tuple[int, int, object]]:
     return [
         (24, 4, timeline(
             "Markets", "When each exchange is in session.",
-            series("max by (exchange) (quant_market_open{@})", "{{exchange}}"),
+            series(or_band("max by (exchange) (quant_market_open{@})", "exchange"), "{{exchange}}"),
             states={1: ("open", NOTE), 0: ("closed", IDLE)}, nothing="no exchange is configured")),
     ]  # fmt: skip

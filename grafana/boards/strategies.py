@@ -12,7 +12,7 @@ from grafana.portfolio import portfolio
 from grafana.query import lowest_limit, moments, near, rows, series
 
 CHOSEN = '{@, strategy=~"$strategy"}'
-DRAWDOWN = f"max by (strategy) (quant_strategy_drawdown_ratio{CHOSEN})"
+DRAWDOWN = f"max by (strategy) (quant_strategy_drawdown_ratio{CHOSEN} >= 0)"
 DRAWDOWN_LIMIT = f"max by (strategy, severity) (quant_strategy_drawdown_limit_ratio{CHOSEN})"
 ONE = link("strategy", strategy=series_label("strategy"))
 ONE_OF_ROW = {"Strategy": link("strategy", strategy=cell("Strategy"))}
@@ -64,7 +64,7 @@ def build() -> Dashboard:
                 series(f"max by (strategy, currency) (quant_strategy_equity{CHOSEN} * on (job, "
                        "instance, strategy) group_left (currency) quant_strategy_info{@})",
                        "{{strategy}} {{currency}}"),
-                series(f"max by (strategy) (quant_strategy_equity_peak{CHOSEN})",
+                series(f"max by (strategy) (quant_strategy_equity_peak{CHOSEN} > -Inf)",
                        "peak {{strategy}}"),
                 unit="none", leads_to=ONE, nothing="no equity was reported")),
             (12, 10, graph(
@@ -77,7 +77,8 @@ def build() -> Dashboard:
             (12, 10, graph(
                 "Profit and loss today", "Change of equity since midnight, deposits and "
                 "withdrawals taken out, in the strategy's own currency.",
-                series(f"max by (strategy) (quant_strategy_pnl_today{CHOSEN})", "{{strategy}}"),
+                series(f"max by (strategy) (quant_strategy_pnl_today{CHOSEN} > -Inf)",
+                       "{{strategy}}"),
                 unit="none", calcs=("min", "lastNotNull"), lowest_first=True,
                 leads_to=ONE, nothing="no equity was reported")),
             (12, 10, graph(

@@ -20,12 +20,12 @@ from grafana.boards.strategies import (
 )
 from grafana.colours import BAD, FINE, IDLE, NOTE, WARN
 from grafana.panels import Tile, graph, sheet, steps, tiles, timeline
-from grafana.query import lowest_limit, moments, near, newest, now, or_word, rows, series
+from grafana.query import lowest_limit, moments, near, newest, now, or_band, or_word, rows, series
 
 NO_EQUITY = "no equity was reported"
 NO_STRATEGY = "no strategy of this name is configured"
 SHARE = (
-    f"max(max by (job, instance, strategy) (quant_strategy_drawdown_ratio{CHOSEN})"
+    f"max(max by (job, instance, strategy) (quant_strategy_drawdown_ratio{CHOSEN} >= 0)"
     " / on (job, instance, strategy) "
     f"{lowest_limit('quant_strategy_drawdown_limit_ratio', 'strategy')})"
 )
@@ -105,7 +105,7 @@ def _money() -> list[tuple[int, int, object]]:
             nothing=NO_EQUITY)),
         (24, 5, timeline(
             "State of its limits", "One band for each limit. Acted: until it is resumed by hand.",
-            series(limit_state(CHOSEN), "{{limit}}"), states=LIMIT_STATES,
+            series(or_band(limit_state(CHOSEN), "limit"), "{{limit}}"), states=LIMIT_STATES,
             nothing="this strategy has no limit under limits")),
         (24, 7, all_limits(CHOSEN, "Its limits")),
     ]  # fmt: skip

@@ -8,7 +8,18 @@ from grafana.board import Back, Choice, board, cell
 from grafana.boards.tasks import CHOSEN, DURATION, KINDS, STATE, STATES, services
 from grafana.colours import BAD, FINE, IDLE, NOTE, OUTCOMES
 from grafana.panels import Tile, graph, sheet, steps, tiles, timeline
-from grafana.query import counted, events, near, near_below, newest, now, or_word, rows, series
+from grafana.query import (
+    counted,
+    events,
+    near,
+    near_below,
+    newest,
+    now,
+    or_band,
+    or_word,
+    rows,
+    series,
+)
 
 NEVER = {-1: ("never", IDLE)}
 NONE = {-1: ("none", IDLE)}
@@ -78,7 +89,7 @@ def _runs() -> list[tuple[int, int, object]]:
     return [
         (24, 4, timeline(
             "State", "Its state over time.",
-            series(STATE, "{{task}}"), states=STATES,
+            series(or_band(STATE, "task"), "{{task}}"), states=STATES,
             nothing="no task of this name is configured")),
         (24, 7, sheet(
             "Failed runs", "Each run that failed in the shown time, and the page of that run with "

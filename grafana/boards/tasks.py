@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana.board import Choice, board, cell, link, series_label
 from grafana.colours import BAD, FINE, IDLE, NOTE, OUTCOMES, WARN
 from grafana.panels import graph, heat, sheet, timeline
-from grafana.query import cells, events, moments, rows, series
+from grafana.query import cells, events, moments, or_band, rows, series
 
 STATES = {
     0: ("ok", FINE),
@@ -86,7 +86,8 @@ def build() -> Dashboard:
             (24, 8, timeline(
                 "State", "One band for each task. Failing: as many failures in a row as alert. "
                 "Late: past its deadline without a success.",
-                series(STATE, "{{task}}"), states=STATES, nothing="no task is configured")),
+                series(or_band(STATE, "task"), "{{task}}"), states=STATES,
+                nothing="no task is configured")),
             (24, 9, sheet(
                 "Tasks", "The newest of each task; a click on its name shows its own board. Pings: "
                 "it runs elsewhere and says so.",

@@ -163,6 +163,7 @@ def _write(folder: Path, ports: stack.Ports, tasks: dict[str, str]) -> None:
         "prometheus_url": f"http://127.0.0.1:{ports.prometheus}",
         "alertmanager_url": f"http://127.0.0.1:{ports.alertmanager}",
         "timezone": "UTC",
+        "hang_timeout": None,  # a test stops the process for a while
         "alerts": {"check_every": "1s", "silence": "6s", "settle": "3s"},
         "tasks": {
             name: {"external": True, "schedule": "every 12h", "grace": "12h", "severity": severity,

@@ -165,6 +165,9 @@ def _write(folder: Path, ports: stack.Ports, tasks: dict[str, str]) -> None:
         "timezone": "UTC",
         "hang_timeout": None,  # a test stops the process for a while
         "alerts": {"check_every": "1s", "silence": "6s", "settle": "3s"},
+        # What else happens on the machine is not of the story.
+        "machine": {"min_free": "0.1%", "full_within": "1s", "max_loop_lag": "1h",
+                    "max_memory": "8GB", "max_errors": None},
         "tasks": {
             name: {"external": True, "schedule": "every 12h", "grace": "12h", "severity": severity,
                    "announce": severity == "info"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 from places import installed_deb
 from shell import attempt, run
+
+_APT = Path("/etc/apt")
 
 
 @dataclass
@@ -31,7 +34,7 @@ class Packages:
 
     def mend(self) -> None:
         run("dpkg", "--configure", "-a")  # what an interrupted installation left behind
-        _apt_get("update")
+        _update(_sources())
         _apt_get("install", "--no-install-recommends", *self._missing())
 
 
@@ -50,7 +53,7 @@ class Deb:
         return f"install {self.name} from {self.file.name}"
 
     def mend(self) -> None:
-        _apt_get("update")
+        _update(_sources())
         _apt_get("install", "--no-install-recommends", "--allow-downgrades", str(self.file))
         installed_deb(self.name).write_text(self.file.name)
         self.file.unlink()
@@ -68,6 +71,18 @@ class Removed:
 
     def mend(self) -> None:
         _apt_get("remove", *self.names)
+
+
+def _sources() -> tuple[tuple[str, int], ...]:
+    """The files that say where packages come from, as they are now."""
+    files = [_APT / "sources.list", *_APT.glob("sources.list.d/*"), *_APT.glob("keyrings/*")]
+    return tuple(sorted((str(f), f.stat().st_mtime_ns) for f in files if f.is_file()))
+
+
+@functools.lru_cache(maxsize=1)
+def _update(sources: tuple[tuple[str, int], ...]) -> None:
+    """Ask the sources what they have: once, unless there are others since."""
+    _apt_get("update")
 
 
 def _apt_get(*words: str) -> None:

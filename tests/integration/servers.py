@@ -163,7 +163,6 @@ def _write(folder: Path, ports: stack.Ports, tasks: dict[str, str]) -> None:
         "prometheus_url": f"http://127.0.0.1:{ports.prometheus}",
         "alertmanager_url": f"http://127.0.0.1:{ports.alertmanager}",
         "timezone": "UTC",
-        "hang_timeout": None,  # a test stops the process for a while
         "alerts": {"check_every": "1s", "silence": "6s", "settle": "3s"},
         # What else happens on the machine is not of the story.
         "machine": {"min_free": "0.1%", "full_within": "1s", "max_loop_lag": "1h",

@@ -171,6 +171,10 @@ class FakeSource:
 class NoDisk:
     """A state that cannot be read."""
 
+    @property
+    def history(self) -> NoDisk:
+        return self
+
     async def run(self, run_id: str) -> Run | None:
         raise StateError("the disk does not answer")
 

@@ -143,7 +143,7 @@ async def read_timeline(
     builder = TimelineBuilder()
     after: tuple[float, int] | None = (since, -1)
     while after is not None:
-        page = await state.journal_page(KINDS, after, PAGE_ROWS)
+        page = await state.history.journal_page(KINDS, after, PAGE_ROWS)
         builder.unreadable += page.unreadable
         await asyncio.to_thread(builder.add, page.rows)
         after = page.end

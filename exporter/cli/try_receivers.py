@@ -56,7 +56,7 @@ async def _journalled(config: Config, clock: Clock, since: float) -> set[str]:
     except StateError:
         return set()
     try:
-        rows = await state.journal_rows(since, "notification")
+        rows = await state.history.journal_rows(since, "notification")
     except StateError:
         rows = []
     finally:

@@ -141,7 +141,7 @@ class Actions:
     async def _go_on(self, record: ActionRecord) -> None:
         run = self._runner.recall(record.run_id)
         try:
-            run = run or await self._state.run(record.run_id)
+            run = run or await self._state.history.run(record.run_id)
         except StateError:
             return  # asked again in a moment
         if run is None:
@@ -203,7 +203,9 @@ class Actions:
             if other.run != record.run or other.run_id in ("", record.run_id):
                 continue
             try:
-                run = self._runner.recall(other.run_id) or await self._state.run(other.run_id)
+                run = self._runner.recall(other.run_id) or await self._state.history.run(
+                    other.run_id
+                )
             except StateError:
                 continue
             if run and (run.outcome is None or run.claimed_at >= record.at):

@@ -34,7 +34,7 @@ class ByHand:
         :class:`BusyError` when it has succeeded, and :class:`~exporter.state.StateError`."""
         if self.slot is None:
             return claim
-        before = await state.runs_for(claim.task, self.slot, self.slot)
+        before = await state.history.runs_for(claim.task, self.slot, self.slot)
         good = next((run for run in before if run.outcome == "success"), None)
         if good and not self.again:
             raise BusyError(

@@ -211,7 +211,7 @@ class External:
             )
 
     async def _has_ended(self, run_id: str) -> bool:
-        run = await self._state.run(run_id)
+        run = await self._state.history.run(run_id)
         return run is not None and run.outcome is not None
 
 

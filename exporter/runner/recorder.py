@@ -70,7 +70,7 @@ class Recorder:
 
     async def _compare(self, run: Run) -> None:
         """A run has one outcome, the first; what says otherwise later is at least in the log."""
-        known = await self._state.run(run.run_id)
+        known = await self._state.history.run(run.run_id)
         if known is not None and known.outcome not in (None, run.outcome):
             log.warning(
                 "%s reports %s of a run that has ended with %s, which stays: give each run a `rid`",

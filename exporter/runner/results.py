@@ -14,8 +14,19 @@ from exporter.state import JSON, Claim, Run, TaskState, Trigger
 from exporter.util.clock import Clock
 
 
+class EarlierRuns(Protocol):
+    """What runs need of :class:`exporter.state.history.StateHistory`."""
+
+    async def run(self, run_id: str) -> Run | None: ...
+
+    async def runs_for(self, task: str, begin: float, end: float) -> list[Run]: ...
+
+
 class Store(Protocol):
     """What runs need of state."""
+
+    @property
+    def history(self) -> EarlierRuns: ...
 
     @property
     def tasks(self) -> Mapping[str, TaskState]: ...
@@ -25,10 +36,6 @@ class Store(Protocol):
     async def claim(self, claim: Claim) -> bool: ...
 
     async def advance(self, task: str, cursor: float) -> None: ...
-
-    async def run(self, run_id: str) -> Run | None: ...
-
-    async def runs_for(self, task: str, begin: float, end: float) -> list[Run]: ...
 
     async def finish(self, end: Run) -> None: ...
 

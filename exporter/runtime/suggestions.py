@@ -36,7 +36,7 @@ def suggested_limits(config: Config, clock: Clock) -> dict[str, str]:
 async def _newest_runs(config: Config, clock: Clock) -> Sequence[Run]:
     state = await asyncio.to_thread(State.open, config.state, clock, writer=False)
     try:
-        return await state.runs_of(tuple(config.tasks), 0.0, _MOST_RUNS)
+        return await state.history.runs_of(tuple(config.tasks), 0.0, _MOST_RUNS)
     finally:
         await state.close()
 

@@ -24,12 +24,19 @@ _WAKE_SECONDS = 1.0
 _LONG_AWAY_SECONDS = 86400.0
 
 
+class ClaimedSlots(Protocol):
+    """What is used of :class:`exporter.state.history.StateHistory`."""
+
+    async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]: ...
+
+
 class LatenessState(Protocol):
     """What is used of :class:`exporter.state.State`."""
 
     @property
     def tasks(self) -> Mapping[str, TaskState]: ...
-    async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]: ...
+    @property
+    def history(self) -> ClaimedSlots: ...
 
 
 class Lateness:
@@ -64,7 +71,7 @@ class Lateness:
 
     async def _claimed(self, task: str, after: float, until: float) -> frozenset[float]:
         try:
-            return await self._state.claimed_slots(task, after, until)
+            return await self._state.history.claimed_slots(task, after, until)
         except StateError:
             return frozenset()  # no slot runs twice by that: a claim is refused all the same
 

@@ -11,22 +11,18 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
-from exporter.state import database, history
+from exporter.state import database
 from exporter.state import diagnosis as trouble
 from exporter.state import snapshot as contents
 from exporter.state import sql as rows
+from exporter.state.history import StateHistory
 from exporter.state.models import (
     JSON,
     Claim,
-    JournalPage,
-    JournalRow,
     Run,
     StateError,
-    Tally,
     TaskState,
-    TaskTimes,
 )
 from exporter.state.schema import MIGRATIONS, Migration
 from exporter.state.snapshot import Contents, Kept
@@ -42,8 +38,6 @@ PURGE_EVERY_SECONDS = 3600.0
 PROBE_EVERY_SECONDS = 60.0
 STEADY_SECONDS = 60.0
 
-_T = TypeVar("_T")
-
 
 class State:
     """What must outlive the process. Made by :meth:`open`.
@@ -56,6 +50,7 @@ class State:
         self, path: Path, clock: Clock, writer: StateWriter | None, view: Contents
     ) -> None:
         self.path = path
+        self.history = StateHistory(path)
         self._clock = clock
         self._writer = writer
         self._view = view
@@ -158,66 +153,6 @@ class State:
         """Name to value of everything kept under `kind`. Do not change the values."""
         return {name: kept.value for name, kept in self._contents.kept.get(kind, {}).items()}
 
-    async def runs(self, since: float, task: str | None = None, limit: int = 1000) -> list[Run]:
-        """Runs claimed since then, newest first. Raises :class:`StateError`."""
-        if task is None:
-            return await self._in_thread(lambda: history.runs(self.path, since, limit))
-        return await self.runs_of([task], since, limit)
-
-    async def runs_of(self, tasks: Sequence[str], since: float, limit: int) -> list[Run]:
-        """The newest runs of each task, at most `limit` per task, newest first. Raises
-        :class:`StateError`."""
-        return await self._in_thread(lambda: history.runs_of(self.path, tasks, since, limit))
-
-    async def tally(self, begin: float, end: float) -> list[Tally]:
-        """Outcomes of the runs claimed in [begin, end), counted. Raises :class:`StateError`."""
-        return await self._in_thread(lambda: history.tally(self.path, begin, end))
-
-    async def times(self, begin: float, end: float) -> list[TaskTimes]:
-        """How long the runs claimed in [begin, end) took, by task. Raises :class:`StateError`."""
-        return await self._in_thread(lambda: history.times(self.path, begin, end))
-
-    async def run(self, run_id: str) -> Run | None:
-        """One run; None when it is unknown or was deleted. Raises :class:`StateError`."""
-        return await self._in_thread(lambda: history.run(self.path, run_id))
-
-    async def runs_for(self, task: str, begin: float, end: float) -> list[Run]:
-        """The task's runs for slots from `begin` to `end`, those that were started once more too.
-        Raises :class:`StateError`."""
-        return await self._in_thread(lambda: history.runs_for(self.path, task, begin, end))
-
-    async def claimed_slots(self, task: str, after: float, until: float) -> frozenset[float]:
-        """The task's slots with after < slot <= until that have a run. Raises
-        :class:`StateError`."""
-        return await self._in_thread(lambda: history.claimed_slots(self.path, task, after, until))
-
-    async def journal_rows(
-        self, since: float, kind: str | None = None, limit: int = 1000
-    ) -> list[JournalRow]:
-        """Journal rows since then, newest first. Raises :class:`StateError`."""
-        return await self._in_thread(lambda: history.journal_rows(self.path, since, kind, limit))
-
-    async def journal_page(
-        self, kinds: Sequence[str], after: tuple[float, int], limit: int
-    ) -> JournalPage:
-        """The next rows of these kinds after (at, id), oldest first; a row that is not JSON is left
-        out and counted. Raises :class:`StateError`."""
-        return await self._in_thread(lambda: history.journal_page(self.path, kinds, after, limit))
-
-    async def backup(self, path: Path) -> None:
-        """A consistent copy, complete once it has its name. Raises :class:`StateError`."""
-        await self._in_thread(lambda: history.backup(self.path, path))
-
-    async def ask(self, question: Callable[[Path], _T]) -> _T:
-        """What a query of the file answers, asked in a thread. Raises :class:`StateError`."""
-        return await self._in_thread(lambda: question(self.path))
-
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        try:
-            return await asyncio.to_thread(work)
-        except (sqlite3.Error, OSError, ValueError) as error:
-            raise StateError(f"{self.path} cannot be read: {error}") from error
-
     # --- tasks and runs
 
     async def register(self, tasks: Mapping[str, str], now: float) -> None:
@@ -265,7 +200,7 @@ class State:
     async def restore_cover(self, now: float) -> None:
         """The clock was set, and may have been wrong before: successes up to `now` cover again what
         they covered before it was set back. Raises :class:`StateError`."""
-        ends = await self._in_thread(lambda: history.newest_successes(self.path, now))
+        ends = await self.history.newest_successes(now)
         await self._do(lambda old: contents.cover(old, ends))
 
     async def finish(self, end: Run) -> None:

@@ -156,7 +156,9 @@ class Holdings:
     ) -> list[ledger.LedgerRow]:
         """Fills of the ledger, oldest first; with `limit` the newest so many. Raises
         :class:`StateError`."""
-        return await self._state.ask(lambda path: list(ledger.fills(path, since, name, limit)))
+        return await self._state.history.ask(
+            lambda path: list(ledger.fills(path, since, name, limit))
+        )
 
     def read(self) -> Iterator[Sample]:
         """The samples of one scrape."""

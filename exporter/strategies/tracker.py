@@ -166,7 +166,7 @@ class Strategies:
         """Whether a point was accepted before, perhaps long ago."""
         if (name, entry.id) in self._unkept:
             return True
-        return await self._state.ask(lambda path: ledger.has_equity(path, name, entry.id))
+        return await self._state.history.ask(lambda path: ledger.has_equity(path, name, entry.id))
 
     async def _put(self, name: str, entry: EquityEntry, values: Sequence[Value]) -> EquityCurve:
         """The curve, once it and its newest point are durable in one transaction."""

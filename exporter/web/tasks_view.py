@@ -112,7 +112,7 @@ class TasksView:
         :class:`ValueError` and :class:`StateError`."""
         begin, end = span(first, last, self._scheduler.zone(name), self._clock.now())
         self._scheduler.past_slots(name, begin, end, ())  # too many of them cost no query
-        runs = await self._state.runs_for(name, begin, end)
+        runs = await self._state.history.runs_for(name, begin, end)
         return [slot.to_json() for slot in self._scheduler.past_slots(name, begin, end, runs)]
 
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:
@@ -120,7 +120,7 @@ class TasksView:
         :class:`StateError`."""
         recalled = self._runner.recall(run_id)
         try:
-            found = await self._state.run(run_id)
+            found = await self._state.history.run(run_id)
         except StateError:
             if recalled is None:
                 raise

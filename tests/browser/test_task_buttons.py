@@ -30,9 +30,9 @@ async def test_a_task_is_paused_and_run_from_its_page(tmp_path: Path) -> None:
         await expect(page.get_by_role("heading", name="weekly: paused")).to_be_visible()
         await page.get_by_role("button", name="Resume").click()
         await expect(page.get_by_role("heading", name="Resumed")).to_be_visible()
-        assert await exporter.services.state.runs(0.0, "weekly") == []
+        assert await exporter.services.state.history.runs(0.0, "weekly") == []
         await page.get_by_role("link", name="Back to weekly").click()
         await page.get_by_role("button", name="Run now").click()
         await expect(page.get_by_role("heading", name="Started")).to_be_visible()
-    (run,) = await exporter.services.state.runs(0.0, "weekly")
+    (run,) = await exporter.services.state.history.runs(0.0, "weekly")
     assert run.trigger == "manual"

@@ -48,7 +48,7 @@ class Place:
 
     async def arrived(self) -> list[bool | None]:
         """Of each message."""
-        rows = await self.state.journal_rows(0)
+        rows = await self.state.history.journal_rows(0)
         return [told["delivered"] for i in build_timeline(rows) for told in i.as_json()["told"]]
 
 

@@ -104,7 +104,7 @@ async def test_kill_minus_nine_loses_no_answered_claim_and_doubles_none(tmp_path
     state = State.open(path, SystemClock())
     assert state.healthy
     assert state.tasks
-    rows = await state.runs(0, limit=10**6)
+    rows = await state.history.runs(0, limit=10**6)
     assert {int(run.slot) for run in rows} >= set(answered)
     assert state.tasks["scan"].cursor >= max(answered)
     open_runs = {run.run_id for run in state.open_runs()}

@@ -22,6 +22,7 @@ class MemoryStore:
         self.rows: list[tuple[str, float, dict[str, Any]]] = []
         self.advanced: list[tuple[str, float]] = []
         self.durable = True
+        self.history = self
 
     @property
     def tasks(self) -> Mapping[str, TaskState]:

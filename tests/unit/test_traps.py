@@ -84,7 +84,7 @@ async def one_life(folder: Path, clock: Clock) -> list[tuple[str, float | None, 
     await scheduler.start()
     await runner.drain(20.0)
     await scheduler.stop()
-    claimed = [(run.task, run.slot, run.trigger) for run in await state.runs(0.0)]
+    claimed = [(run.task, run.slot, run.trigger) for run in await state.history.runs(0.0)]
     await state.close()
     return claimed
 

@@ -33,7 +33,10 @@ async def weekly_review(context: Context) -> int:
     days = [today - timedelta(days=back) for back in range(DAYS, 0, -1)]
     begin, end = day_bounds(days[0], parts.zone)[0], day_bounds(days[-1], parts.zone)[1]
     await parts.strategies.refresh()
-    tally, times = await parts.state.tally(begin, end), await parts.state.times(begin, end)
+    tally, times = (
+        await parts.state.history.tally(begin, end),
+        await parts.state.history.times(begin, end),
+    )
     alerts, missing = _alerts(parts, days)
     tables = [
         _strategies(parts, days), _failing(tally), _slow(times), _fired(alerts, missing),

@@ -122,7 +122,7 @@ class ViewOf:
         try:
             self._week = await self._weeks.read(ZoneInfo(parts.config().timezone))
             runs: dict[str, list[Run]] = {}
-            for run in await parts.state.runs_of(tuple(parts.config().tasks), 0.0, RUNS):
+            for run in await parts.state.history.runs_of(tuple(parts.config().tasks), 0.0, RUNS):
                 runs.setdefault(run.task, []).append(run)
             self._runs, self._unreadable = runs, None
         except StateError as error:

@@ -53,7 +53,7 @@ class Records:
         """One run and the lines that it logged."""
         config, run_id = self._parts.config(), request.match_info["run_id"]
         try:
-            run = await self._parts.state.run(run_id)
+            run = await self._parts.state.history.run(run_id)
         except StateError as error:
             return self._nothing(503, str(error))
         if run is None:

@@ -42,7 +42,7 @@ class TaskPage:
         """The page; it changes nothing."""
         name = request.match_info["name"]
         try:
-            runs = await self._parts.state.runs(0.0, name, MOST_RUNS)
+            runs = await self._parts.state.history.runs(0.0, name, MOST_RUNS)
         except StateError as error:
             return self._nothing(503, str(error))
         task = self._parts.config().tasks.get(name)

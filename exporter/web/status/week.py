@@ -70,7 +70,7 @@ class Weeks:
         now = self._clock.monotonic()
         at, found = self._known.get(span, (-math.inf, DayCount()))
         if now - at >= holds or at == -math.inf:
-            found = DayCount.of(await self._state.tally(*span))
+            found = DayCount.of(await self._state.history.tally(*span))
             self._known[span] = now, found
         return found
 

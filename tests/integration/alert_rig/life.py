@@ -167,7 +167,7 @@ class Life:
                 poll.cancel()
             await asyncio.gather(*self._polls.values(), return_exceptions=True)
             self._polls = {}
-            runs = await self.parts.state.runs(begin, limit=100_000)
+            runs = await self.parts.state.history.runs(begin, limit=100_000)
         return Counter(run.task for run in runs if run.outcome == "success")
 
     def is_down(self, begin: float, end: float) -> None:

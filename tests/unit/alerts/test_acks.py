@@ -180,7 +180,7 @@ class Scene:
             await self.acks.reconcile()
 
     async def kinds(self) -> list[str]:
-        return [row.kind for row in reversed(await self.state.journal_rows(0))]
+        return [row.kind for row in reversed(await self.state.history.journal_rows(0))]
 
 
 @pytest.fixture
@@ -324,16 +324,16 @@ async def test_what_arrived_and_what_did_not_is_told_apart(scene: Scene) -> None
     await scene.journal.record("email", {"alerts": [ALERT]})
 
     async def arrived() -> list[tuple[str, bool | None]]:
-        (incident,) = build_timeline(await scene.state.journal_rows(0))
+        (incident,) = build_timeline(await scene.state.history.journal_rows(0))
         return [(t["receiver"], t["delivered"]) for t in incident.as_json()["told"]]
 
     assert await arrived() == [("slack", None), ("email", None)]
     scene.alertmanager.attempts = {"slack": (3.0, 3.0), "email": (0.0, 0.0)}
     await scene.pass_time(30)
     assert await arrived() == [("slack", False), ("email", None)]
-    (row,) = await scene.state.journal_rows(0, "failed")
+    (row,) = await scene.state.history.journal_rows(0, "failed")
     assert row.fields == {"integration": "slack", "attempts": 3.0, "receivers": ["slack"]}
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     text = as_text(incident, ZoneInfo("UTC"))
     assert "not delivered: slack" in text
     assert "told: email" in text
@@ -362,7 +362,7 @@ async def test_a_channel_by_webhook_is_told_from_the_posts_to_the_journal(
         scene.journal.answered(receiver, accepted=True)
 
     async def arrived() -> list[bool | None]:
-        (incident,) = build_timeline(await scene.state.journal_rows(0))
+        (incident,) = build_timeline(await scene.state.history.journal_rows(0))
         return [t["delivered"] for t in incident.as_json()["told"]]
 
     scene.alertmanager.attempts = {counted: (5.0, 2.0)}
@@ -376,7 +376,7 @@ async def test_a_channel_by_webhook_is_told_from_the_posts_to_the_journal(
     scene.alertmanager.attempts = {counted: (8.0, 4.0)}
     await scene.pass_time(15)
     assert await arrived() == [False]
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     assert "not delivered: ntfy" in as_text(incident, ZoneInfo("UTC"))
     await post()
     scene.alertmanager.attempts = {counted: (10.0, 4.0)}
@@ -403,9 +403,9 @@ async def test_a_receiver_without_a_channel_is_unconfigured(scene: Scene) -> Non
         scene.journal.answered(receiver, accepted=True)
     scene.alertmanager.attempts = {"webhook": (2.0, 0.0)}
     await scene.pass_time(15)
-    (row,) = await scene.state.journal_rows(0, "unconfigured")
+    (row,) = await scene.state.history.journal_rows(0, "unconfigured")
     assert row.fields == {"receivers": ["pagerduty"]}
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     text = as_text(incident, ZoneInfo("UTC"))
     assert "not delivered: pagerduty (not configured)" in text
     assert "told: journal" in text
@@ -419,14 +419,14 @@ async def test_a_receiver_without_a_channel_is_unconfigured(scene: Scene) -> Non
     value = scene.metrics.registry.get_sample_value
     assert value("quant_alert_deliveries_total", labels) == 1.0
     await scene.pass_time(30)
-    assert len(await scene.state.journal_rows(0, "unconfigured")) == 1
+    assert len(await scene.state.history.journal_rows(0, "unconfigured")) == 1
 
 
 async def test_what_is_not_known_to_have_arrived_is_said_so(scene: Scene) -> None:
     """While Alertmanager's counters were not seen, nobody knows; the journal itself does."""
     await scene.journal.record("slack", {"alerts": [ALERT]})
     await scene.journal.record("journal", {"alerts": [ALERT]})
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     (told,) = (one for one in as_text(incident, ZoneInfo("UTC")).splitlines() if "told" in one)
     assert told.endswith(" (arrival unknown), journal Tue 02:00:00")
     assert incident_row(incident).told[0][0] == "slack (arrival unknown)"
@@ -443,7 +443,7 @@ async def test_one_failure_of_two_receivers_of_one_integration_is_nobodys(scene:
     await scene.journal.record("team", {"alerts": [ALERT]})
     scene.alertmanager.attempts = {"slack": (2.0, 1.0)}
     await scene.pass_time(15)
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     assert incident.arrived == {}
     assert await scene.kinds() == ["notification", "notification", "delivered", "failed"]
 
@@ -458,7 +458,7 @@ async def test_a_story_says_who_was_told_and_how_long_it_took(scene: Scene) -> N
     scene.clock.advance(60)
     over = {**ALERT, "status": "resolved", "endsAt": "2026-11-24T02:20:00.123456789Z"}
     await scene.journal.record("slack", {"alerts": [over]})
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     told = incident.as_json()
     assert [one["receiver"] for one in told["told"]] == ["slack", "email"]
     assert told["acknowledged"][0]["by"] == "me"
@@ -474,20 +474,20 @@ async def test_what_nobody_was_told_of_has_a_story_too(scene: Scene) -> None:
     await scene.pass_time(30)
     scene.alertmanager.muted = {"silencedBy": ["x"]}
     await scene.pass_time(600)
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     assert (incident.notified, incident.muted, incident.resolved_at) == ([], "silenced", None)
     scene.alertmanager.firing = [watchdog]
     gone = scene.clock.now()
     await scene.pass_time(120)
     assert await scene.kinds() == ["fired", "fired", "over"]
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     assert incident.resolved_at is not None
     assert gone <= incident.resolved_at <= gone + 15
     assert "told: nobody, silenced" in as_text(incident, ZoneInfo("UTC"))
 
     over = {**ALERT, "status": "resolved", "endsAt": "2026-11-24T02:20:00.123456789Z"}
     await scene.journal.record("slack", {"alerts": [ALERT, over]})
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     assert len(incident.notified) == 1
     assert incident.as_json()["lasted_seconds"] == pytest.approx(1200, abs=0.01)
 
@@ -671,7 +671,7 @@ async def test_a_silence_with_an_odd_pattern_stops_nothing(scene: Scene, pattern
     await scene.pass_time(90)
     assert scene.alertmanager.resolved
     assert (await scene.kinds())[-1] == "over"
-    build_timeline(await scene.state.journal_rows(0))
+    build_timeline(await scene.state.history.journal_rows(0))
 
 
 def test_a_silence_is_matched_as_alertmanager_does_it() -> None:
@@ -777,7 +777,7 @@ async def test_a_silence_by_pattern_or_by_what_does_not_match_acknowledges(scene
             comment=name,
         )  # fmt: skip
     await scene.pass_time(15)
-    (incident,) = build_timeline(await scene.state.journal_rows(0))
+    (incident,) = build_timeline(await scene.state.history.journal_rows(0))
     assert [comment for _, _, comment in incident.acknowledged] == ["pattern", "unequal"]
 
 

@@ -77,7 +77,7 @@ async def test_a_post_of_alertmanager_is_kept_without_secrets(
     with caplog.at_level(logging.INFO):
         assert await journal.record("slack", {"alerts": [ALERT | {"status": "firing"}]}) == 1
         await journal.write("acknowledged", {"labels": LABELS, "comment": f"token={SECRET}"})
-    rows = (await state.journal_page(KINDS, (0.0, -1), 100)).rows
+    rows = (await state.history.journal_page(KINDS, (0.0, -1), 100)).rows
     (incident,) = build_timeline(rows)
     kept = json.dumps([dict(state.kept(UNRESOLVED)), incident.as_json(), [r.fields for r in rows]])
     await state.close()

@@ -158,7 +158,7 @@ async def test_a_limit_acts_once_when_two_values_and_a_minute_say_so(desk: Desk)
         await desk.set(value, seconds=100)
     assert desk.starter.started == ["flatten"]
     assert desk.messages() == ["Limit positions (m) acted", "Action of limit positions (m) is done"]
-    rows = await desk.state.journal_rows(0.0, KIND)
+    rows = await desk.state.history.journal_rows(0.0, KIND)
     assert [row.fields["what"] for row in reversed(rows)] == ["acted", "done"]
     assert rows[-1].fields["why"] == "positions of m is 26, at most 20 is allowed"
 

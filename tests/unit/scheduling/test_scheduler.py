@@ -40,6 +40,7 @@ class FakeState:
         self.pause_all_until: float | None = None
         self.durable = True
         self.probes = 0
+        self.history = self
         self.covers: list[float] = []
         self.claimed: set[tuple[str, float]] = set()
         self.values: dict[str, dict[str, Any]] = {}
@@ -523,13 +524,13 @@ async def test_the_pulse_looks_after_a_state_that_is_well(
         for aside in tmp_path.glob("*.corrupt-*"):
             aside.unlink()
         for _ in range(200):
-            if state.healthy and len(await state.journal_rows(0.0)) == 1:
+            if state.healthy and len(await state.history.journal_rows(0.0)) == 1:
                 break
             await asyncio.sleep(0.02)
     finally:
         await scheduler.stop()
     assert state.healthy
-    assert [row.kind for row in await state.journal_rows(0.0)] == ["new"]
+    assert [row.kind for row in await state.history.journal_rows(0.0)] == ["new"]
     await state.close()
 
 

@@ -192,7 +192,7 @@ async def test_a_run_whose_end_is_unknown_counts_as_crashed_and_alarms_nobody(
     mark(left).write_text(f"{10**6}\n")
     state = State.open(left, clock)
     assert content
-    run = await state.run("r2")
+    run = await state.history.run("r2")
     assert run
     assert (run.outcome, run.ended_at) == ("crashed", clock.now())
     assert "lost its newest changes" in str(run.error)
@@ -240,7 +240,12 @@ async def test_copies_of_a_closed_file_need_neither_log_nor_mark(
     """A clean end is written in the file itself; and so is a backup that was made while it ran."""
     state = State.open(tmp_path / "state.db", clock)
     await state.register({TASK: "every 1h"}, T)
-    await state.backup(tmp_path / "backup.db")
+    with (
+        closing(sqlite3.connect(tmp_path / "state.db")) as source,
+        closing(sqlite3.connect(tmp_path / "backup.db")) as copy,
+    ):
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
     await state.close()
     for source in ("state.db", "backup.db"):
         folder = tmp_path / source.partition(".")[0]

@@ -125,7 +125,7 @@ async def test_items_that_were_not_said_are_none(state):
 async def test_a_run_without_a_claim_gets_its_row_at_its_end(state):
     """Idempotent tasks run also when nothing could be claimed."""
     await state.finish(end(1, "error", error="no \udcff disk", tail="last line"))
-    (run,) = await state.runs(0)
+    (run,) = await state.history.runs(0)
     assert (run.run_id, run.outcome, run.error, run.tail) == (
         "run-1", "error", "no ? disk", "last line",
     )  # fmt: skip
@@ -137,8 +137,8 @@ async def test_slots_that_have_a_run_are_found_by_task_and_time(state):
     for number, slot in enumerate((T, T + 60, T + 120, T + 180, None)):
         await state.claim(claim(number, slot=slot))
     await state.claim(claim(9, task="other", slot=T + 90))
-    assert await state.claimed_slots("scan", T, T + 120) == {T + 60, T + 120}
-    assert await state.claimed_slots("scan", T + 180, T + 999) == frozenset()
+    assert await state.history.claimed_slots("scan", T, T + 120) == {T + 60, T + 120}
+    assert await state.history.claimed_slots("scan", T + 180, T + 999) == frozenset()
 
 
 async def test_an_end_is_final(state):
@@ -146,7 +146,7 @@ async def test_an_end_is_final(state):
     await state.claim(claim(1))
     await state.finish(end(1))
     await state.finish(end(1, "error"))
-    assert [run.outcome for run in await state.runs(0)] == ["success"]
+    assert [run.outcome for run in await state.history.runs(0)] == ["success"]
 
 
 async def test_an_open_run_can_be_opened_again(state, path, clock):
@@ -260,18 +260,18 @@ async def test_runs_and_journal_are_read_back_newest_first(state):
     await state.claim(claim(1))
     await state.claim(Claim("run-2", "report", T, "manual", T + 10))
     await state.finish(end(1))
-    assert [run.run_id for run in await state.runs(0)] == ["run-2", "run-1"]
-    assert [run.run_id for run in await state.runs(0, "scan")] == ["run-1"]
-    assert [run.run_id for run in await state.runs(T + 1)] == ["run-2"]
-    assert len(await state.runs(0, limit=1)) == 1
+    assert [run.run_id for run in await state.history.runs(0)] == ["run-2", "run-1"]
+    assert [run.run_id for run in await state.history.runs(0, "scan")] == ["run-1"]
+    assert [run.run_id for run in await state.history.runs(T + 1)] == ["run-2"]
+    assert len(await state.history.runs(0, limit=1)) == 1
     await state.journal("silence", T, {"by": "me"})
     await state.journal("notification", T + 1, {"to": ["chat"]})
-    rows = await state.journal_rows(0)
+    rows = await state.history.journal_rows(0)
     assert [(row.kind, row.at, row.fields) for row in rows] == [
         ("notification", T + 1, {"to": ["chat"]}),
         ("silence", T, {"by": "me"}),
     ]
-    assert [row.kind for row in await state.journal_rows(0, "silence")] == ["silence"]
+    assert [row.kind for row in await state.history.journal_rows(0, "silence")] == ["silence"]
 
 
 async def test_two_hundred_claims_are_few_transactions(state):
@@ -291,20 +291,6 @@ async def test_of_many_claims_for_one_slot_one_wins(state):
     assert len(state.open_runs()) == 1
 
 
-async def test_a_backup_is_whole_and_can_be_opened(state, tmp_path, clock):
-    """It is taken while the writer works."""
-    await state.claim(claim(1))
-    await state.keep("feed", "A", 1)
-    copy = tmp_path / "copy.db"
-    await state.backup(copy)
-    await state.claim(claim(2, slot=T + 1))
-    other = State.open(copy, clock)
-    assert [run.run_id for run in other.open_runs()] == ["run-1"]
-    assert other.kept("feed") == {"A": 1}
-    assert other.tasks
-    await other.close()
-
-
 async def test_a_second_scheduler_is_refused_with_the_pid_of_the_first(state, path, clock):
     """The same within one process; the role is free again after close."""
     with pytest.raises(AlreadyRunning, match=r"\(pid \d+\) already uses .*state\.db"):
@@ -318,7 +304,7 @@ async def test_readers_read_while_the_writer_runs_and_cannot_write(state, path, 
     await state.claim(claim(1))
     reader = State.open(path, clock, writer=False)
     assert [run.run_id for run in reader.open_runs()] == ["run-1"]
-    assert [run.run_id for run in await reader.runs(0)] == ["run-1"]
+    assert [run.run_id for run in await reader.history.runs(0)] == ["run-1"]
     for write in (reader.claim(claim(2)), reader.advance("scan", T), reader.probe()):
         with pytest.raises(StateError, match="was opened for reading"):
             await write
@@ -342,11 +328,11 @@ async def test_what_is_old_is_deleted_in_small_steps(state, clock, path):
     clock.advance(91 * 86400)
     await state.finish(end(9001, at=clock.now(), started_at=clock.now(), slot=clock.now()))
     await state.probe()
-    assert 200 <= len(await state.runs(0)) < 700, "one step at a time"
+    assert 200 <= len(await state.history.runs(0)) < 700, "one step at a time"
     for _ in range(3):
         await state.probe()
-    assert {run.run_id for run in await state.runs(0)} == {"run-9000", "run-9001"}
-    assert await state.journal_rows(0) == []
+    assert {run.run_id for run in await state.history.runs(0)} == {"run-9000", "run-9001"}
+    assert await state.history.journal_rows(0) == []
 
 
 def _finished(number):
@@ -389,9 +375,9 @@ async def test_newest_runs_of_each_task_are_found_among_those_of_busier_ones(sta
         at = T + 60 * minute
         await state.finish(ended(f"run-{minute}", "scan", at, "success", at, at + 1))
     await state.claim(Claim("by-hand", "scan", None, "manual", T + 60 * 48.5))
-    found = await state.runs_of(["scan", "report", "unknown"], 0.0, 3)
+    found = await state.history.runs_of(["scan", "report", "unknown"], 0.0, 3)
     assert [run.run_id for run in found] == ["run-49", "by-hand", "run-48", "weekly"]
-    assert await state.runs_of(["report"], T, 3) == []
+    assert await state.history.runs_of(["report"], T, 3) == []
 
 
 async def test_runs_are_counted_by_task_and_outcome(state):
@@ -402,7 +388,7 @@ async def test_runs_are_counted_by_task_and_outcome(state):
         at = T + number
         await state.finish(ended(f"run-{number}", "scan", at, outcome, at, at, error=error))
     await state.claim(Claim("open", "scan", None, "manual", T + 2))
-    assert sorted(await state.tally(T, T + 3), key=lambda t: t.outcome) == [
+    assert sorted(await state.history.tally(T, T + 3), key=lambda t: t.outcome) == [
         Tally("scan", "error", 2, T + 2, "run-2", "second"),
         Tally("scan", "success", 1, T, "run-0", None),
     ]

@@ -166,8 +166,12 @@ async def test_a_file_that_no_newer_version_has_opened_yet_can_be_read(tmp_path,
     await old.claim(claim())
     await old.close()
     new = State.open(path, clock, writer=False)
-    assert [(run.run_id, run.message) for run in await new.runs(0.0)] == [("run-1", None)]
-    assert new.open_runs() == await new.runs_of(["scan"], 0.0, 9) == await new.runs(0.0)
+    assert [(run.run_id, run.message) for run in await new.history.runs(0.0)] == [("run-1", None)]
+    assert (
+        new.open_runs()
+        == await new.history.runs_of(["scan"], 0.0, 9)
+        == await new.history.runs(0.0)
+    )
 
 
 async def test_a_migration_that_fails_changes_nothing(path, clock):
@@ -209,7 +213,7 @@ async def test_a_locked_file_is_waited_for_and_written_later(path, clock, monkey
         assert (state.durable, state.healthy) == (False, False)
         assert state.tasks["scan"].last_success == T + 5
         assert state.kept("feed")["0"] == "newer"
-        assert await state.runs(0) != [], "what is in the file can still be read"
+        assert await state.history.runs(0) != [], "what is in the file can still be read"
         other.execute("ROLLBACK")
     await state.probe()
     assert (state.durable, state.trouble) == (True, None)
@@ -226,8 +230,10 @@ async def test_a_locked_file_is_waited_for_and_written_later(path, clock, monkey
     await state.close()
     again = State.open(path, clock)
     assert (again.tasks, again.kept("feed"), again.pause_all_until) == before
-    assert [run.outcome for run in await again.runs(0) if run.run_id == "run-1"] == ["success"]
-    assert len(await again.journal_rows(0)) == 1
+    assert [run.outcome for run in await again.history.runs(0) if run.run_id == "run-1"] == [
+        "success"
+    ]
+    assert len(await again.history.journal_rows(0)) == 1
     await again.close()
 
 
@@ -354,7 +360,9 @@ async def test_what_waits_in_memory_is_bounded(path, clock, monkeypatch, caplog)
         await state.advance("scan", T + 99)
         other.execute("ROLLBACK")
     await state.probe()
-    assert [row.at for row in await state.journal_rows(0)] == [T + n for n in range(24, 14, -1)]
+    assert [row.at for row in await state.history.journal_rows(0)] == [
+        T + n for n in range(24, 14, -1)
+    ]
     assert sum(r.rows for r in caplog.records if r.event == "state_rows_lost") == 15
     assert state.tasks["scan"].cursor == T + 99
     await state.close()

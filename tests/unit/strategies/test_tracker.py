@@ -29,6 +29,7 @@ from exporter.calendars.loader import Calendar
 from exporter.config import Config, Strategy
 from exporter.metrics import Metrics
 from exporter.state import StateError, schema
+from exporter.state.history import StateHistory
 from exporter.state.ledger import Fill
 from exporter.state.sql import Row
 from exporter.strategies.equity import EquityCurve
@@ -53,6 +54,7 @@ class Kept(FakeState):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path, self.broken = path, False
+        self.history = StateHistory(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             schema.migrate(db, path)
 
@@ -68,9 +70,6 @@ class Kept(FakeState):
             changed = sum(db.execute(*statement).rowcount for statement in statements)
         await self.keep_many(list(values))
         return changed
-
-    async def ask(self, question: Callable[[Path], Any]) -> Any:
-        return question(self.path)
 
 
 class Desk:

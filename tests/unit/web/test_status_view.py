@@ -20,6 +20,7 @@ from exporter.app import App
 from exporter.config import Task, load
 from exporter.metrics import TABLE
 from exporter.state import TaskState
+from exporter.state.history import StateHistory
 from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_point import EquityPoint
 from exporter.util.clock import iso
@@ -240,8 +241,9 @@ async def test_equity_that_cannot_be_read_is_said_at_its_strategy(exporter: Expo
 
 async def test_page_comes_when_the_state_file_is_no_database(exporter: Exporter) -> None:
     """What memory holds is shown, and what is wrong is said."""
-    exporter.services.state.path = exporter.services.state.path.with_name("other.db")
-    exporter.services.state.path.write_bytes(b"no database at all, " * 500)
+    other = exporter.services.state.path.with_name("other.db")
+    other.write_bytes(b"no database at all, " * 500)
+    exporter.services.state.history = StateHistory(other)
     view = await exporter.view()
     assert [task.name for task in view.tasks] == ["weekly", "busy"]
     assert "Last week's runs cannot be read" in "".join(view.troubles)

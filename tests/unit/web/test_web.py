@@ -573,7 +573,7 @@ async def test_what_is_sent_again_with_its_id_counts_once(api: HttpApi) -> None:
     kept = await api.strategies.holdings.history("m")
     assert [str(row.fill.price) for row in kept] == ["0.10", "0.10"]  # with all their digits
     assert "f-1" in {row.fill.id for row in kept}
-    entries = await api.state.ask(lambda path: ledger.equity(path, "m", 0.0))
+    entries = await api.state.history.ask(lambda path: ledger.equity(path, "m", 0.0))
     assert [(str(one.equity), one.id) for one in entries] == [("100.10", "a"), ("90", "b")]
 
 

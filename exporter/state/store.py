@@ -6,16 +6,15 @@ import asyncio
 import json
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.state import database
-from exporter.state import diagnosis as trouble
+from exporter.state import database, diagnosis
 from exporter.state import snapshot as contents
 from exporter.state import sql as rows
+from exporter.state.disk import StateDisk
 from exporter.state.history import StateHistory
 from exporter.state.models import (
     JSON,
@@ -26,17 +25,9 @@ from exporter.state.models import (
 )
 from exporter.state.schema import MIGRATIONS, Migration
 from exporter.state.snapshot import Contents, Kept
+from exporter.state.upkeep import StateUpkeep
 from exporter.state.writer import StateWriter, Step
 from exporter.util.clock import Clock
-
-PATIENCE_SECONDS = 10.0
-"""A write that takes longer means that the disk does not respond; nobody waits longer."""
-KEEP_SECONDS = 90 * 86400.0
-"""How long ended runs and journal rows stay."""
-PURGE_ROWS = 500
-PURGE_EVERY_SECONDS = 3600.0
-PROBE_EVERY_SECONDS = 60.0
-STEADY_SECONDS = 60.0
 
 
 class State:
@@ -54,10 +45,8 @@ class State:
         self._clock = clock
         self._writer = writer
         self._view = view
-        self._next_purge = clock.monotonic()
-        self._next_probe = clock.monotonic()
-        self._probing: Future[int] | None = None
-        self.patience_seconds = PATIENCE_SECONDS
+        self._disk = StateDisk(path, clock, writer) if writer else None
+        self._upkeep = StateUpkeep(self._disk, clock) if self._disk else None
 
     @classmethod
     def open(
@@ -91,22 +80,7 @@ class State:
     @property
     def trouble(self) -> str | None:
         """What is wrong and what to do, for people; None when nothing is."""
-        if self._writer is None:
-            return None
-        aside = self._writer.set_aside
-        if (found := self._not_durable()) or not aside:
-            return found
-        if aside[-1].name.endswith(database.LOST):
-            return trouble.lost_before(self.path, aside[-1])
-        return trouble.cut_off(self.path, aside[-1])
-
-    def _not_durable(self) -> str | None:
-        writer = self._need_writer()
-        since = writer.busy_since
-        waiting = 0.0 if since is None else self._clock.monotonic() - since
-        if waiting > self.patience_seconds:
-            return trouble.stalled(self.path, waiting)
-        return writer.trouble
+        return self._disk.trouble if self._disk else None
 
     @property
     def healthy(self) -> bool:
@@ -116,13 +90,12 @@ class State:
     @property
     def steady(self) -> bool:
         """Healthy for a minute or more, so that scrapes notice a disk that is full now and then."""
-        since = self._writer.healthy_since if self._writer else None
-        return self.healthy and (since is None or self._clock.monotonic() - since >= STEADY_SECONDS)
+        return self._disk is None or self._disk.steady
 
     @property
     def durable(self) -> bool:
         """The newest write reached the disk, so claims can be made."""
-        return self._writer is not None and self._not_durable() is None
+        return self._disk is not None and self._disk.durable
 
     @property
     def commits(self) -> int:
@@ -158,7 +131,7 @@ class State:
     async def register(self, tasks: Mapping[str, str], now: float) -> None:
         """Set the configured tasks, each with a text that identifies its schedule."""
         schedules = dict(tasks)
-        await self._do(lambda old: contents.register(old, schedules, now))
+        await self._on_disk.do(lambda old: contents.register(old, schedules, now))
 
     async def claim(self, claim: Claim) -> bool:
         """Durable once it returns True; False: the slot already has a run. Either way the slot is
@@ -169,87 +142,67 @@ class State:
                 return contents.claim(old, claim)
             return contents.advance(old, claim.task, claim.slot)
 
-        writer = self._need_writer()
-        done = writer.submit(Step(fold, [rows.claim(claim)], only_durable=True))
-        waiting = asyncio.wrap_future(done)
-        try:
-            await asyncio.wait([waiting], timeout=self.patience_seconds)
-        except asyncio.CancelledError:
-            done.cancel()  # one that is already being written stays; nobody runs it, so it crashed
-            raise
-        if waiting.done():
-            return waiting.result() == 1
-        if not done.cancel():
-            # It is being written right now: withdraw it as soon as that ends.
-            writer.submit(
-                Step(
-                    lambda old, _: contents.release(old, claim.run_id),
-                    [rows.release(claim.run_id)],
-                )
+        def withdraw() -> Step:
+            return Step(
+                lambda old, _: contents.release(old, claim.run_id), [rows.release(claim.run_id)]
             )
-        raise StateError(trouble.stalled(self.path, self.patience_seconds))
+
+        # One that is being written when this is cancelled stays; nobody runs it, so it crashed.
+        return await self._on_disk.do_in_time(fold, [rows.claim(claim)], withdraw) == 1
 
     async def advance(self, task: str, cursor: float) -> None:
         """Slots up to `cursor` are accounted for."""
-        await self._do(lambda old: contents.advance(old, task, cursor))
+        await self._on_disk.do(lambda old: contents.advance(old, task, cursor))
 
     async def lower(self, task: str, now: float) -> None:
         """The clock was set back: lower the task's cursor and cover to `now`."""
-        await self._do(lambda old: contents.lower(old, task, now))
+        await self._on_disk.do(lambda old: contents.lower(old, task, now))
 
     async def restore_cover(self, now: float) -> None:
         """The clock was set, and may have been wrong before: successes up to `now` cover again what
         they covered before it was set back. Raises :class:`StateError`."""
         ends = await self.history.newest_successes(now)
-        await self._do(lambda old: contents.cover(old, ends))
+        await self._on_disk.do(lambda old: contents.cover(old, ends))
 
     async def finish(self, end: Run) -> None:
         """Close a run and update its task, in one transaction."""
-        end = replace(end, items=rows.number(end.items))
-        await self._do(lambda old: contents.finish(old, end, self._clock.now()), [rows.finish(end)])
+        end, now = replace(end, items=rows.number(end.items)), self._clock.now()
+        await self._on_disk.do(lambda old: contents.finish(old, end, now), [rows.finish(end)])
 
     async def finish_durably(self, end: Run) -> bool:
         """The same, durable once it returns: False when the run had ended already, which changes
         nothing. Raises :class:`StateError` when it cannot be durable; then nothing changed either,
         unless a disk that stalls takes it in later."""
         end, now = replace(end, items=rows.number(end.items)), self._clock.now()
-        step = Step(
+        changed = await self._on_disk.do_durably(
             lambda old, changed: contents.finish(old, end, now) if changed == 1 else old,
             [rows.finish(end)],
-            only_durable=True,
         )
-        done = self._need_writer().submit(step)
-        changed = await self._wait_briefly(done)
-        if changed is None:
-            done.cancel()
-            raise StateError(trouble.stalled(self.path, self.patience_seconds))
         return changed == 1
 
     async def block(self, end: Run, *, covered: bool) -> None:
         """Record a slot that got no run; one that is `covered` is owed no longer."""
-        await self._do(lambda old: contents.block(old, end, covered=covered), [rows.finish(end)])
+        await self._on_disk.do(
+            lambda old: contents.block(old, end, covered=covered), [rows.finish(end)]
+        )
 
     async def reopen(self, run_id: str) -> bool:
         """An open run is started again, durably; False when it is not open. Raises
         :class:`StateError` when it cannot be durable."""
-        step = Step(
+        changed = await self._on_disk.do_durably(
             lambda old, changed: contents.reopen(old, run_id) if changed == 1 else old,
             [rows.reopen(run_id)],
-            only_durable=True,
         )
-        changed = await self._wait_briefly(self._need_writer().submit(step))
-        if changed is None:
-            raise StateError(trouble.stalled(self.path, self.patience_seconds))
         return changed == 1
 
     async def pause(self, task: str | None, until: float) -> None:
         """Start no run of the task, or of any task (None), until then."""
-        await self._do(lambda old: contents.pause(old, task, until))
+        await self._on_disk.do(lambda old: contents.pause(old, task, until))
 
     async def resume(self, task: str | None) -> None:
         """End a pause early."""
         now = self._clock.now()
-        await self._do(lambda old: contents.resume(old, task, now))
+        await self._on_disk.do(lambda old: contents.resume(old, task, now))
 
     async def hold(
         self, kind: str, name: str, value: JSON, tasks: Iterable[str], until: float
@@ -266,10 +219,7 @@ class State:
                 new = contents.pause(new, task, contents.later(known, until) or until)
             return new
 
-        done = self._need_writer().submit(Step(fold, only_durable=True))
-        if await self._wait_briefly(done) is None:
-            done.cancel()
-            raise StateError(trouble.stalled(self.path, self.patience_seconds))
+        await self._on_disk.do_durably(fold)
 
     async def free(
         self, values: Iterable[tuple[str, str, JSON]], ends: Mapping[str, float | None]
@@ -287,7 +237,7 @@ class State:
                     new = contents.pause(new, task, until)
             return new
 
-        await self._do(fold)
+        await self._on_disk.do(fold)
 
     # --- values and journal
 
@@ -298,7 +248,7 @@ class State:
     async def keep_many(self, values: Iterable[tuple[str, str, JSON]]) -> None:
         """Keep several in one transaction."""
         prepared = [(kind, name, Kept.of(value)) for kind, name, value in values]
-        await self._do(lambda old: contents.keep(old, prepared))
+        await self._on_disk.do(lambda old: contents.keep(old, prepared))
 
     async def write(
         self, statements: Sequence[rows.Row], values: Iterable[tuple[str, str, JSON]] = ()
@@ -307,68 +257,41 @@ class State:
         changed. Raises :class:`StateError` when it cannot be durable; then nothing changed, unless
         a disk that stalls takes it in later."""
         prepared = [(kind, name, Kept.of(value)) for kind, name, value in values]
-        step = Step(lambda old, _: contents.keep(old, prepared), statements, only_durable=True)
-        done = self._need_writer().submit(step)
-        changed = await self._wait_briefly(done)
-        if changed is None:
-            done.cancel()
-            raise StateError(trouble.stalled(self.path, self.patience_seconds))
-        return changed
+        return await self._on_disk.do_durably(
+            lambda old, _: contents.keep(old, prepared), statements
+        )
 
     async def forget(self, kind: str, name: str) -> None:
         """Drop a kept value, if there is one."""
-        await self._do(lambda old: contents.forget(old, kind, name))
+        await self._on_disk.do(lambda old: contents.forget(old, kind, name))
 
     async def journal(self, kind: str, at: float, fields: Mapping[str, JSON]) -> None:
         """Add a row to the journal."""
         text = json.dumps(dict(fields), separators=(",", ":"))
-        await self._do(lambda old: old, [rows.journal(kind, at, text)])
+        await self._on_disk.do(lambda old: old, [rows.journal(kind, at, text)])
 
-    # --- upkeep
+    # --- the file
 
     async def probe(self) -> None:
         """Called every few seconds: tries the disk again, looks for set-aside files, and deletes a
         few old rows."""
-        if self._probing is not None and not self._probing.done():
-            return  # the disk has not finished the previous probe
-        now = self._clock.monotonic()
-        statements: list[rows.Row] = []
-        if self._need_writer().trouble is not None or now >= self._next_probe:
-            self._next_probe = now + PROBE_EVERY_SECONDS
-            statements.append(rows.put_moment("probed_at", self._clock.now()))
-        purging = now >= self._next_purge
-        if purging:
-            before = self._clock.now() - KEEP_SECONDS
-            statements = rows.purge(before, PURGE_ROWS) + statements
-        step = Step(lambda old, _: old, statements, only_durable=True, look=True)
-        self._probing = self._need_writer().submit(step)
-        with suppress(StateError):  # `trouble` says it
-            changed = await self._wait_briefly(self._probing)
-            if purging and changed is not None and changed < PURGE_ROWS:
-                self._next_purge = now + PURGE_EVERY_SECONDS
+        if self._upkeep is None:
+            raise self._read_only()
+        await self._upkeep.probe()
 
     async def close(self) -> None:
         """Write what is queued and give the scheduler's role back."""
         if self._writer is not None:
             await asyncio.to_thread(self._writer.close)
 
-    def _need_writer(self) -> StateWriter:
-        if self._writer is None:
-            raise StateError(f"{self.path} was opened for reading")
-        return self._writer
+    @property
+    def _on_disk(self) -> StateDisk:
+        if self._disk is None:
+            raise self._read_only()
+        return self._disk
 
-    async def _do(
-        self, fold: Callable[[Contents], Contents], statements: Sequence[rows.Row] = ()
-    ) -> None:
-        step = Step(lambda old, _: fold(old), statements)
-        await self._wait_briefly(self._need_writer().submit(step))
-
-    async def _wait_briefly(self, done: Future[int]) -> int | None:
-        """Wait until it is written, but not forever: None when the disk does not respond; it is
-        written once the disk does. Being cancelled does not undo it either."""
-        waiting = asyncio.wrap_future(done)
-        await asyncio.wait([waiting], timeout=self.patience_seconds)
-        return waiting.result() if waiting.done() else None
+    def _read_only(self) -> StateError:
+        return StateError(f"{self.path} was opened for reading")
 
 
 def _refuse_odd_files(path: Path) -> None:
@@ -376,6 +299,6 @@ def _refuse_odd_files(path: Path) -> None:
     with suppress(OSError):  # opening it says what is wrong
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise StateError(trouble.not_a_file(path))
+            raise StateError(diagnosis.not_a_file(path))
         if found.st_nlink > 1:
-            raise StateError(trouble.hard_linked(path))
+            raise StateError(diagnosis.hard_linked(path))

@@ -116,7 +116,7 @@ def disk_full(life: Life) -> None:
     def refuse(steps: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    life.parts.state._need_writer()._write = refuse
+    life.parts.state._on_disk.writer._write = refuse
 
 
 async def reload_fails(life: Life) -> None:

@@ -216,7 +216,7 @@ class Life:
     def _busy(self) -> bool:
         parts = self.parts
         polls = sum(not poll.done() for poll in self._polls.values())
-        writer = parts.state._need_writer()
+        writer = parts.state._on_disk.writer
         return bool(
             parts.scheduler._background
             or parts.runner._jobs

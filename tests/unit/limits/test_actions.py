@@ -137,7 +137,7 @@ def limit(**keys: Any) -> LimitSettings:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path, {"positions": limit()})
     yield made
-    made.state._need_writer().close()
+    made.state._on_disk.writer.close()
 
 
 async def test_a_limit_acts_once_when_two_values_and_a_minute_say_so(desk: Desk) -> None:
@@ -301,7 +301,7 @@ async def test_two_limits_that_act_at_once_close_the_positions_once(tmp_path: Pa
             await desk.set(value)
         assert desk.starter.started == ["flatten", "flatten"]
     finally:
-        desk.state._need_writer().close()
+        desk.state._on_disk.writer.close()
 
 
 async def test_a_task_to_run_that_a_reload_removed_is_said(desk: Desk) -> None:

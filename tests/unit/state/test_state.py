@@ -322,7 +322,7 @@ async def test_a_reader_says_that_there_is_no_file(path, clock):
 async def test_what_is_old_is_deleted_in_small_steps(state, clock, path):
     """Ended runs and journal rows older than 90 days go; open runs and young rows stay."""
     for number in range(700):
-        state._need_writer().submit(_finished(number))
+        state._on_disk.writer.submit(_finished(number))
     await state.claim(claim(9000))
     await state.journal("silence", T, {})
     clock.advance(91 * 86400)

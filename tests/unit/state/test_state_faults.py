@@ -274,7 +274,7 @@ async def test_a_file_that_is_deleted_under_the_process_is_written_anew(path, cl
 async def stuck(path, clock):
     """A state whose disk does not answer until the event is set."""
     state = State.open(path, clock)
-    state.patience_seconds = 0.05
+    state._on_disk.patience_seconds = 0.05
     answer, asked = threading.Event(), threading.Event()
 
     def wait(contents, _):
@@ -282,7 +282,7 @@ async def stuck(path, clock):
         answer.wait(30)
         return contents
 
-    state._need_writer().submit(Step(wait))
+    state._on_disk.writer.submit(Step(wait))
     await asyncio.to_thread(asked.wait, 30)
     yield state, answer
     answer.set()
@@ -301,7 +301,7 @@ async def test_a_disk_that_does_not_answer_stops_nobody(stuck, clock):
     assert (state.durable, state.healthy) == (False, False)
     assert "has not responded for 11 s" in state.trouble
     answer.set()
-    state.patience_seconds = 30
+    state._on_disk.patience_seconds = 30
     await state.keep("feed", "0", 1)
     assert (state.healthy, state.tasks["scan"].cursor) == (True, T + 99)
     assert [run.run_id for run in state.open_runs()] == ["run-1"], "the claim was never made"
@@ -311,7 +311,7 @@ async def test_a_claim_that_was_given_up_while_being_written_is_taken_back(path,
     """Its caller was told that it is not claimed; the slot is free."""
     state = State.open(path, clock)
     answer = threading.Event()
-    writer = state._need_writer()
+    writer = state._on_disk.writer
     first, asked = writer._write, threading.Event()
 
     def slow(steps):
@@ -320,12 +320,12 @@ async def test_a_claim_that_was_given_up_while_being_written_is_taken_back(path,
         return first(steps)
 
     writer._write = slow
-    state.patience_seconds = 0.2
+    state._on_disk.patience_seconds = 0.2
     with pytest.raises(StateError, match="has not responded"):
         await state.claim(claim(2, slot=T + 60))
     assert asked.is_set()
     answer.set()
-    state.patience_seconds = 30
+    state._on_disk.patience_seconds = 30
     await state.advance("scan", T)
     assert [run.run_id for run in state.open_runs()] == ["run-1"]
     assert await state.claim(claim(3, slot=T + 60))
@@ -335,7 +335,7 @@ async def test_a_claim_that_was_given_up_while_being_written_is_taken_back(path,
 async def test_a_cancelled_claim_is_not_made_and_a_cancelled_end_is_written(stuck):
     """A slot whose claimer has gone stays free; a run that ended has ended."""
     state, answer = stuck
-    state.patience_seconds = 30
+    state._on_disk.patience_seconds = 30
     waiting = [
         asyncio.ensure_future(state.claim(claim(2, slot=T + 60))),
         asyncio.ensure_future(state.finish(end(1))),

@@ -17,8 +17,9 @@ import numpy as np
 from benchmarks.backtests_beside import beside_an_exporter
 from benchmarks.figures import OURS, Row, compared
 from exporter.backtests.bar_table import BarTable
-from exporter.backtests.batch import BatchOrder, run_batch
+from exporter.backtests.batch import run_batch
 from exporter.backtests.local_executor import LocalExecutor
+from exporter.backtests.prepare import BatchOrder
 from exporter.backtests.trading import Account
 from exporter.backtests.unit import ParameterTrial, UnitGroup, compute
 from exporter.calendars.loader import Calendars

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from exporter.backtests.batch import BatchEnd, with_significance
+from exporter.backtests.batch_end import BatchEnd, with_significance
 from exporter.backtests.report_charts import Line, gains
 from exporter.config import Config
 from exporter.messages.message import ChannelMessage, Chart, MessageTable

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exporter.backtests.batch import BatchEnd, with_significance
+from exporter.backtests.batch_end import BatchEnd, with_significance
 from exporter.backtests.report_charts import Line, drawdowns, gains, lines, months, shade
 from exporter.backtests.result_store import StoredResult
 from exporter.util.clock import utc

@@ -9,22 +9,27 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporter.backtests.batch_progress import BatchProgress
 from exporter.backtests.plan import PlannedUnit
 from exporter.backtests.unit import UnitResult
 from exporter.util.atomic import private_folder
+from exporter.util.clock import Clock
 from exporter.util.nan import json_safe
 
 KEEP_SECONDS = 180 * 86400.0
 EARLIER_SECONDS = 20 * 3600.0
 """A run that is newer than that is of the same day: one is compared with last week's."""
 _WAIT_SECONDS = 30.0
+_WRITE_SECONDS = 0.5
+"""How often results are written; a kill loses so much work at most."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS units (
     key TEXT PRIMARY KEY, numbers TEXT NOT NULL, seconds REAL NOT NULL, made_at REAL NOT NULL,
@@ -194,3 +199,38 @@ def _packed(value: Any) -> bytes:
 
 def _unpacked(data: bytes) -> Any:
     return json.loads(zlib.decompress(data))
+
+
+class ResultWriter:
+    """Keeps results as they come, some at a time."""
+
+    def __init__(
+        self,
+        store: ResultStore,
+        run: int,
+        units: Sequence[PlannedUnit],
+        *,
+        clock: Clock,
+        progress: BatchProgress,
+        on_progress: Callable[[BatchProgress], None],
+    ) -> None:
+        self._store, self._run, self._units, self._clock = store, run, units, clock
+        self._progress, self._on_progress = progress, on_progress
+        self._waiting: list[tuple[PlannedUnit, UnitResult]] = []
+        self._next = 0.0
+
+    def on_result(self, result: UnitResult) -> None:
+        """Count it, and write it soon."""
+        self._waiting.append((self._units[result.number], result))
+        self._progress.done += 1
+        self._progress.failed += result.error is not None
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Raises what the store raises."""
+        if self._waiting:
+            self._store.add(self._run, self._waiting, self._clock.now())
+            self._waiting.clear()
+        self._next = time.monotonic() + _WRITE_SECONDS
+        self._on_progress(self._progress)

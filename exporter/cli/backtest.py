@@ -16,17 +16,13 @@ from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry
 
-from exporter.backtests.batch import (
-    BatchEnd,
-    BatchOrder,
-    BatchProgress,
-    best_of,
-    with_significance,
-)
 from exporter.backtests.batch import backtest as run_backtests
+from exporter.backtests.batch_end import BatchEnd, best_of, with_significance
+from exporter.backtests.batch_progress import BatchProgress
 from exporter.backtests.executors import open_executor
 from exporter.backtests.local_executor import ExecutorError
 from exporter.backtests.plan import replaced_params
+from exporter.backtests.prepare import BatchOrder
 from exporter.backtests.result_store import StoredResult
 from exporter.calendars.bars import Calendar
 from exporter.cli.text_table import print_table

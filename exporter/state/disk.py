@@ -1,4 +1,4 @@
-"""The disk under the state file, as writes meet it: what is wrong, and how long one waits for it."""
+"""The disk under the state file: what is wrong with it, and how long a write waits for it."""
 
 from __future__ import annotations
 

@@ -70,8 +70,9 @@ def weekend_backtest(context: BlockingContext) -> int:
     A run that is repeated goes on where the one before it ended. Raises
     :class:`BacktestFailedError` when a unit failed; the results of all others are kept.
     """
-    from exporter.backtests.batch import BatchOrder, backtest
+    from exporter.backtests.batch import backtest
     from exporter.backtests.executors import open_executor
+    from exporter.backtests.prepare import BatchOrder
     from exporter.backtests.report_message import message
     from exporter.config.paths import backtests_folder, reports_folder
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from exporter.backtests.bar_table import BarTable
-from exporter.backtests.batch import BatchEnd, BatchOrder, run_batch, window
+from exporter.backtests.batch import run_batch
+from exporter.backtests.batch_end import BatchEnd
 from exporter.backtests.plan import code_fingerprint, replaced_params
+from exporter.backtests.prepare import BatchOrder, window
 from exporter.backtests.published import LATEST
 from exporter.backtests.unit import UnitGroup, UnitResult, compute
 from exporter.calendars.bars import Calendar

@@ -5,6 +5,7 @@ A write is answered 2xx once it is on disk. With an `id` it may be sent again: i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,8 +71,10 @@ class StrategiesApi:
 
     async def equity(self, name: str, body: Mapping[str, Any]) -> _Answer:
         """One point of a curve: {equity, timestamp?, flow?, currency?, reset_peak?, id?}."""
-        _refuse_misspelt(body, _EQUITY_KEYS)
         currency = self.strategies.configured[name].currency
+        _refuse_misspelt(body, _EQUITY_KEYS)
+        if not re.fullmatch("[A-Z]{3,5}", str(body.get("currency", currency))):
+            raise ValueError(f"currency must be a code such as USD, not {body['currency']!r}")
         point = parse_point(body, self.zone(), default_at=self.clock.now(), currency=currency)
         reset = body.get("reset_peak", False)
         if not isinstance(reset, bool):

@@ -455,6 +455,7 @@ async def test_equity_and_fills_are_taken_and_bad_ones_named(api: HttpApi) -> No
         ({"equity": 5, "timestamp": now}, "not newer"),
         ({"equity": 5, "timestamp": now + 9e5}, "future"),
         ({"equity": 5, "reset_peak": "yes"}, "reset_peak must be true or false"),
+        ({"equity": 5, "currency": ""}, "currency must be a code such as USD, not ''"),
         ({"equity": 5, "flwo": -5}, "unknown key 'flwo': did you mean flow?"),
         (
             {"equity": 5, "currency": "EUR"},

@@ -36,6 +36,8 @@ NAMES = (
 QUIET_SECONDS = 3.0
 """So long no query may be under way before a board counts as drawn."""
 PATIENCE_SECONDS = 60.0
+LOADING = ".panel-loading, [aria-label='Panel loading bar']"
+"""What Grafana 9, and newer ones, show while a panel's queries are under way."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,19 @@ async def take(context: BrowserContext, where: str, shot: Shot) -> bytes:
     await page.set_viewport_size({"width": width, "height": height})
     await page.mouse.move(0, 0)
     await answers.all()
+    await drawn(page)
     picture = await page.screenshot()
     await page.close()
     return picture
+
+
+async def drawn(page: Page, patience: float = PATIENCE_SECONDS) -> None:
+    """Wait until no panel says that it loads. Raises :class:`TimeoutError` after `patience`."""
+    end = time.monotonic() + patience
+    while loading := await page.locator(LOADING).count():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{page.url}: {loading} panels have not loaded")
+        await asyncio.sleep(0.2)
 
 
 class Answers:
@@ -104,11 +116,11 @@ class Answers:
         (self._open.add if begins else self._open.discard)(request)
 
     async def all(self) -> None:
-        """Until none has been under way for a while; after a minute anyway."""
+        """Until none has been under way for a while; :class:`TimeoutError` after a minute."""
         end = time.monotonic() + PATIENCE_SECONDS
         while self._open or time.monotonic() - self._changed < QUIET_SECONDS:
             if time.monotonic() > end:
-                return
+                raise TimeoutError(f"{len(self._open)} queries have not been answered")
             await asyncio.sleep(0.1)
 
 

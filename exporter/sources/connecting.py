@@ -23,11 +23,13 @@ _NO_ISSUER = (2, 18, 19, 20, 21)
 """Codes of OpenSSL's verification, as its x509_vfy.h has them."""
 
 
-def proxy_arguments(proxy: HttpProxy | None) -> Mapping[str, Any]:
-    """What aiohttp wants to know of a proxy. Raises :class:`SourceError` for one that it cannot
-    use."""
+def request_arguments(
+    url: str, headers: Mapping[str, str], proxy: HttpProxy | None
+) -> dict[str, Any]:
+    """aiohttp's arguments for headers and proxy of a request. Raises :class:`SourceError` for a
+    proxy that it cannot use."""
     if proxy is None:
-        return {}
+        return {"headers": headers}
     if not proxy.url.startswith(("http://", "https://")):
         raise SourceError(
             "connect",
@@ -35,9 +37,12 @@ def proxy_arguments(proxy: HttpProxy | None) -> Mapping[str, Any]:
             "or the source's host in NO_PROXY",
         )
     if not proxy.user:
-        return {"proxy": proxy.url}
-    auth = aiohttp.BasicAuth(proxy.user, proxy.password, encoding="utf-8")
-    return {"proxy": proxy.url, "proxy_auth": auth}
+        return {"headers": headers, "proxy": proxy.url}
+    login = {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.user, proxy.password)}
+    if url.lower().startswith(("https:", "wss:")):
+        # The tunnel is a request of its own; what goes through it is not for the proxy.
+        return {"headers": headers, "proxy": proxy.url, "proxy_headers": login}
+    return {"headers": {**headers, **login}, "proxy": proxy.url}
 
 
 def connection_failure(

@@ -24,8 +24,8 @@ from exporter.sources.base import SourceError
 from exporter.sources.connecting import (
     PROXY_REFUSES,
     connection_failure,
-    proxy_arguments,
     proxy_refusal,
+    request_arguments,
 )
 from exporter.sources.envelope import asked_pause, by_status
 from exporter.sources.realtime_messages import StreamMessages, StreamTrouble, Tick
@@ -136,7 +136,7 @@ class Realtime:
                 self._url, params={"api_key": self._key.reveal()}, decode_text=False,
                 max_msg_size=_LARGEST_MESSAGE_BYTES,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING_SECONDS),
-                **proxy_arguments(self._proxy),
+                **request_arguments(self._url, {}, self._proxy),
             ) as socket,
         ):  # fmt: skip
             for channel, symbols in self._wanted.items():

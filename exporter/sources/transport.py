@@ -16,8 +16,8 @@ from exporter.sources.base import SourceError
 from exporter.sources.connecting import (
     PROXY_REFUSES,
     connection_failure,
-    proxy_arguments,
     proxy_refusal,
+    request_arguments,
 )
 from exporter.util.proxy import HttpProxy
 
@@ -129,7 +129,7 @@ class Transport:
     ) -> RawAnswer:
         if self._closed:
             raise SourceError("connect", "the source has been closed")
-        through = proxy_arguments(self._proxy)
+        arguments = request_arguments(self._url, headers, self._proxy)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self.timeout,
@@ -140,10 +140,9 @@ class Transport:
             method,
             self._url + path,
             params=parameters,
-            headers=headers,
             allow_redirects=False,
             middlewares=(_once(),),
-            **through,
+            **arguments,
         ) as response:
             if response.status == PROXY_REFUSES and self._proxy:
                 raise proxy_refusal(response.status, self._proxy)

@@ -7,7 +7,7 @@ import asyncio
 import base64
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -19,6 +19,7 @@ from tests.unit.sources.certificates import Authority
 from tests.unit.sources.own_sources import OwnSource
 from tests.unit.sources.raw_websocket import (
     KEY,
+    Script,
     StreamClient,
     close_frame,
     frame,
@@ -29,6 +30,7 @@ from tests.unit.sources.raw_websocket import (
 
 HOST = "tickdb.invalid"
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+pytestmark = pytest.mark.filterwarnings("error::DeprecationWarning")
 PASSED = base64.b64encode("me:pa ss€".encode()).decode()
 
 
@@ -84,6 +86,27 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+def noting(heads: list[bytes], script: Script) -> Script:
+    """A script, and the heads of what it was asked."""
+
+    async def noted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head)
+        again = asyncio.StreamReader()
+        again.feed_data(head)
+        rest = asyncio.create_task(_feed(reader, again))
+        await script(again, writer)
+        rest.cancel()
+
+    return noted
+
+
+async def _feed(reader: asyncio.StreamReader, other: asyncio.StreamReader) -> None:
+    while data := await reader.read(65_536):
+        other.feed_data(data)
+    other.feed_eof()
+
+
 def shows_no_key(caplog: pytest.LogCaptureFixture) -> None:
     """In no record of any logger, with all that hangs on it."""
     for record in caplog.records:
@@ -98,16 +121,7 @@ async def test_a_plain_stream_goes_through_the_proxy_of_the_environment(
     """With user and password, and not where NO_PROXY names the host."""
     heads: list[bytes] = []
     client = StreamClient()
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        heads.append(head)
-        again = asyncio.StreamReader()
-        again.feed_data(head)
-        again.feed_eof()
-        await speaks(client.message())(again, writer)
-
-    async with serving(script) as port:
+    async with serving(noting(heads, speaks(client.message()))) as port:
         monkeypatch.setenv("HTTP_PROXY", f"http://me:pa%20ss%E2%82%AC@127.0.0.1:{port}")
         async with client.listening(f"http://{HOST}/v1"):
             await client.until(lambda: len(client.ticks) >= 1)
@@ -124,11 +138,11 @@ async def test_a_plain_stream_goes_through_the_proxy_of_the_environment(
 async def test_a_stream_with_tls_goes_through_a_tunnel(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The proxy sees the host alone: neither key nor path."""
+    """The proxy sees the host alone, neither key nor path; the server sees no password of it."""
     caplog.set_level(logging.DEBUG)
-    client = StreamClient()
+    client, asked = StreamClient(), list[bytes]()
     async with (
-        serving(speaks(client.message()), authority.context(HOST)) as there,
+        serving(noting(asked, speaks(client.message())), authority.context(HOST)) as there,
         tunnel(there, wanted=PASSED) as (port, heads),
     ):
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:pa%20ss%E2%82%AC@127.0.0.1:{port}")
@@ -138,6 +152,7 @@ async def test_a_stream_with_tls_goes_through_a_tunnel(
     assert client.failures() == {}
     assert heads[0].startswith(f"CONNECT {HOST}:443 HTTP/1.1".encode())
     assert b"api_key" not in b"".join(heads)
+    assert b"api_key" in asked[0] and b"Proxy-Authorization" not in asked[0]
     shows_no_key(caplog)
 
 
@@ -318,7 +333,7 @@ ECHOES = [
 
 @pytest.mark.parametrize("script", ECHOES)
 async def test_a_server_that_repeats_the_key_does_not_get_it_into_the_log(
-    script: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    script: Script,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """In whatever form."""

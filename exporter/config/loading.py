@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.calendars.loader import EXCHANGES
-from exporter.config import dependencies, references
-from exporter.config import yaml12 as yaml_file
+from exporter.config import dependencies, references, yaml12
 from exporter.config.channels import Channel, Email
 from exporter.config.config_errors import ConfigError, Mistake, validate
 from exporter.config.exchanges import OwnExchange
@@ -44,7 +43,7 @@ def load(path: Path) -> Config:
 
     Raises :class:`ConfigError` with every mistake in it.
     """
-    data, doubled = yaml_file.load(_text(path))
+    data, doubled = yaml12.load(_text(path))
     mistakes = [Mistake(*d) for d in doubled]
     if data is None and not mistakes:
         data = {}
@@ -94,7 +93,7 @@ def load_what_is_right(path: Path) -> tuple[Config, ConfigError | None]:
     if any(mistake.place.partition(".")[0] in _LEAD_TO_THE_EXPORTER for mistake in wrong.mistakes):
         raise wrong
     try:
-        data, _ = yaml_file.load(_text(path))
+        data, _ = yaml12.load(_text(path))
     except ConfigError:
         raise wrong from None
     while isinstance(data, dict):

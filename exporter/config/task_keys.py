@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from exporter.config import schedule_syntax as syntax
+from exporter.config import schedule_syntax
 from exporter.config.account_settings import AccountSettings
 from exporter.config.entry_points import target_of
 from exporter.config.process_limits import ProcessLimits
@@ -222,7 +222,7 @@ class Task(Model):
     @property
     def timetable(self) -> Timetable:
         """The parsed schedule."""
-        return syntax.parse(self.schedule, self.on)
+        return schedule_syntax.parse(self.schedule, self.on)
 
     @property
     def kind(self) -> Literal["run", "command", "external", "service"]:

@@ -22,7 +22,7 @@ from pydantic import (
 
 from exporter.calendars import bars
 from exporter.calendars.loader import EXCHANGES
-from exporter.config import schedule_syntax as timetable
+from exporter.config import schedule_syntax
 
 Severity = Literal["critical", "warning", "info"]
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w", "1M"]
@@ -37,7 +37,7 @@ EXCHANGE_NAME = re.compile(r"[A-Z][A-Z0-9_]{1,15}")
 
 
 def _zone(name: str) -> str:
-    timetable.zone(name)
+    schedule_syntax.zone(name)
     return name
 
 
@@ -79,7 +79,7 @@ def _variable(name: str) -> str:
 
 
 def _schedule(text: Any) -> Any:
-    timetable.parse(text)
+    schedule_syntax.parse(text)
     return text
 
 

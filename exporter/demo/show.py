@@ -20,8 +20,7 @@ from typing import Any
 
 import yaml
 
-from exporter.config import ConfigError, load
-from exporter.config import yaml12 as yaml_file
+from exporter.config import ConfigError, load, yaml12
 from exporter.demo import stack
 from exporter.util.shipped import shipped
 
@@ -50,7 +49,7 @@ def prepare(
         shutil.rmtree(folder / name, ignore_errors=True)
     ports = stack.Ports(exporter=load(config).address[1], **PORTS)
     stack.write(folder, shipped(""), ports, stack.SHOW, folder / "state/token")
-    data: dict[str, Any] = yaml_file.load(config.read_text())[0] or {}
+    data: dict[str, Any] = yaml12.load(config.read_text())[0] or {}
     replaced = [] if live else _stand_ins(data, config.resolve().parent)
     if fault:
         data.setdefault("tasks", {})["made_up_fault"] = _fault(now)

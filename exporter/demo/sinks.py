@@ -16,9 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from exporter.demo import inbox as arrived
-from exporter.demo import mail_sink as smtp
-from exporter.demo import wire
+from exporter.demo import inbox, mail_sink, wire
 from exporter.demo.inbox import Message
 from exporter.util.clock import Clock
 
@@ -134,7 +132,7 @@ class Sinks:
 
     async def mail(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One SMTP connection."""
-        await smtp.talk(reader, writer, self._mail)
+        await mail_sink.talk(reader, writer, self._mail)
 
     def _mail(self, headers: dict[str, str], text: str) -> str | None:
         body = {"headers": headers, "text": text}
@@ -170,7 +168,7 @@ class Sinks:
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(
-            text=arrived.page(self.received, self.open_incidents.values(), self.beats),
+            text=inbox.page(self.received, self.open_incidents.values(), self.beats),
             content_type="text/html",
         )
 

@@ -21,7 +21,7 @@ from exporter.config.entry_points import find_problem
 from exporter.config.exchanges import make_calendars
 from exporter.config.paths import cache_folder, users_cache
 from exporter.config.secret_values import SecretMissingError
-from exporter.logs.tail import rotation as places
+from exporter.logs.tail import rotation
 from exporter.messages.sender_process import secret_of
 from exporter.scheduling.slots import next_slot
 from exporter.sources.factory import read_secrets
@@ -161,10 +161,10 @@ def _followed(config: Config) -> Iterator[Mistake]:
     for name, followed in config.logs.follow.items():
         place, path = f"logs.follow.{name}.path", followed.path
         try:
-            file = places.current(path)
+            file = rotation.current(path)
             if file is None:
                 raise FileNotFoundError
-            os.close(places.opened(file))
+            os.close(rotation.opened(file))
         except FileNotFoundError:
             text = f"there is no file {path} yet; it is read from its start once it is there"
             yield Mistake(place, text)

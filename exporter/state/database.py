@@ -15,8 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.state import schema
-from exporter.state import sql as rows
+from exporter.state import schema, sql
 from exporter.state.snapshot import Contents
 from exporter.util.atomic import private_folder, sync_folder
 from exporter.util.clock import utc
@@ -81,7 +80,7 @@ def _open(path: Path, migrations: Sequence[schema.Migration]) -> Opened:
         # A file that was closed cleanly is in mode DELETE: see close().
         in_use = db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         schema.migrate(db, path, migrations)
-        contents, generation = rows.load(db), rows.generation(db)
+        contents, generation = sql.load(db), sql.generation(db)
         db.execute("PRAGMA synchronous = FULL")
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise sqlite3.OperationalError("no write-ahead log can be kept next to it")
@@ -232,7 +231,7 @@ def read_only(path: Path) -> sqlite3.Connection:
 def read_contents(path: Path) -> Contents:
     """What the file holds, read without writing. Raises :class:`sqlite3.Error`, ValueError."""
     with closing(read_only(path)) as db:
-        return rows.load(db)
+        return sql.load(db)
 
 
 def read_intact(path: Path) -> IntactFile:
@@ -243,7 +242,7 @@ def read_intact(path: Path) -> IntactFile:
     with closing(read_only(path)) as db:
         if problem := _problem(db):
             raise Damaged(problem)
-        return IntactFile(rows.load(db), rows.generation(db), in_use and not _has_log(path))
+        return IntactFile(sql.load(db), sql.generation(db), in_use and not _has_log(path))
 
 
 def _has_log(path: Path) -> bool:

@@ -10,8 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exporter.state import database
-from exporter.state import sql as rows
+from exporter.state import database, sql
 from exporter.state.models import JournalPage, JournalRow, Run, StateError, Tally, TaskTimes
 
 _T = TypeVar("_T")
@@ -43,9 +42,9 @@ class StateHistory:
 
         def select(path: Path) -> list[Run]:
             with closing(database.read_only(path)) as db:
-                columns = rows.run_columns(db)
+                columns = sql.run_columns(db)
                 return [
-                    rows.to_run(found)
+                    sql.to_run(found)
                     for where, values in questions
                     for found in db.execute(f"SELECT {columns} FROM runs {where}", values)  # noqa: S608 - our own names
                 ]

@@ -11,9 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.state import database, diagnosis
-from exporter.state import snapshot as contents
-from exporter.state import sql as rows
+from exporter.state import database, diagnosis, snapshot, sql
 from exporter.state.disk import StateDisk
 from exporter.state.history import StateHistory
 from exporter.state.models import (
@@ -131,7 +129,7 @@ class State:
     async def register(self, tasks: Mapping[str, str], now: float) -> None:
         """Set the configured tasks, each with a text that identifies its schedule."""
         schedules = dict(tasks)
-        await self._on_disk.do(lambda old: contents.register(old, schedules, now))
+        await self._on_disk.do(lambda old: snapshot.register(old, schedules, now))
 
     async def claim(self, claim: Claim) -> bool:
         """Durable once it returns True; False: the slot already has a run. Either way the slot is
@@ -139,70 +137,70 @@ class State:
 
         def fold(old: Contents, changed: int) -> Contents:
             if changed == 1:
-                return contents.claim(old, claim)
-            return contents.advance(old, claim.task, claim.slot)
+                return snapshot.claim(old, claim)
+            return snapshot.advance(old, claim.task, claim.slot)
 
         def withdraw() -> Step:
             return Step(
-                lambda old, _: contents.release(old, claim.run_id), [rows.release(claim.run_id)]
+                lambda old, _: snapshot.release(old, claim.run_id), [sql.release(claim.run_id)]
             )
 
         # One that is being written when this is cancelled stays; nobody runs it, so it crashed.
-        return await self._on_disk.do_in_time(fold, [rows.claim(claim)], withdraw) == 1
+        return await self._on_disk.do_in_time(fold, [sql.claim(claim)], withdraw) == 1
 
     async def advance(self, task: str, cursor: float) -> None:
         """Slots up to `cursor` are accounted for."""
-        await self._on_disk.do(lambda old: contents.advance(old, task, cursor))
+        await self._on_disk.do(lambda old: snapshot.advance(old, task, cursor))
 
     async def lower(self, task: str, now: float) -> None:
         """The clock was set back: lower the task's cursor and cover to `now`."""
-        await self._on_disk.do(lambda old: contents.lower(old, task, now))
+        await self._on_disk.do(lambda old: snapshot.lower(old, task, now))
 
     async def restore_cover(self, now: float) -> None:
         """The clock was set, and may have been wrong before: successes up to `now` cover again what
         they covered before it was set back. Raises :class:`StateError`."""
         ends = await self.history.newest_successes(now)
-        await self._on_disk.do(lambda old: contents.cover(old, ends))
+        await self._on_disk.do(lambda old: snapshot.cover(old, ends))
 
     async def finish(self, end: Run) -> None:
         """Close a run and update its task, in one transaction."""
-        end, now = replace(end, items=rows.number(end.items)), self._clock.now()
-        await self._on_disk.do(lambda old: contents.finish(old, end, now), [rows.finish(end)])
+        end, now = replace(end, items=sql.number(end.items)), self._clock.now()
+        await self._on_disk.do(lambda old: snapshot.finish(old, end, now), [sql.finish(end)])
 
     async def finish_durably(self, end: Run) -> bool:
         """The same, durable once it returns: False when the run had ended already, which changes
         nothing. Raises :class:`StateError` when it cannot be durable; then nothing changed either,
         unless a disk that stalls takes it in later."""
-        end, now = replace(end, items=rows.number(end.items)), self._clock.now()
+        end, now = replace(end, items=sql.number(end.items)), self._clock.now()
         changed = await self._on_disk.do_durably(
-            lambda old, changed: contents.finish(old, end, now) if changed == 1 else old,
-            [rows.finish(end)],
+            lambda old, changed: snapshot.finish(old, end, now) if changed == 1 else old,
+            [sql.finish(end)],
         )
         return changed == 1
 
     async def block(self, end: Run, *, covered: bool) -> None:
         """Record a slot that got no run; one that is `covered` is owed no longer."""
         await self._on_disk.do(
-            lambda old: contents.block(old, end, covered=covered), [rows.finish(end)]
+            lambda old: snapshot.block(old, end, covered=covered), [sql.finish(end)]
         )
 
     async def reopen(self, run_id: str) -> bool:
         """An open run is started again, durably; False when it is not open. Raises
         :class:`StateError` when it cannot be durable."""
         changed = await self._on_disk.do_durably(
-            lambda old, changed: contents.reopen(old, run_id) if changed == 1 else old,
-            [rows.reopen(run_id)],
+            lambda old, changed: snapshot.reopen(old, run_id) if changed == 1 else old,
+            [sql.reopen(run_id)],
         )
         return changed == 1
 
     async def pause(self, task: str | None, until: float) -> None:
         """Start no run of the task, or of any task (None), until then."""
-        await self._on_disk.do(lambda old: contents.pause(old, task, until))
+        await self._on_disk.do(lambda old: snapshot.pause(old, task, until))
 
     async def resume(self, task: str | None) -> None:
         """End a pause early."""
         now = self._clock.now()
-        await self._on_disk.do(lambda old: contents.resume(old, task, now))
+        await self._on_disk.do(lambda old: snapshot.resume(old, task, now))
 
     async def hold(
         self, kind: str, name: str, value: JSON, tasks: Iterable[str], until: float
@@ -213,10 +211,10 @@ class State:
         prepared, names = [(kind, name, Kept.of(value))], list(tasks)
 
         def fold(old: Contents, _: int) -> Contents:
-            new = contents.keep(old, prepared)
+            new = snapshot.keep(old, prepared)
             for task in names:
                 known = new.tasks.get(task, TaskState()).paused_until
-                new = contents.pause(new, task, contents.later(known, until) or until)
+                new = snapshot.pause(new, task, snapshot.later(known, until) or until)
             return new
 
         await self._on_disk.do_durably(fold)
@@ -230,11 +228,11 @@ class State:
         changes, now = dict(ends), self._clock.now()
 
         def fold(old: Contents) -> Contents:
-            new = contents.keep(old, prepared)
+            new = snapshot.keep(old, prepared)
             for task, until in changes.items():
-                new = contents.resume(new, task, now)
+                new = snapshot.resume(new, task, now)
                 if until is not None:
-                    new = contents.pause(new, task, until)
+                    new = snapshot.pause(new, task, until)
             return new
 
         await self._on_disk.do(fold)
@@ -248,27 +246,27 @@ class State:
     async def keep_many(self, values: Iterable[tuple[str, str, JSON]]) -> None:
         """Keep several in one transaction."""
         prepared = [(kind, name, Kept.of(value)) for kind, name, value in values]
-        await self._on_disk.do(lambda old: contents.keep(old, prepared))
+        await self._on_disk.do(lambda old: snapshot.keep(old, prepared))
 
     async def write(
-        self, statements: Sequence[rows.Row], values: Iterable[tuple[str, str, JSON]] = ()
+        self, statements: Sequence[sql.Row], values: Iterable[tuple[str, str, JSON]] = ()
     ) -> int:
         """Rows, and values to keep, in one transaction, durable once it returns how many rows
         changed. Raises :class:`StateError` when it cannot be durable; then nothing changed, unless
         a disk that stalls takes it in later."""
         prepared = [(kind, name, Kept.of(value)) for kind, name, value in values]
         return await self._on_disk.do_durably(
-            lambda old, _: contents.keep(old, prepared), statements
+            lambda old, _: snapshot.keep(old, prepared), statements
         )
 
     async def forget(self, kind: str, name: str) -> None:
         """Drop a kept value, if there is one."""
-        await self._on_disk.do(lambda old: contents.forget(old, kind, name))
+        await self._on_disk.do(lambda old: snapshot.forget(old, kind, name))
 
     async def journal(self, kind: str, at: float, fields: Mapping[str, JSON]) -> None:
         """Add a row to the journal."""
         text = json.dumps(dict(fields), separators=(",", ":"))
-        await self._on_disk.do(lambda old: old, [rows.journal(kind, at, text)])
+        await self._on_disk.do(lambda old: old, [sql.journal(kind, at, text)])
 
     # --- the file
 

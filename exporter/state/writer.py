@@ -17,8 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from exporter.state import database
-from exporter.state import sql as rows
+from exporter.state import database, sql
 from exporter.state.diagnosis import cut_off, explain, lost
 from exporter.state.lock import SchedulerLock
 from exporter.state.mark import Mark
@@ -41,7 +40,7 @@ class Step:
 
     fold: Callable[[Contents, int], Contents]
     """Gets the contents and how many rows the statements changed."""
-    rows: Sequence[rows.Row] = ()
+    rows: Sequence[sql.Row] = ()
     only_durable: bool = False
     """Fails while the disk cannot be written; other steps are kept and written later."""
     look: bool = False
@@ -66,7 +65,7 @@ class StateWriter:
         self._db: sqlite3.Connection | None = None
         self._on_disk = Contents()
         self._known = False
-        self._backlog: deque[rows.Row] = deque()
+        self._backlog: deque[sql.Row] = deque()
         self._queue: deque[Step] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -163,14 +162,14 @@ class StateWriter:
         db.execute("BEGIN IMMEDIATE")
         contents = self.contents
         for step in steps:
-            result = rows.in_savepoint(db, step.rows)
+            result = sql.in_savepoint(db, step.rows)
             results.append(result)
             if isinstance(result, int):
                 contents = step.fold(contents, result)
-        for statement, values in rows.difference(self._on_disk, contents):
+        for statement, values in sql.difference(self._on_disk, contents):
             db.execute(statement, values)
         if changed := db.total_changes != before:
-            db.execute(*rows.put_generation(self._generation + 1))
+            db.execute(*sql.put_generation(self._generation + 1))
         db.execute("COMMIT")
         if changed:
             self.commits += 1
@@ -255,13 +254,13 @@ class StateWriter:
             self._known = True
         self._on_disk = on_disk
         for row in self._backlog:
-            rows.in_savepoint(db, [row])
-        for statement, values in rows.difference_of_open_runs(self._on_disk, self.contents):
+            sql.in_savepoint(db, [row])
+        for statement, values in sql.difference_of_open_runs(self._on_disk, self.contents):
             db.execute(statement, values)
         # Only a write shows that a file is read-only.
-        db.execute(*rows.put_moment("opened_at", self._clock.now()))
+        db.execute(*sql.put_moment("opened_at", self._clock.now()))
         self._generation = max(self._generation, opened.generation or 0, mark or 0) + 1
-        db.execute(*rows.put_generation(self._generation))
+        db.execute(*sql.put_generation(self._generation))
         db.execute("COMMIT")
         self._mark.write(self._generation)
         # Into the file itself, so that a copy of it alone shows that it was in use.
@@ -277,9 +276,9 @@ class StateWriter:
                 run, outcome="crashed", started_at=run.started_at or run.claimed_at, ended_at=now,
                 error="the state has lost its newest changes; how the run ended is unknown",
             )  # fmt: skip
-            rows.in_savepoint(db, [rows.finish(ended)])
+            sql.in_savepoint(db, [sql.finish(ended)])
         safe = owe_nothing(contents, now)
-        for statement, values in rows.difference(contents, safe):
+        for statement, values in sql.difference(contents, safe):
             db.execute(statement, values)
         note = database.note_lost(self._path, now, why)
         self._find_set_aside()

@@ -14,11 +14,11 @@ from exporter.alerts.api_clients import ServerError
 from exporter.alerts.journal import Journal
 from exporter.alerts.timeline import LIMIT, read_timeline
 from exporter.state import State, StateError
-from exporter.util import strict_json as json_text
+from exporter.util import strict_json
 from exporter.util.clock import Clock
 from exporter.util.shipped import shipped
 from exporter.util.units import format_duration, parse_duration
-from exporter.web import alert_html as html
+from exporter.web import alert_html
 from exporter.web.form_token import COOKIE, given_token, remember
 
 DEFAULT_FOR = "2h"
@@ -59,7 +59,7 @@ class AlertPages:
         """Alertmanager's webhook; ``?receiver=`` says for which channel it stands."""
         sent_for, accepted = "unknown", False
         try:
-            body = json_text.read(await request.text())
+            body = strict_json.read(await request.text())
             sent_for = str(body.get("receiver", sent_for))
             count = await self._journal.record(
                 (request.query.get("receiver") or sent_for)[:64], body
@@ -99,7 +99,7 @@ class AlertPages:
     async def acknowledge(self, request: web.Request) -> web.Response:
         """``{"labels": {...}, "for": "2h", "comment": "…", "by": "…"}``."""
         try:
-            body = json_text.read(await request.text())
+            body = strict_json.read(await request.text())
             labels = {str(n): str(v) for n, v in body["labels"].items()}
             found, until = await self._acknowledge(labels, body)
         except (KeyError, AttributeError, TypeError):
@@ -128,7 +128,7 @@ class AlertPages:
         """The page behind a message's link. It changes nothing: link previews fetch it too."""
         labels = {n: v for n, v in request.query.items() if n not in _OURS}
         known = self._is_token(request.cookies.get(COOKIE, ""))
-        return html.form("Acknowledge?", labels, self._notified(labels), known=known)
+        return alert_html.form("Acknowledge?", labels, self._notified(labels), known=known)
 
     def _notified(self, labels: Mapping[str, str]) -> list[str]:
         """The newest texts about alerts with these labels that still fire."""
@@ -140,17 +140,17 @@ class AlertPages:
         try:
             given = {str(n): str(v) for n, v in (await request.post()).items()}
         except ValueError as error:
-            return html.refused(str(error), status=400)
+            return alert_html.refused(str(error), status=400)
         token = given_token(request, given)
         labels = {n: v for n, v in given.items() if n not in _OURS}
         if not self._is_token(token):
             texts = self._notified(labels)
-            return html.form("Wrong token", labels, texts, known=False, status=401)
+            return alert_html.form("Wrong token", labels, texts, known=False, status=401)
         try:
             found, until = await self._acknowledge(labels, {**given, "by": "link"})
         except (ValueError, NoSuchAlertError, ServerError) as error:
-            return html.refused(str(error), status=409)
-        answer = html.done(found, until - self._clock.now())
+            return alert_html.refused(str(error), status=409)
+        answer = alert_html.done(found, until - self._clock.now())
         remember(request, answer, token, "/ack")
         return answer
 
@@ -161,7 +161,7 @@ class AlertPages:
         fragment (`#quanttaskfailing`) over a redirect: RFC 9110, 10.2.2."""
         if url := self._runbook_url():
             raise web.HTTPFound(url)
-        return html.runbook(shipped("docs/runbook.md").read_text(encoding="utf-8"))
+        return alert_html.runbook(shipped("docs/runbook.md").read_text(encoding="utf-8"))
 
 
 def _error(status: int, text: str) -> web.Response:

@@ -19,7 +19,7 @@ from exporter.runner.results import BusyError
 from exporter.scheduling.past_slots import NoSlotsError
 from exporter.state import StateError
 from exporter.strategies.equity_point import parse_timestamp
-from exporter.util import strict_json as json_text
+from exporter.util import strict_json
 from exporter.util.clock import Clock
 from exporter.util.nan import json_safe
 from exporter.util.units import parse_duration
@@ -186,7 +186,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object; an empty body is an empty object. Answers 400 otherwise."""
     try:
         text = await request.text()
-        body = json_text.read(text) if text.strip() else {}
+        body = strict_json.read(text) if text.strip() else {}
     except (ValueError, LookupError) as error:
         raise refuse(400, f"the body is not valid JSON: {error}") from error
     if not isinstance(body, dict):

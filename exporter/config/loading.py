@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from exporter.calendars.loader import EXCHANGES
 from exporter.config import dependencies, references, yaml12
-from exporter.config.channels import Channel, Email
+from exporter.config.anchored_paths import anchored
+from exporter.config.channels import Channel
 from exporter.config.config_errors import ConfigError, Mistake, validate
 from exporter.config.exchanges import OwnExchange
 from exporter.config.limit_keys import LimitSettings
@@ -178,7 +179,7 @@ def _read(
     mistakes.sort(key=lambda m: m.place.split(".")[0] in _SECTIONS)
     if mistakes or not isinstance(top, Config):
         return None, mistakes
-    return _anchored(top.model_copy(update=good), folder), []
+    return anchored(top.model_copy(update=good), folder), []
 
 
 def _problem_of_name(section: str, name: Any) -> str | None:
@@ -208,74 +209,3 @@ def _code(
     if isinstance(given, list) and all(isinstance(path, str) for path in given):
         return [folder / path for path in given]
     return None
-
-
-def _anchored(config: Config, folder: Path) -> Config:
-    """Relative paths made absolute, from the folder of the file."""
-
-    def under(path: Path | None) -> Path | None:
-        return None if path is None else folder / path.expanduser()
-
-    return config.model_copy(
-        update={
-            "state": under(config.state),
-            "code": tuple(folder / p for p in config.code),
-            "logs": config.logs.model_copy(
-                update={
-                    "directory": under(config.logs.directory),
-                    "follow": {
-                        name: followed.model_copy(update={"path": under(followed.path)})
-                        for name, followed in config.logs.follow.items()
-                    },
-                }
-            ),
-            "backtests": config.backtests.model_copy(
-                update={
-                    "folder": under(config.backtests.folder),
-                    "tls": config.backtests.tls
-                    and config.backtests.tls.model_copy(
-                        update={name: under(path) for name, path in config.backtests.tls if path}
-                    ),
-                }
-            ),
-            "digest": config.digest.model_copy(
-                update={
-                    "slack": config.digest.slack
-                    and config.digest.slack.model_copy(
-                        update={"url_file": under(config.digest.slack.url_file)}
-                    ),
-                    "email": _anchored_mail(config.digest.email, under),
-                }
-            ),
-            "messages": {
-                name: channel.model_copy(
-                    update={
-                        "url_file": under(channel.url_file),
-                        "email": _anchored_mail(channel.email, under),
-                    }
-                )
-                for name, channel in config.messages.items()
-            },
-            "textfiles": config.textfiles
-            and config.textfiles.model_copy(update={"folder": under(config.textfiles.folder)}),
-            "sources": {n: s.anchored(under) for n, s in config.sources.items()},
-            "strategies": {
-                n: s.model_copy(
-                    update={
-                        "equity_file": under(s.equity_file),
-                        "positions_file": under(s.positions_file),
-                        "equity": s.equity and s.equity.anchored(under),
-                    }
-                )
-                for n, s in config.strategies.items()
-            },
-        }
-    )
-
-
-def _anchored_mail(
-    email: Email | None, under: Callable[[Path | None], Path | None]
-) -> Email | None:
-    if email is None:
-        return None
-    return email.model_copy(update={"password_file": under(email.password_file)})

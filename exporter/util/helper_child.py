@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import importlib
 import inspect
 import json
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from exporter.util.process_tree import adopt_orphans
+from exporter.util.process_tree import adopt_orphans, die_with_parent
 
 PROGRAMMING = (
     TypeError, NameError, AttributeError, ImportError, SyntaxError, AssertionError,
     NotImplementedError,
 )  # fmt: skip
 """Mistakes of a program: calling it again cannot help."""
-_PR_SET_PDEATHSIG = 1
 _LONGEST_TEXT = 2000
 
 
@@ -76,7 +73,7 @@ def _leave(answers: Any) -> None:
 
 def _end_with(parent: int) -> None:
     """Have the kernel kill this process when the exporter ends, whatever the code is doing."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
 

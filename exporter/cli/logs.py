@@ -20,6 +20,7 @@ from exporter.config import Config
 from exporter.logs.files import files_of
 from exporter.logs.formatters import Readable
 from exporter.logs.reader import (
+    FARTHEST_SECONDS,
     Gone,
     Record,
     files_between,
@@ -34,8 +35,6 @@ from exporter.util.clock import Clock, SystemClock
 from exporter.util.units import parse_duration
 
 FOLLOW_SECONDS = 0.25
-FARTHEST_SECONDS = 3650 * 86400.0
-"""There are no older log files."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from exporter.logs.files import LogFile, files_of
 from exporter.util.local_time import date_of, midnight
 
 CHUNK_BYTES = 1 << 18
+FARTHEST_SECONDS = 3650 * 86400.0
+"""There are no older log files."""
 LONGEST_LINE = 1 << 20
 """Bytes; a longer line is not ours, and would fill the memory."""
 NO_RECORD = b"\0"

@@ -10,11 +10,9 @@ from zoneinfo import ZoneInfo
 from exporter.config import Config
 from exporter.config.paths import reports_folder
 from exporter.logs.digest.facts import ALERT_BUDGET, DueSlots, Request
+from exporter.logs.reader import FARTHEST_SECONDS
 from exporter.util.local_time import date_of, day_bounds
 from exporter.util.units import parse_duration
-
-FARTHEST_SECONDS = 3650 * 86400.0
-"""There are no older log files."""
 
 StrategiesOn = Callable[[float], Mapping[str, Mapping[str, Any]]]
 """The strategies' day as the state knows it, of the day in which a moment lies."""

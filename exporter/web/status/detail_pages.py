@@ -16,7 +16,6 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from exporter import __version__
 from exporter.config import Config
 from exporter.config.paths import reports_folder
 from exporter.logs.digest.archive import load
@@ -27,7 +26,7 @@ from exporter.state import Run, StateError
 from exporter.web.status.board_links import board_of
 from exporter.web.status.page_parts import RecordParts
 from exporter.web.status.rows import run_row
-from exporter.web.status.templating import answer, fill
+from exporter.web.status.templating import detail_page, nothing_there
 
 PATIENCE_SECONDS = 10.0
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -55,24 +54,25 @@ class Records:
         try:
             run = await self._parts.state.history.run(run_id)
         except StateError as error:
-            return self._nothing(503, str(error))
+            return nothing_there(self._parts, 503, str(error))
         if run is None:
-            return self._nothing(404, f"There is no run {run_id}. Runs are kept for 90 days.")
+            return nothing_there(
+                self._parts, 404, f"There is no run {run_id}. Runs are kept for 90 days."
+            )
         text, note = await self._log_of(run, config)
         row = run_row(run)
         ended = row.started + row.duration
         board = board_of(config.alerts, "task", run.task, began=row.started, ended=ended)
-        return answer(
-            self._fill(
-                "run.html",
-                run=row,
-                board=board,
-                why=run.trigger,
-                params=run.params,
-                output=run.tail,
-                log=text,
-                note=note,
-            )
+        return detail_page(
+            self._parts,
+            "run.html",
+            run=row,
+            board=board,
+            why=run.trigger,
+            params=run.params,
+            output=run.tail,
+            log=text,
+            note=note,
         )
 
     async def _log_of(self, run: Run, config: Config) -> tuple[str, str]:
@@ -102,7 +102,7 @@ class Records:
         day = request.match_info["day"]
         folder = reports_folder(self._parts.config())
         if not _DAY.fullmatch(day):
-            return self._nothing(404, "Write the day of a digest as 2026-11-24.")
+            return nothing_there(self._parts, 404, "Write the day of a digest as 2026-11-24.")
         found, days, backtests = await self._in_thread(
             lambda: (
                 load(folder / f"digest-{day}.json"),
@@ -111,19 +111,19 @@ class Records:
             )
         )
         if found is None:
-            return self._nothing(404, f"There is no digest of {day}.")
+            return nothing_there(self._parts, 404, f"There is no digest of {day}.")
         given = {"headline": headline(found), "sections": sections(found), "backtests": backtests}
-        return answer(self._fill("digest.html", day=day, days=days, **given))
+        return detail_page(self._parts, "digest.html", day=day, days=days, **given)
 
     async def review(self, request: web.Request) -> web.Response:
         """The week that begins with a day, as `weekly_review` wrote it."""
         day, folder = request.match_info["day"], reports_folder(self._parts.config())
         if not _DAY.fullmatch(day):
-            return self._nothing(404, "Write the first day of a week as 2026-11-23.")
+            return nothing_there(self._parts, 404, "Write the first day of a week as 2026-11-23.")
         found, days = await self._in_thread(lambda: (_review(folder, day), reviews(folder)))
         if found is None:
-            return self._nothing(404, f"There is no review of the week from {day}.")
-        return answer(self._fill("review.html", review=found, day=day, days=days))
+            return nothing_there(self._parts, 404, f"There is no review of the week from {day}.")
+        return detail_page(self._parts, "review.html", review=found, day=day, days=days)
 
     async def _in_thread(self, read: Callable[[], _T]) -> _T:
         """Raises :class:`TimeoutError`; the thread then keeps its slot until it ends by itself."""
@@ -131,13 +131,6 @@ class Records:
         work = asyncio.ensure_future(asyncio.to_thread(read))
         work.add_done_callback(lambda _: self._reading.release())
         return await asyncio.wait_for(asyncio.shield(work), self._patience)
-
-    def _nothing(self, status: int, text: str) -> web.Response:
-        return answer(self._fill("nothing.html", text=text), status)
-
-    def _fill(self, template: str, **given: object) -> str:
-        now, zone = self._parts.clock.now(), self._parts.config().timezone
-        return fill(template, now, zone, root="../", version=__version__, **given)
 
 
 def _without_output(record: Record) -> Record:

@@ -7,7 +7,6 @@ from typing import Any
 
 from aiohttp import web
 
-from exporter import __version__
 from exporter.config import Task
 from exporter.runner.results import BusyError
 from exporter.state import Run, StateError
@@ -16,7 +15,7 @@ from exporter.web.form_token import COOKIE, given_token, remember
 from exporter.web.status.board_links import board_of
 from exporter.web.status.page_parts import RecordParts
 from exporter.web.status.rows import run_row, task_row
-from exporter.web.status.templating import answer, fill
+from exporter.web.status.templating import detail_page, nothing_there
 
 MOST_RUNS = 200
 NEXT_SLOTS = 5
@@ -44,10 +43,10 @@ class TaskPage:
         try:
             runs = await self._parts.state.history.runs(0.0, name, MOST_RUNS)
         except StateError as error:
-            return self._nothing(503, str(error))
+            return nothing_there(self._parts, 503, str(error))
         task = self._parts.config().tasks.get(name)
         if task is None and not runs:
-            return self._nothing(404, f"There is no task {name}.")
+            return nothing_there(self._parts, 404, f"There is no task {name}.")
         known = self._is_token(request.cookies.get(COOKIE, ""))
         days = await self._days_of(name) if task else ()
         return self._page(name, task, runs, days, known=known)
@@ -56,21 +55,20 @@ class TaskPage:
         self, name: str, task: Task | None, runs: list[Run], days: tuple[float, ...], *, known: bool
     ) -> web.Response:
         view = self._parts.tasks_view
-        return answer(
-            self._fill(
-                "task.html",
-                name=name,
-                runs=[run_row(run) for run in runs],
-                most=MOST_RUNS,
-                task=task_row(view.one(name), runs, task, days) if task else None,
-                facts=facts(task) if task else {},
-                next_slots=view.next_slots(name, NEXT_SLOTS) if task else [],
-                external=task is not None and task.external,
-                can_run=task is not None and task.kind in ("run", "command"),
-                pauses=PAUSES,
-                board=board_of(self._parts.config().alerts, "task", name) if task else "",
-                known=known,
-            )
+        return detail_page(
+            self._parts,
+            "task.html",
+            name=name,
+            runs=[run_row(run) for run in runs],
+            most=MOST_RUNS,
+            task=task_row(view.one(name), runs, task, days) if task else None,
+            facts=facts(task) if task else {},
+            next_slots=view.next_slots(name, NEXT_SLOTS) if task else [],
+            external=task is not None and task.external,
+            can_run=task is not None and task.kind in ("run", "command"),
+            pauses=PAUSES,
+            board=board_of(self._parts.config().alerts, "task", name) if task else "",
+            known=known,
         )
 
     async def act(self, request: web.Request) -> web.Response:
@@ -80,7 +78,7 @@ class TaskPage:
         if not self._is_token(token := given_token(request, form)):
             return self._said(401, "Wrong token", "Nothing was changed.", name)
         if self._parts.tasks_view.kind(name) is None:
-            return self._nothing(404, f"There is no task {name}.")
+            return nothing_there(self._parts, 404, f"There is no task {name}.")
         try:
             heading, text = await self._do(name, form)
         except ValueError as error:
@@ -111,15 +109,8 @@ class TaskPage:
         raise ValueError("invalid `action`: run, pause or resume")
 
     def _said(self, status: int, heading: str, text: str, name: str) -> web.Response:
-        page = self._fill("task_done.html", heading=heading, text=text, name=name)
-        return answer(page, status)
-
-    def _nothing(self, status: int, text: str) -> web.Response:
-        return answer(self._fill("nothing.html", text=text), status)
-
-    def _fill(self, template: str, **given: object) -> str:
-        now, zone = self._parts.clock.now(), self._parts.config().timezone
-        return fill(template, now, zone, root="../", version=__version__, **given)
+        given = {"heading": heading, "text": text, "name": name}
+        return detail_page(self._parts, "task_done.html", status, **given)
 
 
 def facts(task: Task) -> dict[str, str]:

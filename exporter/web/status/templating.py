@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import url_quote
 from markupsafe import Markup
 
+from exporter import __version__
 from exporter.util.give_way import TakeTurns
 from exporter.web.status import sparkline, uptime
 from exporter.web.status.filters import FILTERS, LocalTimes
+
+if TYPE_CHECKING:
+    from exporter.web.status.page_parts import RecordParts
 
 MARKS = {"fine": "●", "warn": "▲", "bad": "✖", "idle": "○"}
 
@@ -84,3 +88,16 @@ def answer(text: str, status: int = 200) -> web.Response:
     response = web.Response(text=text, status=status, content_type="text/html")
     response.enable_compression()
     return response
+
+
+def detail_page(
+    parts: RecordParts, template: str, status: int = 200, /, **given: Any
+) -> web.Response:
+    """A page one level below the status page."""
+    now, zone = parts.clock.now(), parts.config().timezone
+    return answer(fill(template, now, zone, root="../", version=__version__, **given), status)
+
+
+def nothing_there(parts: RecordParts, status: int, text: str) -> web.Response:
+    """In place of such a page."""
+    return detail_page(parts, "nothing.html", status, text=text)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,54 +106,54 @@ def main(
         return 2
     wanted = Wanted(task, run, level)
     zone, now = ZoneInfo(config.timezone), clock.now()
-    style = style_of(out.fileno(), os.environ) if out.isatty() else "plain"
-    readable = Readable(zone, style, dates=True)
-    broken = found = 0
-
-    def count_broken() -> None:
-        nonlocal broken
-        broken += 1
-
-    def show(record: Record) -> None:
-        nonlocal found
-        found += 1
-        out.write(_line(record) if as_json else readable.text(record))
-
+    printer = _Printer(wanted, out, zone, as_json=as_json)
     tail = Tail(lambda: _open_file(config.logs.directory)) if follow else None
     if tail is not None:
         tail.skip_to_end()  # before the rest is read: a line may be seen twice, but none is missed
     end = now if tail is None else now + 60.0
     start, directory = now - back, config.logs.directory
     missing = gone(directory, start, end, zone)
+    if missing:
+        printer.print_all(records(missing.errors, start, missing.before, printer.count_broken))
+    from_error_log = printer.found
     files = files_between(directory, "exporter", start, end, zone)
-    last: deque[bytes] = deque(maxlen=1000)
-    kept = records(missing.errors, start, missing.before, count_broken) if missing else ()
-    for record in kept:
-        if wanted(record):
-            show(record)
-    from_error_log = found
-    for record in records(files, start, end, count_broken):
-        if wanted(record):
-            show(record)
-            if follow:
-                last.append(_line(record).encode())
+    printer.print_all(records(files, start, end, printer.count_broken))
     # All lines of a run may be newer than what was deleted.
-    if missing and (since or not run or from_error_log or not found):
+    if missing and (since or not run or from_error_log or not printer.found):
         print(_gone(missing, end, zone, from_error_log), file=sys.stderr)
     if tail is not None:
-        known = set(last)
-
-        def show_new(record: Record) -> None:
-            if wanted(record) and _line(record).encode() not in known:
-                show(record)
-
-        _follow(tail, show_new, count_broken, out, stop)
-    if broken:
-        lines = "line was" if broken == 1 else "lines were"
-        print(f"({broken} broken {lines} left out)", file=sys.stderr)
-    if not found and not follow:
+        _follow(tail, printer, stop)
+    if printer.broken:
+        lines = "line was" if printer.broken == 1 else "lines were"
+        print(f"({printer.broken} broken {lines} left out)", file=sys.stderr)
+    if not printer.found and not follow:
         print(_nothing(config, wanted, since), file=sys.stderr)
-    return 0 if found or follow else 1
+    return 0 if printer.found or follow else 1
+
+
+class _Printer:
+    """Prints the wanted lines and counts them."""
+
+    def __init__(self, wanted: Wanted, out: TextIO, zone: ZoneInfo, *, as_json: bool) -> None:
+        style = style_of(out.fileno(), os.environ) if out.isatty() else "plain"
+        readable = Readable(zone, style, dates=True)
+        self._text = _line if as_json else readable.text
+        self._wanted, self.out = wanted, out
+        self.found = self.broken = 0
+        self.last: deque[Record] = deque(maxlen=1000)
+        """The newest records that were printed."""
+
+    def count_broken(self) -> None:
+        """A line that is not a record."""
+        self.broken += 1
+
+    def print_all(self, found: Iterable[Record]) -> None:
+        """Those that are wanted."""
+        for record in found:
+            if self._wanted(record):
+                self.found += 1
+                self.last.append(record)
+                self.out.write(self._text(record))
 
 
 def _how_far_back(since: str | None, run: str | None) -> float:
@@ -204,19 +204,14 @@ def _open_file(directory: Path) -> Path | None:
     return opened[-1] if opened else None
 
 
-def _follow(
-    tail: Tail,
-    show: Callable[[Record], None],
-    on_broken: Callable[[], None],
-    out: TextIO,
-    stop: Callable[[], bool],
-) -> None:
+def _follow(tail: Tail, printer: _Printer, stop: Callable[[], bool]) -> None:
+    known = {_line(record) for record in printer.last}
     while not stop():
         for line in tail.lines():
             record = parse(line)
-            if record is not None:
-                show(record)
-            elif line:
-                on_broken()
-        out.flush()
+            if record is None:
+                printer.broken += bool(line)
+            elif _line(record) not in known:
+                printer.print_all([record])
+        printer.out.flush()
         time.sleep(FOLLOW_SECONDS)

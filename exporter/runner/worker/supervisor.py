@@ -188,21 +188,7 @@ async def run_process(
     output.
     Raises :class:`~.forkserver_client.WorkerError` when no process could be started.
     """
-    watched = {what: most for what, most in patience.limits.items() if what in WATCHED}
-    ours, theirs = socket.socketpair()
-    read_end, write_end = os.pipe()
-    try:
-        process = await workers.spawn(
-            theirs.fileno(), write_end, read_end,
-            GuardOrder(patience.grace, patience.may_leave, watched),
-        )  # fmt: skip
-    except BaseException:
-        ours.close()
-        os.close(read_end)
-        raise
-    finally:
-        theirs.close()
-        os.close(write_end)
+    process, ours, read_end = await _spawn(workers, patience)
     process.task = str(job["about"].get("task", ""))
     on_began(process)
     reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
@@ -244,6 +230,26 @@ async def run_process(
         not patience.may_leave, process.alive,
         process.exceeded or ("output", float(output.bytes)), _said(lines), process.memory_kill,
     )  # fmt: skip
+
+
+async def _spawn(workers: Workers, patience: Patience) -> tuple[Process, socket.socket, int]:
+    """A process, our end of the conversation with it, and the end of its output that we read."""
+    watched = {what: most for what, most in patience.limits.items() if what in WATCHED}
+    ours, theirs = socket.socketpair()
+    read_end, write_end = os.pipe()
+    try:
+        process = await workers.spawn(
+            theirs.fileno(), write_end, read_end,
+            GuardOrder(patience.grace, patience.may_leave, watched),
+        )  # fmt: skip
+    except BaseException:
+        ours.close()
+        os.close(read_end)
+        raise
+    finally:
+        theirs.close()
+        os.close(write_end)
+    return process, ours, read_end
 
 
 def _said(lines: SaidLines | None) -> Said | None:

@@ -65,7 +65,7 @@ def run_program(*command: str) -> tuple[int, str, str]:
     except FileNotFoundError:
         return 127, "", f"there is no {command[0]}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        return 126, "", f"{command[0]} cannot be asked: {error}"
+        return 126, "", f"cannot run {command[0]}: {error}"
     return done.returncode, done.stdout, done.stderr.strip()
 
 

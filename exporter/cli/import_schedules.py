@@ -153,8 +153,10 @@ def _import_timers(zone: str | None, *, user: bool, wrapper: str) -> None:
 def _output(cure: str, *command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=30)
+    except FileNotFoundError as error:
+        raise NothingToImportError(f"there is no {command[0]} here: {cure}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NothingToImportError(f"{command[0]} cannot be asked ({error}): {cure}") from error
+        raise NothingToImportError(f"cannot run {command[0]} ({error}): {cure}") from error
     if done.returncode:
         said = _text(done.stderr).strip() or f"exit status {done.returncode}"
         raise NothingToImportError(f"{' '.join(command[:2])}: {said}: {cure}")

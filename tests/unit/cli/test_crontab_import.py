@@ -266,3 +266,12 @@ def test_a_crontab_that_is_not_there_is_a_sentence(
     """Not a traceback."""
     assert command_line.main(["import", "crontab", str(tmp_path / "no")]) == 1
     assert "no cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_machine_without_cron_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what to name instead."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command_line.main(["import", "crontab"]) == 1
+    assert "there is no crontab here: name a file, or - for stdin" in capsys.readouterr().err

@@ -124,7 +124,6 @@ def _size(entries: Any) -> int:
 def _read(
     data: dict[str, Any], folder: Path, doubled: Collection[str] = ()
 ) -> tuple[Config | None, list[Mistake]]:
-    mistakes: list[Mistake] = []
     top_keys = dict(data)
     named: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     known = [*Config.model_fields, *_SECTIONS]
@@ -135,20 +134,7 @@ def _read(
         *(s for s in _SECTIONS if not isinstance(data.get(s) or {}, dict)),
     }
     exchanges = references.AnyName() if "exchanges" in unsure else named["exchanges"]
-    for section, model in _SECTIONS.items():
-        entries = top_keys.pop(section, None) or {}
-        if not isinstance(entries, dict):
-            mistakes.append(Mistake(section, "expected names, each with its own keys"))
-            entries = {}
-        for name, body in entries.items():
-            place = f"{section}.{name}"
-            if problem := _problem_of_name(section, name):
-                mistakes.append(Mistake(place, problem))
-            kind = source_model(body) if section == "sources" else model
-            entry, found = validate(kind, body, place, exchanges)
-            mistakes += found
-            # A broken entry is still known by name, so that what refers to it is not a mistake too.
-            named[section][str(name)] = entry
+    mistakes = _read_entries(top_keys, named, exchanges)
     top, found = validate(Config, top_keys, "", exchanges)
     mistakes += [
         replace(one, text=f"indent it, so that it is in `{misplaced[one.place]}:` above")
@@ -180,6 +166,31 @@ def _read(
     if mistakes or not isinstance(top, Config):
         return None, mistakes
     return anchored(top.model_copy(update=good), folder), []
+
+
+def _read_entries(
+    data: dict[str, Any],
+    named: Mapping[str, dict[str, Any]],
+    exchanges: Collection[str],
+) -> list[Mistake]:
+    """Move the entries of all sections from `data` to `named`, checked; None for those that are
+    wrong."""
+    mistakes: list[Mistake] = []
+    for section, model in _SECTIONS.items():
+        entries = data.pop(section, None) or {}
+        if not isinstance(entries, dict):
+            mistakes.append(Mistake(section, "expected names, each with its own keys"))
+            entries = {}
+        for name, body in entries.items():
+            place = f"{section}.{name}"
+            if problem := _problem_of_name(section, name):
+                mistakes.append(Mistake(place, problem))
+            kind = source_model(body) if section == "sources" else model
+            entry, found = validate(kind, body, place, exchanges)
+            mistakes += found
+            # A broken entry is still known by name, so that what refers to it is not a mistake too.
+            named[section][str(name)] = entry
+    return mistakes
 
 
 def _problem_of_name(section: str, name: Any) -> str | None:

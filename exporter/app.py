@@ -24,7 +24,7 @@ from exporter.logs.fetch_totals import FetchTotals
 from exporter.logs.setup import Logging
 from exporter.metrics import Metrics, Sample
 from exporter.redaction.known_secrets import known_secrets
-from exporter.runtime import gc_tuning, preflight
+from exporter.runtime import gc_tuning, malloc_tuning, preflight
 from exporter.runtime.crashes import Crashes
 from exporter.runtime.loop_lag import LoopWatch
 from exporter.runtime.machine import LOOKS_EVERY_SECONDS, Machine
@@ -77,6 +77,7 @@ def run(path: Path) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - before there is a log
         return 2
+    malloc_tuning.give_back()
     try:
         return asyncio.run(_run_and_exit(App(path, config, SystemClock())))
     except StartError as error:

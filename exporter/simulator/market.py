@@ -170,7 +170,7 @@ def _symbol(symbol: str, seed: int) -> tuple[int, float, int]:
             return number, 20 + 480 * share, 2
 
 
-@lru_cache(maxsize=32768)
+@lru_cache(maxsize=4096)
 def _noise(number: int, place: int) -> float:
     """-1 to 1, as good as random: SplitMix64, https://prng.di.unimi.it/splitmix64.c"""
     x = (number + place * 0x9E3779B97F4A7C15) & _MASK

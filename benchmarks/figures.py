@@ -20,7 +20,8 @@ class Row:
 
     `ours` is the same figure of quant-exporter where this one is of somebody else; the ratio then
     says how many times better ours is. `aim` is the most (or, where more is better, the least) that
-    was aimed at.
+    was aimed at. `at` is the size of the work where that was varied, such as (500, "symbols"):
+    such rows are points of a curve.
     """
 
     figure: str
@@ -32,6 +33,7 @@ class Row:
     ours: float | None = None
     aim: float | None = None
     note: str = ""
+    at: tuple[float, str] | None = None
 
     @property
     def ratio(self) -> float | None:

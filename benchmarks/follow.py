@@ -12,9 +12,12 @@ from benchmarks.figures import OURS, Row, compared, percentile
 from benchmarks.processes import BenchmarkError, Client, Process, free_port, pace
 
 MEGABYTES_PER_SECOND = 20.0
+LINE_BYTES = 240
+CURVE = (1_000, 10_000, 80_000)
+"""Lines a second."""
 PEER = "readline, json.loads, re"
 PATTERNS = {"failed": "refused|no whole answer", "marker": "marker"}
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS, _SELDOM_SECONDS = 0.1, 0.5
 _PATIENCE_SECONDS = 30.0
 
 
@@ -27,7 +30,7 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
         cores: dict[str, list[float]] = {}
         place = folder / shape
         place.mkdir()
-        lag[OURS], cores[OURS] = _ours(place, shape, seconds)
+        lag[OURS], cores[OURS] = _ours(place, shape, seconds, MEGABYTES_PER_SECOND)
         if shape == "json":
             lag[PEER], cores[PEER] = _peer(place, seconds)
         figure = f"following {MEGABYTES_PER_SECOND:.0f} MB a second, {shape}"
@@ -35,10 +38,26 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
             found = {who: [percentile(each, share)] for who, each in lag.items()}
             rows += compared(figure, what, found, "s")
         rows += compared(figure, "of a core", cores, "cores")
+    return rows + _curve(folder, CURVE[:1] if quick else CURVE, seconds)
+
+
+def _curve(folder: Path, rates: Sequence[int], seconds: float) -> list[Row]:
+    rows: list[Row] = []
+    for rate in rates:
+        place = folder / f"rate-{rate}"
+        place.mkdir()
+        lag, cores = _ours(place, "json", seconds, rate * LINE_BYTES / 1e6, _SELDOM_SECONDS)
+        figure, at = f"following {rate:,} lines a second", (rate, "log lines a second")
+        rows += [
+            Row(figure, "CPU, followed lines", OURS, 100 * cores[0], "%", at=at),
+            Row(figure, "followed lines, behind by, p50", OURS, percentile(lag, 0.5), "s", at=at),
+        ]
     return rows
 
 
-def _ours(folder: Path, shape: str, seconds: float) -> tuple[list[float], list[float]]:
+def _ours(
+    folder: Path, shape: str, seconds: float, megabytes: float, look: float = _LOOK_SECONDS
+) -> tuple[list[float], list[float]]:
     port, file = free_port(), folder / "bot.log"
     file.write_bytes(b"")
     follow = {"bot": {"path": str(file), "format": shape, "patterns": PATTERNS}}
@@ -50,15 +69,15 @@ def _ours(folder: Path, shape: str, seconds: float) -> tuple[list[float], list[f
         time.sleep(1.5)  # what it does once after the start is over
         seen: list[float] = []
         began, used = time.monotonic(), process.cpu_seconds()
-        with _growing(folder, file, seconds) as writer:
+        with _growing(folder, file, seconds, megabytes) as writer:
             while writer.running:
-                with pace(_LOOK_SECONDS):
+                with pace(look):
                     seen += [time.monotonic()] * (_markers(client) - len(seen))
             cores = (process.cpu_seconds() - used) / (time.monotonic() - began)
             written = json.loads(writer.wait())["markers"]
         end = time.monotonic() + _PATIENCE_SECONDS
         while len(seen) < len(written) and time.monotonic() < end:
-            with pace(_LOOK_SECONDS):
+            with pace(look):
                 seen += [time.monotonic()] * (_markers(client) - len(seen))
     return _lags(written, seen), [cores]
 
@@ -70,7 +89,7 @@ def _peer(folder: Path, seconds: float) -> tuple[list[float], list[float]]:
     with Process(arguments, folder / "peer.out") as process:
         time.sleep(0.5)
         began, used = time.monotonic(), process.cpu_seconds()
-        with _growing(folder, file, seconds) as writer:
+        with _growing(folder, file, seconds, MEGABYTES_PER_SECOND) as writer:
             written = json.loads(writer.wait())["markers"]
         cores = (process.cpu_seconds() - used) / (time.monotonic() - began)
         end = time.monotonic() + _PATIENCE_SECONDS
@@ -81,9 +100,9 @@ def _peer(folder: Path, seconds: float) -> tuple[list[float], list[float]]:
     return _lags(written, seen), [cores]
 
 
-def _growing(folder: Path, file: Path, seconds: float) -> Process:
+def _growing(folder: Path, file: Path, seconds: float, megabytes: float) -> Process:
     arguments = ["-m", "benchmarks.children.growing", str(file)]
-    return Process([*arguments, str(MEGABYTES_PER_SECOND), str(seconds)], folder / "growing.out")
+    return Process([*arguments, str(megabytes), str(seconds)], folder / "growing.out")
 
 
 def _markers(client: Client) -> int:

@@ -23,6 +23,8 @@ LIBRARY, QUEUED = "logging.FileHandler", "logging.QueueHandler"
 WHO = {OURS: "ours", LIBRARY: "file", QUEUED: "queue"}
 CALLS_PER_SECOND = 2_000
 LINES_PER_SECOND = 100_000
+CURVE = (1_000, 5_000, 25_000)
+"""Lines a second, on a disk that is not slow."""
 _DISK_BYTES, _DISK_SECONDS = 64 << 10, 0.25
 
 
@@ -50,7 +52,8 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
     rows += compared(
         "log calls one after another", "until all are written", rate, "lines/s", better="more"
     )
-    return [*rows, *_lines(folder, LINES_PER_SECOND * seconds)]
+    rows += _lines(folder, LINES_PER_SECOND * seconds)
+    return rows + _curve(folder, CURVE[:1] if quick else CURVE, seconds)
 
 
 def _lines(folder: Path, count: int) -> list[Row]:
@@ -64,6 +67,19 @@ def _lines(folder: Path, count: int) -> list[Row]:
             aim=LINES_PER_SECOND * 0.99),
         Row(figure, "lost", OURS, found["lost"], "lines", aim=0.0),
     ]  # fmt: skip
+
+
+def _curve(folder: Path, rates: Sequence[int], seconds: int) -> list[Row]:
+    rows = []
+    for rate in rates:
+        place = folder / f"rate-{rate}"
+        place.mkdir()
+        found = _run(place, ["log_calls", WHO[OURS], str(place), str(rate * seconds), str(rate)])
+        _check(place, rate * seconds, found["lost"])
+        used = 100 * found["cpu"] / found["written"]
+        figure = f"{rate:,} log lines a second"
+        rows.append(Row(figure, "CPU, own lines", OURS, used, "%", at=(rate, "log lines a second")))
+    return rows
 
 
 def _slow(place: Path, word: str, calls: int, seconds: float) -> dict[str, Any]:

@@ -17,10 +17,12 @@ import aiohttp
 
 from benchmarks import building
 from benchmarks.figures import OURS, Row, compared, percentile
-from benchmarks.processes import ROOT, BenchmarkError, free_port
+from benchmarks.processes import ROOT, BenchmarkError, Process, free_port
 from exporter.cli.exec_wrapper import one_file
 
 RATE = 500
+CURVE = (100, 300, 1000)
+"""Pings a second, each for some seconds."""
 TASKS = 20
 ADDED_AIM_MS = 60.0
 _PATIENCE_SECONDS = 30.0
@@ -31,9 +33,10 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
     port = free_port()
     tasks = {f"job_{n}": {"external": True, "schedule": "every 1h"} for n in range(TASKS)}
     config = building.config(folder, port, "http://127.0.0.1:9", tasks=tasks)
-    with building.exporter(config, port):
+    with building.exporter(config, port) as process:
         base = _base(folder / "var/ping-url")
-        times = asyncio.run(_send(base, 3 if quick else 60))
+        times = asyncio.run(_send(base, RATE, 3 if quick else 60))
+        curve, sent = _curve(process, base, CURVE[:1] if quick else CURVE, 2 if quick else 10)
         added, cpu = _added(base, folder, 3 if quick else 25)
     with sqlite3.connect(folder / "var/state.db") as state:
         (kept,) = state.execute("SELECT count(*) FROM runs WHERE items IS NULL").fetchone()
@@ -41,7 +44,8 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
     what = f"{RATE} pings a second"
     return [
         Row("pings", f"{what}: p99", OURS, percentile(times, 0.99) * 1000, "ms"),
-        Row("pings", "lost", OURS, max(0, len(times) + reported - kept), "runs", aim=0),
+        Row("pings", "lost", OURS, max(0, len(times) + sent + reported - kept), "runs", aim=0),
+        *curve,
         *compared("exec", "added to `true`, both reports", added, "ms", aim=ADDED_AIM_MS),
         *compared("exec", "processor time added to it", cpu, "ms"),
     ]
@@ -56,7 +60,28 @@ def _base(file: Path) -> str:
     return file.read_text().strip()
 
 
-async def _send(base: str, seconds: float) -> list[float]:
+def _curve(
+    process: Process, base: str, rates: Sequence[int], seconds: float
+) -> tuple[list[Row], int]:
+    """How cost grows with the pace, and how many pings were sent for it."""
+    rows: list[Row] = []
+    sent = 0
+    for rate in rates:
+        before, began = process.family_cpu_seconds(), time.monotonic()
+        times = asyncio.run(_send(base, rate, seconds))
+        used = process.family_cpu_seconds() - before
+        sent += len(times)
+        for what, value, unit in (
+            ("CPU, pings", 100 * used / (time.monotonic() - began), "%"),
+            ("answer to a ping, p50", percentile(times, 0.5) * 1000, "ms"),
+            ("answer to a ping, p99", percentile(times, 0.99) * 1000, "ms"),
+        ):
+            figure = f"{rate:,} pings a second"
+            rows.append(Row(figure, what, OURS, value, unit, at=(rate, "pings a second")))
+    return rows, sent
+
+
+async def _send(base: str, rate: int, seconds: float) -> list[float]:
     """At a steady pace, whatever the answers take; how long each took. All must be accepted."""
     times: list[float] = []
 
@@ -71,8 +96,8 @@ async def _send(base: str, seconds: float) -> list[float]:
     connections = aiohttp.TCPConnector(limit=200)
     async with aiohttp.ClientSession(connector=connections) as session:
         began, sent = time.monotonic(), []
-        for number in range(int(RATE * seconds)):
-            await asyncio.sleep(max(0.0, began + number / RATE - time.monotonic()))
+        for number in range(int(rate * seconds)):
+            await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
             sent.append(asyncio.create_task(ping(session, number)))
         await asyncio.gather(*sent)
     return times

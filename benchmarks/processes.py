@@ -123,12 +123,11 @@ class Process:
         return memory_mb(self.pid)
 
 
-def memory_mb(pid: int, key: str = "Pss") -> float:
-    """Memory of a process and of all below it, what they share counted once. ``Pss_Anon``: without
-    what is in files, which depends on who else uses them."""
-    lines = (
-        line for each in _family(pid) for line in _read(f"/proc/{each}/smaps_rollup").splitlines()
-    )
+def memory_mb(pid: int, key: str = "Pss", *, alone: bool = False) -> float:
+    """Memory of a process and, unless it is meant `alone`, of all below it, what they share counted
+    once. ``Pss_Anon``: without what is in files, which depends on who else uses them."""
+    pids = [pid] if alone else _family(pid)
+    lines = (line for each in pids for line in _read(f"/proc/{each}/smaps_rollup").splitlines())
     return sum(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024 / 1e6
 
 

@@ -2,7 +2,7 @@
 many days on a clock that is moved: tasks, feeds, pings, equity, fills, notifications, scrapes, page
 views.
 
-After each day it prints the memory of all its processes and the size of its state, as JSON.
+After each day it prints as JSON what it holds: memory, of it and of the processes below it, files.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import gc
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from benchmarks.live_memory import live_bytes
 from benchmarks.processes import free_port, memory_mb
 from exporter.app import App
 from exporter.config import load
+from exporter.logs import retention
 from exporter.runner.external import Ping
+from exporter.runtime import gc_tuning, malloc_tuning
 from exporter.runtime.wiring import ExporterServices
 from exporter.state import store
 from exporter.state.ledger import Fill
@@ -83,14 +86,32 @@ class Month:
             self.http = await stack.enter_async_context(session)
             await self.parts.scheduler.stop()
             await self.parts.feeds.stop()
+            gc_tuning.settle()
             for day in range(1, days + 1):
                 while self.clock.now() < BEGIN + day * DAY:
                     self.clock.advance(self.step)
                     await self._happen()
-                gc.collect()
-                size = sum(file.stat().st_size for file in self.state.parent.glob("state.db*"))
-                memory = memory_mb(os.getpid(), "Pss_Anon")
-                yield {"day": day, "memory_mb": memory, "state_mb": size / 1e6}
+                yield {"day": day, "runs": self._runs() / day, **self._held()}
+
+    def _runs(self) -> float:
+        return sum(
+            sample.value
+            for family in self.app.registry.collect()
+            for sample in family.samples
+            if sample.name == "quant_task_runs_total"
+        )
+
+    def _held(self) -> dict[str, float]:
+        gc.collect()
+        own = memory_mb(os.getpid(), "Pss_Anon", alone=True)
+        return {
+            "live_mb": live_bytes() / 1e6,
+            "memory_mb": own,
+            "below_mb": memory_mb(os.getpid(), "Pss_Anon") - own,
+            "state_mb": _size(self.state.parent.glob("state.db*")),
+            "logs_mb": _size(self.state.parent.glob("log/*")),
+            "open_files": len(list(Path("/proc/self/fd").iterdir())),
+        }
 
     async def _happen(self) -> None:
         parts, now = self.parts, self.clock.now()
@@ -119,6 +140,15 @@ class Month:
                 await answer.read()
         while parts.runner.running:
             await asyncio.sleep(0.002)
+
+
+def _size(files: Iterable[Path]) -> float:
+    """Megabytes of all of them, but for one that was deleted or renamed just now."""
+    found = 0
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            found += file.stat().st_size
+    return found / 1e6
 
 
 def _config(kept_days: float) -> dict[str, Any]:
@@ -150,6 +180,7 @@ def _config(kept_days: float) -> dict[str, Any]:
             f"strategy_{number}": {"currency": "USD", "max_age": "1d"}
             for number in range(_STRATEGIES)
         },
+        "logs": {"keep": kept, "errors_keep": kept},
         "ledger": {"keep_fills": kept, "keep_equity": kept},
     }  # fmt: skip
 
@@ -171,7 +202,9 @@ def _notification(number: int, now: float) -> dict[str, Any]:
 
 async def main(days: int, step: float, kept_days: float) -> None:
     """Print a line a day."""
+    malloc_tuning.give_back()
     store.KEEP_SECONDS = kept_days * DAY
+    retention.LOOK_SECONDS = 0.2  # its thread lives in real seconds
     async for found in Month(Path.cwd(), step, kept_days).live(days):
         print(json.dumps(found), flush=True)
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import recorded_day
+from benchmarks import month, recorded_day
 from benchmarks.__main__ import FIGURES
 from benchmarks.curves import curves, picture
 from benchmarks.figures import OURS, Row
@@ -42,6 +42,8 @@ def test_every_figure_is_taken(tmp_path: Path) -> None:
     assert [row["value"] for row in found["log_calls"] if row["what"] == "lost"] == [0]
     series = found["scrape"][0]["figure"].split()[1].replace(",", "")
     assert 9_000 < int(series) < 12_000, series
+    (live,) = [row for row in found["month"] if row["what"] == month.HELD_A_RUN]
+    assert live["met"], f"every run leaves {live['value']:.0f} bytes in memory"
     ideal = [row for row in found["sweep"] if row["who"].startswith("ideal")]
     assert ideal[0]["who"] == "ideal: 2 requests / 600 a minute", "60 symbols are two requests"
 
@@ -62,10 +64,26 @@ def test_late_slots_are_waited_for_and_counted(tmp_path: Path) -> None:
         assert stretch(starts, 0.1, 0.0) == [pytest.approx(100, abs=1)]
 
 
-SIZES = ("200 tasks, 500 symbols, 10,000 series", "2,000 tasks, 5,000 symbols, 100,000 series")
+@pytest.mark.parametrize("leak", [0, 1000])
+def test_a_kilobyte_that_every_run_leaves_shows_in_the_month(leak: int) -> None:
+    """However the memory that the system gives goes up and down."""
+    days = [
+        {
+            "day": day, "runs": 380.0, "live_mb": 60 + day % 3 * 0.03 + leak * 380e-6 * day,
+            "memory_mb": 70 + day // 7 % 3 * 2.5, "below_mb": 9.5, "state_mb": 4.6, "logs_mb": 0.4,
+            "open_files": 24,
+        }
+        for day in range(1, 61)
+    ]  # fmt: skip
+    rows = month.rows(days, 3, "60 days", month.AIM_BYTES_A_RUN)
+    (held,) = [row for row in rows if row.what == month.HELD_A_RUN]
+    assert held.value == pytest.approx(leak, abs=100)
+    assert [row.what for row in rows if row.met is False] == ([month.HELD_A_RUN] if leak else [])
+
+
 ROWS = [
-    Row(figure, what, OURS, value, unit)
-    for figure, values in zip(SIZES, ((4.0, 80.0, 0.0), (40.0, 160.0, 1.0)), strict=True)
+    Row("of any name", what, OURS, value, unit, at=(size, "series"))
+    for size, values in ((10_000.0, (4.0, 80.0, 0.0)), (100_000.0, (40.0, 160.0, 1.0)))
     for what, value, unit in zip(
         ("/metrics", "memory", "lost <"), values, ("ms", "MB", ""), strict=True
     )
@@ -74,19 +92,28 @@ ROWS = [
 
 def test_each_cost_is_a_line_of_multiples_of_its_smallest_size() -> None:
     """Whatever its unit; what began at nothing has no multiple, and one size is no line."""
-    assert curves(ROWS) == {
-        "/metrics: 4 → 40 ms": [(10_000, 1.0), (100_000, 10.0)],
-        "memory: 80 → 160 MB": [(10_000, 1.0), (100_000, 2.0)],
+    pings = Row("pings", "p99", OURS, 1.0, "ms", at=(500, "pings a second"))
+    without_size = Row("memory", "memory", OURS, 5.0, "MB")
+    assert curves([*ROWS, pings, without_size]) == {
+        "series": {
+            "/metrics: 4 → 40 ms": [(10_000, 1.0), (100_000, 10.0)],
+            "memory: 80 → 160 MB": [(10_000, 1.0), (100_000, 2.0)],
+        }
     }
-    assert curves([*ROWS[:3], Row("pings", "p99", OURS, 1.0, "ms")]) == {}
+    assert curves([*ROWS[:3], pings]) == {}
 
 
 def test_the_picture_is_sound_and_no_name_covers_another() -> None:
-    """Lines that end at the same cost have their names one below the other, inside the picture."""
-    drawn = {f"<{n}>": [(10_000.0, 1.0), (100_000.0, 10.0)] for n in range(9)}
+    """A panel for each kind of work; lines that end at the same cost have their names one below the
+    other, inside the picture."""
+    works = ("series", "tasks <")
+    drawn = {
+        of: {f"<{of} {n}>": [(10_000.0, 1.0), (100_000.0, 10.0)] for n in range(14)} for of in works
+    }
     image = ElementTree.fromstring(picture(drawn))
     texts = {text.text: text for text in image.iter() if text.tag.endswith("text")}
-    heights = sorted(float(texts[name].attrib["y"]) for name in drawn)
+    assert set(works) < set(texts)
+    heights = sorted(float(texts[name].attrib["y"]) for names in drawn.values() for name in names)
     assert all(below - above > 17 for above, below in pairwise(heights))
     assert heights[-1] < float(image.attrib["viewBox"].split()[3])
     assert "nothing was measured" in picture({})

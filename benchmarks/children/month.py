@@ -28,7 +28,7 @@ from exporter.logs import retention
 from exporter.runner.external import Ping
 from exporter.runtime import gc_tuning, malloc_tuning
 from exporter.runtime.wiring import ExporterServices
-from exporter.state import store
+from exporter.state import upkeep
 from exporter.state.ledger import Fill
 from exporter.strategies.equity_point import EquityPoint
 
@@ -203,7 +203,7 @@ def _notification(number: int, now: float) -> dict[str, Any]:
 async def main(days: int, step: float, kept_days: float) -> None:
     """Print a line a day."""
     malloc_tuning.give_back()
-    store.KEEP_SECONDS = kept_days * DAY
+    upkeep.KEEP_SECONDS = kept_days * DAY
     retention.LOOK_SECONDS = 0.2  # its thread lives in real seconds
     async for found in Month(Path.cwd(), step, kept_days).live(days):
         print(json.dumps(found), flush=True)

@@ -49,9 +49,12 @@ def test_five_hundred_pings_a_second_on_a_slow_disk_are_all_in_state(tmp_path: P
     assert ended == traffic.ends.keys()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    "kills", [3, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
+    "kills",
+    [
+        pytest.param(3, marks=pytest.mark.timeout(300)),
+        pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
+    ],
 )
 def test_what_was_accepted_survives_kills(tmp_path: Path, kills: int) -> None:
     """Killed in the middle of the traffic, again and again; open runs are taken up meanwhile."""

@@ -54,6 +54,7 @@ class Broker:
 
     def __init__(self) -> None:
         self.server = AlpacaServer()
+        self.server.account["currency"] = "EUR"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()

@@ -80,8 +80,10 @@ def _packages() -> list[str]:
 
 
 def _make_key() -> None:
-    _KEY.touch(mode=0o600)
-    _KEY.write_text(run("wg", "genkey"))
+    draft = _KEY.with_name(".wireguard.key.draft")
+    draft.touch(mode=0o600)
+    draft.write_text(run("wg", "genkey"))
+    draft.replace(_KEY)
     say(f"wireguard: the public key of this machine is {public_key()}")
 
 

@@ -317,7 +317,11 @@ def test_after_a_reboot_everything_is_back(site: Site) -> None:
         site.laptop.wait_for_boot(before)
     units = ("quant-exporter", "prometheus", "prometheus-alertmanager", "nginx", "quant-firewall")
     ask = f"systemctl is-active {' '.join(units)}"
-    wait_for(lambda: site.laptop.ssh(ask, check=False).split() == ["active"] * len(units), 60)
+    try:
+        wait_for(lambda: site.laptop.ssh(ask, check=False).split() == ["active"] * len(units), 60)
+    except AssertionError as error:
+        shown = site.laptop.ssh(f"systemctl status --no-pager {' '.join(units)}", check=False)
+        raise AssertionError(shown) from error
     assert site.vps.network.outside.within(lambda: open_ports([22, 80, 443, 9090, 10077])) == [
         22, 80, 443,
     ]  # fmt: skip

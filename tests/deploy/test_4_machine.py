@@ -318,7 +318,7 @@ def test_after_a_reboot_everything_is_back(site: Site) -> None:
     units = ("quant-exporter", "prometheus", "prometheus-alertmanager", "nginx", "quant-firewall")
     ask = f"systemctl is-active {' '.join(units)}"
     try:
-        wait_for(lambda: site.laptop.ssh(ask, check=False).split() == ["active"] * len(units), 60)
+        wait_for(lambda: site.laptop.ssh(ask, check=False).split() == ["active"] * len(units), 120)
     except AssertionError as error:
         shown = site.laptop.ssh(f"systemctl status --no-pager {' '.join(units)}", check=False)
         raise AssertionError(shown) from error

@@ -50,6 +50,8 @@ def test_services_are_found_and_watched_as_systemd_has_them(site: Site, units: N
     ssh("systemctl daemon-reload")
     tasks = "  bot: {service: bot.service}\n  flaky: {service: flaky.service, max_restarts: 1}\n"
     site.laptop.change("exporter.yml", "tasks:\n", f"tasks:\n{tasks}")
+    often = ("LOOKS_EVERY_SECONDS = 10.0", "LOOKS_EVERY_SECONDS = 1.0")
+    site.laptop.change("exporter/runner/service_watch.py", *often)
     _give_wheel(site, "/srv/data/mine-1.0-py3-none-any.whl")
     site.laptop.write("requirements.txt", "/srv/data/mine-1.0-py3-none-any.whl\n")
     site.deploy_well("watch two services, with a package of one's own")

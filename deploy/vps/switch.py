@@ -251,6 +251,10 @@ def start(release: Release) -> None:
     load_credentials()  # one that was deleted by hand would keep it from starting
     _limit_programs(release)
     new_zone = _set_zone(release)
+    has_grafana = attempt("systemctl", "cat", grafana_server.UNIT).returncode == 0
+    if has_grafana:
+        with contextlib.suppress(OSError):
+            bring_about([*grafana_server.links(release.about.public_url)], dry_run=False)
     result = attempt("systemctl", "start", UNIT)
     if result.returncode:
         raise ProblemError(f"it does not start:\n{watch.last_words()}")
@@ -269,9 +273,7 @@ def start(release: Release) -> None:
         if attempt("systemctl", "cat", unit).returncode == 0:
             how = "restart" if new_zone and "alertmanager" in unit else "reload-or-restart"
             attempt("systemctl", how, unit)
-    if attempt("systemctl", "cat", grafana_server.UNIT).returncode == 0:
-        with contextlib.suppress(OSError):
-            bring_about([grafana_server.link_to_page(release.about.public_url)], dry_run=False)
+    if has_grafana:
         attempt("systemctl", "restart", "--no-block", grafana_server.UNIT)
 
 

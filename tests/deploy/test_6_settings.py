@@ -303,6 +303,8 @@ def test_grafana_comes_and_goes(site: Site, tmp_path: Path) -> None:
     assert "install grafana" in laptop.fab("provision").well()
     assert ssh(installed) == "installed 2"
     _grafana_serves(site)
+    environment = "systemctl show -P Environment quant-exporter"
+    assert f"QUANT_DASHBOARDS_URL=https://{VPS}/grafana" in ssh(environment).split()
     assert ssh("stat -c '%U:%G %a' /etc/grafana/grafana.ini").strip() == "root:grafana 640"
     assert "nothing to do" in laptop.fab("provision").well()
 
@@ -317,6 +319,7 @@ def test_grafana_comes_and_goes(site: Site, tmp_path: Path) -> None:
 
     (laptop.repository / "vps.yml").unlink()
     assert "remove grafana" in laptop.fab("provision").well()
+    assert "QUANT_DASHBOARDS_URL" not in ssh(environment)
     assert "Permission denied" not in ssh("ls /var/lib/grafana/grafana.db")
     left = "/etc/apt/sources.list.d /etc/apt/keyrings /etc/grafana/provisioning/*"
     assert "quant" not in ssh(f"ls {left}")

@@ -138,7 +138,7 @@ class File:
         if not self.kept:
             written = _written() | {str(self.path): _digest(self.text)}
             WRITTEN.parent.mkdir(parents=True, exist_ok=True)
-            WRITTEN.write_text(json.dumps(written, indent=1))
+            _remember(written)
 
 
 @dataclass
@@ -187,7 +187,7 @@ class Gone:
         self.path.unlink()
         written = {path: digest for path, digest in _written().items() if path != str(self.path)}
         if WRITTEN.exists():
-            WRITTEN.write_text(json.dumps(written, indent=1))
+            _remember(written)
 
 
 @dataclass
@@ -261,6 +261,12 @@ def _written() -> dict[str, str]:
     with contextlib.suppress(OSError, ValueError):
         return dict(json.loads(WRITTEN.read_text()))
     return {}
+
+
+def _remember(written: dict[str, str]) -> None:
+    draft = WRITTEN.with_suffix(".draft")  # a full disk must not leave half of it
+    draft.write_text(json.dumps(written, indent=1))
+    draft.replace(WRITTEN)
 
 
 def _digest(text: str) -> str:

@@ -31,7 +31,7 @@ _LINKS = {
 _LOKI = _ETC / "provisioning/datasources/quant-loki.yml"
 _DROP_IN = SYSTEMD / f"{UNIT}.d/quant.conf"
 _PAGE = SYSTEMD / f"{UNIT}.d/quant-page.conf"
-_BOARDS = SYSTEMD / "quant-exporter.service.d/quant-boards.conf"
+BOARDS = SYSTEMD / "quant-exporter.service.d/quant-boards.conf"
 _AGAIN = [f"systemctl try-restart {UNIT}"]
 _RELOADED = ["systemctl daemon-reload", *_AGAIN]
 
@@ -56,7 +56,7 @@ class Grafana:
             yield Disabled(UNIT)
             yield from (Gone(link) for link in (*_LINKS, _LOKI))
             yield Gone(_PAGE)
-            yield Gone(_BOARDS, then=["systemctl daemon-reload"])
+            yield Gone(BOARDS, then=["systemctl daemon-reload"])
             yield Gone(_DROP_IN, then=["systemctl daemon-reload"])
             yield Removed(["grafana"])
 
@@ -82,18 +82,28 @@ class Grafana:
             yield Gone(_LOKI, then=_AGAIN)
         yield File(_DROP_IN, (TOOL / "files/grafana.conf").read_text(), then=_RELOADED)
         if release := current():
-            yield from links(release.about.public_url)
+            yield link_to_page(release.about.public_url)
+            text = link_to_boards(release.about.public_url)
+            yield File(BOARDS, text, then=["systemctl daemon-reload"])
         yield Enabled(UNIT)
 
 
-def links(public_url: str) -> Iterator[File]:
-    """Where a log line leads from to its run, the page of the release that runs; and that page to
-    its boards, from the exporter's next start on."""
-    address = public_url.rstrip("/").replace("%", "%%")
-    text = "# From public_url in exporter.yml.\n[Service]\nEnvironment={}\n"
-    yield File(_PAGE, text.format(f"EXPORTER_URL={address}"), then=_RELOADED)
-    boards = text.format(f"QUANT_DASHBOARDS_URL={address}/grafana")
-    yield File(_BOARDS, boards, then=["systemctl daemon-reload"])
+def link_to_page(public_url: str) -> File:
+    """Where a log line leads from to its run: the page of the release that runs."""
+    return File(_PAGE, _environment(f"EXPORTER_URL={_address(public_url)}"), then=_RELOADED)
+
+
+def link_to_boards(public_url: str) -> str:
+    """The drop-in by which the exporter's pages lead to the boards, from its next start on."""
+    return _environment(f"QUANT_DASHBOARDS_URL={_address(public_url)}/grafana")
+
+
+def _address(public_url: str) -> str:
+    return public_url.rstrip("/").replace("%", "%%")
+
+
+def _environment(variable: str) -> str:
+    return f"# From public_url in exporter.yml.\n[Service]\nEnvironment={variable}\n"
 
 
 def _has_a_source() -> bool:

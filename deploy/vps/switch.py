@@ -253,8 +253,7 @@ def start(release: Release) -> None:
     new_zone = _set_zone(release)
     has_grafana = attempt("systemctl", "cat", grafana_server.UNIT).returncode == 0
     if has_grafana:
-        with contextlib.suppress(OSError):
-            bring_about([*grafana_server.links(release.about.public_url)], dry_run=False)
+        _lead_to_boards(release)
     result = attempt("systemctl", "start", UNIT)
     if result.returncode:
         raise ProblemError(f"it does not start:\n{watch.last_words()}")
@@ -274,6 +273,8 @@ def start(release: Release) -> None:
             how = "restart" if new_zone and "alertmanager" in unit else "reload-or-restart"
             attempt("systemctl", how, unit)
     if has_grafana:
+        with contextlib.suppress(ProblemError, OSError):  # Grafana keeps no exporter down
+            bring_about([grafana_server.link_to_page(release.about.public_url)], dry_run=False)
         attempt("systemctl", "restart", "--no-block", grafana_server.UNIT)
 
 
@@ -301,6 +302,14 @@ def _set_zone(release: Release) -> bool:
     except OSError as error:
         say(f"the time zone of Alertmanager's messages stays as it is: {error}")
         return False
+
+
+def _lead_to_boards(release: Release) -> None:
+    text = grafana_server.link_to_boards(release.about.public_url)
+    try:
+        _drop_in(grafana_server.BOARDS, text.splitlines())
+    except OSError as error:
+        say(f"the pages' links to the boards stay as they are: {error}")
 
 
 def _drop_in(file: Path, lines: list[str]) -> bool:

@@ -65,6 +65,36 @@ def test_alertmanager_gets_the_zone_of_the_release(
     assert reloads == [("systemctl", "daemon-reload")]
 
 
+def test_grafana_keeps_no_exporter_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its links are written before the exporter starts; what Grafana needs, and may refuse, comes
+    after that."""
+    done: list[str] = []
+
+    def attempt(*words: str, **_: object) -> SimpleNamespace:
+        done.append(" ".join(words))
+        return SimpleNamespace(returncode=0, stdout="", stderr="")
+
+    def refuse(*_: object, **__: object) -> None:
+        done.append("page")
+        raise switch.ProblemError("grafana-server does not start")
+
+    boards = tmp_path / "quant-exporter.service.d/quant-boards.conf"
+    monkeypatch.setattr(switch.grafana_server, "BOARDS", boards)
+    monkeypatch.setattr(switch, "ALERTMANAGER_ZONE", tmp_path / "zone.conf")
+    monkeypatch.setattr(switch, "PROGRAMS_LIMITS", tmp_path / "limits.conf")
+    monkeypatch.setattr(switch, "attempt", attempt)
+    monkeypatch.setattr(switch, "bring_about", refuse)
+    monkeypatch.setattr(switch, "load_credentials", lambda: None)
+    monkeypatch.setattr(switch.prometheus_file, "write_copy", lambda folder: None)
+    monkeypatch.setattr(switch.settings, "read", lambda: SimpleNamespace(servers=()))
+    about = SimpleNamespace(timezone="", programs={}, public_url="https://vps/")
+    switch.start(SimpleNamespace(folder=tmp_path, about=about))
+    assert "Environment=QUANT_DASHBOARDS_URL=https://vps/grafana" in boards.read_text().split("\n")
+    started = done.index("systemctl start quant-exporter.service")
+    assert done.index("systemctl daemon-reload") < started < done.index("page")
+    assert done[-1] == "systemctl restart --no-block grafana-server.service"
+
+
 def test_the_unit_and_this_release_have_the_same_helper() -> None:
     """What is written down here is there."""
     module, kill_mode = switch._HELPERS[0]

@@ -181,8 +181,8 @@ class App:
             raise StartError(str(error)) from error
         services.closed_days.apply()
         await services.ping_keys.ensure()
-        self._apply(services, self.config)
-        await services.scheduler.apply(self.config)
+        config = self.config
+        await services.scheduler.apply(config, lambda: self._apply(services, config))
         await services.runner.recover()
         await self._start_work(services, stack)
         self._reloading.succeeded()
@@ -330,8 +330,7 @@ class App:
             raise SupplyError("the exporter is starting; reload once it is ready")
         services.logging.mask.add_all(known_secrets(config, os.environ))
         await services.supply.reconcile(config)
-        self._apply(services, config)
-        await services.scheduler.apply(config)
+        await services.scheduler.apply(config, lambda: self._apply(services, config))
         await services.feeds.start()
         await services.accounts.start(config)
 

@@ -142,9 +142,10 @@ class Runner:
     ) -> str:
         """Start a run now, for a slot if one is named; its run_id, which may be given. Raises
         :class:`BusyError` or :class:`StateError`."""
-        if self.tasks[task].kind == "external":
+        known = self.tasks[task]  # a reload may remove it meanwhile
+        if known.kind == "external":
             raise BusyError(f"{task} runs elsewhere; start it there")
-        if service := self.tasks[task].service:
+        if service := known.service:
             raise BusyError(f"{task} is a service: systemctl start {service}")
         if why := self._why_not(task):
             raise BusyError(why)
@@ -153,12 +154,12 @@ class Runner:
         try:
             claim = await wanted.for_its_slot(claim, self._state)
             run.slot, run.for_slot = claim.slot, claim.for_slot
-            if not await self._claim(claim):
+            if not await self._claim(claim, known):
                 raise BusyError(f"{task} has just been started for that slot by its schedule")
         except BaseException:
             del self._running[task]
             raise
-        self._jobs.keep(asyncio.create_task(self._run(run, self.tasks[task])))
+        self._jobs.keep(asyncio.create_task(self._run(run, known)))
         return claim.run_id
 
     async def recover(self) -> None:
@@ -244,18 +245,18 @@ class Runner:
             with contextlib.suppress(StateError):
                 await self._state.advance(claim.task, claim.slot)
 
-    async def _claim(self, claim: Claim) -> bool:
+    async def _claim(self, claim: Claim, task: Task) -> bool:
         """Raises :class:`StateError` when the run may not start without a durable claim."""
         try:
             return await self._state.claim(claim)
         except StateError:
-            if self.tasks[claim.task].idempotent:
+            if task.idempotent:
                 return True
             raise
 
     async def _claimed_run(self, claim: Claim, run: RunningRun, task: Task) -> Run | None:
         try:
-            mine = await self._claim(claim)
+            mine = await self._claim(claim, task)
         except StateError as error:
             self._running.pop(claim.task, None)
             log.error(

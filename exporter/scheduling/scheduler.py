@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -114,15 +114,18 @@ class Scheduler:
         self._pulse = Pulse(state, clock, self._after_beat, self._after_jump)
         self._lateness = Lateness(state, self._forecast, self._waiting, self._counts)
 
-    async def apply(self, config: configuration.Config) -> None:
-        """Use a config. Tasks whose schedule did not change keep their place."""
-        plans = {}
-        for name, task in config.tasks.items():
-            plan, old = Plan.of(name, task, config.timezone), self._plans.get(name)
+    async def apply(
+        self, config: configuration.Config, others: Callable[[], None] = lambda: None
+    ) -> None:
+        """Use a config. Tasks whose schedule did not change keep their place. `others` has the
+        other parts use it, at the same moment: whoever asks meanwhile finds all as it was."""
+        plans = {name: Plan.of(name, task, config.timezone) for name, task in config.tasks.items()}
+        await self._state.register({n: p.key for n, p in plans.items()}, self._clock.now())
+        others()
+        for name, plan in plans.items():
+            old = self._plans.get(name)
             if old and old.key == plan.key:
                 plan.seen, plan.lock = old.seen, old.lock
-            plans[name] = plan
-        await self._state.register({n: p.key for n, p in plans.items()}, self._clock.now())
         self._counts.create({name: bool(plan.task.after) for name, plan in plans.items()})
         self._plans = plans
         self._forecast.apply(plans, config.exchanges_in_use)

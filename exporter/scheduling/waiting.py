@@ -132,7 +132,9 @@ class Waiting:
     async def look(self) -> None:
         """Whether what the slots wait for has come, or their time is over."""
         for name in list(self._held):
-            plan = self._plans[name]
+            plan = self._plans.get(name)
+            if plan is None:
+                continue  # a reload meanwhile removed it
             async with plan.lock:
                 if held := self._held.get(name):
                     await self._decide(held)

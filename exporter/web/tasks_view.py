@@ -113,6 +113,8 @@ class TasksView:
         begin, end = span(first, last, self._scheduler.zone(name), self._clock.now())
         self._scheduler.past_slots(name, begin, end, ())  # too many of them cost no query
         runs = await self._state.history.runs_for(name, begin, end)
+        if self.kind(name) is None:  # a reload meanwhile removed it
+            raise NoSlotsError(self.unknown(name))
         return [slot.to_json() for slot in self._scheduler.past_slots(name, begin, end, runs)]
 
     async def find_run(self, name: str, run_id: str) -> dict[str, Any] | None:

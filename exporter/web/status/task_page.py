@@ -44,11 +44,11 @@ class TaskPage:
             runs = await self._parts.state.history.runs(0.0, name, MOST_RUNS)
         except StateError as error:
             return nothing_there(self._parts, 503, str(error))
+        days = await self._days_of(name)
         task = self._parts.config().tasks.get(name)
         if task is None and not runs:
             return nothing_there(self._parts, 404, f"There is no task {name}.")
         known = self._is_token(request.cookies.get(COOKIE, ""))
-        days = await self._days_of(name) if task else ()
         return self._page(name, task, runs, days, known=known)
 
     def _page(

@@ -382,6 +382,21 @@ async def test_a_run_that_no_disk_knows_of_can_be_asked_for(bench: Bench) -> Non
         await view.find_run("t", "another")
 
 
+async def test_a_run_whose_task_a_reload_removes_while_it_is_claimed_ends(bench: Bench) -> None:
+    """Else its task would be busy for ever, should it come back."""
+    bench.configure(run="user_code:co")
+    claim = bench.store.claim
+
+    async def slow_claim(wanted: Any) -> bool:
+        bench.runner.tasks = {}
+        return await claim(wanted)
+
+    bench.store.claim = slow_claim  # type: ignore[method-assign]
+    run_id = await bench.runner.start_manual("t")
+    await until(lambda: not bench.runner.running)
+    assert [(end.run_id, end.outcome) for end in bench.store.ends] == [(run_id, "success")]
+
+
 async def test_draining_waits_and_then_ends(bench: Bench) -> None:
     """What still runs after the time is ended and recorded as what it is; nothing new starts."""
     bench.configure(run="user_code:tidies")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -110,3 +111,31 @@ async def test_a_page_that_is_not_there_leads_back(exporter: Exporter) -> None:
         assert ("a", {"href": "/"}) in missing.tags
         plain = await session.get("/taks", headers={"Accept": "*/*"})
         assert "<" not in await plain.text()
+
+
+async def test_pages_and_api_answer_while_a_reload_is_under_way(
+    exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow disk it takes a while: until then nobody sees half of it."""
+    state, release = exporter.services.state, asyncio.Event()
+    register, asked = state.register, asyncio.Event()
+
+    async def slow_register(tasks: Mapping[str, str], now: float) -> None:
+        asked.set()
+        await release.wait()
+        await register(tasks, now)
+
+    monkeypatch.setattr(state, "register", slow_register)
+    config = exporter.app.path
+    config.write_text(config.read_text().replace("busy:", "newly:"))
+    reloading = asyncio.create_task(exporter.app._reloading.reload())
+    await asked.wait()
+    async with person(exporter) as session:
+        for path in ("/", "/tasks/busy", "/api/v1/tasks"):
+            assert (await session.get(path)).status == 200
+        assert (await session.get("/tasks/newly")).status == 404
+        release.set()
+        assert await reloading == []
+        for path in ("/", "/tasks/newly", "/api/v1/tasks"):
+            assert (await session.get(path)).status == 200
+        assert (await session.get("/tasks/busy")).status == 404

@@ -40,8 +40,8 @@ Sample = tuple[str, Sequence[str], float]
 class Column:
     """Values of one metric for many label sets, as parts with hundreds of series yield them.
 
-    ``labels`` is the same object as at the last scrape where the rows are the same; nobody changes
-    it. A metric with a severity comes in samples.
+    Where nothing changed since the last scrape, ``labels`` and ``values`` are the same objects as
+    then. Nobody changes them.
     """
 
     name: str
@@ -428,8 +428,11 @@ def lower(read: Iterable[Sample | Column]) -> Iterator[Sample | Column]:
 
     tiered = list[Sample]()
     for each in read:
-        if isinstance(each, Column) or each[0] not in places:
+        if (each.name if isinstance(each, Column) else each[0]) not in places:
             yield each
+        elif isinstance(each, Column):
+            rows = zip(each.labels, each.values, strict=True)
+            tiered += [(each.name, labels, value) for labels, value in rows]
         else:
             tiered.append(each)
     for name, labels, value in sorted(tiered, key=height):

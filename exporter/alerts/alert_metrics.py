@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from exporter.config import Config
-from exporter.metrics import Metrics, Sample
+from exporter.metrics import Column, Metrics, Sample
 from exporter.util.clock import Clock
 from exporter.util.local_time import midnight
 from exporter.util.nan import NAN
@@ -24,7 +24,10 @@ def learning_until(config: Config) -> float:
 def expose(metrics: Metrics, config: Callable[[], Config], clock: Clock) -> None:
     """Add the readers, and lower severities while learning. `config` gives the newest one."""
 
-    def read() -> Iterator[Sample]:
+    kept: tuple[Config, Column] | None = None
+
+    def read() -> Iterator[Sample | Column]:
+        nonlocal kept
         now = config()
         links = (now.public_url, now.alerts.dashboards_url, f"{now.public_url}/runbook")
         yield "quant_alert_links_info", links, 1.0
@@ -32,8 +35,10 @@ def expose(metrics: Metrics, config: Callable[[], Config], clock: Clock) -> None
         offset = local.utcoffset() or timedelta()
         yield "quant_timezone_offset_seconds", (f"{local:%Z}",), offset.total_seconds()
         yield "quant_alert_learning_until_timestamp_seconds", (), learning_until(now)
-        for name, task in now.tasks.items():
-            yield "quant_task_announced", (name,), float(task.announce)
+        if kept is None or kept[0] is not now:
+            announced = [float(task.announce) for task in now.tasks.values()]
+            kept = now, Column("quant_task_announced", [(name,) for name in now.tasks], announced)
+        yield kept[1]
 
     metrics.add_reader(read)
     metrics.lower_severities(lambda: clock.now() < learning_until(config()))

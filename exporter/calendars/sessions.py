@@ -126,6 +126,14 @@ class Sessions:
             return False
         return session.pause is None or not session.pause[0] <= t < session.pause[1]
 
+    def next_change(self, t: float) -> float:
+        """When :meth:`is_open` may next be another than at `t`; inf when it never is."""
+        session = self.session_at(t)
+        if session is None:
+            return self.next_open(t)
+        edges = (session.close,) if session.pause is None else (*session.pause, session.close)
+        return min(edge for edge in edges if edge > t)
+
     def next_open(self, t: float) -> float:
         """When trading begins next, after a lunch break too; inf when it never stops."""
         session = self.session_at(t)

@@ -87,7 +87,11 @@ class FeedState:
 
     def overdue(self, known: SymbolState, now: float) -> float:
         """Seconds since the oldest missing bar fell due; 0 when none is missing."""
-        first = self.calendar.first_bar_end_after(self.feed.interval, known.from_when)
+        return self.overdue_from(known.from_when, now)
+
+    def overdue_from(self, moment: float, now: float) -> float:
+        """The same of a symbol whose bars are expected from `moment`."""
+        first = self.calendar.first_bar_end_after(self.feed.interval, moment)
         return max(0.0, now - first - self.feed.delay)
 
     def close_overdue(self, known: SymbolState, now: float) -> float:
@@ -98,8 +102,8 @@ class FeedState:
     def overdue_by_moment(self, now: float) -> dict[float, float]:
         """How overdue symbols are, by their :attr:`~SymbolState.from_when`. Most of 500 symbols
         share their newest bar, so there are few moments."""
-        known = {each.from_when: each for each in list(self.known.values())}
-        return {moment: self.overdue(each, now) for moment, each in known.items()}
+        moments = {each.from_when for each in list(self.known.values())}
+        return {moment: self.overdue_from(moment, now) for moment in moments}
 
     def is_full_poll_due(self, now: float) -> bool:
         """Whether it is time to ask for all symbols, rather than for those with a missing bar."""

@@ -16,7 +16,7 @@ from typing import Any
 from exporter.calendars.loader import Calendar
 from exporter.config import Config
 from exporter.feeds.feed import SETTLE, FeedState
-from exporter.feeds.feed_samples import symbol_samples
+from exporter.feeds.feed_samples import SymbolSeries
 from exporter.feeds.pushed import restore_pushed, take_pushed
 from exporter.feeds.request_share import shares
 from exporter.feeds.standstill import silent_since
@@ -49,6 +49,7 @@ class Feeds:
         self._state, self._clock = state, clock
         self._source, self._calendar = source, calendar
         self.feeds: dict[str, FeedState] = {}
+        self._series: dict[str, SymbolSeries] = {}
         self._pollers: dict[str, asyncio.Task[None]] = {}
         self.streams = Streams(clock, calendar)
         metrics.add_reader(self.read)
@@ -88,6 +89,7 @@ class Feeds:
                 if old is not None and same and old.takeover and old.feed.fallback == feed.fallback:
                     state.takeover = old.takeover.continued(state.source, second)
             self.feeds[name] = state
+        self._series = {name: SymbolSeries(state) for name, state in self.feeds.items()}
 
     async def start(self) -> None:
         """Begin, or after a reload go on, polling every feed."""
@@ -287,7 +289,8 @@ class Feeds:
                 yield name_of_it, (name, feed.fallback), since
             if feed.max_unchanged:
                 yield "quant_feed_unchanged_limit_bars", (name,), float(feed.max_unchanged)
-            yield from symbol_samples(state, now)
+            if series := self._series.get(name):
+                yield from series.read(now)
         by_exchange: dict[str, list[FeedState]] = {}
         for state in list(self.feeds.values()):
             by_exchange.setdefault(state.feed.exchange, []).append(state)

@@ -69,8 +69,11 @@ class LeftBehind:
             found += [str(each) for each in living if survivor.entry["stuck"]]
         return found
 
-    def count(self, task: str) -> int:
-        """How many processes live on."""
+    def counts(self) -> dict[str, int]:
+        """How many processes of each task live on."""
+        return {task: self._count(task) for task in self.tasks}
+
+    def _count(self, task: str) -> int:
         here = sum(max(process.count, 1) for process in self._processes.get(task, ()))
         return here + sum(len(living) for _, living in self._living(task))
 

@@ -21,7 +21,7 @@ from exporter.runner.process_outcome import STOPPED
 from exporter.runner.recorder import Recorder, slot_field
 from exporter.runner.results import BusyError, RunningRun, Store, running_of
 from exporter.runner.retries import Retries
-from exporter.runner.samples import create_series, samples
+from exporter.runner.samples import TaskSeries, create_series
 from exporter.runner.service_watch import ServiceWatch
 from exporter.runner.systemd import Systemd
 from exporter.scheduling.slot_counts import SlotCounts
@@ -69,13 +69,14 @@ class Runner:
         self._retries = Retries(
             self._attempts, metrics, clock, self._rng, mask=mask, draining=self._jobs.draining
         )
+        series = TaskSeries()
         metrics.add_reader(
-            lambda: samples(
+            lambda: series.read(
                 self.tasks,
                 state.tasks,
                 self._occupied(),
-                self._attempts.left.count,
-                memory=self._attempts.workers.memory_of,
+                left=self._attempts.left.counts(),
+                memory=self._attempts.workers.memory_by_task(),
                 failures=self._record.failures(),
             )
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any
 
 from exporter.metrics import FAILURE_REASONS, Column, Metrics, Sample
 from exporter.state import TaskState
@@ -21,28 +22,53 @@ def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
             metrics.counter("quant_task_failures_total").labels(name, reason)
 
 
-def samples(
-    tasks: Iterable[str],
-    states: Mapping[str, TaskState],
-    running: Container[str],
-    left: Callable[[str], int],
+class TaskSeries:
+    """Of all configured tasks; kept from scrape to scrape while nothing changes."""
+
+    def __init__(self) -> None:
+        self._known: Any = None
+        self._series = list[Sample | Column]()
+
+    def read(
+        self,
+        tasks: Iterable[str],
+        states: Mapping[str, TaskState],
+        running: Set[str],
+        *,
+        left: Mapping[str, int],
+        memory: Mapping[str, int],
+        failures: Mapping[str, Mapping[str, str]],
+    ) -> list[Sample | Column]:
+        """What is known of each task now: processes that are `left` and bytes of `memory` where
+        there are any, and the newest failure."""
+        names = list(tasks)
+        found = [states.get(name) or _UNKNOWN for name in names]
+        known = (names, found, running, left, memory, failures)
+        if known != self._known:
+            series = _series(names, found, running, left=left, memory=memory, failures=failures)
+            self._known, self._series = known, list(series)
+        return self._series
+
+
+def _series(
+    names: Sequence[str],
+    found: Sequence[TaskState],
+    running: Set[str],
     *,
-    memory: Callable[[str], int],
+    left: Mapping[str, int],
+    memory: Mapping[str, int],
     failures: Mapping[str, Mapping[str, str]],
 ) -> Iterator[Sample | Column]:
-    """What is known of each configured task now."""
-    names = list(tasks)
     labels = [(name,) for name in names]
-    known = [states.get(name) or _UNKNOWN for name in names]
     for metric, values in (
-        ("last_success_timestamp_seconds", [none_to_nan(task.last_success) for task in known]),
-        ("last_failure_timestamp_seconds", [none_to_nan(task.last_failure) for task in known]),
-        ("last_start_timestamp_seconds", [none_to_nan(task.last_start) for task in known]),
-        ("consecutive_failures", [float(task.consecutive_failures) for task in known]),
-        ("items", [none_to_nan(task.items) for task in known]),
+        ("last_success_timestamp_seconds", [none_to_nan(task.last_success) for task in found]),
+        ("last_failure_timestamp_seconds", [none_to_nan(task.last_failure) for task in found]),
+        ("last_start_timestamp_seconds", [none_to_nan(task.last_start) for task in found]),
+        ("consecutive_failures", [float(task.consecutive_failures) for task in found]),
+        ("items", [none_to_nan(task.items) for task in found]),
         ("running", [float(name in running) for name in names]),
-        ("left_processes", [float(left(name)) for name in names]),
-        ("memory_bytes", [float(memory(name)) for name in names]),
+        ("left_processes", [float(left.get(name, 0)) for name in names]),
+        ("memory_bytes", [float(memory.get(name, 0)) for name in names]),
     ):
         yield Column(f"quant_task_{metric}", labels, values)
     for name in names:

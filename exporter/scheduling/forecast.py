@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from exporter import config as configuration
 from exporter.calendars.loader import Calendar, Calendars
 from exporter.config.schedule_forms import Timetable
-from exporter.metrics import Column, Sample
+from exporter.metrics import Column
 from exporter.scheduling.slots import around_session, cut_off_slots, next_slot
 from exporter.state import TaskState
 from exporter.util.clock import Clock
@@ -87,12 +87,12 @@ class Forecast:
         self._plans: Mapping[str, Plan] = {}
         self._exchanges: list[str] = []
         self._kept: _Kept | None = None
-        self._settings: list[Sample] = []
+        self._settings: list[Column] = []
 
     def apply(self, plans: Mapping[str, Plan], exchanges: list[str]) -> None:
         """Use the plans of a config, and the exchanges that it names."""
         self._plans, self._exchanges, self._kept = plans, exchanges, None
-        self._settings = [sample for plan in plans.values() for sample in _settings(plan)]
+        self._settings = list(_settings(plans.values()))
 
     def calendar(self, plan: Plan) -> Calendar | None:
         """The current calendar of the task's exchange."""
@@ -108,18 +108,9 @@ class Forecast:
         end = self.pause_end(name)
         return end if end > self._clock.now() else None
 
-    def samples(self) -> Iterator[Sample | Column]:
+    def samples(self) -> list[Column]:
         """The metrics that follow from schedules and calendars, as of now."""
-        now = self._clock.now()
-        yield from self._settings
-        yield from self._columns(now)
-        for exchange in self._exchanges:
-            calendar = self._calendars.get(exchange)
-            opens, closes = calendar.next_open(now), calendar.next_close(now)
-            yield "quant_market_open", (exchange,), float(calendar.is_open(now))
-            yield "quant_market_next_open_timestamp_seconds", (exchange,), _or_nan(opens)
-            yield "quant_market_next_close_timestamp_seconds", (exchange,), _or_nan(closes)
-            yield "quant_calendar_end_timestamp_seconds", (exchange,), calendar.end
+        return self._settings + self._columns(self._clock.now())
 
     def _columns(self, now: float) -> list[Column]:
         """What changes with a task's state, a slot or a calendar: seldom between two scrapes."""
@@ -151,9 +142,25 @@ class Forecast:
             (n,): float(p.task.alert_after) for n, p in self._plans.items() if not p.task.service
         }
         columns.append(Column("quant_task_failures_limit", [*limits], [*limits.values()]))
+        columns += self._hours(now)
         changes = [*slots, *paused, *(tasks[name].last_success for name in names)]
+        changes += [self._calendars.get(name).next_change(now) for name in self._exchanges]
         ahead = [at for at in changes if at is not None and at > now]
         return _Kept(key, now, min([now + _NEVER_SECONDS, *ahead]), columns)
+
+    def _hours(self, now: float) -> Iterator[Column]:
+        calendars = [self._calendars.get(exchange) for exchange in self._exchanges]
+        labels = [(exchange,) for exchange in self._exchanges]
+        for what, values in (
+            ("market_open", [float(each.is_open(now)) for each in calendars]),
+            ("market_next_open_timestamp_seconds", [_or_nan(c.next_open(now)) for c in calendars]),
+            (
+                "market_next_close_timestamp_seconds",
+                [_or_nan(each.next_close(now)) for each in calendars],
+            ),
+            ("calendar_end_timestamp_seconds", [each.end for each in calendars]),
+        ):
+            yield Column(f"quant_{what}", labels, values)
 
     def next_slot(self, task: str) -> float:
         """When the task runs next, after its pause if it has one; Unix seconds, NaN for never."""
@@ -235,14 +242,21 @@ class Forecast:
         return second if first - after <= early else first
 
 
-def _settings(plan: Plan) -> Iterator[Sample]:
-    name, task = plan.name, plan.task
-    of = (name, task.severity, task.exchange or "", task.source or "", task.kind, task.schedule)
-    yield "quant_task_info", of, 1.0
-    if task.min_items is not None:
-        yield "quant_task_items_limit", (name, "warning"), float(task.min_items)
-    if task.max_duration is not None:
-        yield "quant_task_duration_limit_seconds", (name, "warning"), task.max_duration
+def _settings(plans: Iterable[Plan]) -> Iterator[Column]:
+    tasks = {plan.name: plan.task for plan in plans}
+    infos = [
+        (name, task.severity, task.exchange or "", task.source or "", task.kind, task.schedule)
+        for name, task in tasks.items()
+    ]
+    yield Column("quant_task_info", infos, [1.0] * len(infos))
+    for what, limits in (
+        ("items_limit", {n: t.min_items for n, t in tasks.items()}),
+        ("duration_limit_seconds", {n: t.max_duration for n, t in tasks.items()}),
+    ):
+        set_ones = {
+            (n, "warning"): float(limit) for n, limit in limits.items() if limit is not None
+        }
+        yield Column(f"quant_task_{what}", [*set_ones], [*set_ones.values()])
 
 
 def _or_nan(moment: float | None) -> float:

@@ -113,6 +113,8 @@ class _Rows:
 
     def update(self, column: Column, start: Callable[[Sequence[str]], str]) -> bool:
         """Take over the newest values; says whether the text changed."""
+        if column.values is self._values and column.labels is self._labels:
+            return False
         as_bytes = array("d", column.values).tobytes()
         if column.labels is not self._labels and column.labels != self._labels:
             self._starts = [start(labels) for labels in column.labels]
@@ -121,9 +123,10 @@ class _Rows:
         elif as_bytes == self._as_bytes:
             return False
         else:
+            printed = _Printed()
             rows = zip(self._starts, column.values, self._values, self._lines, strict=True)
             self._lines = [
-                line if _is_same(value, old) else before + _go(value)
+                line if _is_same(value, old) else before + printed[value]
                 for before, value, old, line in rows
             ]
         self._labels, self._values, self._as_bytes = column.labels, column.values, as_bytes
@@ -226,6 +229,16 @@ def _starter(name: str, labels: Sequence[str]) -> Callable[[Sequence[str]], str]
 def _is_same(value: float, old: float) -> bool:
     """Whether both print the same: 0.0 and -0.0 are equal and do not; NaN may be printed again."""
     return value is old or (value == old and value != 0)
+
+
+class _Printed(dict[float, str]):
+    """Prints each value once: the ages of bars that ended together are the same."""
+
+    def __missing__(self, value: float) -> str:
+        text = _go(value)
+        if value != 0:  # 0.0 and -0.0 are the same key
+            self[value] = text
+        return text
 
 
 def _go(value: float) -> str:

@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -275,9 +276,12 @@ class Workers:
                 extra={"event": "memory_measured"},
             )
 
-    def memory_of(self, task: str) -> int:
-        """Bytes that its processes use, those that live on after their run included."""
-        return sum(each.memory for each in list(self._processes) if each.task == task)
+    def memory_by_task(self) -> dict[str, int]:
+        """Bytes that a task's processes use, those that live on after their run included."""
+        used = Counter[str]()
+        for each in list(self._processes):
+            used[each.task] += each.memory
+        return used
 
     @property
     def helper_pid(self) -> int | None:

@@ -41,7 +41,9 @@ def memory_grows(life: Life) -> None:
 
 
 def program_takes_memory(life: Life) -> None:
-    life.parts.runner._attempts.workers.memory_of = lambda task: 8 * 2**30
+    life.parts.runner._attempts.workers.memory_by_task = lambda: dict.fromkeys(
+        life.parts.runner.tasks, 8 * 2**30
+    )
 
 
 async def program_cannot_fetch(life: Life) -> None:

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.alerts.alert_metrics import expose
 from exporter.config import Alerts, Config, Task
-from exporter.metrics import Metrics, lower
+from exporter.metrics import Column, Metrics, lower
 from tests.unit.clocks import ManualClock
 
 
@@ -35,6 +35,17 @@ def test_two_limits_that_meet_on_a_tier_keep_the_higher_one() -> None:
     assert list(lower([*limits, (name, ("f", "critical"), 7200.0)])) == [
         (name, ["f", "warning"], 7200.0),
         (name, ["f", "info"], 600.0),
+    ]
+
+
+def test_a_column_is_lowered_row_by_row() -> None:
+    """What many tasks have comes as a column."""
+    rows = [("a", "critical", "", "", "", "1h"), ("b", "info", "", "", "", "1h")]
+    other = Column("quant_task_running", [("a",)], [1.0])
+    assert list(lower([Column("quant_task_info", rows, [1.0, 1.0]), other])) == [
+        other,
+        ("quant_task_info", ["a", "warning", "", "", "", "1h"], 1.0),
+        ("quant_task_info", ["b", "info", "", "", "", "1h"], 1.0),
     ]
 
 

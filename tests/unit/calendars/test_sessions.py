@@ -58,6 +58,20 @@ def test_lunch_is_in_the_session_but_not_open(name: str, zone: str, lunch: tuple
     assert cal.next_close(start) == session.close
 
 
+@pytest.mark.parametrize("name", ["XHKG", "XNYS", "CMES", "FX", "24/7"])
+def test_between_two_changes_an_exchange_stays_as_it_is(name: str) -> None:
+    """Thanksgiving week, looked at every ten minutes."""
+    cal, t, end = calendar(name), at("2026-11-22T00:00"), at("2026-11-29T00:00")
+    while t < end:
+        change = cal.next_change(t)
+        assert change > t
+        moments = [t + 600 * n for n in range(int((min(change, end) - t) / 600))]
+        assert {cal.is_open(moment) for moment in moments} <= {cal.is_open(t)}
+        if cal.continuous is False:
+            assert cal.is_open(change) is not cal.is_open(t)
+        t = change
+
+
 def test_a_half_day_in_hong_kong_has_no_lunch() -> None:
     """2026-12-24 ends at 12:00."""
     session = calendar("XHKG").session_on(date(2026, 12, 24))

@@ -18,7 +18,7 @@ from exporter.config import Task
 from exporter.metrics import Metrics
 from exporter.runner.external import External, Ping
 from exporter.runner.recorder import Recorder
-from exporter.runner.samples import create_series, samples
+from exporter.runner.samples import TaskSeries, create_series
 from exporter.scheduling.slot_counts import SlotCounts
 from exporter.state import Claim, Run, StateError
 from tests.unit.clocks import ManualClock
@@ -276,13 +276,8 @@ async def test_the_newest_failure_is_known_masked_short_and_after_a_restart(benc
     assert bench.record.failures()["t"]["text"] == "no route"
     (series,) = [
         sample
-        for sample in samples(
-            ["t", "other"],
-            {},
-            set(),
-            lambda name: 0,
-            memory=lambda name: 0,
-            failures=bench.record.failures(),
+        for sample in TaskSeries().read(
+            ["t", "other"], {}, set(), left={}, memory={}, failures=bench.record.failures()
         )
         if isinstance(sample, tuple) and sample[0] == "quant_task_last_failure_info"
     ]

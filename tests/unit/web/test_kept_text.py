@@ -146,6 +146,18 @@ def test_a_function_that_replaces_a_value_is_asked_at_each_scrape() -> None:
     assert b"depth 2.0\n" in b"".join(text.parts(generate_latest, False))
 
 
+def test_zeros_with_and_without_a_sign_are_told_apart_in_one_column() -> None:
+    metrics, name = Metrics(CollectorRegistry()), "quant_data_close_price"
+    values, labels = [[1.0, 2.0, 2.0]], [("f", "A"), ("f", "B"), ("f", "C")]
+    metrics.add_reader(lambda: [Column(name, labels, values[0])])
+    text = KeptText(metrics.registry)
+    for each in ([0.0, -0.0, 0.0], [-0.0, 0.0, -0.0], [7.5, 7.5, math.nan]):
+        values[0] = each
+        lines = b"".join(text.parts(generate_latest, False)).decode().splitlines()
+        shown = [line.split()[-1] for line in lines if line.startswith(f"{name}{{")]
+        assert shown == [repr(value).replace("nan", "NaN") for value in each]
+
+
 def test_only_what_changed_is_printed_again() -> None:
     registry = CollectorRegistry()
     one, other = (Counter(name, "", ["of"], registry=registry) for name in ("one", "other"))

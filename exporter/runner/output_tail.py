@@ -112,7 +112,7 @@ class _Screen:
             case "B" | "E":
                 self._row = min(len(self.lines) - 1, self._row + (count or 1))
             case "C":
-                self._column += count or 1
+                self._column = min(self._column + (count or 1), _LONGEST_REWRITTEN)
             case "D":
                 self._column = max(0, self._column - (count or 1))
             case "G":

@@ -16,8 +16,10 @@ from exporter.logs.tail.utf16 import as_utf8, utf16_of
 from exporter.redaction.truncate import drop_partial_start
 from exporter.runner.external import Ping
 from exporter.runner.headline import headline
+from exporter.runner.output_tail import rendered
 from exporter.state import StateError
 from exporter.util.clock import Clock
+from exporter.web.bodies import end_of_body
 from exporter.web.guard import PING_PATH, refuse
 from exporter.web.ping_keys import PingKeys, PingTarget
 from exporter.web.real_moment import real_moment
@@ -60,7 +62,7 @@ class PingApi:
         target = self.keys.find(request.path)
         if target is None:  # the guard has looked already; a reload may have come between
             raise refuse(404, "not found")
-        output = _output(await request.read())
+        output = _output(*await end_of_body(request))
         ping = self._ping_of(target, request, output)
         run_id = await self.tasks.ping(target.task, ping)
         return web.Response(text="OK\n", headers={
@@ -119,10 +121,11 @@ class PingApi:
         return web.json_response({"path": paths[0], "key_path": paths[1]})
 
 
-def _output(body: bytes) -> str:
-    encoding = utf16_of(body)  # of Windows programs
-    shown = as_utf8(body, encoding) if encoding else body
-    text = shown.decode("utf-8", "replace").replace("\0", "\ufffd").strip()
+def _output(beginning: bytes, end: bytes) -> str:
+    """As a terminal would show it: without escape codes, progress bars in their last state."""
+    encoding = utf16_of(beginning) or utf16_of(end)  # of Windows programs
+    shown = as_utf8(end, encoding) if encoding else end
+    text = rendered(shown.decode("utf-8", "replace").replace("\0", "\ufffd")).strip()
     return text if len(text) <= KEPT_CHARS else drop_partial_start(text[-KEPT_CHARS:])
 
 

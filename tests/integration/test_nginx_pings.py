@@ -165,7 +165,7 @@ def test_a_body_that_is_too_large_is_refused(site: Site) -> None:
     """Before it was sent."""
     with contextlib.closing(site.connect()) as connection:
         connection.putrequest("POST", site.ping)
-        connection.putheader("Content-Length", str(2 * 1024 * 1024))
+        connection.putheader("Content-Length", str(17 * 1024 * 1024))
         connection.endheaders()
         assert connection.getresponse().status == 413
 

@@ -157,6 +157,28 @@ def test_an_output_is_kept_from_its_end_and_masked(exporter: Exporter) -> None:
     assert "first" not in run["tail"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_report_counts_however_much_the_program_printed(
+    exporter: Exporter, encoding: str
+) -> None:
+    """A log that has grown; a refusal would look like a task that never ran."""
+    uuid_path, _ = paths(exporter)
+    body = ("line of a log\n" * 200_000 + "ERROR: no space left\n").encode(encoding)
+    run = run_of(exporter, ask(f"{exporter.url}{uuid_path}/fail", "POST", body))
+    assert (run["outcome"], run["error"]) == ("error", "ERROR: no space left")
+    assert len(run["tail"]) > 9000
+    assert ask(f"{exporter.url}{uuid_path}", "POST", b"x" * (16 * 1024 * 1024 + 1)).status == 413
+
+
+def test_an_output_is_kept_as_a_terminal_shows_it(exporter: Exporter) -> None:
+    """Colours and the thousand states of a progress bar say nothing."""
+    uuid_path, _ = paths(exporter)
+    body = b"sent 1%\rsent 2%\rsent 3%\n\x1b[31mERROR: \x1b[1mquota\x1b[0m used up\x1b[0m\n"
+    run = run_of(exporter, ask(f"{exporter.url}{uuid_path}/1", "POST", body))
+    assert run["error"] == "exit status 1: ERROR: quota used up"
+    assert run["tail"] == "sent 3%\nERROR: quota used up"
+
+
 def test_runs_that_overlap_are_told_apart_by_rid(exporter: Exporter) -> None:
     """Each end belongs to its own start; one that is repeated counts once."""
     url, one, other = exporter.url + paths(exporter)[0], uuid.uuid4(), uuid.uuid4()

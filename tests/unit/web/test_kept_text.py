@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import math
+import sys
 import zlib
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -15,6 +18,7 @@ from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.metrics_core import InfoMetricFamily, Metric
 
 from exporter.metrics import Column, Metrics, Sample
+from exporter.web import kept_gzip
 from exporter.web.exposition import Exposition
 from exporter.web.kept_text import KeptText
 
@@ -133,6 +137,18 @@ TestScrapes.settings = settings(
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
 )
+
+
+def test_without_isal_it_is_packed_by_zlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """isal has no wheel for every processor."""
+    parts = [b"quant_task_running 1.0\n" * 2000, b"# EOF\n"]
+    by_isal = kept_gzip.KeptGzip().pack(parts)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "isal", None)
+        by_zlib = importlib.reload(kept_gzip).KeptGzip().pack(parts)
+    importlib.reload(kept_gzip)
+    assert gzip.decompress(by_zlib) == gzip.decompress(by_isal) == b"".join(parts)
+    assert by_zlib != by_isal
 
 
 def test_a_function_that_replaces_a_value_is_asked_at_each_scrape() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -110,6 +111,8 @@ def _cell(value: Any) -> Any:
 
 def _connect(database: str, secret: str, timeout: float) -> Any:
     scheme, _, rest = database.partition(":")
+    if scheme in ("sqlite", "duckdb") and rest and not Path(rest).is_file():
+        raise FileNotFoundError(f"there is no file {rest}")
     if scheme == "sqlite":
         return sqlite3.connect(f"file:{quote(rest)}?mode=ro", uri=True, timeout=5)
     if scheme == "duckdb":

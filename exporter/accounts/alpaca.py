@@ -9,13 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 from exporter.accounts.account_requests import AccountRequests, field, rows
-from exporter.accounts.reading import AccountReading, Said
+from exporter.accounts.reading import AccountReading, Said, those_readable, unless_it_fails
 from exporter.sources.base import SourceError
+from exporter.util.clock import FUTURE_TOLERANCE_SECONDS
 
 URL = "https://api.alpaca.markets"
 ENDPOINTS = ("account", "history", "activities", "positions")
-_FLOWS = ("CSD", "CSW", "JNLC")
-"""Cash deposited, withdrawn, and moved between accounts."""
+_FLOWS = ("CSD", "CSW", "JNLC", "ACATC")
+"""Cash deposited, withdrawn, moved between accounts, and moved here from another broker."""
 _PAGE = 100
 _MOST_PAGES = 50
 _BACK = timedelta(days=7)
@@ -39,16 +40,20 @@ class Alpaca:
         paid = await self._activities(_FLOWS, since)
         filled = memory.get("filled")
         newest = datetime.fromtimestamp(float(filled), UTC) - _AGAIN if filled else since
-        fills = await self._activities(("FILL",), max(since, newest))
         history = [] if memory else await self._history()
         account = await self._ask("account", "/v2/account")
         equity = field(account, "equity", "the account")
         flows = {str(one["id"]): one for one in paid if one["activity_type"] in _FLOWS}
         new = [one for flow, one in flows.items() if memory and flow not in known]
         flow = sum((Decimal(str(field(one, "net_amount", "a flow"))) for one in new), Decimal(0))
-        found = [_fill(one) for one in fills if one["activity_type"] == "FILL"]
-        moments = [_moment(one) for one in found]
-        positions = rows(await self._ask("positions", "/v2/positions"), "the list of positions")
+        left_out: list[str] = []
+        fills = await unless_it_fails(self._activities(("FILL",), max(since, newest)), left_out)
+        filled_here = (one for one in fills or () if one["activity_type"] == "FILL")
+        found = [*those_readable(filled_here, _fill, left_out)]
+        # One from the future, by our clock, is asked for again.
+        latest = now + FUTURE_TOLERANCE_SECONDS
+        moments = [at for one in found if (at := _moment(one)) <= latest]
+        positions = await unless_it_fails(self._positions(), left_out)
         return AccountReading(
             [
                 *history,
@@ -60,7 +65,8 @@ class Alpaca:
                 },
             ],
             found,
-            [_position(one) for one in positions],
+            positions,
+            left_out=left_out,
             memory={
                 "at": now,
                 "filled": max(moments, default=filled),
@@ -90,6 +96,10 @@ class Alpaca:
                 break
             parameters["page_token"] = str(page[-1]["id"])
         return found
+
+    async def _positions(self) -> list[Said]:
+        data = await self._ask("positions", "/v2/positions")
+        return [_position(one) for one in rows(data, "the list of positions")]
 
     async def _history(self) -> list[Said]:
         """A year of daily values, with the deposits in them."""
@@ -131,7 +141,7 @@ class Alpaca:
 
 
 def _fill(one: Mapping[str, Any]) -> Said:
-    return {
+    fill = {
         "id": str(one["id"]),
         "symbol": field(one, "symbol", "a fill"),
         "side": "buy" if field(one, "side", "a fill") == "buy" else "sell",  # sell_short, too
@@ -140,6 +150,8 @@ def _fill(one: Mapping[str, Any]) -> Said:
         "timestamp": field(one, "transaction_time", "a fill"),
         "order": str(one.get("order_id") or ""),
     }
+    _moment(fill)
+    return fill
 
 
 def _moment(fill: Said) -> float:

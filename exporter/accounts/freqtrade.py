@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from exporter.accounts.account_requests import AccountRequests, field, rows
-from exporter.accounts.reading import AccountReading, Said
+from exporter.accounts.reading import AccountReading, Said, unless_it_fails
 from exporter.sources.base import SourceError
 
 ENDPOINTS = ("login", "balance", "status", "trades", "profit")
@@ -31,21 +31,34 @@ class Freqtrade:
         balance = await self._ask("balance")
         total = balance.get("total_bot") if isinstance(balance, Mapping) else None
         equity = field(balance, "total", "the balance") if total is None else total
-        profit = await self._ask("profit")
-        trades = rows(await self._ask("status"), "the list of open trades")
+        left_out: list[str] = []
+        profit = await unless_it_fails(self._profit(), left_out)
+        trades = await unless_it_fails(self._open(), left_out)
         seen = int(memory.get("trades", 0))
-        closed, count = await self._closed(max(0, seen - _PAGE // 2))
+        closed, count = await unless_it_fails(
+            self._closed(max(0, seen - _PAGE // 2)), left_out
+        ) or ([], seen)
+        fills: dict[str, Said] = {}
+        for trade in (*closed, *(trades or ())):
+            try:
+                fills |= {fill["id"]: fill for fill in _fills(trade)}
+            except SourceError as error:
+                left_out.append(f"the fills of a trade are left out: {error}")
         return AccountReading(
             [{"equity": str(equity), "timestamp": now, "currency": balance.get("stake")}],
-            sorted(
-                {
-                    fill["id"]: fill for trade in (*closed, *trades) for fill in _fills(trade)
-                }.values(),
-                key=lambda fill: float(fill["timestamp"]),
-            ),
-            _positions(trades),
-            memory={"trades": count, "profit": _profit(profit)},
+            sorted(fills.values(), key=lambda fill: float(fill["timestamp"])),
+            None if trades is None else _positions(trades),
+            memory={"trades": count, "profit": profit},
+            left_out=left_out,
         )
+
+    async def _profit(self) -> float | None:
+        return _profit(await self._ask("profit"))
+
+    async def _open(self) -> list[Mapping[str, Any]]:
+        trades = rows(await self._ask("status"), "the list of open trades")
+        _positions(trades)
+        return trades
 
     async def _closed(self, offset: int) -> tuple[list[Mapping[str, Any]], int]:
         """Trades from `offset` on, and how many there are."""

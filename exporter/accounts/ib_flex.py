@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
 from exporter.accounts.account_requests import AccountRequests
-from exporter.accounts.reading import AccountReading, Said
+from exporter.accounts.reading import AccountReading, Said, those_readable
 from exporter.sources.base import SourceError
 
 URL = "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService"
@@ -46,8 +46,10 @@ class IbFlex:
             if not points and statement.find(".//EquitySummaryByReportDateInBase") is None:
                 raise ValueError("it has no Net Asset Value in Base: add it to the Flex query")
             memory = {"day": points[-1]["id"].removeprefix("flex-")} if points else memory
+            left_out: list[str] = []
+            fills = [*those_readable(_executions(statement), _fill, left_out)]
             return AccountReading(
-                points, [*_fills(statement)], _positions(statement), _end(statement), memory
+                points, fills, _positions(statement), _end(statement), memory, left_out
             )
         except (ValueError, ArithmeticError) as error:
             wrong = SourceError("malformed", f"the statement cannot be read: {error}")
@@ -157,22 +159,25 @@ def _end(statement: ElementTree.Element) -> float | None:
     return max(days).replace(hour=_CLOSE, tzinfo=_ZONE).timestamp() if days else None
 
 
-def _fills(statement: ElementTree.Element) -> Iterator[Said]:
+def _executions(statement: ElementTree.Element) -> Iterator[ElementTree.Element]:
     for one in statement.iter("Trade"):
-        if one.get("levelOfDetail") not in (None, "", "EXECUTION"):
-            continue
-        fee = one.get("ibCommission")
-        yield {
-            "id": one.get("ibExecID") or _needed(one, "tradeID"),
-            "symbol": _needed(one, "symbol"),
-            "side": "buy" if _needed(one, "buySell").upper().startswith("BUY") else "sell",
-            "price": _needed(one, "tradePrice"),
-            "quantity": str(abs(Decimal(_needed(one, "quantity")))),
-            "fee": str(-Decimal(fee)) if fee else None,
-            "currency": one.get("currency") or "",
-            "order": one.get("ibOrderID") or "",
-            "timestamp": _moment(_needed(one, "dateTime")).replace(tzinfo=_ZONE).timestamp(),
-        }
+        if one.get("levelOfDetail") in (None, "", "EXECUTION"):
+            yield one
+
+
+def _fill(one: ElementTree.Element) -> Said:
+    fee = one.get("ibCommission")
+    return {
+        "id": one.get("ibExecID") or _needed(one, "tradeID"),
+        "symbol": _needed(one, "symbol"),
+        "side": "buy" if _needed(one, "buySell").upper().startswith("BUY") else "sell",
+        "price": _needed(one, "tradePrice"),
+        "quantity": str(abs(Decimal(_needed(one, "quantity")))),
+        "fee": str(-Decimal(fee)) if fee else None,
+        "currency": one.get("currency") or "",
+        "order": one.get("ibOrderID") or "",
+        "timestamp": _moment(_needed(one, "dateTime")).replace(tzinfo=_ZONE).timestamp(),
+    }
 
 
 def _positions(statement: ElementTree.Element) -> list[Said] | None:

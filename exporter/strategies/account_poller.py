@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.accounts.open_account import open_account
-from exporter.accounts.reading import AccountReading, EquityAccount
+from exporter.accounts.reading import AccountReading, EquityAccount, Said
 from exporter.config import AccountSettings, Config
 from exporter.config.secret_values import SecretMissingError
 from exporter.metrics import Metrics, Sample
 from exporter.sources.base import SourceError
 from exporter.state import State, StateError
-from exporter.strategies.equity_point import parse_point
+from exporter.strategies.equity_point import EquityPoint, parse_point, parse_timestamp
 from exporter.strategies.parse_fills import entry_of, parse_fill, parse_positions
 from exporter.strategies.tracker import Strategies
-from exporter.util.clock import Clock
+from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +93,12 @@ class AccountPoller:
         """Ask once. Never raises: what went wrong is the strategy's problem, on the page and in the
         log, until a look succeeds."""
         problem: str | None = None
+        left_out: list[str] = []
         try:
             account = self._account(name)
-            await self._take(name, account, await account.read(self._memory(name)))
+            reading = await account.read(self._memory(name))
+            left_out += reading.left_out
+            await self._take(name, account, reading, left_out)
         except SecretMissingError as error:
             problem = str(error)
         except (SourceError, StateError) as error:
@@ -104,7 +107,7 @@ class AccountPoller:
             problem = f"the account cannot be read: internal error ({type(error).__name__})"
             log.exception("reading the account of %s failed", name,
                           extra={"event": "account_failed", "strategy": name})  # fmt: skip
-        self._strategies.problems.note_account(name, problem)
+        self._strategies.problems.note_account(name, problem, _summed_up(left_out))
 
     def _account(self, name: str) -> EquityAccount:
         if name not in self._accounts:
@@ -115,7 +118,11 @@ class AccountPoller:
         found: Mapping[str, Any] = self._state.kept(KIND).get(name) or {}
         return found
 
-    async def _take(self, name: str, account: EquityAccount, reading: AccountReading) -> None:
+    async def _take(
+        self, name: str, account: EquityAccount, reading: AccountReading, left_out: list[str]
+    ) -> None:
+        """Keep what was said. Fills and positions that cannot be used are added to `left_out`: they
+        must not hide the equity."""
         zone, now = ZoneInfo(self._config.timezone), self._clock.now()
         strategy = self._config.strategies[name]
         settings, currency = strategy.equity, strategy.currency
@@ -126,26 +133,16 @@ class AccountPoller:
                 for said in reading.equity
             ]
             entries = [replace(entry_of(point, said), origin=origin) for point, said in points]
-            fills = [replace(parse_fill(said, zone, now), origin=origin) for said in reading.fills]
-            positions = (
-                None
-                if reading.positions is None
-                else parse_positions({"positions": list(reading.positions)})
-            )
         except (KeyError, ValueError) as error:
-            missing = isinstance(error, KeyError)
-            text = f"{error.args[0]} is missing" if missing else str(error)
-            wrong = SourceError("malformed", text)
+            wrong = SourceError("malformed", _text(error))
             account.count(wrong)
             raise wrong from None
-        await self._strategies.holdings.add_fills(name, fills)
-        if positions is not None:
-            at = now if reading.positions_at is None else reading.positions_at
-            await self._strategies.holdings.set_positions(name, positions, at, origin)
-        newest = self._strategies.curves[name].at
+        await self._add_fills(name, reading, zone, origin, left_out)
+        await self._set_positions(name, reading, origin, left_out)
+        newest, latest = self._strategies.curves[name].at, now + FUTURE_TOLERANCE_SECONDS
         fresh = sorted(
             ((point, entry) for (point, _), entry in zip(points, entries, strict=True)
-             if not point.at <= newest),
+             if not point.at <= newest and point.at <= latest),
             key=lambda one: one[0].at,
         )  # fmt: skip
         memory = [(KIND, name, dict(reading.memory))] if reading.memory else []
@@ -155,3 +152,66 @@ class AccountPoller:
                 await self._strategies.post_equity(name, point, entry=entry, values=kept)
         if memory and not fresh:
             await self._state.write([], memory)
+        self._check_times(account, points, latest, zone)
+
+    def _check_times(
+        self,
+        account: EquityAccount,
+        points: Sequence[tuple[EquityPoint, Said]],
+        latest: float,
+        zone: ZoneInfo,
+    ) -> None:
+        """Raises :class:`SourceError` for equity from the future: what is newest is not known."""
+        ahead = [(point.at, said) for point, said in points if point.at > latest]
+        if not ahead:
+            return
+        at, said = max(ahead, key=lambda one: one[0])
+        text = f"its newest equity, of {said.get('timestamp')}, lies in the future ({iso(at)})"
+        if parse_timestamp(said.get("timestamp"), ZoneInfo("UTC")) != at:
+            text += f": times without an offset are read in {zone.key}; add +00:00 to those in UTC"
+        wrong = SourceError("wrong_time", text)
+        account.count(wrong)
+        raise wrong
+
+    async def _add_fills(
+        self,
+        name: str,
+        reading: AccountReading,
+        zone: ZoneInfo,
+        origin: str,
+        left_out: list[str],
+    ) -> None:
+        now, fills = self._clock.now(), []
+        for said in reading.fills:
+            try:
+                fill = replace(parse_fill(said, zone, now), origin=origin)
+                if fill.at > now + FUTURE_TOLERANCE_SECONDS:
+                    raise ValueError(f"its time, {iso(fill.at)}, lies in the future")
+                fills.append(fill)
+            except (KeyError, ValueError) as error:
+                left_out.append(f"a fill is left out: {_text(error)}")
+        await self._strategies.holdings.add_fills(name, fills)
+
+    async def _set_positions(
+        self, name: str, reading: AccountReading, origin: str, left_out: list[str]
+    ) -> None:
+        if reading.positions is None:
+            return
+        at = self._clock.now() if reading.positions_at is None else reading.positions_at
+        try:
+            positions = parse_positions({"positions": list(reading.positions)})
+            await self._strategies.holdings.set_positions(name, positions, at, origin)
+        except (KeyError, ValueError) as error:
+            left_out.append(f"the positions are not known: {_text(error)}")
+
+
+def _text(error: Exception) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _summed_up(left_out: Sequence[str]) -> str | None:
+    """The first of them, and how many more there are."""
+    if not left_out:
+        return None
+    more = f", and {len(left_out) - 1} more like it" if len(left_out) > 1 else ""
+    return f"the equity is read, but {left_out[0]}{more}"

@@ -55,12 +55,18 @@ class EquityProblems:
         """Nothing that was read before the start was understood."""
         self._unread.add(name)
 
-    def note_account(self, name: str, problem: str | None) -> None:
-        """How the last look at a strategy's account went; None: well."""
-        if problem is None:
-            self.clear(name)
-        else:
+    def note_account(self, name: str, problem: str | None, left_out: str | None = None) -> None:
+        """How the last look at a strategy's account went; None: well. `left_out`: the equity was
+        read, and something else was not."""
+        if problem is not None:
             self.unreadable(name, problem)
+            return
+        before = self._texts.get(name)
+        self.clear(name)
+        if left_out is not None:
+            self._texts[name] = left_out
+            if left_out != before:
+                log.warning("%s", left_out, extra={"event": "account_left_out", "strategy": name})
 
     def note_unfinished(self, name: str, path: Path) -> None:
         """The last line of its file has had no newline for long."""

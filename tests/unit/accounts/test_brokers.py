@@ -201,6 +201,51 @@ async def test_a_deposit_that_a_kill_hides_counts_once(desk: Desk) -> None:
     assert (desk.curve.drawdown, desk.curve.peak) == (0, pytest.approx(113820.56))
 
 
+@of("alpaca")
+async def test_alpaca_s_fills_and_positions_may_fail_and_the_equity_is_read(desk: Desk) -> None:
+    """A fill of another form is left out, and one from the future comes again later."""
+    server = desk.server
+    assert await desk.look() is None
+    server.account["equity"] = "90000"
+    server.fill(1, transaction_time="2026-11-25T05:00:00.5Z")
+    server.fill(2, price=None)
+    later = datetime.fromtimestamp(desk.clock.now() + 7200, UTC)
+    server.fill(3, transaction_time=f"{later:%Y-%m-%dT%H:%M:%S}Z")
+    server.faults.extend([None, None, None, 400])
+    problem = str(await desk.look())
+    assert "the equity is read, but a fill is left out: a fill has no `price`" in problem
+    assert "and 2 more like it" in problem
+    assert (desk.curve.equity, len(desk.fills())) == (90000, 1)
+    del server.activities[1]
+    assert await desk.look(7200.0) is None
+    assert len(desk.fills()) == 2
+
+
+@of("freqtrade")
+async def test_freqtrade_s_lists_may_fail_and_the_equity_is_read(desk: Desk) -> None:
+    """What it holds is then not known, which is not nothing."""
+    desk.server.open = [FreqtradeServer.trade(700, "buy")]
+    assert await desk.look() is None
+    held = desk.held()
+    desk.server.open = [FreqtradeServer.trade(701, "buy", pair=None)]
+    assert "the equity is read, but a trade has no `pair`" in str(await desk.look())
+    assert (desk.held(), desk.strategies.problems.is_unread("m")) == (held, False)
+
+
+@of("ib_flex")
+async def test_one_trade_of_another_form_does_not_hide_a_statement(desk: Desk) -> None:
+    element = FlexServer.element
+    desk.server.sections = (
+        element("EquitySummaryByReportDateInBase", reportDate="20251124", total="5")
+        + element("Trade", symbol="AAPL", tradeID="1", dateTime="20251124;100000", buySell="BUY",
+                  quantity="1")
+        + element("Trade", symbol="TSLA", tradeID="2", dateTime="20251124;100000", buySell="SELL",
+                  quantity="-3", tradePrice="400")
+    )  # fmt: skip
+    assert "a fill is left out: <Trade> has no `tradePrice`" in str(await desk.look())
+    assert (desk.curve.equity, [fill.symbol for fill in desk.fills()]) == (5, ["TSLA"])
+
+
 @of("freqtrade")
 async def test_freqtrade_s_balance_orders_and_open_trades(desk: Desk) -> None:
     """Orders of open and closed trades, each once; its token is renewed when it has ended."""

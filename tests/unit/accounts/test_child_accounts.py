@@ -32,6 +32,13 @@ def everything(factor=1):
                        "timestamp": "2026-11-24T15:00:00Z", "id": "e1"}]}
 def curve(): return [{"timestamp": datetime(2026, 11, day, tzinfo=timezone.utc), "equity": e}
                      for day, e in ((20, 100), (21, 120), (23, 90))]
+def odd_fills(): return {"equity": 1000, "fills": [
+    {"symbol": "X" * 40, "side": "buy", "price": 1}, {"symbol": "A.US", "side": "buy", "price": 2},
+    {"symbol": "B.US", "side": "buy", "price": 1, "timestamp": time.time() + 9e8}]}
+def many_positions():
+    return {"equity": 1000, "positions": [{"symbol": f"S{n}", "quantity": 1} for n in range(600)]}
+def ahead(): return [{"timestamp": "2026-11-20 10:00:00", "equity": 90},
+                     {"timestamp": "2027-11-20 10:00:00", "equity": 80}]
 def nothing(): return None
 def wrong(): raise RuntimeError("no balance for " + os.environ["BROKER_KEY"])
 def sleepy(): time.sleep(60)
@@ -116,6 +123,35 @@ async def test_a_callable_that_fails_is_said_without_its_secrets(
     assert book.registry.get_sample_value("quant_fetch_failures_total", labels) == 1
 
 
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("odd_fills", "a fill is left out: symbol must be a short text, not "),
+        ("many_positions", "the positions are not known: 600 positions are too many"),
+    ],
+)
+async def test_fills_and_positions_that_cannot_be_used_do_not_hide_the_equity(
+    book: Book, function: str, said: str
+) -> None:
+    """They are said, and what can be used of them counts."""
+    problem = str(await book.run(function))
+    assert problem.startswith(f"the equity is read, but {said}")
+    assert book.strategies.curves["m"].equity == 1000
+    assert not book.strategies.problems.is_unread("m")
+    if function == "odd_fills":
+        assert problem.endswith(", and 1 more like it")
+        assert [row.fill.symbol for row in ledger.fills(book.folder / "state.db")] == ["A.US"]
+    assert await book.run("equity") is None
+
+
+async def test_equity_of_an_account_from_the_future_is_said(book: Book) -> None:
+    """As with UTC without an offset, west of it: left out silently, it would look like no trade."""
+    problem = str(await book.run("ahead"))
+    assert "its newest equity, of 2027-11-20 10:00:00, lies in the future" in problem
+    assert book.strategies.problems.is_unread("m")
+    assert book.strategies.curves["m"].equity == 90
+
+
 async def test_a_callable_that_hangs_is_ended(book: Book) -> None:
     assert "no answer within 0.5 s" in str(await book.run("sleepy", timeout=0.5))
 
@@ -148,6 +184,13 @@ async def test_a_database_is_read_and_never_written(book: Book) -> None:
     duck = {"from": "sql", "database": "duckdb:", "query": "SELECT 95.5 AS equity"}
     assert await book.look(**duck) is None
     assert book.strategies.curves["m"].equity == 95.5
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+async def test_a_database_that_is_not_there_is_named(book: Book, engine: str) -> None:
+    path = book.folder / "none.db"
+    keys = {"from": "sql", "database": f"{engine}:{path}", "query": "SELECT 1 AS equity"}
+    assert f"there is no file {path}" in str(await book.look(**keys))
 
 
 async def test_a_driver_or_a_library_that_is_lacking_is_named(book: Book) -> None:

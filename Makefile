@@ -96,6 +96,8 @@ lint: setup-dev  ## ruff, mypy, which room may import which, and a check of each
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check-containers
 
 # Three workers on two cores: the tests of the VPS and of alerts mostly wait.
+# Tests start hundreds of Pythons: what they import is compiled once, whatever the environment says.
+test unit coverage soak: export PYTHONDONTWRITEBYTECODE :=
 test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages
 	tools/install-newer-servers >/dev/null

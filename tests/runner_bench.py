@@ -60,6 +60,10 @@ def exits_hard(): os._exit(0)
 def segfaults():
     import ctypes
     ctypes.string_at(0)
+def starts_thread():
+    import threading
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    return 1
 def hangs():
     while True:
         try: time.sleep(60)

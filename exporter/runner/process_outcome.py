@@ -8,12 +8,17 @@ from dataclasses import dataclass, replace
 
 from exporter.runner.headline import headline
 from exporter.runner.said_lines import Said
-from exporter.runner.worker.supervisor import ProcessEnd
+from exporter.runner.worker.supervisor import LINGER_SECONDS, ProcessEnd
 from exporter.tasks.outcome import Kind, Outcome
 from exporter.util.units import format_duration, format_size
 
 STOPPED = "stopped at shutdown"
 _SHELL_SIGNALS = 128
+_LINGERED = (
+    f"returned, but its process did not end within {format_duration(LINGER_SECONDS)} (a thread "
+    "that it started, or what it does at its exit) and was ended: return when all is done, with a "
+    "`timeout` that is long enough"
+)
 
 
 def stopped_outcome() -> Outcome:
@@ -89,6 +94,8 @@ def _of_main(  # noqa: PLR0911  one line for each way to end
             return stopped_outcome()
         case ProcessEnd(how="timeout"):
             return timeout_outcome(limit)
+        case ProcessEnd(how="lingered", report=Outcome(kind="success")):
+            return Outcome("error", _LINGERED)
         case ProcessEnd(report=Outcome() as report):
             return _with_headline(report, ended.tail)
         case ProcessEnd(status=None):

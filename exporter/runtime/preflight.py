@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from exporter.sources.factory import read_secrets
 from exporter.strategies import positions_file
 from exporter.strategies.file import first_problem
 from exporter.util.clock import Clock, iso
+from exporter.util.programs import why_not_startable
 from exporter.web.server import cannot_listen
 
 _NEAR_END_SECONDS = 60 * 86400.0
@@ -145,16 +145,16 @@ def _programs(config: Config, folder: Path, environ: Mapping[str, str]) -> Itera
     for name, task in config.tasks.items():
         if not task.command:
             continue
-        program, place = task.command[0], f"tasks.{name}.command"
-        if "/" not in program:
-            if not shutil.which(program, path=environ.get("PATH")):
-                yield Mistake(place, f"there is no program {program!r} on the PATH; install it")
-            continue
-        path = folder / (task.cwd or "") / program
-        if not _seen(path.is_file):
-            yield Mistake(place, f"there is no file {path}; create it or correct the path")
-        elif not os.access(path, os.X_OK):
-            yield Mistake(place, f"{path} may not be executed; chmod +x {path}")
+        start_in, search = folder / (task.cwd or ""), task.env.get("PATH", environ.get("PATH"))
+        if why := _why_not(task.command[0], start_in, search):
+            yield Mistake(f"tasks.{name}.command", why)
+
+
+def _why_not(program: str, folder: Path, search: str | None) -> str | None:
+    try:
+        return why_not_startable(program, folder, search)
+    except PermissionError:
+        return f"{folder / program} cannot be seen by whoever checks: look at its folders' modes"
 
 
 def _followed(config: Config) -> Iterator[Mistake]:

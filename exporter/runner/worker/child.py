@@ -21,6 +21,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from exporter.runner.worker.log_relay import RecordSender
@@ -29,6 +30,7 @@ from exporter.tasks.blocking_context import BlockingContext
 from exporter.tasks.fetch_relay import read
 from exporter.tasks.outcome import Outcome, of_exception, of_return
 from exporter.util.clock import SystemClock
+from exporter.util.programs import why_not_startable
 
 _CPU_SPARE_SECONDS = 10
 """The guardian comes first: it counts all processes together, and lets them tidy up."""
@@ -96,8 +98,7 @@ def main(control: int, output: int) -> None:
         if job["command"]:
             _become(job["command"])
     except OSError as error:
-        what = job["command"][0] if job["command"] else job["folder"]
-        outcome = Outcome("error", f"cannot start {what}: {error.strerror}")
+        outcome = Outcome("error", _why_not_started(job, error))
     else:
         outcome = _call(job, line)
     if not line.is_ours:
@@ -131,6 +132,17 @@ def _become(command: list[str]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     os.execvp(command[0], command)  # noqa: S606  no shell is what we want
+
+
+def _why_not_started(job: dict[str, Any], error: OSError) -> str:
+    """The kernel says `no such file` also of a script's interpreter that has gone."""
+    if not job["command"] or error.filename == job["folder"]:
+        return f"cannot start in {job['folder']}: {error.strerror}"
+    program = job["command"][0]
+    with contextlib.suppress(OSError):
+        if why := why_not_startable(program, Path(job["folder"]), os.environ.get("PATH")):
+            return f"cannot start {program}: {why}"
+    return f"cannot start {program}: {error.strerror}"
 
 
 def _stream(descriptor: int) -> io.TextIOWrapper:

@@ -34,8 +34,8 @@ _GUARDIAN_SECONDS = SETTLE_SECONDS + KILL_SECONDS + 10.0
 _LINES_AT_ONCE = 20
 _OUTPUT_BYTES_PER_SECOND = 64 << 20
 
-How = Literal["itself", "timeout", "stopped", "limit"]
-"""What ended an attempt."""
+How = Literal["itself", "timeout", "stopped", "limit", "lingered"]
+"""What ended an attempt; "lingered": its function had returned, but its process lived on."""
 Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -292,10 +292,7 @@ async def _watch(process: Process, talk: _Conversation, output: _Output, patienc
         if reported.done():
             await asyncio.wait({exited}, timeout=LINGER_SECONDS)
             if not exited.done():
-                log.warning(
-                    "the function returned but its process did not end; it was ended",
-                    extra={"event": "run_lingered"},
-                )
+                how = "lingered"
         elif not exited.done():
             how = "limit" if flooded.done() else "stopped" if stopping.done() else "timeout"
         if not exited.done():

@@ -265,3 +265,10 @@ def test_ctrl_c_while_a_command_is_imported_is_no_traceback(tmp_path: Path) -> N
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_closed_stdout_is_no_traceback(config: str) -> None:
+    """`>&-`, as init scripts have it: what is printed must not go into the file opened next."""
+    shell = f"exec '{sys.executable}' -m exporter check --config '{config}' <&- >&-"
+    done = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

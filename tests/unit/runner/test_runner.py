@@ -21,6 +21,7 @@ from exporter.config import Config
 from exporter.runner import loop_guard as holding
 from exporter.runner.external import Ping
 from exporter.runner.results import BusyError
+from exporter.runner.worker import supervisor
 from exporter.state import Run, StateError
 from exporter.web.tasks_view import TasksView
 from tests.runner_bench import Bench, NoDisk, is_alive, until
@@ -302,8 +303,37 @@ async def test_commands_succeed_by_their_exit_code(bench: Bench) -> None:
 async def test_a_command_that_is_not_there_is_an_error_at_once(bench: Bench) -> None:
     """No retry finds it."""
     result = await bench.run(command=["./nowhere.sh"], retries=2, backoff="10ms")
-    assert result.error == "cannot start ./nowhere.sh: No such file or directory"
+    place = bench.folder / "nowhere.sh"
+    why = f"there is no file {place}; create it or correct the path"
+    assert result.error == f"cannot start ./nowhere.sh: {why}"
     assert result.attempts == 1
+
+
+async def test_a_script_whose_interpreter_has_gone_says_so(bench: Bench) -> None:
+    """The kernel says `no such file` of a script that is there."""
+    script = bench.folder / "bot.py"
+    script.write_text("#!/opt/venv-of-last-year/bin/python\n")
+    script.chmod(0o755)
+    result = await bench.run(command=["./bot.py"])
+    assert "bot.py is to be run by /opt/venv-of-last-year/bin/python, which is not there" in (
+        result.error or ""
+    )
+
+
+async def test_a_folder_that_has_gone_is_named(bench: Bench) -> None:
+    """Not the program, which is there."""
+    result = await bench.run(command=["true"], cwd="gone")
+    assert result.error == f"cannot start in {bench.folder}/gone: No such file or directory"
+
+
+async def test_a_function_that_leaves_a_thread_behind_is_no_success(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bot in a thread is ended with the run: nobody may take it for running."""
+    monkeypatch.setattr(supervisor, "LINGER_SECONDS", 0.2)
+    result = await bench.run("starts_thread")
+    assert (result.outcome, result.attempts) == ("error", 1)
+    assert "returned, but its process did not end within 10s" in (result.error or "")
 
 
 async def test_a_command_is_ended_with_its_children(bench: Bench) -> None:

@@ -1,9 +1,13 @@
 """For all tests: the same examples in every run, no limit of time on a busy machine, what belongs
-together on one worker, and what was measured told in the end."""
+together on one worker, no work twice, and what was measured told in the end."""
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
+import sys
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -15,6 +19,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Without bytecode on disk each worker, and each process of a test, compiles all that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collecting makes hundreds of thousands of objects and no garbage: the search for it would
+    walk through them again and again, then and during the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")

@@ -16,12 +16,11 @@ from grafana.build import FOLDER, built, without_defaults
 from grafana.panels import EVENT_STEPS
 from grafana.query import NO_SUM, POINTS, counted, promql
 from tests.boards import BOARDS, Query, label_values, panels, queries, selectors
+from tests.each import each
 
-each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
-each_panel = pytest.mark.parametrize(
-    "panel", [p for _, p in panels()], ids=[f"{b}/{p['title']}" for b, p in panels()]
-)
-each_query = pytest.mark.parametrize("query", queries(), ids=str)
+each_board = each(BOARDS.items())
+each_panel = each((f"{board}/{panel['title']}", panel) for board, panel in panels())
+each_query = each((str(query), query) for query in queries())
 
 OURS = {spec.name: set(spec.labels) for spec in TABLE}
 OURS |= {

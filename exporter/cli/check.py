@@ -92,7 +92,10 @@ def _print_schedules(path: Path, found: Checked) -> None:
 def print_notices(before: str, notices: Mapping[str, str]) -> None:
     """Who hears of a task that fails, a line a task."""
     if notices:
-        print(f"{before}who hears of it when a task's next run fails or is late:")
+        print(
+            f"{before}who hears of it when a task's next run fails or is late, where Alertmanager "
+            "has these channels (`quant-exporter alerts test` tries them):"
+        )
         print_table([("", f"{name}:", text) for name, text in notices.items()])
 
 

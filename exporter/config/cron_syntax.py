@@ -32,6 +32,7 @@ _FIELDS: Mapping[str, str] = {
     "month": "1-12 or jan-dec",
     "day of week": "0-7 or sun-sat; 0 and 7 are Sunday",
 }
+_SIZES = (60, 24, 31, 12, 7)
 _ANY_DAY = datetime(2000, 1, 1)  # noqa: DTZ001 - cronsim wants a start; only its sets are used
 
 
@@ -115,17 +116,34 @@ def _read(fields: str, words: str) -> CronSim:
             f"`{alone_with_step[0]}` in `{words}` is a range of one: write {alone_with_step[1]}"
         )
     try:
-        return CronSim(fields, _ANY_DAY)
+        found = CronSim(fields, _ANY_DAY)
     except (CronSimError, ValueError):
-        pass
+        raise ValueError(_wrong_field(fields, words)) from None
+    _check_steps(fields, words)
+    return found
+
+
+def _check_steps(fields: str, words: str) -> None:
+    """cron reads ``*/90`` as minute 0 alone; whoever writes it means every 90 minutes."""
+    for field, name, size in zip(fields.split(), _FIELDS, _SIZES, strict=True):
+        for step in re.findall(r"/(\d+)", field):
+            if int(step) > size:
+                other = f", or `every {step}m`" if name == "minute" and int(step) <= 1440 else ""
+                raise ValueError(
+                    f"`{field}` in `{words}` has a step longer than the {name} has values, so that "
+                    f"only its first one is left: write that{other}"
+                )
+
+
+def _wrong_field(fields: str, words: str) -> str:
     for place, (name, right) in enumerate(_FIELDS.items()):
         alone = ["*"] * 5
         alone[place] = value = fields.split()[place]
         try:
             CronSim(" ".join(alone), _ANY_DAY)
         except (CronSimError, ValueError):
-            raise ValueError(
+            return (
                 f"invalid {name} {value!r} in `{words}`: write {right}, a range as 1-5, "
                 "a list as 1,3, or a step as */2"
-            ) from None
-    raise ValueError(f"`{words}` means a day that does not exist: correct day of month or month")
+            )
+    return f"`{words}` means a day that does not exist: correct day of month or month"

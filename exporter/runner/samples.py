@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -10,6 +11,7 @@ from exporter.state import TaskState
 from exporter.util.nan import none_to_nan
 
 _UNKNOWN = TaskState()
+_TO_ALL = re.compile(r"@(?=everyone\b|here\b|channel\b)")
 
 
 def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
@@ -73,5 +75,12 @@ def _series(
         yield Column(f"quant_task_{metric}", labels, values)
     for name in names:
         if failure := failures.get(name):
-            row = (name, failure["reason"], failure["run_id"], failure["text"])
+            text = _for_chats(failure["text"])
+            row = (name, failure["reason"], failure["run_id"], text)
             yield "quant_task_last_failure_info", row, 1.0
+
+
+def _for_chats(text: str) -> str:
+    """An alert carries it there, and nothing can be escaped on the way: Slack makes a link of
+    ``<Response [500]>`` and a call to all of ``<!channel>``, as Discord does of ``@everyone``."""
+    return _TO_ALL.sub("@\u200b", text.replace("<", "‹").replace(">", "›"))

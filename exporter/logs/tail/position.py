@@ -63,7 +63,7 @@ class TailPosition:
 
 
 NOWHERE = TailPosition(0, 0, 0, "")
-"""In no file yet."""
+"""In no file yet. With `written_ns`, also what is rotated before the first look is read."""
 
 
 def bytes_before(fd: int, offset: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.logs.tail import rotation
@@ -99,8 +100,15 @@ class Tail:
                     self._visited.leave_out(other)
 
     def read_what_comes(self) -> None:
-        """There is no file yet: the one that comes is read from its start, after a restart too."""
-        self._resume = NOWHERE
+        """There is no file yet: the one that comes is read from its start, after a restart too, and
+        also when it is rotated before the next look. What was rotated earlier is left out."""
+        self._floor_ns = 1
+        with contextlib.suppress(OSError):
+            path = self._path() or self._wanted
+            for other in rotation.relatives(self._wanted or path, path) if path else ():
+                self._visited.leave_out(other)
+                self._floor_ns = other.stat().st_mtime_ns  # the newest comes last
+        self._resume = replace(NOWHERE, written_ns=self._floor_ns, done=self._visited.entries)
 
     def lines(self, most_bytes: int = 1 << 62) -> Iterator[bytes]:
         """Whole lines since the last call, without line feeds; see :meth:`blocks`."""

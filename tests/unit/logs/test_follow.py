@@ -49,6 +49,25 @@ async def test_a_file_that_appears_later_is_read_from_its_start(path: Path) -> N
     assert await bot.counts() == (2, 2)
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_file_that_appears_and_is_rotated_before_a_look_counts(
+    path: Path, restart: bool
+) -> None:
+    """What was rotated before is left out, but for what its writer still adds to it."""
+    old, state = path.with_name("bot.log.2"), Kept()
+    old.write_bytes(b"Timeout of yesterday\n")
+    bot = Bot(path, state)
+    assert await bot.counts() == (0, 0)
+    if restart:
+        await bot.follower.stop()
+        bot = Bot(path, state)
+    path.write_bytes(b"Timeout 1\n")
+    path.rename(path.with_name("bot.log.1"))
+    add(old, b"Timeout of a writer that goes on\n")
+    path.write_bytes(b"Timeout 2\n")
+    assert await bot.counts() == (3, 3)
+
+
 async def test_a_rotated_file_is_read_to_its_end(path: Path) -> None:
     """Lines that came between the last look and the rotation count too."""
     path.touch()

@@ -272,8 +272,8 @@ async def test_the_newest_failure_is_known_masked_short_and_after_a_restart(benc
     assert failure["run_id"] == bench.store.ends[0].run_id
     again = Recorder(bench.store, Metrics(CollectorRegistry()), bench.clock, str)
     assert again.failures() == {"t": failure}
-    await bench.ping("fail", message="no route")
-    assert bench.record.failures()["t"]["text"] == "no route"
+    await bench.ping("fail", message="<!channel> got <class 'X'>, @everyone me@host")
+    assert bench.record.failures()["t"]["text"].startswith("<!channel> got <class")
     (series,) = [
         sample
         for sample in TaskSeries().read(
@@ -281,7 +281,8 @@ async def test_the_newest_failure_is_known_masked_short_and_after_a_restart(benc
         )
         if isinstance(sample, tuple) and sample[0] == "quant_task_last_failure_info"
     ]
-    assert series[1] == ("t", "error", bench.store.ends[2].run_id, "no route")
+    text = "‹!channel› got ‹class 'X'›, @\u200beveryone me@host"  # in a chat it is no markup
+    assert series[1] == ("t", "error", bench.store.ends[2].run_id, text)
 
 
 async def test_a_report_that_comes_late_is_recorded_with_its_own_times(bench: Bench) -> None:

@@ -27,6 +27,8 @@ from exporter.sources.transport import RawAnswer, Transport
 from exporter.util.clock import Clock
 from exporter.util.proxy import proxy_for
 
+_NOTHING = 204
+"""How some say that there are no bars."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -85,6 +87,8 @@ class HttpReader:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
 
     def _read(self, raw: RawAnswer, symbols: tuple[str, ...]) -> dict[str, Any]:
+        if raw.status == _NOTHING:
+            return {symbol: [] for symbol in symbols}
         if raw.status != 200:
             text = f"HTTP {raw.status}"
             if 300 <= raw.status < 400 and "Location" in raw.headers:
@@ -97,11 +101,11 @@ class HttpReader:
         data = _json(raw)
         path = self._settings.rows
         if "{symbol}" not in path:
-            return self._by_symbol(_part(data, path), symbols)
+            return self._by_symbol(self._or_none(self._part(data, path), data), symbols)
         found = {}
         for symbol in symbols:
             try:
-                found[symbol] = along(data, path, symbol)
+                found[symbol] = self._or_none(along(data, path, symbol), data)
             except LookupError:
                 continue  # the answer leaves it out
         return found
@@ -133,7 +137,8 @@ class HttpReader:
             if not isinstance(rows, list) and (said := reason_in(rows)):
                 text = f"expected a list of bars, and the answer says: {self._key.redact(said)}"
                 raise malformed(text)
-            return {symbols[0]: rows}
+            if not isinstance(rows, list) or self._are_of(rows, symbols[0]):
+                return {symbols[0]: rows}
         if not isinstance(rows, list):
             raise malformed("the answer has no list of rows: correct `rows`")
         found: dict[str, Any] = {symbol: [] for symbol in symbols}
@@ -150,6 +155,31 @@ class HttpReader:
                 "`symbols` says what it calls them"
             )
         return found
+
+    def _part(self, data: Any, path: str) -> Any:
+        try:
+            return along(data, path)
+        except LookupError as error:
+            text = f"the answer has no `{error.args[0]}`"
+            said = self._key.redact(reason_in(data))[:200]
+            why = f" and says: {said}" if said else ": is it an error, or is `rows` wrong?"
+        raise malformed(text + why)
+
+    def _or_none(self, rows: Any, data: Any) -> Any:
+        """No bars where the list of them is null, as Alpaca has it outside trading hours; null next
+        to a text is an error."""
+        if rows is not None:
+            return rows
+        if said := reason_in(data):
+            raise malformed(f"the answer has no bars and says: {self._key.redact(said)[:200]}")
+        return []
+
+    def _are_of(self, rows: list[Any], symbol: str) -> bool:
+        """Whether none of the rows names another symbol; one name may be part of the other, as in
+        BINANCE:BTCUSDT."""
+        names = {name for row in rows if isinstance(name := self._layout.symbol(row), str)}
+        wanted, plain = _letters(symbol), {_letters(name) for name in names}
+        return len(plain) < 2 and all(name in wanted or wanted in name for name in plain)
 
     async def close(self) -> None:
         """End all connections."""
@@ -170,13 +200,8 @@ def _json(raw: RawAnswer) -> Any:
     raise malformed(f"HTTP 200, but no JSON: {_kind(raw)}{said}")
 
 
-def _part(data: Any, path: str) -> Any:
-    try:
-        return along(data, path)
-    except LookupError as error:
-        raise malformed(
-            f"the answer has no `{error.args[0]}`: is it an error, or is `rows` wrong?"
-        ) from None
+def _letters(symbol: str) -> str:
+    return re.sub(r"[\W_]", "", symbol).upper()
 
 
 def _kind(raw: RawAnswer) -> str:

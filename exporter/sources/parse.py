@@ -11,8 +11,10 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
+from exporter.config import INTERVAL_SECONDS
 from exporter.sources.base import Answer, Bar, SourceError, Ticker
 from exporter.sources.envelope import Redact, timestamp_seconds
 from exporter.sources.large_json import Rows
@@ -22,6 +24,8 @@ PRICES = ("open", "high", "low", "close")
 _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _EARLIEST = 315_532_800.0
 """1980."""
+_TELLING_BARS = 5
+"""So many show how far apart they are."""
 _NEWEST_BARS = 50
 """So many of each symbol are kept of an answer for many."""
 _HAS_ZONE = re.compile(r"^[0-9.]+$|T.*(Z|[+-]\d\d:?\d\d)$")
@@ -109,7 +113,23 @@ def read_series(
         _newest_is_good(bars, bad, place, now)
     if flaws is not None:
         flaws += [(symbol, error) for error in (*(error for _, _, error in bad), *twice)]
-    return [bars[start] for start in sorted(bars)]
+    starts = sorted(bars)
+    _check_distance(starts, symbol, interval)
+    return [bars[start] for start in starts]
+
+
+def _check_distance(starts: list[float], symbol: str, interval: str) -> None:
+    """Raises for bars of a shorter interval than they were asked for. Bars of a longer one are
+    overdue by themselves."""
+    length = INTERVAL_SECONDS.get(interval)
+    if length is None or len(starts) < _TELLING_BARS:
+        return
+    apart = sorted(b - a for a, b in pairwise(starts))[(len(starts) - 1) // 2]
+    if apart < length / 2:
+        raise malformed(
+            f"{symbol}: its bars are {format_duration(apart)} apart, and not {interval}: does the "
+            "source ignore the interval?"
+        )
 
 
 def _same(one: Bar, other: Bar) -> bool:

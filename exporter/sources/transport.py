@@ -105,8 +105,12 @@ class Transport:
             failure = SourceError(
                 "malformed", "the answer breaks off or cannot be unpacked", retryable=True
             )
-        except aiohttp.ClientResponseError:
-            failure = SourceError("malformed", "the answer is not HTTP", retryable=True)
+        except aiohttp.ClientResponseError as error:
+            packed = "content-encoding" in error.message.lower()
+            text = "the answer is packed in a way that it was not asked for (its Content-Encoding)"
+            failure = SourceError(
+                "malformed", text if packed else "the answer is not HTTP", retryable=True
+            )
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             failure = SourceError("http", "the source's `url` is not a valid address")
         except (aiohttp.ClientError, OSError) as error:

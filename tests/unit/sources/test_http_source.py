@@ -103,9 +103,17 @@ ODD = {
              "HTTP 200, but no JSON: 6 bytes of text/html"),
     "half of it": (web.Response(text='{"data": [', content_type="application/json"), "malformed",
                    "but no JSON: 10 bytes of application/json"),
-    "an error": ({"error": "no such thing"}, "malformed", "the answer has no `data`"),
+    "an error": ({"error": "no such thing"}, "malformed", "has no `data` and says: no such thing"),
     "no rows": ({"data": {"x": 1}}, "malformed", "A: expected a list of bars"),
-    "null": ({"data": None}, "malformed", "A: expected a list of bars"),
+    "null and a reason": ({"data": None, "errmsg": "", "message": "no such plan"}, "malformed",
+                          "the answer has no bars and says: no such plan"),
+    "of another symbol": ({"data": [{**ROW, "symbol": "MSFT"}]}, "malformed",
+                          "its rows are of 'MSFT', and not of a symbol that was asked for"),
+    "packed otherwise": (web.Response(body=b"x", headers={"Content-Encoding": "br"}), "malformed",
+                         "packed in a way that it was not asked for"),
+    "of another interval": (
+        {"data": [{**ROW, "t": int(MINUTE - n) * 1000} for n in range(60, 120, 10)]}, "malformed",
+        "its bars are 10s apart, and not 1m: does the source ignore the interval?"),
     "an error with 200": ({"data": {"Note": "25 requests a day"}}, "malformed",
                           "and the answer says: 25 requests a day"),
     "a ban": (web.Response(status=418, text='{"code": -1003, "msg": "IP banned until noon"}'),
@@ -130,13 +138,33 @@ async def test_what_is_odd_is_said(case: str) -> None:
     """An outcome with its reason, never an empty answer."""
     answer, reason, text = ODD[case]
     if isinstance(answer, web.Response):  # a response can be sent once
-        answer = web.Response(text=answer.text, status=answer.status, headers=answer.headers)
+        answer = web.Response(body=answer.body, status=answer.status, headers=answer.headers)
     api = Api(answer, rows="data")
     found = await api.latest("A")
     assert found.good == {}
     assert found.bad["A"].reason == reason
     assert text in found.bad["A"].message
     assert api.bench.failures() == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    "answer", [{"data": None, "next_page_token": None}, web.Response(status=204)]
+)
+async def test_an_answer_that_says_there_are_no_bars_is_no_failure(answer: Any) -> None:
+    """Outside trading hours; while bars are due their absence is overdue."""
+    api = Api(answer, rows="data")
+    found = await api.latest("A")
+    assert (found.good, found.bad, api.bench.failures()) == ({"A": []}, {}, {})
+
+
+@pytest.mark.parametrize("named", ["A", "NASDAQ:A", "A/US", "a"])
+async def test_rows_may_call_their_symbol_a_little_otherwise(named: str) -> None:
+    """Rows of several symbols are told apart by their names."""
+    api = Api({"data": [{**ROW, "symbol": named}]}, rows="data")
+    assert len((await api.latest("A")).good["A"]) == 1
+    both = [{**ROW, "symbol": "A"}, {**ROW, "symbol": "MSFT", "c": 1.5}]
+    (bar,) = (await Api({"data": both}, rows="data").latest("A")).good["A"]
+    assert bar.close == 2
 
 
 @pytest.mark.parametrize(

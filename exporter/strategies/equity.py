@@ -16,6 +16,8 @@ from exporter.strategies.equity_point import EquityPoint
 from exporter.util.local_time import date_of
 from exporter.util.nan import NAN, nan_to_none, none_to_nan
 
+IMPLAUSIBLE_GAIN = 10.0
+"""So many times the equity before, without a flow, is doubted."""
 MOST_DAYS = 100
 """Days of a curve that are remembered."""
 
@@ -47,7 +49,7 @@ class EquityCurve:
     before: EquityCurve | None = None
     """The curve without the points of the newest moment, which may be written again."""
     doubted: EquityPoint | None = None
-    """A single 0 after a good balance, until a second look; see :meth:`observe`."""
+    """A single 0, or a leap, after a good balance, until a second look; see :meth:`observe`."""
     day_worst: float = 0.0
     """The deepest drawdown of the day."""
     day_growth: float = NAN
@@ -60,21 +62,32 @@ class EquityCurve:
     """Points up to here are in another currency: see :meth:`begin_again`."""
 
     def observe(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
-        """As :meth:`add`; but one 0 among good balances is not a total loss.
+        """As :meth:`add`; but one 0 among good balances is not a total loss, and one that is more
+        than ten times the one before is not a new peak.
 
-        Brokers answer 0 while they are down. It counts once a second one follows, or when nothing
-        contradicts it for a while (:meth:`confirm`); a good balance after it discards it.
+        Brokers answer 0, or any number, while they are down. It counts once a second one like it
+        follows, or when nothing contradicts it for a while (:meth:`confirm`); a good balance after
+        it discards it.
         """
         if self.is_past(point):
             return self
         if self.doubted is not None and point.at > self.doubted.at:
-            waiting = replace(self, doubted=None)
-            return (self.confirm(zone) if point.equity == 0 else waiting).add(point, zone)
-        if point.equity == 0 and not point.flow and self.equity > 0 and point.at > self.at:
+            if self._bears_out(self.doubted, point):
+                return self.confirm(zone).add(point, zone)
+            return replace(self, doubted=None).observe(point, zone)
+        odd = point.equity == 0 or point.equity > IMPLAUSIBLE_GAIN * self.equity
+        if odd and not point.flow and self.equity > 0 and point.at > self.at:
             return replace(self, doubted=point)
         if self.doubted is not None and point.at == self.doubted.at:
             return replace(self, doubted=None).add(point, zone)
         return self.add(point, zone)
+
+    def _bears_out(self, doubted: EquityPoint, point: EquityPoint) -> bool:
+        """Whether a point is like the doubted one, rather than like the balance before it."""
+        if doubted.equity == 0:
+            return point.equity == 0
+        # In proportion nearer to it. The roots, since a product may be too large.
+        return point.equity > math.sqrt(self.equity) * math.sqrt(doubted.equity)
 
     def confirm(self, zone: ZoneInfo) -> EquityCurve:
         """The curve with the doubted point in it, if there is one."""

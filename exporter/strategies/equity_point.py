@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 _EARLIEST, _LATEST = 315_532_800.0, 1e11
 """Unix seconds. What lies before 1980 was meant in another unit, or is a date written 20261124."""
 
+_MOST_MONEY = 1e30
+"""Beyond any currency, and wei; Interactive Brokers' API says 1.8e308 for what it does not know."""
 _DOLLARS = frozenset({"USD", "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI"})
 
 
@@ -75,11 +77,17 @@ def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or value is None:
         raise ValueError(f"{name} must be a number, not {value!r}")
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a number, not {value!r}") from error
     except OverflowError:
         raise ValueError(f"{name} has {len(str(value))} digits: no number is so large") from None
+    if _MOST_MONEY < abs(number) < math.inf:
+        raise ValueError(
+            f"{name} is {number:g}, which no account has: some programs write the largest number "
+            "for a value that they do not know"
+        )
+    return number
 
 
 def parse_timestamp(value: Any, zone: ZoneInfo, after: float = -math.inf) -> float:

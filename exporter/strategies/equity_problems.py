@@ -5,13 +5,24 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from exporter.strategies.equity import EquityCurve
 from exporter.strategies.read_curve import CurveRead
 from exporter.util.clock import iso
 
 log = logging.getLogger(__name__)
 
 DOUBT_SECONDS = 900.0
-"""A single 0 among good balances counts after so long without another value."""
+"""A single 0, or a leap, among good balances counts after so long without another value."""
+
+
+def doubt_of(curve: EquityCurve) -> str | None:
+    """What is doubted of a curve, in words."""
+    if curve.doubted is None:
+        return None
+    return (
+        f"equity {curve.doubted.equity:g} at {iso(curve.doubted.at)} after {curve.equity:g}: it "
+        f"counts once a second value confirms it, or after {DOUBT_SECONDS / 60:.0f} minutes"
+    )
 
 
 class EquityProblems:
@@ -95,10 +106,7 @@ class EquityProblems:
                 extra={"event": "equity_out_of_order", "strategy": name},
             )  # fmt: skip
         if read.curve.doubted is not None:
-            problem = (
-                f"equity 0 at {iso(read.curve.doubted.at)} after {read.curve.equity:g}: it counts "
-                f"once a second value confirms it, or after {DOUBT_SECONDS / 60:.0f} minutes"
-            )
+            problem = doubt_of(read.curve) or ""
             log.warning("%s", problem, extra={"event": "equity_doubted", "strategy": name})
         if first := read.first_bad:
             log.error(

@@ -33,6 +33,7 @@ from exporter.strategies.table_layout import (
     DELIMITERS,
     Layout,
     assume_columns,
+    check_account,
     column_of,
     find_header,
     missing_columns,
@@ -254,7 +255,9 @@ def _parse(
     layout = position.layout
     try:
         if text.startswith("{"):
-            row = _once(json.loads(text, object_pairs_hook=list), strategy)
+            pairs = json.loads(text, object_pairs_hook=list)
+            row = _once(pairs, strategy)
+            check_account(dict(pairs), layout)
             return parse_point(row, zone, after=position.last, currency=strategy.currency)
         if not layout.columns:
             return _first_line(text, position, strategy, zone)
@@ -265,6 +268,7 @@ def _parse(
             cells.pop()  # a comma at the end of each row, but not of the header
         if len(cells) != len(layout.columns):
             raise ValueError(f"{len(cells)} cells where the header has {len(layout.columns)}")
+        check_account(dict(zip(layout.header, cells, strict=True)), layout)
         row = used_cells(cells, layout)
         return parse_point(row, zone, after=position.last, currency=strategy.currency)
     except KeyError as error:

@@ -19,6 +19,10 @@ _ALIASES: Mapping[Column, tuple[str, ...]] = {
     "equity": ("equity", "balance", "nav", "net liquidation", "account value"),
     "flow": ("flow", "cash flow", "deposit", "deposits"),
 }
+_WHOSE = frozenset(
+    ("account", "account id", "account_id", "accountid", "account number", "portfolio", "strategy")
+)
+"""What tells the rows of several accounts apart."""
 _GROUPED = {
     ".": re.compile(r"[+-]?\d{1,3}((,\d{3})+|(,\d{2})+,\d{3})(\.\d*)?"),  # 1,00,000 in India
     ",": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"),
@@ -38,6 +42,8 @@ class Layout:
     decimal: str = ""
     titled: bool = False
     """A line that is neither header nor row came first: rows without a header would be a guess."""
+    whose: str = ""
+    """What the file's rows say of their account; empty while none does."""
 
     def clear(self) -> None:
         """Forget what was found out."""
@@ -80,6 +86,22 @@ def column_of(name: str, mapping: Mapping[Column, str]) -> str:
         if name.strip().lower() in names or name.strip("<> ").lower() in names:
             return column
     return "currency" if name.strip().lower() == "currency" else ""
+
+
+def check_account(row: Mapping[str, Any], layout: Layout) -> None:
+    """All rows of a file are of one account: others would look like a loss. `row` has the file's
+    own names. Raises :class:`ValueError`."""
+    said = " ".join(
+        str(value)
+        for name, value in row.items()
+        if name.strip().lower() in _WHOSE and isinstance(value, (str, int)) and value != ""
+    )
+    if said and layout.whose and said != layout.whose:
+        raise ValueError(
+            f"the row is of {said[:40]!r}, and others are of {layout.whose[:40]!r}: write a file "
+            "for each"
+        )
+    layout.whose = layout.whose or said
 
 
 def missing_columns(text: str, mapping: Mapping[Column, str]) -> str:

@@ -19,7 +19,7 @@ from exporter.strategies.curve_store import CurveStore, Value
 from exporter.strategies.equity import EquityCurve
 from exporter.strategies.equity_files import EquityFiles
 from exporter.strategies.equity_point import EquityPoint
-from exporter.strategies.equity_problems import DOUBT_SECONDS, EquityProblems
+from exporter.strategies.equity_problems import DOUBT_SECONDS, EquityProblems, doubt_of
 from exporter.strategies.holdings import Holdings
 from exporter.strategies.parse_fills import entry_of
 from exporter.strategies.portfolio import Quotes, Total, Worth
@@ -210,7 +210,7 @@ class Strategies:
             "drawdown": curve.drawdown,
             "pnl_today": curve.pnl_on(now, self.time.days_of(name)),
             "last_update": curve.at,
-            "problem": self.problems.get(name) or self._store.note(name),
+            "problem": self.problems.get(name) or doubt_of(curve) or self._store.note(name),
         }
 
     def now(self) -> float:

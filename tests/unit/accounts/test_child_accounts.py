@@ -31,7 +31,7 @@ def everything(factor=1):
             "fills": [{"symbol": "A.US", "side": "buy", "price": "0.10", "quantity": 2,
                        "timestamp": "2026-11-24T15:00:00Z", "id": "e1"}]}
 def curve(): return [{"timestamp": datetime(2026, 11, day, tzinfo=timezone.utc), "equity": e}
-                     for day, e in ((20, 100), (21, 120), (23, 90))]
+                     for day, e in ((20, 1000), (21, 1200), (23, 900))]
 def odd_fills(): return {"equity": 1000, "fills": [
     {"symbol": "X" * 40, "side": "buy", "price": 1}, {"symbol": "A.US", "side": "buy", "price": 2},
     {"symbol": "B.US", "side": "buy", "price": 1, "timestamp": time.time() + 9e8}]}
@@ -89,7 +89,7 @@ async def test_a_callable_says_a_number_or_everything(book: Book) -> None:
     """What it prints is no answer; a list is a curve, of which the new points count."""
     assert await book.run("curve") is None
     curve = book.strategies.curves["m"]
-    assert (curve.equity, curve.drawdown) == (90, pytest.approx(0.25))
+    assert (curve.equity, curve.drawdown) == (900, pytest.approx(0.25))
     assert await book.run("equity") is None
     assert book.strategies.curves["m"].equity == 1000.10
     for _ in range(2):

@@ -77,3 +77,68 @@ async def test_fills_survive_a_restart(tmp_path: Path) -> None:
     assert (value("timestamp_seconds"), value("price")) == (START, 12.5)
     await desk.strategies.holdings.add_fill("s", Fill("A.US", "buy", START - 60, Decimal("11.0")))
     assert value("price") == 12.5
+
+
+async def test_one_leap_among_good_balances_is_no_peak(tmp_path: Path) -> None:
+    """It would be a drawdown of nearly all for ever; a second balance like it is believed."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 1},1e29\n")
+    await desk.read()
+    assert "equity 1e+29 at" in str(desk.problem)
+    assert (desk.value("equity"), desk.value("equity_peak")) == (100, 100)
+    desk.append(f"{START + 2},99\n{START + 3},5000\n{START + 4},0\n{START + 5},98\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.value("equity_peak")) == (98, 100)
+    desk.append(f"{START + 6},5000\n")
+    await desk.read()
+    assert "equity 5000 at" in str(desk.problem)
+    desk.append(f"{START + 7},4000\n")
+    await desk.read()
+    assert desk.problem is None
+    assert (desk.value("equity_peak"), desk.value("drawdown_ratio")) == (5000, pytest.approx(0.2))
+
+
+async def test_a_leap_that_nothing_contradicts_counts_after_a_while(tmp_path: Path) -> None:
+    """It may be a deposit that nobody called one; one that is called so is no leap."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity,flow\n{START},100,\n{START + 1},5100,5000\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.problem) == (5100, None)
+    desk.append(f"{START + 2},60000,\n")
+    await desk.read()
+    assert desk.value("equity") == 5100
+    desk.clock.advance(1000)
+    await desk.read()
+    assert desk.value("equity") == 60000
+
+
+async def test_the_largest_number_is_a_placeholder_and_no_equity(tmp_path: Path) -> None:
+    """Interactive Brokers' API has it for what it does not know."""
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 1},1.7976931348623157e+308\n")
+    await desk.read()
+    assert "equity is 1.79769e+308, which no account has" in str(desk.problem)
+    assert (desk.value("equity_peak"), desk.value("equity_unreadable")) == (100, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("timestamp,Account,equity\n{0},U1,100\n", "{0},U2,5\n"),
+        ("timestamp,strategy,equity\n{0},trend,100\n", "{0},carry,5\n"),
+        ('{{"timestamp": {0}, "account": 7, "equity": 100}}\n',
+         '{{"timestamp": {0}, "account": 8, "equity": 5}}\n'),
+    ],
+)  # fmt: skip
+async def test_rows_of_a_second_account_are_no_loss(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    """A file that two bots write to; also after a restart."""
+    desk = Desk(tmp_path)
+    desk.append(first.format(START))
+    await desk.read()
+    desk.restart()
+    desk.append(second.format(START + 1))
+    await desk.read()
+    assert (desk.value("equity"), desk.value("equity_unreadable")) == (100, 1)
+    assert "write a file for each" in str(desk.problem)

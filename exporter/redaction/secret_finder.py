@@ -45,11 +45,12 @@ def secrets_by_line(text: str) -> Iterator[tuple[int, str]]:
         if (present := [sign for sign in signs if sign in lowered])
     ]
     roots = [root for root in NAME_ROOTS if root in lowered]
+    has_keys = _BEGINS_KEY.search(text) is not None
     has_prefixes = _PREFIXES.search(text) is not None
     for number, whole in enumerate(text.splitlines(), 1):
         line = whole[:LONGEST_LINE]
         lowered = line.lower()
-        found = ["a private key"] if _BEGINS_KEY.search(line) else []
+        found = ["a private key"] if has_keys and _BEGINS_KEY.search(line) else []
         if has_prefixes:
             found += _issued(line)
         found += ["a private key"] * any(True for _ in wif_keys(line))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -20,9 +19,8 @@ def test_a_public_class_name_stands_for_one_thing() -> None:
     """Whoever searches for it finds one place."""
     places = defaultdict(list)
     for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(str(file.relative_to(ROOT)))
+        for name in re.findall(r"^ *class ([A-Za-z]\w*)[(:]", file.read_text(), re.MULTILINE):
+            places[name].append(str(file.relative_to(ROOT)))
     assert twice(places) == {}
 
 

@@ -21,7 +21,14 @@ from grafana.asked import Query, filled, queries
 
 AIM_SECONDS = 2.0
 """A query that takes longer is felt."""
-SCRAPE_SECONDS = 60
+SCRAPE_SECONDS = 15
+LONGEST_BLOCK = "54h"
+"""Prometheus merges its blocks of two hours to ones of at least this length, so that a month is in
+20 at most; each day written on its own makes 43 of them."""
+TRIES = 3
+"""Of a query; the quickest counts, since a neighbour on the machine may slow down any."""
+ONE = {"task": "signals", "feed": "us_minute", "strategy": "momentum"}
+"""What is chosen on the boards of one thing."""
 EVERY = Path("var/bench/boards.csv")
 """Every query with its time and the samples that it read."""
 
@@ -36,7 +43,7 @@ class Taken:
 
 
 def run(folder: Path, quick: bool) -> Sequence[Row]:
-    """The recorded day again and again; each query is asked once, as Grafana would ask."""
+    """The recorded day again and again; each query is asked as Grafana would ask."""
     for program in ("prometheus", "promtool"):
         if shutil.which(program) is None:
             raise BenchmarkError(f"{program} is not installed: tools/install-test-packages")
@@ -52,7 +59,10 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
     ]  # fmt: skip
     with Process(arguments, folder / "prometheus.log", program="prometheus") as process:
         process.wait_for(f"{url}/-/ready")
-        taken = [_ask(url, query, end, days) for query in queries()]
+        taken = [
+            min((_ask(url, query, end, days) for _ in range(TRIES)), key=lambda one: one.seconds)
+            for query in queries()
+        ]
     _save(taken)
     return list(_rows(taken, days))
 
@@ -61,9 +71,10 @@ def _write(folder: Path, days: int) -> int:
     """The days as blocks, one after the other; returns the last moment."""
     end, file = 0, folder / "day.om"
     for day in range(days):
-        end = recorded_day.write(file, day, firing=True)
+        end = recorded_day.write(file, day, firing=True, every=SCRAPE_SECONDS)
         subprocess.run(
-            ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", file, folder / "tsdb"],
+            ["promtool", "tsdb", "create-blocks-from", "openmetrics",
+             f"--max-block-duration={LONGEST_BLOCK}", "-q", file, folder / "tsdb"],
             check=True, capture_output=True,
         )  # fmt: skip
         file.unlink()
@@ -73,8 +84,11 @@ def _write(folder: Path, days: int) -> int:
 def _ask(url: str, query: Query, end: int, days: int) -> Taken:
     step = days * DAY // query.points
     rate = max(step + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)
+    expr = query.expr
+    if (one := query.board.removeprefix("quant-")) in ONE:
+        expr = expr.replace(f"${one}", ONE[one])
     given = {
-        "query": filled(query.expr, rate=f"{rate}s", step=f"{step}s", whole=f"{days}d"),
+        "query": filled(expr, rate=f"{rate}s", step=f"{step}s", whole=f"{days}d"),
         "stats": "all",
     }
     if query.instant:

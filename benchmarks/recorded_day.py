@@ -23,11 +23,13 @@ Series = tuple[str, str, float]
 """Name, labels without those of the exporter, value."""
 
 
-def write(path: Path, days_later: int = 0, *, firing: bool = False) -> int:
+def write(path: Path, days_later: int = 0, *, firing: bool = False, every: int = MINUTE) -> int:
     """Write the day as OpenMetrics, `days_later` than it was; returns its last moment.
 
-    With `firing` it has ALERTS as well, for who has no rules evaluated over it."""
+    With `firing` it has ALERTS as well, for who has no rules evaluated over it. It has a sample a
+    minute; more often (`every` so many seconds) the same value comes again."""
     later, newest = days_later * DAY, 0
+    again = range(0, MINUTE, every)
     with lzma.open(FILE, "rt") as recorded, path.open("w") as written:
         for line in recorded:
             if line.startswith("#"):
@@ -48,15 +50,17 @@ def write(path: Path, days_later: int = 0, *, firing: bool = False) -> int:
                 labelled = _as_today(labelled)
             if name == "quant_strategy_info" and 'strategy="grid"' in labelled:
                 labelled = labelled.replace('currency="USD"', 'currency="EUR"')
-            written.write(f"{labelled} {value} {at}\n")
+            written.writelines(f"{labelled} {value} {at + after}\n" for after in again)
             if name == "quant_task_last_failure_timestamp_seconds" and value != "nan":
-                written.write(f"{_failure(labelled, float(value))} 1 {at}\n")
+                failure = _failure(labelled, float(value))
+                written.writelines(f"{failure} 1 {at + after}\n" for after in again)
         for moment in range(BEGAN + later, newest + 1, MINUTE):
             made = _made(moment, BEGAN + later)
             alerts = _firing((moment - BEGAN - later) / HOUR) if firing else ()
             for name, labels, value in (*made, *alerts):
                 shown = ",".join(filter(None, [EXPORTER, labels]))
-                written.write(f"{name}{{{shown}}} {value} {moment}\n")
+                series = f"{name}{{{shown}}}"
+                written.writelines(f"{series} {value} {moment + after}\n" for after in again)
         written.write("# EOF\n")
     return newest
 

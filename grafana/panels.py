@@ -13,7 +13,7 @@ from grafana_foundation_sdk.builders import timeseries as lines
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
-from grafana.colours import BAD, IDLE, NOTE, OTHER
+from grafana.colours import BAD, IDLE, NOTE, OTHER, ground
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NOTHING = "no data"
@@ -44,7 +44,7 @@ def steps(*pairs: tuple[float | None, str]) -> parts.ThresholdsConfig:
 
 
 def words(states: Mapping[Any, State]) -> list[Any]:
-    """Values as words, each in its colour; None is a value that is not known."""
+    """Values as words, each on its colour; None is a value that is not known."""
     results = {
         value: dashboard.ValueMappingResult(text=text, color=colour or None, index=place)
         for place, (value, (text, colour)) in enumerate(states.items())
@@ -59,6 +59,10 @@ def words(states: Mapping[Any, State]) -> list[Any]:
         options = dashboard.DashboardSpecialValueMapOptions(match=null, result=unknown)
         made.append(dashboard.SpecialValueMap(options=options))
     return made
+
+
+def _grounds(states: Mapping[Any, State]) -> dict[Any, State]:
+    return {value: (text, ground(colour)) for value, (text, colour) in states.items()}
 
 
 def _texts(names: Mapping[str, str]) -> list[Any]:
@@ -96,7 +100,9 @@ class Tile:
     def look(self) -> list[dashboard.DynamicConfigValue]:
         """What differs from the panel's defaults."""
         limits = (self.thresholds or steps((None, NOTE))).build()
-        looks = {"mappings": words(self.states), "thresholds": limits, "unit": self.unit}
+        for step in limits.steps:
+            step.color = ground(step.color)
+        looks = {"mappings": words(_grounds(self.states)), "thresholds": limits, "unit": self.unit}
         if self.link:
             looks["links"] = [_lead(self.link)]
         if self.decimals is not None:
@@ -111,7 +117,7 @@ def _lead(url: str) -> dict[str, str]:
 def tiles(title: str, text: str, *shown: Tile, nothing: str = NOTHING) -> stat.Panel:
     """Several figures with their names in one panel, small enough for a phone."""
     panel = _big(title, text, unit="none", nothing=nothing, queries=[t.query for t in shown])
-    panel.thresholds(steps((None, IDLE))).decimals(0)
+    panel.thresholds(steps((None, ground(IDLE)))).decimals(0)
     panel.text_mode(common.BigValueTextMode.VALUE_AND_NAME)
     for tile in shown:
         if tile.currency:
@@ -237,7 +243,7 @@ def timeline(
     fixed = parts.FieldColor().mode(dashboard.FieldColorModeId.FIXED)
     panel.color_scheme(fixed.fixed_color(IDLE))
     panel.merge_values(True).show_value(common.VisibilityMode.AUTO).row_height(0.85)
-    panel.fill_opacity(85).line_width(0).per_page(20)
+    panel.fill_opacity(100).line_width(0).per_page(20)
     return panel.override_by_field_type("number", [dashboard.DynamicConfigValue("noValue", "none")])
 
 
@@ -292,7 +298,7 @@ def sheet(
         looks[heading].append(dashboard.DynamicConfigValue("links", [_lead(url)]))
     for heading, meaning in (states or {}).items():
         looks[heading] += [
-            dashboard.DynamicConfigValue("mappings", words(meaning)),
+            dashboard.DynamicConfigValue("mappings", words(_grounds(meaning))),
             dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
             # The same before Grafana 9.5.
             dashboard.DynamicConfigValue("custom.displayMode", "color-background-solid"),

@@ -269,21 +269,50 @@ def test_state_of_a_task_is_the_worst_of_two_exporters(tmp_path: Path) -> None:
             yield {"series": name + labels, "values": f"{value}+0x9"}
 
     gone = 'quant_task_info{job="quant-exporter", instance="a", task="removed"}'
-    (tmp_path / "test.yml").write_text(yaml.safe_dump({
+    given = [*exporter("a", 1, 0), *exporter("b", 0, 3), {"series": gone, "values": "1 stale"}]
+    _says(tmp_path, re.sub(r"\$\w+", ".+", query.expr), given, "4m", '{task="scan"}', 3)
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [
+        ("1x12 1x12", 1),  # one before, and one since
+        ("1+0x6 4+0x5 1x12", 4),  # of the three that came before, too
+        ("1+0x6 2+0x5 3x12", 3),  # one before may be one of them
+    ],
+)
+def test_failures_after_a_restart_are_counted(failures: str, expected: int, tmp_path: Path) -> None:
+    """Counters begin at 0 with the exporter: as many as before are not none."""
+    need("promtool")
+    (query,) = [q for q in queries() if (q.board, q.panel) == ("quant-tasks", "Failures")]
+    labels = '{job="quant-exporter", instance="localhost:10077"'
+    given = [
+        {"series": f"quant_exporter_build_info{labels}}}", "values": "1x24"},
+        {"series": f"process_start_time_seconds{labels}}}", "values": "5x12 700x12"},
+        {"series": f'quant_task_failures_total{labels}, task="scan", reason="error"}}',
+         "values": failures},
+    ]  # fmt: skip
+    expr = filled(query.expr, step="10m", whole="2h")
+    _says(tmp_path, expr, given, "16m", '{task="scan", reason="error"}', expected)
+
+
+def _says(
+    folder: Path, expr: str, given: list[dict[str, str]], at: str, labels: str, value: float
+) -> None:
+    """What `expr` comes to, by promtool, with one sample a minute of what is `given`."""
+    (folder / "test.yml").write_text(yaml.safe_dump({
         "tests": [{
             "interval": "1m",
-            "input_series": [
-                *exporter("a", 1, 0), *exporter("b", 0, 3), {"series": gone, "values": "1 stale"}
-            ],
+            "input_series": given,
             "promql_expr_test": [{
-                "expr": re.sub(r"\$\w+", ".+", query.expr), "eval_time": "4m",
-                "exp_samples": [{"labels": '{task="scan"}', "value": 3}],
+                "expr": expr, "eval_time": at,
+                "exp_samples": [{"labels": labels, "value": value}],
             }],
         }],
     }))  # fmt: skip
     done = subprocess.run(
         ["promtool", "test", "rules", "test.yml"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -13,10 +13,12 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from exporter.metrics import TABLE
 from grafana.build import FOLDER, built, without_defaults
+from grafana.colours import BAD, FINE, NOTE, WARN, ground
 from grafana.panels import EVENT_STEPS
-from grafana.query import NO_SUM, POINTS, counted, promql
+from grafana.query import NO_SUM, POINTS, counted, counted_roughly, promql
 from tests.boards import BOARDS, Query, label_values, panels, queries, selectors
 from tests.each import each
+from tests.unit.grafana.contrast import PANEL, on_band, on_tile
 
 each_board = each(BOARDS.items())
 each_panel = each((f"{board}/{panel['title']}", panel) for board, panel in panels())
@@ -59,6 +61,7 @@ def whole_of(counting: str) -> re.Pattern[str]:
 
 
 EXACT = tuple(whole_of(counted("COUNTER", from_zero=from_zero)) for from_zero in (True, False))
+ROUGH = whole_of(counted_roughly("COUNTER"))
 
 
 def is_exact(expr: str) -> bool:
@@ -321,8 +324,8 @@ def test_only_columns_that_a_query_yields_are_shown(panel: dict[str, Any]) -> No
 def test_red_and_green_alone_say_nothing(panel: dict[str, Any]) -> None:
     """Colours come from a palette that colour-blind people can tell apart."""
     colours = set(re.findall(r"'(?:color|fixedColor)': '([^']+)'", str(panel)))
-    allowed = {"#009E73", "#0072B2", "#F2B900", "#D55E00", "#8C8C8C", "#CC79A7", "transparent"}
-    assert colours <= allowed
+    palette = {"#00855F", "#0072B2", WARN, "#C44A00", "#737373", "#CF7EAB"}
+    assert colours <= palette | {ground(colour) for colour in palette} | {"transparent"}
 
 
 @each_panel
@@ -391,7 +394,7 @@ def test_rates_use_the_rate_interval(query: Query) -> None:
 def test_counters_are_never_shown_raw(query: Query) -> None:
     """A counter's height says how long ago the process started."""
     outside = query.expr
-    for counting in EXACT:
+    for counting in (*EXACT, ROUGH):
         outside = counting.sub("", outside)
     outside = re.sub(r"and (\S+\{[^}]*\}) offset \$__range or max_over_time\(\1", "", outside)
     outside = re.sub(r"\b(?:rate|increase)\([^()]*\)", "", outside)
@@ -475,9 +478,9 @@ def test_colours_of_tiers_and_levels_have_one_meaning(panel: dict[str, Any]) -> 
     for target in panel["targets"]:
         named = re.match(r"\{\{(severity|level)\}\}", target.get("legendFormat") or "")
         if named and panel["type"] == "timeseries":
-            assert fixed["^critical( .*)?$"] == "#D55E00"
-            assert fixed["^warning( .*)?$"] == "#F2B900"
-            assert fixed["^info( .*)?$"] == "#0072B2"
+            assert fixed["^critical( .*)?$"] == BAD
+            assert fixed["^warning( .*)?$"] == WARN
+            assert fixed["^info( .*)?$"] == NOTE
 
 
 @each_panel
@@ -636,7 +639,7 @@ def test_what_acted_does_not_look_fine(panel: dict[str, Any]) -> None:
         for mapping in looks.get("mappings", []):
             for word in mapping["options"].values():
                 if isinstance(word, dict) and word.get("text") == "acted":
-                    assert word["color"] == "#D55E00"
+                    assert word["color"] in (BAD, ground(BAD))
 
 
 @each_panel
@@ -645,7 +648,7 @@ def test_failures_are_never_green(panel: dict[str, Any]) -> None:
     bad = re.match("(Failed|Failures|Errors|Missed s)", panel["title"])
     if panel["type"] == "timeseries" and bad:
         colour = panel["fieldConfig"]["defaults"]["color"]
-        assert colour == {"mode": "fixed", "fixedColor": "#D55E00"}
+        assert colour == {"mode": "fixed", "fixedColor": BAD}
 
 
 def test_figures_of_things_that_are_not_there_say_so() -> None:
@@ -683,6 +686,34 @@ def test_bands_of_alerts_have_the_colour_of_their_tier(panel: dict[str, Any]) ->
         (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
         found = {o["text"]: o["color"] for o in mapping["options"].values()}
         assert found == {
-            "critical": "#D55E00", "warning": "#F2B900", "info": "#0072B2",
-            "nothing fires": "#009E73",
+            "critical": BAD, "warning": WARN, "info": NOTE,
+            "nothing fires": FINE,
         }  # fmt: skip
+
+
+READABLE = 4.5
+"""Of small text, https://www.w3.org/TR/WCAG21/#contrast-minimum; names on tiles are small."""
+
+
+def grounds(config: Any) -> set[str]:
+    """Every colour below `config` that a value may give to what is behind its text."""
+    if isinstance(config, list):
+        return set().union(*map(grounds, config))
+    if not isinstance(config, dict):
+        return set()
+    named = config.get("color")
+    here = {named} if isinstance(named, str) else set()
+    return here.union(*map(grounds, config.values())) - {"transparent"}
+
+
+@each_panel
+def test_text_can_be_read_on_its_colour(panel: dict[str, Any]) -> None:
+    """In both themes, on the ground that Grafana makes of the colour."""
+    if panel["type"] in ("stat", "table"):
+        for colour in grounds(panel["fieldConfig"]):
+            for theme in PANEL:
+                assert on_tile(colour, theme) >= READABLE, (colour, theme)
+    if panel["type"] == "state-timeline":
+        assert panel["fieldConfig"]["defaults"]["custom"]["fillOpacity"] == 100
+        for colour in grounds(panel["fieldConfig"]["defaults"]["mappings"]):
+            assert on_band(colour) >= READABLE, colour

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board
-from grafana.boards.overview import BUDGET, FIRING_ROWS, OF_WHAT, SEVERITIES
+from grafana.boards.overview import BUDGET, FIRING_ROWS, OF_WHAT, SEVERITIES, WATCHDOG, firing
 from grafana.colours import BAD, FINE, IDLE, NOTE, SENT, TIERS, WARN
 from grafana.panels import State, Tile, graph, sheet, steps, tiles, timeline
 from grafana.query import (
@@ -32,11 +32,12 @@ BY_TIER = f"""
     "alertname", "$1", "alertname", "Quant(.+)"
   )
 """
-WATCHDOG = 'count(ALERTS{alertname="QuantWatchdog", alertstate="firing"}) or vector(0)'
-QUIET = """
+WATCHING = f"count({WATCHDOG}) or vector(0)"
+QUIET = f"""
   label_replace(label_replace(
-    -max(ALERTS{alertstate="firing", alertname="QuantWatchdog"}),
-    "alertname", "none", "", ""), "severity", "watchdog alone", "", "")
+    -max({WATCHDOG}), "alertname", "none", "", ""), "severity", "watchdog alone", "", "")
+  or label_replace(label_replace(
+    -2 * absent({WATCHDOG}), "alertname", "unknown", "", ""), "severity", "no watchdog", "", "")
 """
 # A silence, whoever made it, is the acknowledgement.
 UNSEEN = (
@@ -47,7 +48,7 @@ UNSEEN = (
 
 def _tiles() -> list[Tile]:
     unknown = {-1: ("unknown", IDLE)}
-    watchdog = f"max({WATCHDOG}) > bool 0"
+    watchdog = f"max({WATCHING}) > bool 0"
     waited = f"sum(60 * count_over_time(({UNSEEN})[$__range:1m]))"
     unconfigured = counted_in_all('quant_alert_deliveries_total{@, outcome="unconfigured"}')
     failed = (
@@ -59,16 +60,14 @@ def _tiles() -> list[Tile]:
         unit = "dtdhms" if name == "Waited for a person" else "none"
         return Tile(name, now(or_word(expr, -1), name), words, unit=unit, thresholds=limits)
 
-    def firing(tier: str, limit: str) -> Tile:
-        limits = steps((None, FINE), (1, limit))
-        of = FIRING.format(f'="{tier}"')
+    def fires(tier: str, limit: str) -> Tile:
         name = "Critical alerts" if tier == "critical" else "Warnings"
-        return tile(name, some_or_zero(f"count({of})"), unknown, limits)
+        return tile(name, firing(tier), unknown, steps((None, FINE), (1, limit)))
 
     silences = 'sum(alertmanager_silences{state="active"})'
     return [
-        firing("critical", BAD),
-        firing("warning", WARN),
+        fires("critical", BAD),
+        fires("warning", WARN),
         tile("Watchdog", watchdog,
              {1: ("WATCHING", NOTE), 0: ("SILENT", BAD), -1: ("SILENT", BAD)}, steps((None, IDLE))),
         tile("Messages today", some_or_zero(BUDGET), unknown,
@@ -99,10 +98,11 @@ def build() -> Dashboard:
                 "Firing", "One band for each alert while it fires.",
                 series(f"{BY_TIER} or on () {QUIET}", "{{alertname}} ({{severity}})"),
                 states={3: ("critical", BAD), 2: ("warning", WARN), 1: ("info", NOTE),
-                        -1: ("nothing fires", FINE)},
+                        -1: ("nothing fires", FINE), -2: ("unknown", IDLE)},
                 nothing="nothing fires")),
             (24, 7, sheet(
-                "Firing now", "Every alert that fires now, the worst first.",
+                "Firing now", "Every alert that fires now, the worst first; unknown while the "
+                "watchdog does not.",
                 FIRING_ROWS,
                 columns={"severity": "Severity", "alertname": "Alert", "task": "Task",
                          "feed": "Feed", "strategy": "Strategy", "limit": "Limit",
@@ -119,7 +119,7 @@ def build() -> Dashboard:
             (12, 10, graph(
                 "Acknowledged and not", "Alerts that Alertmanager knows, without the watchdog: "
                 "those that notify, and those that a silence or a worse alert mutes.",
-                series(f'clamp_min(sum(alertmanager_alerts{{state="active"}}) - ({WATCHDOG}), 0)',
+                series(f'clamp_min(sum(alertmanager_alerts{{state="active"}}) - ({WATCHING}), 0)',
                        "notifying"),
                 series('sum(alertmanager_alerts{state="suppressed"})', "muted"),
                 series('sum(alertmanager_silences{state="active"})', "silences"),

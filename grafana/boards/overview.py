@@ -36,13 +36,16 @@ BUDGET = (
     "sum(round(increase(quant_alert_notifications_total"
     '{@, severity!="critical", status="firing"}[1d])))'
 )
-FIRING_ROWS = rows("""
-  ALERTS{alertstate="firing", severity="critical"}
-  or ALERTS{alertstate="firing", severity="warning"}
-  or ALERTS{alertstate="firing", severity!~"critical|warning", alertname!="QuantWatchdog"}
+WATCHDOG = 'ALERTS{alertstate="firing", alertname="QuantWatchdog"}'
+FIRING_ROWS = rows(f"""
+  label_replace(absent({WATCHDOG}), "severity", "unknown", "", "")
+  or ALERTS{{alertstate="firing", severity="critical"}}
+  or ALERTS{{alertstate="firing", severity="warning"}}
+  or ALERTS{{alertstate="firing", severity!~"critical|warning", alertname!="QuantWatchdog"}}
 """)
-"""What fires, the worst first: `or` keeps the order of its sides; names have another."""
-FIRING = 'count(ALERTS{{alertstate="firing", severity="{}", alertname!="QuantWatchdog"}})'
+"""What fires, the worst first: `or` keeps the order of its sides; names have another. Without the
+watchdog, which always fires, nobody knows."""
+FIRING = 'ALERTS{{alertstate="firing", severity="{}", alertname!="QuantWatchdog"}}'
 OF_WHAT = {
     "Task": link("task", task=cell("Task")),
     "Feed": link("feed", feed=cell("Feed")),
@@ -50,7 +53,15 @@ OF_WHAT = {
     "Limit": link("limits", limit=cell("Limit")),
 }
 """Where the things lead that an alert is about."""
-SEVERITIES = {tier: (tier, colour) for tier, colour in TIERS.items()}
+SEVERITIES = {
+    "unknown": ("unknown", WARN),
+    **{tier: (tier, colour) for tier, colour in TIERS.items()},
+}
+
+
+def firing(severity: str) -> str:
+    """How many alerts of a severity fire; no figure while nobody knows."""
+    return f"count({FIRING.format(severity)}) or 0 * max({WATCHDOG})"
 
 
 def none_of(thing: str) -> dict[int, State]:
@@ -73,7 +84,7 @@ def _top() -> list[tuple[int, int, object]]:
     return [
         (14, 7, sheet(
             "Firing now", "Every alert that fires, the worst first. The watchdog always fires and "
-            "is left out.",
+            "is left out; while it does not, its row says that nobody knows what fires.",
             FIRING_ROWS,
             columns={"severity": "Severity", "alertname": "Alert", "task": "Task", "feed": "Feed",
                      "strategy": "Strategy", "limit": "Limit"},
@@ -95,9 +106,9 @@ def _top() -> list[tuple[int, int, object]]:
 def _glance() -> list[Tile]:
     return [
         _tile("Exporter", "min(up{@})", "exporter", {1: ("UP", NOTE), 0: ("DOWN", BAD), **UNKNOWN}),
-        _tile("Critical alerts", some_or_zero(FIRING.format("critical")), "alerts", UNKNOWN,
+        _tile("Critical alerts", firing("critical"), "alerts", UNKNOWN,
               thresholds=NONE_IS_BAD),
-        _tile("Warnings", some_or_zero(FIRING.format("warning")), "alerts", UNKNOWN,
+        _tile("Warnings", firing("warning"), "alerts", UNKNOWN,
               thresholds=steps((None, FINE), (1, WARN))),
         _tile("Overdue feeds", some_or_zero(f"count({OVERDUE_SHARE} > 1)", of="quant_feed_info"),
               "data", none_of("feed"), thresholds=NONE_IS_BAD),

@@ -296,6 +296,22 @@ def test_failures_after_a_restart_are_counted(failures: str, expected: int, tmp_
     _says(tmp_path, expr, given, "16m", '{task="scan", reason="error"}', expected)
 
 
+@pytest.mark.parametrize(
+    ("series", "expected"), [("QuantWatchdog", 0), ("QuantDrawdown", 1), ("", -1)]
+)
+def test_without_the_watchdog_nobody_knows_what_fires(
+    series: str, expected: int, tmp_path: Path
+) -> None:
+    """While no rule is evaluated, "0 critical alerts" in green would be untrue."""
+    need("promtool")
+    build = 'quant_exporter_build_info{job="quant-exporter", instance="localhost:10077"}'
+    given = [{"series": build, "values": "1x5"}]
+    if series:
+        labels = f'alertname="{series}", alertstate="firing", severity="critical"'
+        given.append({"series": f"ALERTS{{{labels}}}", "values": "1x5"})
+    _says(tmp_path, _tile("Critical alerts").expr, given, "4m", "{}", expected)
+
+
 def _says(
     folder: Path, expr: str, given: list[dict[str, str]], at: str, labels: str, value: float
 ) -> None:

@@ -20,6 +20,7 @@ ASSETS = {
     "status.js": "text/javascript",
     "fine.svg": "image/svg+xml",
     "warn.svg": "image/svg+xml",
+    "idle.svg": "image/svg+xml",
     "bad.svg": "image/svg+xml",
 }
 REFRESH_SECONDS = 15

@@ -45,6 +45,9 @@ def judge(view: StatusView) -> Verdict:
     in_trouble = {matter.subject for matter in found if matter.anchor != "alerts"} - {""}
     found = [m for m in found if not (m.anchor == "alerts" and m.subject in in_trouble)]
     found.sort(key=lambda matter: matter.level != "bad")
+    if not found and view.alerts is None:
+        headline = "Ok as far as is known; Alertmanager does not respond"
+        return Verdict("idle", headline + _but(view), ())
     if not found:
         return Verdict("fine", "All ok" + _but(view), ())
     bad = sum(matter.level == "bad" for matter in found)

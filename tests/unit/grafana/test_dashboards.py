@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from exporter.metrics import TABLE
 from grafana.build import FOLDER, built, without_defaults
-from grafana.colours import BAD, FINE, NOTE, WARN, ground
+from grafana.colours import BAD, FINE, IDLE, NOTE, WARN, ground
 from grafana.panels import EVENT_STEPS
 from grafana.query import NO_SUM, POINTS, counted, counted_roughly, promql
 from tests.boards import BOARDS, Query, label_values, panels, queries, selectors
@@ -687,7 +687,7 @@ def test_bands_of_alerts_have_the_colour_of_their_tier(panel: dict[str, Any]) ->
         found = {o["text"]: o["color"] for o in mapping["options"].values()}
         assert found == {
             "critical": BAD, "warning": WARN, "info": NOTE,
-            "nothing fires": FINE,
+            "nothing fires": FINE, "unknown": IDLE,
         }  # fmt: skip
 
 

@@ -94,6 +94,18 @@ def test_quiet_morning_says_that_all_is_well() -> None:
     assert "−310.25 today" in page.text
 
 
+def test_what_nobody_can_know_is_not_well() -> None:
+    """Where no Alertmanager ever answered, as with `make run`, an alert may fire all the same: no
+    green headline, and no trouble either."""
+    view = replace(views.well(), alerts=None, alertmanager_seen=False)
+    verdict = judge(view)
+    assert verdict.level == "idle"
+    assert verdict.headline == "Ok as far as is known; Alertmanager does not respond"
+    page = render(view)
+    assert "status/idle.svg" in page
+    assert "All ok" not in page
+
+
 def test_trouble_is_named_and_leads_to_its_place() -> None:
     """Each matter stands at the top, the worst first, with a link."""
     verdict = judge(views.failing())
@@ -208,7 +220,7 @@ def test_what_the_journal_has_is_wrong_where_no_alertmanager_ever_was() -> None:
     alert = AlertRow("QuantExporterDown", "critical", "It is down.", views.NOW - 60)
     view = replace(views.well(), alerts=None, alertmanager_seen=False, unresolved=(alert,))
     assert judge(view).headline == "1 thing is wrong"
-    assert judge(replace(view, unresolved=())).level == "fine"
+    assert judge(replace(view, unresolved=())).level == "idle"
 
 
 def test_each_template_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from exporter.strategies.equity_point import EquityPoint
 from exporter.util.local_time import date_of
 from exporter.util.nan import NAN, nan_to_none, none_to_nan
 
-IMPLAUSIBLE_GAIN = 10.0
-"""So many times the equity before, without a flow, is doubted."""
+IMPLAUSIBLE_GAIN = 100.0
+"""So many times the equity before, without a flow, is doubted: cents for dollars, say."""
 MOST_DAYS = 100
 """Days of a curve that are remembered."""
 
@@ -62,8 +62,8 @@ class EquityCurve:
     """Points up to here are in another currency: see :meth:`begin_again`."""
 
     def observe(self, point: EquityPoint, zone: ZoneInfo) -> EquityCurve:
-        """As :meth:`add`; but one 0 among good balances is not a total loss, and one that is more
-        than ten times the one before is not a new peak.
+        """As :meth:`add`; but one 0 among good balances is not a total loss, and one of a hundred
+        times the one before is not a new peak.
 
         Brokers answer 0, or any number, while they are down. It counts once a second one like it
         follows, or when nothing contradicts it for a while (:meth:`confirm`); a good balance after
@@ -75,7 +75,7 @@ class EquityCurve:
             if self._bears_out(self.doubted, point):
                 return self.confirm(zone).add(point, zone)
             return replace(self, doubted=None).observe(point, zone)
-        odd = point.equity == 0 or point.equity > IMPLAUSIBLE_GAIN * self.equity
+        odd = point.equity == 0 or point.equity >= IMPLAUSIBLE_GAIN * self.equity
         if odd and not point.flow and self.equity > 0 and point.at > self.at:
             return replace(self, doubted=point)
         if self.doubted is not None and point.at == self.doubted.at:

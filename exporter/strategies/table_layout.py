@@ -19,10 +19,10 @@ _ALIASES: Mapping[Column, tuple[str, ...]] = {
     "equity": ("equity", "balance", "nav", "net liquidation", "account value"),
     "flow": ("flow", "cash flow", "deposit", "deposits"),
 }
-_WHOSE = frozenset(
-    ("account", "account id", "account_id", "accountid", "account number", "portfolio", "strategy")
-)
-"""What tells the rows of several accounts apart."""
+_IDS = frozenset(("account id", "account_id", "accountid", "account number", "account no"))
+_NAMES = frozenset(("account", "portfolio", "strategy"))
+"""What tells the rows of several accounts apart; under a name a number is a value."""
+_LIKE_A_NUMBER = re.compile(r"[\s(+\-\u2212$€£¥₹]*[.,]?\d")
 _GROUPED = {
     ".": re.compile(r"[+-]?\d{1,3}((,\d{3})+|(,\d{2})+,\d{3})(\.\d*)?"),  # 1,00,000 in India
     ",": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"),
@@ -91,17 +91,21 @@ def column_of(name: str, mapping: Mapping[Column, str]) -> str:
 def check_account(row: Mapping[str, Any], layout: Layout) -> None:
     """All rows of a file are of one account: others would look like a loss. `row` has the file's
     own names. Raises :class:`ValueError`."""
-    said = " ".join(
-        str(value)
-        for name, value in row.items()
-        if name.strip().lower() in _WHOSE and isinstance(value, (str, int)) and value != ""
-    )
+    said = " ".join(str(value) for name, value in row.items() if _says_whose(name, value))
     if said and layout.whose and said != layout.whose:
         raise ValueError(
             f"the row is of {said[:40]!r}, and others are of {layout.whose[:40]!r}: write a file "
             "for each"
         )
     layout.whose = layout.whose or said
+
+
+def _says_whose(name: str, value: Any) -> bool:
+    name = name.strip().lower()
+    if name in _IDS:
+        return isinstance(value, (str, int)) and value != ""
+    is_text = isinstance(value, str) and value != ""
+    return name in _NAMES and is_text and not _LIKE_A_NUMBER.match(value)
 
 
 def missing_columns(text: str, mapping: Mapping[Column, str]) -> str:

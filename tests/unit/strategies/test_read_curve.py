@@ -86,16 +86,16 @@ async def test_one_leap_among_good_balances_is_no_peak(tmp_path: Path) -> None:
     await desk.read()
     assert "equity 1e+29 at" in str(desk.problem)
     assert (desk.value("equity"), desk.value("equity_peak")) == (100, 100)
-    desk.append(f"{START + 2},99\n{START + 3},5000\n{START + 4},0\n{START + 5},98\n")
+    desk.append(f"{START + 2},99\n{START + 3},50000\n{START + 4},0\n{START + 5},98\n")
     await desk.read()
     assert (desk.value("equity"), desk.value("equity_peak")) == (98, 100)
-    desk.append(f"{START + 6},5000\n")
+    desk.append(f"{START + 6},50000\n")
     await desk.read()
-    assert "equity 5000 at" in str(desk.problem)
-    desk.append(f"{START + 7},4000\n")
+    assert "equity 50000 at" in str(desk.problem)
+    desk.append(f"{START + 7},40000\n")
     await desk.read()
     assert desk.problem is None
-    assert (desk.value("equity_peak"), desk.value("drawdown_ratio")) == (5000, pytest.approx(0.2))
+    assert (desk.value("equity_peak"), desk.value("drawdown_ratio")) == (50000, pytest.approx(0.2))
 
 
 async def test_a_leap_that_nothing_contradicts_counts_after_a_while(tmp_path: Path) -> None:
@@ -104,12 +104,19 @@ async def test_a_leap_that_nothing_contradicts_counts_after_a_while(tmp_path: Pa
     desk.append(f"timestamp,equity,flow\n{START},100,\n{START + 1},5100,5000\n")
     await desk.read()
     assert (desk.value("equity"), desk.problem) == (5100, None)
-    desk.append(f"{START + 2},60000,\n")
+    desk.append(f"{START + 2},510000,\n")
     await desk.read()
     assert desk.value("equity") == 5100
     desk.clock.advance(1000)
     await desk.read()
-    assert desk.value("equity") == 60000
+    assert desk.value("equity") == 510000
+
+
+async def test_a_small_account_that_is_funded_is_no_leap(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.append(f"timestamp,equity\n{START},100\n{START + 1},9900\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.problem) == (9900, None)
 
 
 async def test_the_largest_number_is_a_placeholder_and_no_equity(tmp_path: Path) -> None:
@@ -126,8 +133,8 @@ async def test_the_largest_number_is_a_placeholder_and_no_equity(tmp_path: Path)
     [
         ("timestamp,Account,equity\n{0},U1,100\n", "{0},U2,5\n"),
         ("timestamp,strategy,equity\n{0},trend,100\n", "{0},carry,5\n"),
-        ('{{"timestamp": {0}, "account": 7, "equity": 100}}\n',
-         '{{"timestamp": {0}, "account": 8, "equity": 5}}\n'),
+        ('{{"timestamp": {0}, "account_id": 7, "equity": 100}}\n',
+         '{{"timestamp": {0}, "account_id": 8, "equity": 5}}\n'),
     ],
 )  # fmt: skip
 async def test_rows_of_a_second_account_are_no_loss(
@@ -142,3 +149,21 @@ async def test_rows_of_a_second_account_are_no_loss(
     await desk.read()
     assert (desk.value("equity"), desk.value("equity_unreadable")) == (100, 1)
     assert "write a file for each" in str(desk.problem)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("timestamp,portfolio,equity\n{0},10023.5,100\n", "{0},10024,99\n"),
+        ("timestamp;account;equity\n{0};$ 1.000,50;100\n", "{0};-3;99\n"),
+        ("timestamp,account,strategy,equity\n{0},,,100\n", "{0},9000,,99\n"),
+        ('{{"timestamp": {0}, "account": 7.5, "equity": 100}}\n',
+         '{{"timestamp": {0}, "account": 8, "equity": 99}}\n'),
+    ],
+)  # fmt: skip
+async def test_a_column_of_values_names_no_account(tmp_path: Path, first: str, second: str) -> None:
+    """`portfolio` may be what it is worth."""
+    desk = Desk(tmp_path)
+    desk.append(first.format(START) + second.format(START + 1))
+    await desk.read()
+    assert (desk.value("equity"), desk.problem) == (99, None)

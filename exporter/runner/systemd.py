@@ -48,11 +48,14 @@ class Unit:
     """Since when it has been up, or not: seconds on the machine's monotonic clock."""
     ends_itself: bool = False
     """It does its work and ends, as what a timer starts."""
+    left_nothing: bool = False
+    """None of its processes is left, though it counts as active and is not a oneshot."""
 
     @property
     def up(self) -> bool:
-        """Whether it runs."""
-        return self.load == "loaded" and self.active in _UP
+        """Whether it runs. `active (exited)` is what `RemainAfterExit=yes`, as start scripts have
+        it, makes of a program that has ended."""
+        return self.load == "loaded" and self.active in _UP and not self.left_nothing
 
     @property
     def trouble(self) -> str:
@@ -70,6 +73,11 @@ class Unit:
     @property
     def _down(self) -> str:
         match self.active:
+            case _ if self.left_nothing:
+                return (
+                    f"is called active by systemd, but its program has ended with exit status "
+                    f"{self.status}: remove RemainAfterExit=yes from its unit"
+                )
             case "failed":
                 return f"has failed ({self._how})"
             case "activating" if self.sub.startswith("auto-restart"):
@@ -134,6 +142,7 @@ def read_units(shown: str, names: Sequence[str]) -> dict[str, Unit]:
 
 def _unit(name: str, shown: Mapping[str, str]) -> Unit:
     active = shown.get("ActiveState", "")
+    exited = active in _UP and shown.get("SubState") == "exited"
     moment = "ActiveEnterTimestampMonotonic" if active in _UP else "ActiveExitTimestampMonotonic"
     since = _number(shown.get(moment, ""))
     return Unit(
@@ -146,6 +155,7 @@ def _unit(name: str, shown: Mapping[str, str]) -> Unit:
         _number(shown.get("NRestarts", "")),
         since / 1e6 if since else NAN,
         shown.get("Type") == "oneshot" and shown.get("RemainAfterExit") == "no",
+        exited and shown.get("Type") != "oneshot",
     )
 
 

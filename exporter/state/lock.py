@@ -27,6 +27,7 @@ class SchedulerLock:
         """Take the role, or keep it. Raises :class:`AlreadyRunning`, or :class:`OSError` when
         that cannot be determined (the folder cannot be created or read)."""
         if self._held is not None:
+            self._keep(self._held)
             return
         try:
             self._held = self._lock_file()
@@ -37,6 +38,14 @@ class SchedulerLock:
                 self._held_folder = self._lock_folder(fcntl.LOCK_EX, keep=True)
             return
         self._release_folder()
+
+    def _keep(self, held: int) -> None:
+        """Somebody may have deleted the file: then whoever comes must find a new one locked. Where
+        another scheduler came first, this one has lost its role."""
+        with suppress(OSError):  # no folder, or one that cannot be written: nobody else can come
+            if not _same_file(held, self._path):
+                self._held = self._lock_file()
+                os.close(held)
 
     def _lock_file(self) -> int:
         while True:

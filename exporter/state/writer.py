@@ -233,7 +233,10 @@ class StateWriter:
                 extra={"event": "state_replaced"},
             )
             self._disconnect()
-        return self._db or self._connect()
+        if self._db is None:
+            return self._connect()
+        self._lock.hold()
+        return self._db
 
     def _connect(self) -> sqlite3.Connection:
         with suppress(FileExistsError, NotADirectoryError):  # opening it gives the better error

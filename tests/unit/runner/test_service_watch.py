@@ -240,6 +240,16 @@ def test_blocks_are_matched_to_names_by_their_order() -> None:
     assert read_units(SHOWN, ["alias.service"]) == {}
 
 
+@pytest.mark.parametrize(("kind", "up"), [("forking", False), ("simple", False), ("oneshot", True)])
+def test_a_program_that_has_ended_is_not_up_though_systemd_says_active(kind: str, up: bool) -> None:
+    """`active (exited)`, with RemainAfterExit=yes; a oneshot has done its work then."""
+    shown = SHOWN.partition("\n\n")[0].replace("SubState=running", "SubState=exited")
+    shown = shown.replace("Type=simple", f"Type={kind}").replace("Exit=no", "Exit=yes")
+    (unit,) = read_units(shown, ["bot.service"]).values()
+    assert unit.up == up
+    assert ("its program has ended with exit status 0" in unit.trouble) != up
+
+
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for stand-ins of systemctl and journalctl, first on the PATH."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.state import Claim, Run, State, StateError, database, schema
+from exporter.state import AlreadyRunning, Claim, Run, State, StateError, database, schema
 from exporter.state.writer import Step
 from tests.runs import ended
 from tests.unit.clocks import ManualClock
@@ -268,6 +268,30 @@ async def test_a_file_that_is_deleted_under_the_process_is_written_anew(path, cl
     again = State.open(path, clock)
     assert (again.tasks, again.open_runs()) == before
     await again.close()
+
+
+async def test_a_deleted_lock_lets_no_second_scheduler_in(path, clock):
+    """With the whole folder, or alone: each write looks whether the lock is still found."""
+    state = State.open(path, clock)
+    path.with_name(path.name + ".lock").unlink()
+    await state.probe()
+    with pytest.raises(AlreadyRunning):
+        State.open(path, clock)
+    await state.close()
+    again = State.open(path, clock)
+    await again.close()
+
+
+async def test_who_has_lost_the_lock_to_another_claims_nothing_more(path, clock):
+    """It came after the file was deleted and before the next look."""
+    state = State.open(path, clock)
+    path.with_name(path.name + ".lock").unlink()
+    other = State.open(path, clock)
+    with pytest.raises(StateError, match="another quant-exporter"):
+        await state.claim(claim(2, slot=T + 60))
+    assert await other.claim(claim(2, slot=T + 60))
+    await state.close()
+    await other.close()
 
 
 @pytest.fixture

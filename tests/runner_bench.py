@@ -125,6 +125,7 @@ def logs(context):
     context.log.warning("hello %s", "there", extra={"event": "greeting"})
 
 async def co(): return 3
+async def co_yields(): yield 3
 async def co_rate_limited(context):
     from exporter.tasks import SourceError
     if context.attempt == 1:

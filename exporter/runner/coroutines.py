@@ -143,8 +143,10 @@ async def call(
     try:
         # Nothing in the exporter reads them once it runs, and a task must not see ours.
         sys.argv[:] = [getattr(inspect.getmodule(function), "__file__", None) or sys.argv[0]]
-        coroutine = function(context) if takes_context(function) else function()
-        return of_return(await _Timed(coroutine, held, limit_seconds))
+        made = function(context) if takes_context(function) else function()
+        if not inspect.isawaitable(made):  # a generator: nothing in it has run
+            return of_return(made)
+        return of_return(await _Timed(made, held, limit_seconds))
     except BlockedLoopError as error:
         took = time.perf_counter() - began
         late = took >= limit_seconds

@@ -6,6 +6,7 @@ may follow. By GET, HEAD or POST; a body is the program's output, in any encodin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -26,6 +27,13 @@ from exporter.web.real_moment import real_moment
 
 KEPT_CHARS = 10_000
 """Of a body, from its end: there it says why the program failed."""
+_PREVIEWS = re.compile(
+    r"Slackbot|Slack-ImgProxy|Discordbot|TelegramBot \(like|WhatsApp/|facebookexternalhit"
+    r"|Twitterbot|LinkedInBot|SkypeUriPreview|Mattermost-Bot|Mastodon/|Googlebot|bingbot|Applebot"
+)
+"""Who looks up an address that was posted in a chat."""
+_AHEAD = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+"""A browser says by these that it fetches what nobody has asked for yet."""
 
 
 class PingedTasks(Protocol):
@@ -62,6 +70,8 @@ class PingApi:
         target = self.keys.find(request.path)
         if target is None:  # the guard has looked already; a reload may have come between
             raise refuse(404, "not found")
+        if _looks_ahead(request):
+            raise refuse(403, "a look at the address is not a report")
         output = _output(*await end_of_body(request))
         ping = self._ping_of(target, request, output)
         run_id = await self.tasks.ping(target.task, ping)
@@ -119,6 +129,12 @@ class PingApi:
         if paths is None:
             raise refuse(503, "the state file cannot be written, so there is no ping address yet")
         return web.json_response({"path": paths[0], "key_path": paths[1]})
+
+
+def _looks_ahead(request: web.Request) -> bool:
+    if any("pre" in request.headers.get(name, "") for name in _AHEAD):
+        return True
+    return bool(_PREVIEWS.search(request.headers.get("User-Agent", "")))
 
 
 def _output(beginning: bytes, end: bytes) -> str:

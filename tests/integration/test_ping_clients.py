@@ -222,6 +222,26 @@ def test_a_log_ping_is_a_line_of_the_log_and_no_run(exporter: Exporter) -> None:
     assert newest(exporter, "orders") == before | {"next_slot": before["next_slot"]}
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"User-Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"},
+        {"User-Agent": "TelegramBot (like TwitterBot)"},
+        {"Sec-Purpose": "prefetch;prerender", "User-Agent": "Mozilla/5.0"},
+    ],
+)
+def test_a_preview_of_the_address_is_not_a_success(
+    exporter: Exporter, headers: dict[str, str]
+) -> None:
+    """A chat looks at each address that is posted in it, some every day."""
+    url = exporter.url + paths(exporter, "orders")[0]
+    before = newest(exporter, "orders")
+    request = urllib.request.Request(url, headers=headers)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=10)
+    assert newest(exporter, "orders") == before | {"next_slot": before["next_slot"]}
+
+
 def test_a_wrong_key_learns_nothing(exporter: Exporter) -> None:
     """Which tasks exist, and which are external, is answered alike; and no address can do more."""
     by_uuid, by_key = paths(exporter)

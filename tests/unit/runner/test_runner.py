@@ -67,6 +67,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         ("catches", "success", 3, None),
         ("co", "success", 3, None),
         ("co_raises", "error", None, "KeyError: 'x'"),
+        ("co_yields", "error", None, "returned async_generator; return the number"),
         ("co_exits", "error", None, "called sys.exit(3)"),
         ("co_argv", "success", 1, None),
         ("co_cancels_itself", "error", None, "the coroutine cancelled itself"),

@@ -2,17 +2,19 @@
 """Run a command as a task of quant-exporter: report its start, its end and the end of its output.
 
     qexec [--url URL] TASK -- command argument …
-    qexec --flush          send what is kept because the exporter was away
+    qexec --flush          send the reports that could not be sent before
 
-`quant-exporter exec --print-file` prints it as one file that needs Python 3.8 or newer and nothing
-else: copy that to any machine. URL is what
-`quant-exporter ping-url TASK` prints, by UUID or by key; without it the variable QUANT_PING_URL
-counts, and then the first line of var/ping-url next to $QUANT_CONFIG or in this folder, of
-~/.config/quant-exporter/ping-url, or of /etc/quant-exporter/ping-url.
+`quant-exporter exec --print-file` prints this program as one file, to copy to any machine. It needs
+Python 3.8 or newer and nothing else.
 
-The command gets every signal, and its exit status is this program's. Whether or not the exporter
-answers, the command runs; a report that cannot be sent is kept in ~/.local/state/quant-exporter and
-sent with its true times by a process that goes on for ten minutes, or by the next qexec.
+URL is what `quant-exporter ping-url TASK` prints, by UUID or by key. Without --url, it is the
+variable QUANT_PING_URL, or the first line of the first of these files that exists: var/ping-url
+next to $QUANT_CONFIG or in this folder, ~/.config/quant-exporter/ping-url, and
+/etc/quant-exporter/ping-url.
+
+The command gets every signal, and its exit status is this program's. It runs whether or not the
+exporter answers. A report that cannot be sent is kept in ~/.local/state/quant-exporter, and sent
+later with its true times: by a process that tries for ten minutes, or by the next qexec.
 """
 
 # Modules that take long to import (argparse, subprocess, urllib) are left out: each command waits

@@ -148,7 +148,7 @@ TABLE: tuple[Spec, ...] = (
     _now("quant_data_overdue_seconds", "feed symbol",
          "Time since the oldest missing bar fell due; 0 when none is missing."),
     _now("quant_data_close_price", "feed symbol", "Close of the newest closed bar."),
-    _now("quant_data_spread_ratio", "feed symbol", "(ask - bid) / mid of the newest ticker."),
+    _now("quant_data_spread_ratio", "feed symbol", "Distance of bid and ask by their middle, of the newest ticker; NaN when that is 15 minutes old."),
     _now("quant_data_halted", "feed symbol",
          "1: no bars of this symbol, though its source answers and has those of most others of the feed."),
     _now("quant_data_unchanged_bars", "feed symbol",

@@ -38,6 +38,9 @@ _QUICK_SECONDS = 0.1
 
 Strategy = Callable[..., Any]
 
+_MOST_TARGET = 500
+"""The highest leverage that a broker offers, of equity."""
+
 
 class UnitError(Exception):
     """What a strategy returned cannot be used; the message says why and what to return."""
@@ -151,6 +154,11 @@ def targets_of(value: Any, bars: BarTable) -> Column:
         )
     if np.isinf(targets).any():
         raise UnitError("returned an infinite position: return shares of equity, such as 1 or -0.5")
+    if (largest := float(np.nanmax(np.abs(targets), initial=0))) > _MOST_TARGET:
+        raise UnitError(
+            f"returned a position of {largest:g}: return shares of equity, such as 1 or -0.5, and "
+            f"no quantities; {_MOST_TARGET} is the most"
+        )
     if np.isnan(targets).all():
         raise UnitError(
             f"returned NaN for all of the {len(bars)} bars: return 0 for no position; if it needs "

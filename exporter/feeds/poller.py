@@ -33,6 +33,8 @@ from exporter.util.units import format_duration
 logger = logging.getLogger(__name__)
 
 _SLICE = 5.0
+STALE_QUOTE_SECONDS = 900.0
+"""A quote that is older is not one of now."""
 
 
 class Feeds:
@@ -227,7 +229,10 @@ class Feeds:
             return  # counted and logged by the source; the spread becomes NaN by age
         for symbol, ticker in answer.good.items():
             if symbol in state.known:
-                state.spread[symbol] = (self._clock.now(), spread_ratio(ticker))
+                # A source that repeats an old quote says nothing of the spread now.
+                stale = ticker.at < self._clock.now() - STALE_QUOTE_SECONDS
+                spread = NAN if stale else spread_ratio(ticker)
+                state.spread[symbol] = (self._clock.now(), spread)
 
     def _report(self, state: FeedState, problems: dict[str, SourceError]) -> None:
         """Log once that a feed has a problem, and once that it is over."""
@@ -300,7 +305,11 @@ class Feeds:
 
 
 def spread_ratio(ticker: Ticker) -> float:
-    """(ask - bid) / mid; NaN when a side is not quoted or the book is crossed at zero."""
-    if ticker.bid is None or ticker.ask is None or ticker.bid + ticker.ask <= 0:
+    """|ask - bid| / mid: a crossed book is as odd as a wide one. NaN when a side is not quoted, or
+    not a price."""
+    if ticker.bid is None or ticker.ask is None:
         return NAN
-    return (ticker.ask - ticker.bid) / ((ticker.ask + ticker.bid) / 2)
+    middle = ticker.ask / 2 + ticker.bid / 2
+    if not 0 < middle < math.inf:
+        return NAN
+    return abs(ticker.ask - ticker.bid) / middle

@@ -146,6 +146,8 @@ def _newest_is_good(
     newest = max(bars)
     descending = next(iter(bars)) == newest and len(bars) > 1
     for place, row, error in bad:
+        if _is_empty(row):
+            continue  # no bar yet, as Yahoo has it for a day that has only begun
         try:
             is_newest = _moment(row, "time", "", now) >= newest
         except SourceError as unknown:  # by its place, then
@@ -154,6 +156,12 @@ def _newest_is_good(
             raise SourceError(
                 error.reason, f"{error.message} (the newest bar)", retryable=error.retryable
             )
+
+
+def _is_empty(row: Any) -> bool:
+    """Whether a row has a time, and no price at all."""
+    prices = [row.get(name) for name in PRICES] if isinstance(row, dict) else [0]
+    return all(price is None or price != price for price in prices)  # noqa: PLR0124  NaN
 
 
 def _bar(

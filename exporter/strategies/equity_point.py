@@ -94,8 +94,9 @@ def parse_timestamp(value: Any, zone: ZoneInfo, after: float = -math.inf) -> flo
     """ISO 8601, or Unix seconds to nanoseconds, to Unix seconds. Raises :class:`ValueError`."""
     if isinstance(value, bool) or value is None:
         raise ValueError(f"timestamp must be a time, not {value!r}")
-    if isinstance(value, str) and re.fullmatch(r"(19|20)\d{6}", value):
-        number = _iso(value, zone, after)  # a date, and not a day in 1970
+    if isinstance(value, str) and re.fullmatch(r"(19|20)\d{6}(\d{6})?", value):
+        # A date, and not a day in 1970; with a time, and not a year after 2600.
+        number = _iso(value[:8] + "T" * (len(value) > 8) + value[8:], zone, after)
     else:
         try:
             number = float(value)

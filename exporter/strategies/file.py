@@ -189,7 +189,7 @@ def _check_format(file: Any) -> None:
     for first, what in _FORMATS.items():
         if start.startswith(first) or text.startswith(first):
             raise OSError(errno.EILSEQ, f"it is {what}")
-    if len(start) > 8 and start[1::2].count(0) > 4:
+    if len(start) > 8 and start[1::2].count(0) > 4 and not start[::2].count(0):
         raise OSError(errno.EILSEQ, "it is UTF-16; write it as UTF-8")
 
 
@@ -223,8 +223,8 @@ def _rest(
             return
         for raw in data[:end].split(b"\n")[:-1]:
             position.line += 1
-            if raw.strip():
-                text = raw.decode("utf-8", "replace").strip("\r\ufeff ")
+            if raw.strip(b" \t\r\f\v\0"):
+                text = raw.decode("utf-8", "replace").strip("\r\ufeff \0")
                 found = _parse(text, position, strategy, zone)
                 if isinstance(found, EquityPoint):
                     position.last = found.at

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from exporter.state.ledger import Position
 from exporter.strategies.holdings import Holdings
 from exporter.strategies.parse_fills import parse_positions
 from exporter.strategies.table_layout import DELIMITERS
+from exporter.util import strict_json
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,13 @@ def _read(path: Path, seen: Mark | None) -> tuple[Mark, list[Position]] | None:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise ValueError(f"more than {MOST_BYTES:,} bytes: a list of positions is shorter")
-    text = data.decode("utf-8-sig")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        kind = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8"
+        raise ValueError(f"it is {kind}; write it as UTF-8") from None
     if text.lstrip()[:1] in ("{", "["):
-        body = json.loads(text)
+        body = strict_json.read(text)
         return mark, parse_positions(body if isinstance(body, dict) else {"positions": body})
     return mark, parse_positions({"positions": _rows(text)})
 

@@ -162,6 +162,7 @@ def test_an_engine_may_close_what_is_open_at_the_end(tmp_path: Path) -> None:
         ("return 'long'", "returned a str: return a Series of target positions"),
         ("return [1.0]", "returned values of shape (1,) for 200 bars"),
         ("return bars.close * float('inf')", "returned an infinite position"),
+        ("return bars.close * 0 - 1e9", "returned a position of 1e+09: return shares of equity"),
         ("return {'profits': []}", "returned a mapping without `equity`"),
         ("return {'equity': bars.close * float('nan')}", "`equity` contains a value that is not"),
         ("return {'equity': bars.close[::-1]}", "`equity` is not in the order of time"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -374,9 +375,35 @@ async def test_limits_are_metrics_and_no_limit_is_no_series() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bid", "ask", "spread"), [(99.0, 101.0, 0.02), (None, 101.0, math.nan), (0.0, 0.0, math.nan)]
+    ("bid", "ask", "spread"),
+    [
+        (99.0, 101.0, 0.02),
+        (101.0, 99.0, 0.02),
+        (None, 101.0, math.nan),
+        (0.0, 0.0, math.nan),
+        (1.7e308, 1e308, 0.5185),
+    ],
 )
 def test_spread_is_relative_to_the_middle(bid: float | None, ask: float, spread: float) -> None:
-    """And unknown when a side is not quoted."""
+    """And unknown when a side is not quoted; a crossed book is not a narrow one."""
     ratio = spread_ratio(Ticker("A.US", 100, bid, ask, 0))
-    assert ratio == pytest.approx(spread, nan_ok=True)
+    assert ratio == pytest.approx(spread, nan_ok=True, rel=1e-4)
+
+
+async def test_a_quote_that_is_repeated_for_long_is_no_spread() -> None:
+    """A source whose quotes stand still answers, and nothing watches the spread."""
+    bench = PollerBench("2026-11-24T10:00:30")
+    await bench.poll()
+    assert bench.value("quant_data_spread_ratio", symbol="A.US") > 0
+    quoted = bench.clock.now()
+    real = bench.source.tickers
+
+    async def old(symbols: Sequence[str]) -> Answer[Ticker]:
+        answer = await real(symbols)
+        return replace(answer, good={s: replace(t, at=quoted) for s, t in answer.good.items()})
+
+    bench.source.tickers = old  # type: ignore[method-assign]
+    for seconds, known in ((800, True), (200, False)):
+        bench.clock.advance(seconds)
+        await bench.poll()
+        assert math.isnan(bench.value("quant_data_spread_ratio", symbol="A.US")) != known

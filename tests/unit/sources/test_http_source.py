@@ -157,6 +157,21 @@ async def test_an_answer_that_says_there_are_no_bars_is_no_failure(answer: Any) 
     assert (found.good, found.bad, api.bench.failures()) == ({"A": []}, {}, {})
 
 
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+@pytest.mark.parametrize("later", [60, 86400])
+async def test_a_newest_row_without_any_price_is_no_bar(nothing: Any, later: int) -> None:
+    """As Yahoo has it for a day that has only begun, or that has a dividend alone: what is older
+    stays, and is overdue when it should be. A price that is missing alone is a mistake."""
+    empty = dict.fromkeys("ohlcv", nothing) | {"t": ROW["t"] + later * 1000}
+    api = Api({"data": [ROW, empty]}, rows="data")
+    (bar,) = (await api.latest("A")).good["A"]
+    assert bar.close == 2
+    assert api.bench.value("quant_fetch_bad_bars_total", endpoint="bars", reason=(
+        "malformed" if later == 60 else "wrong_time")) == 1  # fmt: skip
+    for rows in ([empty], [ROW, {**empty, "c": 2}]):
+        assert (await Api({"data": rows}, rows="data").latest("A")).good == {}
+
+
 @pytest.mark.parametrize("named", ["A", "NASDAQ:A", "A/US", "a"])
 async def test_rows_may_call_their_symbol_a_little_otherwise(named: str) -> None:
     """Rows of several symbols are told apart by their names."""

@@ -87,7 +87,9 @@ async def test_a_file_is_all_that_is_held_as_of_when_it_was_written(
         ("", "it is empty: also when nothing is held, write the header"),
         ('{"positions": [{"symbol": "A"', "Expecting"),
         ('{"held": []}', "positions is missing"),
-        (b"symbol,quantity\n\xff\xfe,1\n", "can't decode"),
+        (b"symbol,quantity\n\xff\xfe,1\n", "it is not UTF-8; write it as UTF-8"),
+        ("symbol,quantity\nA,1\n".encode("utf-16"), "it is UTF-16; write it as UTF-8"),
+        ('{"positions": [{"symbol": "A", "quantity": 1}], "positions": []}', "is there twice"),
         (
             "symbol,quantity\n" + "A,1\n" * (MOST_BYTES // 4),
             "bytes: a list of positions is shorter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -167,3 +168,21 @@ async def test_a_column_of_values_names_no_account(tmp_path: Path, first: str, s
     desk.append(first.format(START) + second.format(START + 1))
     await desk.read()
     assert (desk.value("equity"), desk.problem) == (99, None)
+
+
+async def test_zeros_that_a_power_failure_leaves_cost_no_row(tmp_path: Path) -> None:
+    """A file system may fill what was not written with NULs; that is not UTF-16."""
+    desk = Desk(tmp_path)
+    nothing = "\0" * 600
+    desk.append(f"timestamp,equity\n{START},100\n{nothing}{START + 1},90\n{nothing}\n")
+    await desk.read()
+    assert (desk.value("equity"), desk.problem) == (90, None)
+
+
+async def test_digits_of_date_and_time_are_no_far_future(tmp_path: Path) -> None:
+    """20261128160000 is not a number of milliseconds."""
+    desk = Desk(tmp_path)
+    text = datetime.fromtimestamp(START, UTC).strftime("%Y%m%d%H%M%S")
+    desk.append(f"timestamp,equity\n{text},100\n")
+    await desk.read()
+    assert (desk.strategies.curves["s"].at, desk.problem) == (START, None)

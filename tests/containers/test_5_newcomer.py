@@ -103,10 +103,10 @@ def test_every_command_of_the_page_is_one_that_is_typed() -> None:
     """A block that this test does not know is not passed over in silence."""
     assert [block.splitlines()[0] for block in blocks()] == [
         "sudo apt-get install -y git make",
-        "docker run --rm --user 0 --entrypoint chown --volume quant_exporter-state:/state "
-        "quant-exporter:0.1.0 -R 10077:10077 /state",
-        "docker compose stop exporter",
-        "docker compose stop exporter",
         "git pull",
         "git checkout THE_OLDER_VERSION",
+        "docker compose stop exporter",
+        "docker compose stop exporter",
+        "docker run --rm --user 0 --entrypoint chown --volume quant_exporter-state:/state "
+        "quant-exporter:0.1.0 -R 10077:10077 /state",
     ]

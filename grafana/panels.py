@@ -258,6 +258,7 @@ def sheet(
     links: Mapping[str, str] | None = None,
     states: Mapping[str, Mapping[Any, State]] | None = None,
     texts: Mapping[str, Mapping[str, str]] | None = None,
+    marked: Mapping[str, str] | None = None,
     empty: Mapping[str, str] | None = None,
     sort: str | None = None,
     descending: bool = False,
@@ -266,8 +267,8 @@ def sheet(
 ) -> table.Panel:
     """A table of the newest values. `columns` maps a label or ``Value #A`` to its heading, in
     order, and leaves out all others; with `hidden` it leaves out these alone. `units`, `decimals`,
-    `widths` (pixels), `links`, `states` (words in colour), `texts` (words without) and `empty`,
-    what an empty cell means, go by heading."""
+    `widths` (pixels), `links`, `states` (words in colour), `texts` (words without), `marked` (the
+    colour of any number) and `empty`, what an empty cell means, go by heading."""
     panel = _base(table.Panel(), title, text, unit="none", nothing=nothing, queries=queries)
     panel.cell_options(common.TableAutoCellOptions())
     if len(queries) > 1:
@@ -297,12 +298,11 @@ def sheet(
     for heading, url in (links or {}).items():
         looks[heading].append(dashboard.DynamicConfigValue("links", [_lead(url)]))
     for heading, meaning in (states or {}).items():
-        looks[heading] += [
-            dashboard.DynamicConfigValue("mappings", words(_grounds(meaning))),
-            dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
-            # The same before Grafana 9.5.
-            dashboard.DynamicConfigValue("custom.displayMode", "color-background-solid"),
-        ]
+        mapped = dashboard.DynamicConfigValue("mappings", words(_grounds(meaning)))
+        looks[heading] += [mapped, *_FILLED]
+    for heading, colour in (marked or {}).items():
+        mapped = dashboard.DynamicConfigValue("mappings", [_any_number(ground(colour))])
+        looks[heading] += [mapped, *_FILLED]
     for heading, named_as in (texts or {}).items():
         looks[heading].append(dashboard.DynamicConfigValue("mappings", _texts(named_as)))
     for heading, look in looks.items():
@@ -312,6 +312,19 @@ def sheet(
         panel.sort_by([first])
     panel.thresholds(steps((None, "transparent")))
     return panel
+
+
+_FILLED = [
+    dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
+    # The same before Grafana 9.5.
+    dashboard.DynamicConfigValue("custom.displayMode", "color-background-solid"),
+]
+
+
+def _any_number(colour: str) -> dashboard.RangeMap:
+    result = dashboard.ValueMappingResult(color=colour, index=0)
+    options = dashboard.DashboardRangeMapOptions(from_val=-1e18, to=1e18, result=result)
+    return dashboard.RangeMap(options=options)
 
 
 def heat(

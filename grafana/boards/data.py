@@ -87,7 +87,7 @@ def build() -> Dashboard:
             (24, 10, graph(
                 "Change of the close", CHANGE_TEXT,
                 series(change("feed, symbol"), "{{symbol}} ({{feed}})"),
-                unit="percentunit", nothing="no bar yet")),
+                unit="percentunit", lowest_first=True, nothing="no bar yet")),
             (24, 5, timeline(
                 "Markets", "When each exchange is in session.",
                 series(or_band("max by (exchange) (quant_market_open{@})", "exchange"),

@@ -142,7 +142,8 @@ def _rest() -> list[tuple[int, int, object]]:
     return [
         (12, 10, graph(
             "Change of the close", CHANGE_TEXT,
-            series(change("symbol"), "{{symbol}}"), unit="percentunit", nothing="no bar yet")),
+            series(change("symbol"), "{{symbol}}"), unit="percentunit", lowest_first=True,
+            nothing="no bar yet")),
         (12, 10, graph(
             "Spread", "(ask - bid) / mid of the newest ticker of the chosen symbols, at most 10; a "
             "dashed line is a limit that is near. It means little while the market is closed.",

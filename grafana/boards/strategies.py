@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import Choice, board, cell, link, series_label
-from grafana.colours import BAD, IDLE, NOTE
+from grafana.colours import BAD, IDLE, NOTE, WARN
 from grafana.panels import graph, sheet
 from grafana.portfolio import portfolio
 from grafana.query import lowest_limit, moments, near, rows, series
@@ -92,6 +92,7 @@ def build() -> Dashboard:
                 *positions(),
                 columns={"strategy": "Strategy", "symbol": "Symbol", **POSITION_COLUMNS},
                 units=dict.fromkeys(POSITION_COLUMNS.values(), "string"), links=ONE_OF_ROW,
+                marked={"Difference": WARN},
                 sort="Strategy", nothing="no position was reported")),
             (12, 8, sheet(
                 "Newest fills", "The newest fill of each strategy, symbol and side.",

@@ -117,7 +117,8 @@ def _held() -> list[tuple[int, int, object]]:
             "Positions", POSITIONS_TEXT,
             *positions(),
             columns={"symbol": "Symbol", **POSITION_COLUMNS},
-            units=dict.fromkeys(POSITION_COLUMNS.values(), "string"), sort="Symbol",
+            units=dict.fromkeys(POSITION_COLUMNS.values(), "string"),
+            marked={"Difference": WARN}, sort="Symbol",
             nothing="no position was reported")),
         (12, 8, sheet(
             "Newest fills", "The newest fill of each symbol and side.",

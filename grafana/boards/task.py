@@ -70,8 +70,9 @@ def _now() -> list[tuple[int, int, object]]:
     failures = or_word(f"max(quant_task_consecutive_failures{CHOSEN})", -1)
     return [
         (24, 4, tiles(
-            "Now", "Failing: as many failures in a row as alert. Late: past its deadline without a "
-            "success. The deadline is when the next success is due at the latest.",
+            "Now", "Failing: as many failures in a row as alert, or a service that is needed and "
+            "down. Late: past its deadline without a success. The deadline is when the next "
+            "success is due at the latest.",
             Tile("State", now(or_word(f"max({STATE})", -1), "State"),
                  {**STATES, -1: ("unknown", IDLE)}),
             *times,

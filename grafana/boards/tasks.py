@@ -28,6 +28,8 @@ STATE = """
     (quant_task_paused{@, task=~"$task"} == 1) * 0 + 2
     or (quant_task_consecutive_failures{@, task=~"$task"}
         >= quant_task_failures_limit{@, task=~"$task"}) * 0 + 3
+    or (quant_service_up{@, task=~"$task"} == 0
+        and quant_service_expected{@, task=~"$task"} == 1) * 0 + 3
     or (time() > quant_task_deadline_timestamp_seconds{@, task=~"$task"}) * 0 + 4
     or (quant_task_running{@, task=~"$task"} == 1)
     or max by (job, instance, task) (quant_task_info{@, task=~"$task"}) * 0
@@ -84,8 +86,8 @@ def build() -> Dashboard:
         "Each task's state over time, its newest run, and what went wrong.",
         [
             (24, 8, timeline(
-                "State", "One band for each task. Failing: as many failures in a row as alert. "
-                "Late: past its deadline without a success.",
+                "State", "One band for each task. Failing: as many failures in a row as alert, or "
+                "a service that is needed and down. Late: past its deadline without a success.",
                 series(or_band(STATE, "task"), "{{task}}"), states=STATES,
                 nothing="no task is configured")),
             (24, 9, sheet(

@@ -254,8 +254,8 @@ def test_what_another_program_does_is_not_the_exporters(servers: Servers) -> Non
 
 
 def test_state_of_a_task_is_the_worst_of_two_exporters(tmp_path: Path) -> None:
-    """Both have a task of that name: paused at one, failing at the other. A task that was removed
-    has no state."""
+    """Both have a task of that name: paused at one, failing at the other. A service that is down
+    fails where it is needed. A task that was removed has no state."""
     need("promtool")
     (query,) = [q for q in queries() if (q.board, q.panel) == ("quant-tasks", "State")]
 
@@ -268,9 +268,18 @@ def test_state_of_a_task_is_the_worst_of_two_exporters(tmp_path: Path) -> None:
         }.items():  # fmt: skip
             yield {"series": name + labels, "values": f"{value}+0x9"}
 
+    def service(task: str, needed: int) -> Iterator[dict[str, str]]:
+        labels = f'{{job="quant-exporter", instance="a", task="{task}"}}'
+        for name, value in (("info", 1), ("service_up", 0), ("service_expected", needed)):
+            of = f"quant_task_{name}" if name == "info" else f"quant_{name}"
+            yield {"series": of + labels, "values": f"{value}x9"}
+
+    expr = re.sub(r"\$\w+", ".+", query.expr)
+    _says(tmp_path, expr, [*service("bot", 1)], "4m", '{task="bot"}', 3)
+    _says(tmp_path, expr, [*service("bot", 0)], "4m", '{task="bot"}', 0)
     gone = 'quant_task_info{job="quant-exporter", instance="a", task="removed"}'
     given = [*exporter("a", 1, 0), *exporter("b", 0, 3), {"series": gone, "values": "1 stale"}]
-    _says(tmp_path, re.sub(r"\$\w+", ".+", query.expr), given, "4m", '{task="scan"}', 3)
+    _says(tmp_path, expr, given, "4m", '{task="scan"}', 3)
 
 
 @pytest.mark.parametrize(

@@ -459,8 +459,9 @@ def test_legends_begin_with_the_worst(panel: dict[str, Any]) -> None:
     """The one failing task of eleven stands first, not where its name falls."""
     if panel["type"] == "timeseries":
         legend = panel["options"]["legend"]
-        # The worst is the highest value, but of profit the lowest.
-        assert legend["sortDesc"] is ("_pnl_" not in str(expressions(panel)))
+        # The worst is the highest value, but of profit and prices the lowest.
+        falls = re.search("_pnl_|_close_price", str(expressions(panel)))
+        assert legend["sortDesc"] is not bool(falls)
         headings = {
             "lastNotNull": "Last *", "sum": "Total", "max": "Max", "min": "Min", "mean": "Mean",
         }  # fmt: skip

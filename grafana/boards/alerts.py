@@ -112,9 +112,11 @@ def build() -> Dashboard:
                 nothing="nothing fires")),
             (12, 10, graph(
                 "Notifications by tier", "What Alertmanager handed to the journal.",
-                series(events("quant_alert_notifications_total{@}", "severity, status"),
-                       "{{severity}} {{status}}"),
-                zero=True, bars=True, colours=TIERS, calcs=("sum",),
+                series(events('quant_alert_notifications_total{@, status="firing"}', "severity"),
+                       "{{severity}}"),
+                series(events('quant_alert_notifications_total{@, status="resolved"}', "severity"),
+                       "resolved: {{severity}}"),
+                zero=True, bars=True, colours={**TIERS, "resolved:": FINE}, calcs=("sum",),
                 nothing="no notification in the shown time")),
             (12, 10, graph(
                 "Acknowledged and not", "Alerts that Alertmanager knows, without the watchdog: "

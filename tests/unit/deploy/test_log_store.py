@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,10 @@ def test_the_containers_settings_serve_with_the_places_of_the_machine(
     assert '"/var/log/quant-exporter/exporter-????-??-??.jsonl"' in exporter
     assert 'loki.write "loki"' in exporter
     assert "max_backoff_retries = 0" in exporter  # zero is without end, not never
-    assert "loki.write.loki.receiver" in files["/etc/alloy/quant/journal.alloy"]
+    journal = files["/etc/alloy/quant/journal.alloy"]
+    assert "loki.write.loki.receiver" in journal
+    # Alloy overwrites a `job` among the labels of a journal by the name of the component.
+    assert re.search(r'rule \{\s+target_label = "job"\s+replacement  = "journal"', journal)
     for name in ("loki", "alloy"):
         unit = files[f"/etc/systemd/system/{name}.service.d/quant.conf"]
         assert "-addr=127.0.0.1:" in unit or "http-listen-address=127.0.0.1 " in unit

@@ -38,7 +38,7 @@ _SHAPES = tuple(
 def secrets_by_line(text: str) -> Iterator[tuple[int, str]]:
     """What secrets a text has, as the number of the line and the kind with its article; a kind
     once a line."""
-    lowered = text.lower()
+    lowered = _lowered(text)
     shapes = [  # most files have the signs of few shapes
         (present, shape)
         for signs, shape in _SHAPES
@@ -49,7 +49,7 @@ def secrets_by_line(text: str) -> Iterator[tuple[int, str]]:
     has_prefixes = _PREFIXES.search(text) is not None
     for number, whole in enumerate(text.splitlines(), 1):
         line = whole[:LONGEST_LINE]
-        lowered = line.lower()
+        lowered = _lowered(line)
         found = ["a private key"] if has_keys and _BEGINS_KEY.search(line) else []
         if has_prefixes:
             found += _issued(line)
@@ -62,6 +62,11 @@ def secrets_by_line(text: str) -> Iterator[tuple[int, str]]:
             found += _named(line, lowered)
         for kind in dict.fromkeys(found):
             yield number, kind
+
+
+def _lowered(text: str) -> str:
+    """In lower case, each character in its place: lower() makes two of a capital i with a dot."""
+    return text.replace("\u0130", "i").lower()
 
 
 def _issued(line: str) -> list[str]:

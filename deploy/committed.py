@@ -10,6 +10,8 @@ from pathlib import Path
 from invoke.exceptions import Exit
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+_STAYS_HERE = ("docs/guide/pictures", "requirements-dev.lock", "requirements-docs.lock")
+"""No machine has a use for them, and they are most of what would be sent."""
 
 
 def version() -> str:
@@ -35,8 +37,13 @@ def version() -> str:
 
 
 def archive() -> bytes:
-    """The committed tree as a compressed tar file."""
-    return _ask("archive", "--format=tar.gz", "HEAD")
+    """The committed tree as a compressed tar file, without what only people need."""
+    return _ask("archive", "--format=tar.gz", "HEAD", "--", ".", *map(":!{}".format, _STAYS_HERE))
+
+
+def own_file(name: str) -> Path:
+    """A file in git's own folder, which is never committed."""
+    return REPOSITORY / _git("rev-parse", "--git-path", name).strip()
 
 
 def _git(*arguments: str) -> str:

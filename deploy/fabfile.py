@@ -64,7 +64,7 @@ def deploy(
 ) -> None:
     """Put the committed version on the VPS; a version that is not well is rolled back by itself."""
     version, archive = committed.version(), committed.archive()
-    if found := secrets_check.check_archive(archive):
+    if found := secrets_check.check_archive(archive, committed.own_file("quant-without-secrets")):
         raise Exit("\n".join(["refused: there are secrets in the tree", *found]), code=1)
     with connected(c):
         upload_or_refuse(c, archive, f"/opt/quant/incoming/{version}.tar.gz")

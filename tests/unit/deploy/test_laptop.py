@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,6 +78,20 @@ def test_changes_that_are_not_committed(project: Path) -> None:
     git(project, "commit", "-m", "first")
     (project / "exporter.yml").write_text("tasks: {a: {}}\n")
     assert " M exporter.yml" in refusal(committed.version)
+
+
+def test_what_only_people_need_is_not_sent(project: Path) -> None:
+    """The guide's pictures are most of the project."""
+    for name in ("docs/guide/pictures/well.png", "docs/runbook.md", "strategies/mine.py"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("")
+    git(project, "init")
+    git(project, "add", "--all")
+    git(project, "commit", "-m", "all")
+    with tarfile.open(fileobj=io.BytesIO(committed.archive())) as archive:
+        files = {member.name for member in archive if member.isfile()}
+    assert files == {"exporter.yml", "docs/runbook.md", "strategies/mine.py"}
+    assert committed.own_file("known") == project / ".git/known"
 
 
 def test_files_that_git_does_not_know(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,66 @@ def test_what_is_shipped_is_what_is_checked() -> None:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     assert secrets_check.check_archive(packed.getvalue()) == ["x.py:1: a Slack token"]
+
+
+def packed(**files: str) -> bytes:
+    """A tar file of them."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return whole.getvalue()
+
+
+def test_what_had_no_secret_is_not_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next time, by its content; what has one is reported each time."""
+    looked_at: list[str] = []
+    look = secrets_check.secret_finder.secrets_by_line
+
+    def looks(text: str) -> Iterator[tuple[int, str]]:
+        looked_at.append(text)
+        found: Iterator[tuple[int, str]] = look(text)
+        return found
+
+    monkeypatch.setattr(secrets_check.secret_finder, "secrets_by_line", looks)
+    known, secret = tmp_path / "known", SECRETS["a Slack token"]
+    archive = packed(a="nothing", b=secret)
+    for expected in (["nothing", secret], [secret]):
+        looked_at.clear()
+        assert secrets_check.check_archive(archive, known) == ["b:1: a Slack token"]
+        assert looked_at == expected
+    assert secret not in known.read_text()
+    looked_at.clear()
+    assert secrets_check.check_archive(packed(a="other", c="nothing"), known) == []
+    assert looked_at == ["other"]
+
+
+def test_other_rules_look_at_everything_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does a file that cannot be read."""
+    secret = SECRETS["a Slack token"]
+    archive, known, rules = packed(a=secret), tmp_path / "known", tmp_path / "rules"
+    rules.write_text("old")
+    monkeypatch.setattr(secrets_check, "_rules", lambda: [rules])
+    with monkeypatch.context() as blind:
+        blind.setattr(secrets_check.secret_finder, "secrets_by_line", lambda _: iter(()))
+        assert secrets_check.check_archive(archive, known) == []
+    assert secrets_check.check_archive(archive, known) == []
+    rules.write_text("new")
+    assert secrets_check.check_archive(archive, known) == ["a:1: a Slack token"]
+    known.write_bytes(b"\xff\xfe")
+    assert secrets_check.check_archive(archive, known) == ["a:1: a Slack token"]
+
+
+def test_a_turkish_capital_moves_no_place(tmp_path: Path) -> None:
+    """In lower case it is two characters."""
+    line = "\u0130" * 40 + " api_key = " + '"s3cret-of-the-broker-4711"'
+    assert check(tmp_path, a=line, b="\u0130" * 9 + " key") == ["a:1: a secret's value"]
 
 
 def test_this_project_holds_none() -> None:

@@ -13,7 +13,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
-from shell import run
+from shell import attempt, run
 
 _OWN = "requirements.txt"
 _PACKAGE = ("pyproject.toml", "README.md", "LICENSE")
@@ -21,10 +21,18 @@ _PACKAGE = ("pyproject.toml", "README.md", "LICENSE")
 
 def libraries(folder: Path) -> str:
     """Fingerprint of what the lock file and the trader's own name, for this Python."""
-    lock = (folder / "requirements.lock").read_bytes()
     own = folder / _OWN
-    named = lock + own.read_bytes() if own.is_file() else lock
-    return hashlib.sha256(platform.python_version().encode() + named).hexdigest()[:16]
+    return _libraries(folder, own.read_bytes() if own.is_file() else b"")
+
+
+def without_own(folder: Path) -> str:
+    """The same of what the lock file names alone."""
+    return _libraries(folder, b"")
+
+
+def _libraries(folder: Path, own: bytes) -> str:
+    lock = (folder / "requirements.lock").read_bytes()
+    return hashlib.sha256(platform.python_version().encode() + lock + own).hexdigest()[:16]
 
 
 def code(folder: Path) -> str:
@@ -53,16 +61,26 @@ def install(folder: Path) -> None:
     run("python3", "-m", "venv", venv)
     run(
         venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
-        "--require-hashes", "--only-binary=:all:", "-r", folder / "requirements.lock",
+        "--no-compile", "--require-hashes", "--only-binary=:all:",
+        "-r", folder / "requirements.lock",
     )  # fmt: skip
-    if (folder / _OWN).is_file():
-        limits = folder / ".locked.txt"
-        limits.write_text("\n".join(locked((folder / "requirements.lock").read_text())))
-        run(
-            venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
-            "--only-binary=:all:", "-r", folder / _OWN, "-c", limits,
-        )  # fmt: skip
-        limits.unlink()
+    # On all cores, and without the libraries' own tests, which are a third of it. As with pip, a
+    # file of another Python's is no mistake.
+    attempt(venv / "bin/python", "-m", "compileall", "-q", "-j", "0", "-x", "/tests/", venv / "lib")
+    install_own(folder)
+
+
+def install_own(folder: Path) -> None:
+    """Add what the trader's own file names, if there is one, to what the lock file names."""
+    if not (folder / _OWN).is_file():
+        return
+    limits = folder / ".locked.txt"
+    limits.write_text("\n".join(locked((folder / "requirements.lock").read_text())))
+    run(
+        folder / "venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
+        "--only-binary=:all:", "-r", folder / _OWN, "-c", limits,
+    )  # fmt: skip
+    limits.unlink()
 
 
 def locked(lock: str) -> list[str]:
@@ -72,20 +90,19 @@ def locked(lock: str) -> list[str]:
 
 
 def lend(theirs: Path, ours: Path) -> None:
-    """Make the environment from that of a release with the same lock."""
+    """Make the environment from that of a release with the same lock, its commands with it."""
     run("python3", "-m", "venv", "--without-pip", ours / "venv")
     [packages] = (theirs / "venv/lib").glob("python3*/site-packages")
     target = ours / packages.relative_to(theirs)
     shutil.rmtree(target)
     run("cp", "-al", packages, target)
-
-
-def lend_program(theirs: Path, ours: Path) -> None:
-    """The command, of a release whose exporter is the same and came along with the libraries."""
-    name = "venv/bin/quant-exporter"
-    text = (theirs / name).read_text().replace(f"{theirs}/", f"{ours}/")
-    (ours / name).write_text(text)
-    (ours / name).chmod(0o755)
+    for command in (theirs / "venv/bin").iterdir():
+        copy = ours / "venv/bin" / command.name
+        if not copy.exists():
+            copy.write_bytes(
+                command.read_bytes().replace(f"{theirs}/".encode(), f"{ours}/".encode())
+            )
+            copy.chmod(0o755)
 
 
 def install_exporter(folder: Path) -> None:

@@ -147,19 +147,25 @@ def _make(version: str, fill: Callable[[Path], None]) -> Release:
 def _environment(folder: Path) -> tuple[str, str]:
     """Make ``venv``; the fingerprints of its libraries and of the exporter in it."""
     libraries, code = environment.libraries(folder), environment.code(folder)
-    same = [r for r in every() if r.environment == libraries]
-    like = next((r for r in same if r.code == code), same[0] if same else None)
-    if like:
+    if like := _like(libraries, code):
         say(f"environment: the same as that of {like.version}")
         environment.lend(like.folder, folder)
+    elif like := _like(environment.without_own(folder), code):
+        say(f"environment: that of {like.version}, and what your requirements.txt names")
+        environment.lend(like.folder, folder)
+        environment.install_own(folder)
     else:
         say("environment: installing what the lock file names")
         environment.install(folder)
-    if like and like.code == code:
-        environment.lend_program(like.folder, folder)
-    else:
+    if not like or like.code != code:
         environment.install_exporter(folder)
     return libraries, code
+
+
+def _like(libraries: str, code: str) -> Release | None:
+    """A release with these libraries, if possible with the same exporter, too."""
+    same = [r for r in every() if r.environment == libraries]
+    return next((r for r in same if r.code == code), same[0] if same else None)
 
 
 def need_space(where: Path, megabytes: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 
@@ -54,7 +55,8 @@ def test_services_are_found_and_watched_as_systemd_has_them(site: Site, units: N
     site.laptop.change("exporter/runner/service_watch.py", *often)
     _give_wheel(site, "/srv/data/mine-1.0-py3-none-any.whl")
     site.laptop.write("requirements.txt", "/srv/data/mine-1.0-py3-none-any.whl\n")
-    site.deploy_well("watch two services, with a package of one's own")
+    said = site.deploy_well("watch two services, with a package of one's own")
+    assert re.search(r"environment: that of \S+, and what your requirements.txt names", said.text)
     assert ssh("/opt/quant/current/venv/bin/python -c 'import mine; print(mine.WORD)'") == "here\n"
 
     def is_up() -> bool:

@@ -12,6 +12,7 @@ from shell import attempt, say, tail
 
 _UNITS = "quant-deploy*.service"
 _LOCK = Path("/run/quant-deploy.lock")
+_ASK_EVERY_SECONDS = 1.0
 
 
 def follow(command: list[str]) -> int:
@@ -23,9 +24,15 @@ def follow(command: list[str]) -> int:
     try:
         unit = _begin(command, log, result)
         with log.open() as lines:
-            while _is_at_work(unit):
+            asked = time.monotonic()
+            while True:
                 _show(lines.read())
-                time.sleep(0.1)
+                # systemd need not be asked often: whatever ends in order leaves its result.
+                if result.exists() or time.monotonic() - asked > _ASK_EVERY_SECONDS:
+                    if not _is_at_work(unit):
+                        break
+                    asked = time.monotonic()
+                time.sleep(0.05)
             _show(lines.read())
         return int(result.read_text()) if result.exists() else 1
     finally:

@@ -55,12 +55,13 @@ def watch(
         down = next((unit for unit in servers if not is_active(unit)), None)
         if down and passed > _SERVERS_SECONDS:
             raise ProblemError(f"{down} does not run with its files:\n{last_words(unit=down)}")
-        scraped = scraped or _is_scraped(release)
+        scraped = scraped or (not failed and _is_scraped(release))
         if not scraped and passed > _SCRAPED_SECONDS:
             raise ProblemError("Prometheus does not scrape it")
         if passed >= seconds and scraped and not down and not failed:
             return
-        time.sleep(1)
+        # When the time is up, only Prometheus, or a server that starts, is waited for.
+        time.sleep(1 if failed else min(1.0, max(seconds - passed, 0.25)))
 
 
 def until_ready(release: Release) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -152,3 +153,33 @@ def test_a_version_that_nobody_scrapes(
 def test_a_machine_without_prometheus(exporter: Exporter, machine: dict[str, bool]) -> None:
     """Is watched without."""
     watch.watch(exporter.release(), 0.0, {}, [])
+
+
+def test_a_version_that_hangs_is_found_by_three_questions(
+    exporter: Exporter, machine: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is asked of what does not answer: each of those would wait for seconds."""
+    answers = iter([True, False, False, False])
+    monkeypatch.setattr(watch.probe, "is_ready", lambda _: next(answers))
+    monkeypatch.setattr(watch.time, "sleep", lambda _: None)
+    with pytest.raises(ProblemError, match="it was ready, and is no more"):
+        watch.watch(exporter.release(), 30.0, {}, ["prometheus.service"])
+    assert exporter.asked == 1  # for its tasks
+
+
+def test_a_good_version_is_watched_for_the_time_that_was_said(
+    exporter: Exporter, machine: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then only the first scrape is waited for, which is seen at once."""
+    began, now, slept = time.monotonic(), [time.monotonic()], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: now[0]))
+    monkeypatch.setattr(watch, "_is_scraped", lambda _: now[0] > began + 4)
+    watch.watch(exporter.release(), 3.5, {}, ["prometheus.service"])
+    assert slept[:3] == [1.0, 1.0, 1.0]
+    assert slept[3] == pytest.approx(0.5)
+    assert max(slept[4:]) == pytest.approx(0.25)

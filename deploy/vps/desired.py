@@ -282,6 +282,15 @@ def _access(path: Path, owner: str, group: str, mode: int) -> str | None:
     return f"make {path} {owner}:{group} {mode:o}"
 
 
+def tried_again(unit: str = "") -> str:
+    """A drop-in: when a start fails, also the first after a boot, the next comes, however many
+    failed. `unit` is what else its first section says."""
+    return (
+        "# Written by quant-exporter's provision: a start that fails is tried again.\n"
+        f"[Unit]\n{unit}StartLimitIntervalSec=0\n[Service]\nRestart=on-failure\nRestartSec=3\n"
+    )
+
+
 def guarded(path: Path, text: str, group: str) -> None:
     """Write a file that only root and one group may read."""
     File(path, text, mode=0o640, group=group).mend()

@@ -9,7 +9,7 @@ import pwd
 import signal
 from pathlib import Path
 
-from desired import Disabled, Enabled, File, Folder, Gone, Step, Thing, User
+from desired import Disabled, Enabled, File, Folder, Gone, Step, Thing, User, tried_again
 from places import CURRENT, PAGER_SECRETS, PROMETHEUS_COPY, SYSTEMD
 from remote_write import RemoteWrite
 from settings import SERVERS, Settings
@@ -69,7 +69,7 @@ def servers(wanted: Settings) -> list[Thing]:
 
 
 def _settings(unit: str, arguments: str, config: str) -> list[Thing]:
-    waits = f"[Unit]\nConditionPathExists={CURRENT / config}\n"
+    waits = tried_again(f"ConditionPathExists={CURRENT / config}\n")
     restart = [f"systemctl try-restart {unit}.service"]
     drop_in = SYSTEMD / f"{unit}.service.d/quant.conf"
     return [

@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from desired import Enabled, File, Folder, Gone, Step, Thing, bring_about, guarded
+from desired import Enabled, File, Folder, Gone, Step, Thing, bring_about, guarded, tried_again
 from packages import Packages
-from places import CREDENTIALS, ETC, TOOL, ProblemError
+from places import CREDENTIALS, ETC, SYSTEMD, TOOL, ProblemError
 from settings import Settings
 from shell import attempt, run, say, tail
 
@@ -79,6 +79,11 @@ def web_things(wanted: Settings, *, with_grafana: bool) -> list[Thing]:
             then=reload,
         ),
         *([] if asks == _TOKEN else [Gone(_METRICS_TOKEN)]),
+        File(
+            SYSTEMD / "nginx.service.d/quant.conf",
+            tried_again(),
+            then=["systemctl daemon-reload"],
+        ),
         Step(lambda: None if enabled.is_symlink() else "let nginx serve the site", enable),
         Enabled("nginx.service"),
     ]

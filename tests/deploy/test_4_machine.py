@@ -307,21 +307,29 @@ def test_a_backup_is_restored_on_a_fresh_machine(site: Site, tmp_path: Path) -> 
 
 
 def test_after_a_reboot_everything_is_back(site: Site) -> None:
-    """By itself: the exporter, Prometheus, Alertmanager, nginx, the firewall. The machine went down
-    only when the run that must not be interrupted had ended."""
+    """By itself: the exporter, Prometheus, Alertmanager, nginx, the firewall; each of them although
+    its first start fails. The machine went down only when the run that must not be interrupted had
+    ended."""
+    units = ("quant-exporter", "prometheus", "prometheus-alertmanager", "nginx", "quant-firewall")
+    fails = "'mkdir /run/first-%p 2>/dev/null && exit 1; exit 0'"
+    drop_ins = [f"/etc/systemd/system/{unit}.service.d/fails.conf" for unit in units]
+    for drop_in in drop_ins:
+        site.laptop.ssh(f"mkdir -p $(dirname {drop_in})")
+        site.laptop.ssh(f"cat > {drop_in}", stdin=f"[Service]\nExecStartPre=+/bin/sh -c {fails}\n")
     before = site.laptop.wait_for_boot()
     with site.a_slow_run() as run:
         site.let_go(after=3)
         site.laptop.ssh("systemctl reboot", check=False)
         site.vps.boot_again()
         site.laptop.wait_for_boot(before)
-    units = ("quant-exporter", "prometheus", "prometheus-alertmanager", "nginx", "quant-firewall")
     ask = f"systemctl is-active {' '.join(units)}"
     try:
         wait_for(lambda: site.laptop.ssh(ask, check=False).split() == ["active"] * len(units), 120)
     except AssertionError as error:
         shown = site.laptop.ssh(f"systemctl status --no-pager {' '.join(units)}", check=False)
         raise AssertionError(shown) from error
+    assert len(site.laptop.ssh("ls -d /run/first-*").split()) == len(units)
+    site.laptop.ssh(f"rm {' '.join(drop_ins)}; systemctl daemon-reload")
     assert site.vps.network.outside.within(lambda: open_ports([22, 80, 443, 9090, 10077])) == [
         22, 80, 443,
     ]  # fmt: skip

@@ -93,7 +93,13 @@ def deploy(version: str, *, now: bool, allow_simulated: bool, watch_seconds: flo
         raise ProblemError(
             f"{version} failed; rolled back to {back.version} in {seconds:.1f} s"
         ) from problem
-    new.note(good_at=time.time())
+    try:
+        new.note(good_at=time.time())
+    except OSError as error:
+        raise ProblemError(
+            f"{version} runs and is well, but that cannot be written down ({error.strerror}), so "
+            "no rollback would come back to it: make room, then deploy it again"
+        ) from error
     remember(what="deployed", version=version, before=old.version if old else None)
     gave_up.take_back()
     annotate(f"deployed {version}")
@@ -248,7 +254,10 @@ def _is_down(seconds: float = 0.0) -> bool:
 
 def start(release: Release) -> None:
     """Start it and have Prometheus, Alertmanager and Grafana read the release's files."""
-    load_credentials()  # one that was deleted by hand would keep it from starting
+    try:
+        load_credentials()  # one that was deleted by hand would keep it from starting
+    except OSError as error:
+        say(f"the list of the unit's secrets stays as it is: {error}")
     _limit_programs(release)
     new_zone = _set_zone(release)
     has_grafana = attempt("systemctl", "cat", grafana_server.UNIT).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,6 +94,46 @@ def test_grafana_keeps_no_exporter_down(tmp_path: Path, monkeypatch: pytest.Monk
     started = done.index("systemctl start quant-exporter.service")
     assert done.index("systemctl daemon-reload") < started < done.index("page")
     assert done[-1] == "systemctl restart --no-block grafana-server.service"
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A disk that is full, whatever is written; what systemd is asked to do all the same."""
+    asked: list[str] = []
+
+    def attempt(*words: str, **_: object) -> SimpleNamespace:
+        asked.append(" ".join(words))
+        return SimpleNamespace(returncode=0, stdout="", stderr="")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(switch, "attempt", attempt)
+    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(switch, "load_credentials", full)
+    monkeypatch.setattr(switch, "bring_about", full)
+    monkeypatch.setattr(switch.prometheus_file, "write_copy", full)
+    monkeypatch.setattr(switch.settings, "read", lambda: SimpleNamespace(servers=()))
+    return asked
+
+
+def test_a_disk_that_fills_up_keeps_no_release_from_starting(
+    tmp_path: Path, no_room: list[str], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Each drop-in that cannot be written stays as it is, and that is said."""
+    for module, name in (
+        (switch, "ALERTMANAGER_ZONE"), (switch, "PROGRAMS_LIMITS"),
+        (switch.grafana_server, "BOARDS"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, tmp_path / name)
+    limits = {"memory": "3G", "processes": 99, "write": []}
+    about = SimpleNamespace(timezone="UTC", programs=limits, public_url="https://vps/")
+    switch.start(SimpleNamespace(folder=tmp_path, about=about))
+    assert "systemctl start quant-exporter.service" in no_room
+    said = capsys.readouterr().out
+    for what in ("secrets stays", "limits of your programs stay", "messages stays", "boards stay"):
+        assert what in said
 
 
 def test_the_unit_and_this_release_have_the_same_helper() -> None:

@@ -17,7 +17,6 @@ from invoke.exceptions import Exit
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 import committed  # noqa: E402
-import secrets_check  # noqa: E402
 import wanted  # noqa: E402
 from machine import bytes_of, connected, sudo, upload_or_refuse, vps  # noqa: E402
 
@@ -63,6 +62,8 @@ def deploy(
     c: Connection, now: bool = False, allow_simulated: bool = False, watch: float = 30.0
 ) -> None:
     """Put the committed version on the VPS; a version that is not well is rolled back by itself."""
+    import secrets_check  # its patterns take longer than all the rest of a command's start
+
     version, archive = committed.version(), committed.archive()
     if found := secrets_check.check_archive(archive, committed.own_file("quant-without-secrets")):
         raise Exit("\n".join(["refused: there are secrets in the tree", *found]), code=1)

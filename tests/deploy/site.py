@@ -198,5 +198,5 @@ def wait_for(condition: Any, seconds: float) -> Any:
     until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, f"still {found!r} after {seconds} s"
-        time.sleep(0.3)
+        time.sleep(0.1)
     return found

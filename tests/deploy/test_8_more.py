@@ -191,8 +191,9 @@ def test_a_token_opens_metrics_and_nothing_else(more: tuple[Site, Peer]) -> None
 def test_prometheus_and_alertmanager_are_reached_by_wireguard(
     more: tuple[Site, Peer], tmp_path: Path
 ) -> None:
-    """A real Alertmanager there posts to the journal, and an acknowledgement reaches it. The key of
-    the VPS is shown to nobody; nobody without one gets in."""
+    """A real Prometheus there scrapes, and answers the VPS; a real Alertmanager posts to the
+    journal, and an acknowledgement reaches it. The key of the VPS is shown to nobody; nobody
+    without one gets in."""
     (site, peer), laptop = more, more[0].laptop
     private = laptop.ssh("cat /etc/quant-exporter/wireguard.key; ls -l /etc/quant-exporter").strip()
     assert "-rw------- 1 root root" in private
@@ -210,6 +211,16 @@ receivers:
       - url: http://{_OURS}:10077/api/v1/alerts?receiver=journal
         http_config: {{authorization: {{credentials_file: {tmp_path}/token}}}}
 """)
+    (tmp_path / "prometheus.yml").write_text(f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: quant-exporter
+    static_configs: [{{targets: ["{_OURS}:10077"]}}]
+""")
+    peer.start(
+        "prometheus", f"--config.file={tmp_path}/prometheus.yml",
+        f"--storage.tsdb.path={tmp_path}/series", f"--web.listen-address={_THEIRS}:9090",
+    )  # fmt: skip
     peer.start(
         "prometheus-alertmanager", f"--config.file={tmp_path}/alertmanager.yml",
         f"--storage.path={tmp_path}/silences", f"--web.listen-address={_THEIRS}:9093",
@@ -232,5 +243,7 @@ receivers:
     assert f"wireguard public key {peer.key_of_vps}" in status_of_vps
     heard = status_of_vps.partition("other machine: heard ")[2]
     assert heard.startswith("0:0")
+    # From the VPS, through the port that Prometheus has on loopback there.
+    wait_for(lambda: site.prometheus("quant_exporter_build_info") == [1.0], 30)
     # Of the exporter's machine, this and what all reach is all that is open.
     assert peer.get(f"http://{_OURS}:9090/-/ready")[0] == 0

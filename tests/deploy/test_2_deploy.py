@@ -97,7 +97,7 @@ def test_a_user_who_may_sudo_does_as_well_as_root(site: Site, tmp_path: Path) ->
         "echo 'deployer ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deployer"
     )
     as_user = {"hosts": "deployer@vps"}
-    assert "ready" in site.laptop.fab("status", **as_user).well()
+    assert ", ready, " in site.laptop.fab("status", **as_user).well()
     said = site.laptop.fab("deploy", "--allow-simulated", **as_user).well()
     assert f"{site.good} runs already" in said
     site.laptop.fab("backup", f"--to={tmp_path}", **as_user).well()
@@ -201,7 +201,7 @@ def test_an_event_loop_that_hangs_is_restarted(site: Site) -> None:
         before = site.main_pid()
         site.laptop.ssh(f"kill -STOP {before}")
         wait_for(lambda: site.main_pid() not in (0, before), 30)
-        wait_for(lambda: "ready" in site.laptop.fab("status").text, 30)
+        wait_for(lambda: ", ready, " in site.laptop.fab("status").text, 30)
         said = site.laptop.ssh("journalctl -u quant-exporter -o cat --no-pager -n 40")
         assert "Watchdog timeout" in said
         # A stop that waits for a run is no hang, however long it takes.

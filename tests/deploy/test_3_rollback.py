@@ -157,7 +157,7 @@ def test_a_full_disk_is_refused_and_gone_back_on(site: Site, record_property: Me
         record_property("measured", f"rollback with a full disk: {rolled_back(site)[0]} s")
         site.good = site.laptop.ssh("basename $(readlink /opt/quant/current)").strip()
         assert site.good != newer
-        assert "ready" in site.laptop.fab("status").text
+        assert ", ready, " in site.laptop.fab("status").text
     finally:
         site.laptop.ssh("rm -f /var/fill /var/most")
     site.laptop.ssh("systemctl restart quant-exporter")

@@ -152,8 +152,18 @@ def _ccxt(order: Mapping[str, Any]) -> dict[str, Any]:
     exchange = getattr(ccxt, order["exchange"])(settings)
     quote_currency = order["currency"]
     totals = exchange.fetch_balance()["total"]
-    held = {name: Decimal(str(total)) for name, total in totals.items() if total}
+    held = {
+        name: Decimal(str(total))
+        for name, total in totals.items()
+        if total and name not in order.get("ignore", ())
+    }
     priced = [f"{name}/{quote_currency}" for name in held if name != quote_currency]
+    markets = exchange.load_markets()
+    if lacking := [pair.partition("/")[0] for pair in priced if pair not in markets]:
+        raise ValueError(
+            f"no market in {quote_currency} has a price of {', '.join(lacking[:5])}, so the equity "
+            "is unknown: list under `ignore` what is not to count"
+        )
     tickers = exchange.fetch_tickers(priced) if priced else {}
     equity, positions = held.get(quote_currency, Decimal(0)), []
     for name, quantity in held.items():

@@ -84,7 +84,8 @@ def _order(settings: AccountSettings, currency: str, secrets: Mapping[str, str])
     if settings.kind == "python":
         return order | {"run": settings.run}
     if settings.kind == "ccxt":
-        return order | {"exchange": settings.exchange, "currency": currency, **secrets}
+        asked = {"exchange": settings.exchange, "currency": currency}
+        return order | asked | {"ignore": list(settings.ignore), **secrets}
     queries = {
         "equity": settings.query, "fills": settings.fills, "positions": settings.positions,
     }  # fmt: skip

@@ -24,7 +24,7 @@ _ALLOWED: Mapping[str, frozenset[str]] = {
     "ib_flex": _WEB | _KEY | {"query"},
     "sql": _SECRET | {"database", "query", "fills", "positions", "timeout"},
     "python": frozenset(("run", "params", "secrets", "timeout")),
-    "ccxt": _KEY | _SECRET | {"exchange", "params", "timeout"},
+    "ccxt": _KEY | _SECRET | {"exchange", "ignore", "params", "timeout"},
 }
 _NEEDED: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "alpaca": (("key_env", "key_file"), ("secret_env", "secret_file")),
@@ -60,6 +60,8 @@ class AccountSettings(Model):
     """Variables or credentials of the exporter that the callable gets by these names."""
     exchange: str | None = None
     """What ccxt calls it."""
+    ignore: tuple[str, ...] = ()
+    """Coins that do not count for the equity."""
     timeout: Duration = 60.0
     connect_timeout: Duration = 3.05
     read_timeout: Duration = 15.0

@@ -56,12 +56,16 @@ class Book:
         self.state = State.open(folder / "state.db", self.clock)
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
+        self.currency = "USD"
         self.strategies = Strategies(self.state, self.clock, self.metrics)
 
     async def look(self, **keys: Any) -> str | None:
         settings = AccountSettings(**{"retries": 0} | keys)
         other = AccountSettings(**{"from": "python", "run": "m:f", "secrets": ["OTHER_KEY"]})
-        strategies = {"m": Strategy(equity=settings), "n": Strategy(equity=other)}
+        strategies = {
+            "m": Strategy(equity=settings, currency=self.currency),
+            "n": Strategy(equity=other),
+        }
         config = Config(timezone="UTC", code=(self.folder,), strategies=strategies)
         self.strategies.apply(config)
         account = open_account("m", config, self.metrics, self.clock, SECRETS)
@@ -191,6 +195,34 @@ async def test_a_database_that_is_not_there_is_named(book: Book, engine: str) ->
     path = book.folder / "none.db"
     keys = {"from": "sql", "database": f"{engine}:{path}", "query": "SELECT 1 AS equity"}
     assert f"there is no file {path}" in str(await book.look(**keys))
+
+
+CCXT = """
+class binance:
+    def __init__(self, settings): pass
+    def fetch_balance(self): return {"total": {"USDT": 100.5, "BTC": 0.5, "NFT": 7000, "OLD": 0}}
+    def load_markets(self): return {"BTC/USDT": {}, "ETH/USDT": {}}
+    def fetch_tickers(self, pairs):
+        if pairs != ["BTC/USDT"]: raise KeyError("binance does not have such a market")
+        return {"BTC/USDT": {"last": 100000}}
+"""
+
+
+async def test_a_coin_without_a_market_is_named_and_can_be_ignored(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given away without being asked for has no price anywhere."""
+    (book.folder / "ccxt.py").write_text(CCXT)
+    monkeypatch.setitem(SECRETS, "PYTHONPATH", str(book.folder))
+    keys = {
+        "from": "ccxt", "exchange": "binance", "key_env": "BROKER_KEY", "secret_env": "OTHER_KEY",
+    }  # fmt: skip
+    problem = str(await book.look(**keys))
+    assert "no market in USD has a price of USDT, BTC, NFT, so the equity is unknown" in problem
+    book.currency = "USDT"
+    assert "has a price of NFT, so" in str(await book.look(**keys))
+    assert await book.look(**keys, ignore=["NFT"]) is None
+    assert book.strategies.curves["m"].equity == 50100.5
 
 
 async def test_a_driver_or_a_library_that_is_lacking_is_named(book: Book) -> None:

@@ -332,7 +332,7 @@ class Metrics(Collector):
         return metric
 
     def add_reader(self, reader: Reader) -> None:
-        """Have `reader` called at each scrape. It must not block, and runs in the scrape's
+        """Call `reader` at each scrape. It must not block, and runs in the scrape's
         thread, not on the event loop."""
         self._readers.append(reader)
 

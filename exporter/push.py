@@ -406,7 +406,7 @@ class Spool:
         return len(self.names())
 
     def _send_one(self, name: str) -> bool:
-        """True once it need not be sent any more."""
+        """True once it no longer has to be sent."""
         path = os.path.join(self.folder, name)
         try:
             with open(path, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Runs in a process of its own: a callable of the user's, a query, or ccxt, and what it said.
+"""Runs a user's callable, a query or ccxt in its own process, and returns the answer.
 
 The order is one JSON object on stdin, the answer one on stdout; what the code prints goes to
 stderr.

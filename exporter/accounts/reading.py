@@ -58,7 +58,7 @@ class EquityAccount(Protocol):
         """What is new since the look that left `memory`; empty at the first."""
 
     def count(self, error: SourceError) -> None:
-        """Count what it said and nobody can use."""
+        """Count what cannot be used of its answer."""
 
     async def close(self) -> None:
         """Give connections and processes back."""

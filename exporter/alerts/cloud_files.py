@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 GROUP_RULES = 20
-"""The most rules of one group that Mimir accepts unless told otherwise."""
+"""The most rules of one group that Mimir accepts by default."""
 JOURNAL = "/api/v1/alerts?receiver="
 _METRIC = re.compile(r"\b(?:quant|prometheus|alertmanager|process|scrape)_\w+|\bup\b|\bALERTS\b")
 _OF_SERVERS = ("prometheus_", "alertmanager_")
@@ -32,7 +32,7 @@ class CloudRules:
     namespace: str
     groups: list[dict[str, Any]]
     left_out: list[str] = field(default_factory=list)
-    """Rules about a Prometheus and an Alertmanager of one's own, which the cloud runs itself."""
+    """Rules about the user's own Prometheus and Alertmanager, which the cloud runs itself."""
 
     @property
     def count(self) -> int:

@@ -50,7 +50,7 @@ class AlertService:
         yield "quant_alert_sync_limit_seconds", (), SYNC_LIMIT_SECONDS
 
     async def run(self) -> None:
-        """Keep acknowledgements, and send late resolved notifications, for ever."""
+        """Keep acknowledgements, and send late resolved notifications, until cancelled."""
         await self.acks.run()
 
     async def close(self) -> None:

@@ -54,7 +54,7 @@ class Incident:
     """When, by whom, with which comment."""
     resolved_at: float | None = None
     muted: str = ""
-    """Why nobody was notified, as far as Alertmanager said."""
+    """Why nobody was notified, as far as Alertmanager says."""
     seen_over: bool = False
     """`resolved_at` was observed: nobody was notified of the end."""
 

@@ -28,7 +28,7 @@ class BatchEnd:
     problems: Mapping[str, str]
     """Strategy and symbol to why there is no history."""
     notes: Mapping[str, str]
-    """Strategy and symbol to what is odd about its history."""
+    """Strategy and symbol to what is suspicious about its history."""
     progress: BatchProgress
     seconds: float
     walks: Mapping[tuple[str, str], WalkForward] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def with_significance(one: StoredResult, tried: Sequence[StoredResult]) -> dict[
 
 
 def log_end(end: BatchEnd) -> None:
-    """A line for each configured result, and for each history that is missing or odd."""
+    """A line for each configured result, and for each history that is missing or suspicious."""
     tried = end.by_symbol
     for one in end.configured:
         fields = {"strategy": one.strategy, "symbol": one.symbol, "params": one.params}

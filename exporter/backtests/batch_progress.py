@@ -51,6 +51,6 @@ class ProgressFile:
             write(self._file, json.dumps(told))
 
     def end(self) -> None:
-        """Nothing runs any more."""
+        """The batch has ended."""
         with suppress(OSError):
             self._file.unlink(missing_ok=True)

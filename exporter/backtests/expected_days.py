@@ -1,4 +1,4 @@
-"""What a strategy's days are worth by its newest backtest, to compare live days with."""
+"""What a strategy's newest backtest expects of a day, to compare live days with."""
 
 from __future__ import annotations
 

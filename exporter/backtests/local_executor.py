@@ -139,7 +139,7 @@ class _Slot:
         self._buffer = bytearray()
 
     def start(self, group: UnitGroup) -> None:
-        """Have the group computed. A server that died meanwhile shows at the next read."""
+        """Send the group to be computed. If a server has died, the next read notices."""
         self.group, self._results, self._failed, self._killed_for = group, 0, False, None
         self._began = time.monotonic()
         body = pickle.dumps(group, protocol=pickle.HIGHEST_PROTOCOL)

@@ -59,7 +59,7 @@ class BatchOrder:
 
 @dataclass
 class Prepared:
-    """Units and their bars, by strategy and symbol; and what is wrong or odd, in words."""
+    """Units and their bars, by strategy and symbol; and what is wrong or suspicious, in words."""
 
     units: list[PlannedUnit] = field(default_factory=list)
     groups: dict[tuple[str, str], tuple[BacktestedStrategy, BarTable, float]] = field(

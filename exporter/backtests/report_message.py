@@ -1,4 +1,4 @@
-"""What a channel gets when a run is done: the results, and a picture of equity."""
+"""The message when a run is done: its results, and a picture of equity."""
 
 from __future__ import annotations
 

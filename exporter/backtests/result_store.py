@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS run_units (
 
 @dataclass(frozen=True)
 class StoredResult:
-    """What a run found for one unit. ``numbers`` is empty where it failed."""
+    """The result of one unit in a run. ``numbers`` is empty if it failed."""
 
     strategy: str
     symbol: str

@@ -43,7 +43,7 @@ _MOST_TARGET = 500
 
 
 class UnitError(Exception):
-    """What a strategy returned cannot be used; the message says why and what to return."""
+    """What a strategy returned cannot be used; the message says why, and what to return."""
 
 
 @dataclass(frozen=True)

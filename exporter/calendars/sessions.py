@@ -47,7 +47,7 @@ class Table:
     zone: str
     first: date
     last: date | None
-    """Newest day that the table knows; None when the rule holds for ever."""
+    """Newest day that the table knows; None for a rule without an end."""
     shapes: Sequence[Shape]
     regular: Sequence[int | None]
     days: str
@@ -127,7 +127,7 @@ class Sessions:
         return session.pause is None or not session.pause[0] <= t < session.pause[1]
 
     def next_change(self, t: float) -> float:
-        """When :meth:`is_open` may next be another than at `t`; inf when it never is."""
+        """When :meth:`is_open` may next change after `t`; inf if it never does."""
         session = self.session_at(t)
         if session is None:
             return self.next_open(t)

@@ -186,7 +186,7 @@ class _ProgressBar:
             needed = (time.monotonic() - self._began) / computed * left
             line += f", about {format_duration(needed)} left"
         end = "" if left else "\n"
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # nobody reads it now
             print(f"\r{line.ljust(self._shown)}", end=end, file=stream, flush=True)
         self._shown = len(line)
 

@@ -146,7 +146,7 @@ class Child:
             if found is None:
                 found = self._reap()
                 if found is not None:
-                    # What it leaves in the background may hold its output open for ever.
+                    # Processes that it leaves behind may hold its output open forever.
                     quiet_at = time.monotonic() + _DRAIN_SECONDS
             if found is not None and (not self._sources or time.monotonic() >= quiet_at):
                 break
@@ -332,7 +332,7 @@ def _flush_in_background(spool: Spool) -> None:
 
 
 def _address(url: str | None, task: str) -> str | None:
-    """The task's own address; None when nobody said where the exporter is."""
+    """The task's own address; None if the exporter's address is not known."""
     base = url or os.environ.get("QUANT_PING_URL") or _from_files()
     if not base:
         return None

@@ -1,4 +1,4 @@
-"""What runs here for long: services of one's own, containers, and other processes."""
+"""What runs here for long: the user's own services, containers, and other processes."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class _Process:
 
 
 def find_processes(machine: ThisMachine, now: float | None = None) -> Findings:
-    """Programs of one's own that have run for a while, outside of services and containers."""
+    """The user's own programs that have run for a while, outside services and containers."""
     findings = Findings()
     everything = {p.pid: p for p in _processes(machine, time.time() if now is None else now)}
     chosen = {pid for pid, process in everything.items() if _is_meant(process)}

@@ -42,7 +42,7 @@ def show_count(what: str, done: int, of: int, stream: TextIO | None = None) -> N
     """On a terminal, one line that counts; its end stays."""
     where = stream or sys.__stderr__
     if where is not None and where.isatty():
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it now
             end = "\n" if done == of else ""
             print(f"\r{what}: {done} of {of}", end=end, file=where, flush=True)
 
@@ -57,7 +57,7 @@ def _say(
     began = time.monotonic()
     if done.wait(patience_seconds):
         return
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it now
         if not stream.isatty():
             print(f"{text} …", file=stream, flush=True)
             return

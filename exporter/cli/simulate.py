@@ -20,7 +20,7 @@ from exporter.web.server import cannot_listen
 def simulate(
     listen: str, *, seed: int, key: str, requests_per_minute: int, now: str | None, speed: float
 ) -> int:
-    """A TickDB-speaking server until Ctrl-C."""
+    """Run a simulated TickDB until Ctrl-C."""
 
     host, _, port = listen.rpartition(":")
     clock: Clock = SystemClock()

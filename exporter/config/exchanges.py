@@ -1,4 +1,4 @@
-"""The sections on trading hours: what calendars do not know, and exchanges of one's own."""
+"""The sections on trading hours: what calendars do not know, and exchanges without a calendar."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def make_calendars(
 
 
 def apply_to_calendars(config: Config, calendars: Calendars) -> None:
-    """Have calendars follow a new config."""
+    """Apply a new config to the calendars."""
     calendars.apply(config.calendar_overrides, own_tables(config))
 
 

@@ -20,7 +20,7 @@ STRATEGY_MEASURES: Mapping[str, str] = {
     "position_difference": "",
     "position_difference_ratio": "ratio",
 }
-"""What a limit can be of besides metrics of one's own, all by strategy, and in which unit."""
+"""What a limit can be on, apart from users' own metrics: measures of a strategy, with units."""
 OF_POSITIONS = frozenset(("position_difference", "position_difference_ratio"))
 MAY_BE_UNKNOWN = OF_POSITIONS | {"decay"}
 """What nothing else says when it is not known."""
@@ -36,7 +36,7 @@ def _in_reverse(limits: Mapping[Severity, float]) -> Mapping[Severity, float]:
 
 
 class ExpectedReturn(Model):
-    """What a backtest says of a year."""
+    """What a backtest says about a year."""
 
     annual_return: Amount
     annual_volatility: Ratio
@@ -62,7 +62,7 @@ class LimitAction(Model):
 
 
 class LimitSettings(Model):
-    """A limit on a metric of one's own or on a strategy."""
+    """A limit on a user's own metric or on a strategy."""
 
     of: str = ""
     """The metric or measure; empty: the limit's own name."""
@@ -73,7 +73,7 @@ class LimitSettings(Model):
         default_factory=dict
     )
     signals: str = "signals"
-    """The metric of one's own that says that signals came, for `signals_without_fill`."""
+    """The user's own metric that counts signals, for `signals_without_fill`."""
     expected: ExpectedReturn | None = None
     """For `decay`; None: what the newest backtest of the strategy says."""
     symbols: Mapping[str, str] = Field(default_factory=dict)

@@ -93,8 +93,8 @@ class Slack(Model):
 
 
 class DigestSettings(Model):
-    """What the nightly digest says. Where it goes is the task's `report_to`; the keys that said so
-    before (`to`, `slack`, `email`) work one release longer."""
+    """What the nightly digest says. Its task's `report_to` says where it goes; the keys that did
+    so before (`to`, `slack`, `email`) work one release longer."""
 
     to: tuple[Literal["slack", "email"], ...] = ()
     quiet: bool = True

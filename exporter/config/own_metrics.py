@@ -1,4 +1,4 @@
-"""The sections on metrics of one's own: what programs may set, and a folder of text files."""
+"""The sections on users' own metrics: what programs may set, and a folder of text files."""
 
 from __future__ import annotations
 

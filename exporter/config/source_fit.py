@@ -17,7 +17,7 @@ def unfit_sources(
     for name, feed in feeds.items():
         source = sources.get(feed.source)
         if source is None:
-            continue  # unknown, or wrong itself: that is said already
+            continue  # unknown or wrong, which has been reported already
         place = f"feeds.{name}"
         if feed.max_spread and not source.has_tickers:
             yield Mistake(

@@ -109,9 +109,9 @@ class RowsSettings(SourceSettings):
     symbols: Mapping[str, str] = {}
     """Our name of a symbol to the source's, where they differ."""
     intervals: Mapping[Interval, str] = {}
-    """Our name of an interval to the source's; where it is given, there are no others."""
+    """Our name of an interval to the source's; if given, no other intervals are allowed."""
     fields: Mapping[BarField, str | int] = {}
-    """What a row calls each part of a bar; where it is given, there are no others."""
+    """The row's name of each part of a bar; parts that are not named are unknown."""
     timezone: Zone | None = None
     """Of times without a zone."""
     time_format: str | None = None

@@ -27,7 +27,7 @@ ExitCode = Annotated[int, Field(ge=0, le=255)]
 MAX_WAIT_SECONDS = 3600.0
 """How long a slot waits for the tasks of `after`, unless `max_wait` says it."""
 NOTICE_SECONDS = 120.0
-"""How long a warning may be on its way: a run that is too slow must last that much longer."""
+"""How long a warning may take to arrive: a run that is too slow must last that much longer."""
 
 
 class Task(Model):
@@ -80,7 +80,7 @@ class Task(Model):
     """Variables or credentials of the exporter that the program gets by these names."""
     success_codes: tuple[ExitCode, ...] = (0,)
     nothing_on: tuple[ExitCode, ...] = ()
-    """Exit codes that mean that there was nothing to do it with: `no_data`."""
+    """Exit codes that end the run with `no_data`."""
     retry_on: tuple[ExitCode, ...] | None = None
     """The only exit codes that are tried again; None: all but those of a success."""
     json_output: bool = False

@@ -33,7 +33,7 @@ INTERVAL_SECONDS: Mapping[str, float] = bars.INTERVAL_SECONDS
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a task, a feed, a strategy, … may be called."""
 EXCHANGE_NAME = re.compile(r"[A-Z][A-Z0-9_]{1,15}")
-"""What an exchange of one's own may be called."""
+"""What an exchange below `exchanges` may be called."""
 
 
 def _zone(name: str) -> str:

@@ -156,7 +156,7 @@ class CustomMetrics(Collector):
                 continue  # of another version, or no longer as declared
 
     async def flush(self) -> None:
-        """Keep what changed; forget what nobody sets any more."""
+        """Save what changed; forget what nobody sets any longer."""
         for name, key in list(self._table.forgotten(self._clock.now())):
             self._table.drop(name, key)
             self._changed[_kept_name(key)] = None

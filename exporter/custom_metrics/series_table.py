@@ -51,7 +51,7 @@ class SeriesTable:
         self._count = 0
 
     def declare(self, declared: Mapping[str, OwnMetric]) -> None:
-        """What exporter.yml says. Series that do not fit it any more are forgotten."""
+        """What exporter.yml says. Series that no longer fit it are forgotten."""
         self._declared = {base_name(name, one): one for name, one in declared.items()}
         for name, family in list(self.families.items()):
             one = self._declared.get(name)

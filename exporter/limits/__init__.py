@@ -1,1 +1,1 @@
-"""Limits on metrics of one's own and on strategies: exposed, compared, and acted upon."""
+"""Limits on users' own metrics and on strategies: exposed, compared, and acted on."""

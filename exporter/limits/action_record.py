@@ -1,4 +1,4 @@
-"""What a limit did, as it is kept in state: claimed before it is done, and until it is undone."""
+"""What a limit did, as kept in state: from before it is done until it is undone."""
 
 from __future__ import annotations
 

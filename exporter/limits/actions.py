@@ -49,7 +49,7 @@ class Actions:
         self._config: Config | None = None
         self.records: dict[str, ActionRecord] = {}
         self._held_back: set[str] = set()
-        """Records whose run waits because its own task is paused, which was said."""
+        """Records whose run waits because its own task is paused, which has been reported."""
         self.unclaimed: dict[str, str] = {}
         """Actions that the disk did not take, by record name, and why."""
 

@@ -1,4 +1,4 @@
-"""When a limit is broken for good: not by one odd value, and not for a moment.
+"""When the breach of a limit is confirmed: not by a single value, and not after a moment.
 
 Pure: values and moments come in, a decision goes out. Used by the running exporter and by the dry
 run over history alike.

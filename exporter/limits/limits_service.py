@@ -246,7 +246,7 @@ def _key(one: Reading) -> tuple[str, str, str]:
 
 
 def _is_unknown(one: Reading) -> bool:
-    """A metric of one's own says NaN; a measure says why it is one."""
+    """A user's own metric is just NaN; a measure says why it is NaN."""
     return bool(one.missing) or (one.of_metric and math.isnan(one.value))
 
 

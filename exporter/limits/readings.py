@@ -1,4 +1,4 @@
-"""What each limit compares now: values of metrics of one's own, and measures of strategies."""
+"""What each limit compares now: values of users' own metrics, and measures of strategies."""
 
 from __future__ import annotations
 

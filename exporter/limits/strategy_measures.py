@@ -1,4 +1,4 @@
-"""What a limit can be of a strategy, as pure functions. A value that is not known is NaN."""
+"""The measures of a strategy that a limit can be on, as pure functions. An unknown value is NaN."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def _dump(data: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(data, default=_text, option=_OPTIONS)
     except (TypeError, ValueError, RecursionError):
-        # Lone surrogates, numbers over 64 bits, keys of odd types, deep nesting: as text.
+        # Lone surrogates, numbers over 64 bits, keys of other types, deep nesting: as text.
         plain = {_utf8(str(k)): _plain(v) for k, v in data.items()}
         return orjson.dumps(plain, option=_OPTIONS)
 

@@ -120,7 +120,7 @@ def _retry_after_in(text: str) -> float | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The kind of error and what the system said, without the address in it."""
+    """The kind of error and the system's text, without the address in it."""
     looked: list[BaseException] = []
     ahead: list[object] = [error]
     while ahead:

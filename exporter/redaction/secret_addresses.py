@@ -161,7 +161,7 @@ ADDRESSES = (
         rf"(?P<keep>discord(?:app)?\.com{_SLASH}api{_SLASH}(?:v\d+{_SLASH})?webhooks{_SLASH})"
         r"[^\s\"'<>)\]}?]+",
     ),
-    # A stream of one's own account, at Binance.
+    # Binance's stream of the user's account.
     shape("a key in an address", "/ws/", r"(?P<keep>/ws/)(?=\w*\d)\w{60,}"),
     # Feishu and Lark, Mattermost, n8n, and whoever else calls it so; what is alive at Kuma's.
     shape(

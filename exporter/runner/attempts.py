@@ -210,7 +210,7 @@ class Attempts:
 
 
 def _facts(about: About) -> Mapping[str, str]:
-    """What a command may want to know of its run; ``QUANT_`` goes before the names."""
+    """What a command may want to know about its run; the names get the prefix ``QUANT_``."""
     facts = {"TASK": about.task, "RUN_ID": about.run_id, "ATTEMPT": str(about.attempt)}
     if about.slot is not None:
         facts["SLOT"] = f"{about.slot:.0f}"

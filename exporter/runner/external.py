@@ -35,7 +35,7 @@ PingKind = Literal["start", "success", "fail", "log"]
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """What a program reports of its run; `rid` tells its runs apart when they overlap. `started`
+    """What a program reports about its run; `rid` tells overlapping runs apart. `started`
     and `ended`, Unix seconds, say when it really was, where that is not now."""
 
     kind: PingKind

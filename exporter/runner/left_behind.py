@@ -32,7 +32,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class _Survivor:
-    """What an exporter before this one knew of one run."""
+    """What an earlier exporter knew about one run."""
 
     def __init__(self, entry: dict[str, Any]) -> None:
         self.entry = entry

@@ -60,7 +60,7 @@ class OutputTail:
 
 
 def rendered(text: str) -> str:
-    """What a terminal shows after `text`: no escape codes, overwritten lines as they ended."""
+    """What a terminal shows after `text`: no escape codes, each line in its final state."""
     if "\r" not in text and "\x1b" not in text and "\b" not in text:
         return text
     screen = _Screen()

@@ -1,4 +1,4 @@
-"""What a command says of its run in lines of its output, where `json_output` asks for it.
+"""What a command reports about its run in lines of its output, if `json_output` is set.
 
 ``{"quant": {"items": 3, "message": "3 orders"}}`` is such a line. A key that comes again replaces
 what was said before, so a program may report as it goes; what it said stays when it is killed.
@@ -101,7 +101,7 @@ class SaidLines:
         self._handed_on = time.monotonic()
         if self._set_metric:
             for (name, _), (value, labels) in self._metrics.items():
-                # What cannot be a metric is refused there, counted and said.
+                # What cannot be a metric is refused there, counted and reported.
                 self._set_metric(name, value, labels, add=False)
         self._metrics.clear()
 

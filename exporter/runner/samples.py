@@ -15,7 +15,7 @@ _TO_ALL = re.compile(r"@(?=everyone\b|here\b|channel\b)")
 
 
 def create_series(metrics: Metrics, tasks: Iterable[str]) -> None:
-    """Have every counter stand at 0, so that no series is born at its first failure."""
+    """Set every counter to 0, so that no series first appears with a failure."""
     for name in tasks:
         for counter in ("runs", "retries"):
             metrics.counter(f"quant_task_{counter}_total").labels(name)

@@ -244,7 +244,7 @@ def _so(unit: Unit) -> str:
 
 
 def _restored(kept: Any, task: Task) -> _Watch:
-    """What an earlier process of the exporter kept; nothing where it was of another unit."""
+    """What an earlier process of the exporter saved; nothing if it was about another unit."""
     if not isinstance(kept, dict) or kept.get("unit") != task.service:
         return _Watch()
     restarts, times = kept.get("restarts"), kept.get("times")

@@ -120,7 +120,7 @@ def _heard_by_nobody(config: Config, now: float) -> Iterator[Mistake]:
         if set(feed.max_overdue) == {"info"}:
             yield Mistake(f"feeds.{name}.max_overdue", _INFO)
         if {s for s, one in feed.ignore.items() if one.until is None} == set(feed.symbols):
-            text = "every symbol is ignored for ever: nothing alerts on this feed; set `until`"
+            text = "every symbol is ignored for good: nothing alerts on this feed; set `until`"
             yield Mistake(f"feeds.{name}.ignore", text)
     for name, strategy in config.strategies.items():
         if set(strategy.max_drawdown) == {"info"}:

@@ -12,7 +12,7 @@ from exporter.config.model import LOG_REVIEW
 
 
 def moved_keys(config: Config) -> Iterator[Mistake]:
-    """Where the digest goes was said below `digest` before there were channels."""
+    """Before there were channels, `digest` said where the digest goes."""
     old = config.digest
     channels: dict[str, Any] = {}
     if old.slack:

@@ -81,7 +81,7 @@ async def _accounts(config: Config, clock: Clock) -> list[Mistake]:
         try:
             account = open_account(name, config, Metrics(CollectorRegistry()), clock)
         except SecretMissingError:
-            continue  # check has said it
+            continue  # reported by check itself
         try:
             reading = await account.read({})
             if not reading.equity:

@@ -94,7 +94,7 @@ def _port(config: Config) -> Iterator[Mistake]:
 
 
 def _seen(looks: Callable[[], bool]) -> bool:
-    """What a look at a path says; no, where whoever checks may not look."""
+    """What a check of a path says; no, if this user may not look."""
     try:
         return looks()
     except PermissionError:

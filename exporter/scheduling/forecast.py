@@ -199,7 +199,7 @@ class Forecast:
         return None if at is None else SkippedSlot(at, around_session(calendar, at, plan.timetable))
 
     def _covered_until(self, task: str) -> float | None:
-        """Slots up to here need no success any more."""
+        """Slots up to here no longer need a success."""
         known = self._state.tasks[task]
         success = known.last_success
         if known.covered_until is None or success is None or success > self._clock.now():

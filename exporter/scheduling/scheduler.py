@@ -174,7 +174,7 @@ class Scheduler:
         return next((slot.at for slot in found), None)
 
     async def _arm(self) -> None:
-        """Have APScheduler recompute every next slot, then account for those already past."""
+        """Let APScheduler recompute every next slot, then account for those already past."""
         if self._aps is None:
             return
         self._aps.remove_all_jobs()

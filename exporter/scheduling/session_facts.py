@@ -1,4 +1,4 @@
-"""What a run may want to know of its exchange's day, so that a program needs no calendar."""
+"""Facts about its exchange's day that a run may want, so that a program needs no calendar."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A TickDB-speaking server with made-up prices and faults on command, for trying and testing."""
+"""A simulated TickDB with made-up prices, and faults on command, for trials and tests."""

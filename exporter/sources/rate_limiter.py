@@ -71,7 +71,7 @@ class Budget:
             await grant
         except asyncio.CancelledError:
             if grant.done() and not grant.cancelled() and not grant.exception():
-                self._give_back(sent=False)  # granted in the moment in which the caller gave up
+                self._give_back(sent=False)  # granted just as the caller gave up
             raise
         try:
             yield

@@ -146,7 +146,7 @@ class StreamMessages:
             return
         newest = self._newest.get((channel, symbol), -math.inf)
         if ticker.at < newest or (ticker.at == newest and channel == "ticker"):
-            self._bad_of["old"].inc()  # said again, or overtaken: nothing new, so not fresh
+            self._bad_of["old"].inc()  # repeated, or overtaken: nothing new, so not fresh
             return
         self._newest[channel, symbol] = ticker.at
         self._used_of[channel].inc()

@@ -53,7 +53,7 @@ class Transport:
         proxy: HttpProxy | None = None,
     ) -> None:
         self._url, self._key, self._proxy = url.rstrip("/"), key, proxy
-        # sock_read alone would let a server hold us for ever with a byte now and then.
+        # With sock_read alone, a byte now and then could hold the request open forever.
         self.timeout = aiohttp.ClientTimeout(
             total=connect_timeout + 2 * read_timeout,
             connect=connect_timeout,

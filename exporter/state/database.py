@@ -216,7 +216,7 @@ def read_only(path: Path) -> sqlite3.Connection:
         db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError:
         db.close()
-        # In a read-only folder SQLite must be told that nobody else writes; a file that was closed
+        # In a read-only folder SQLite has to know that nobody else writes; a file that was closed
         # cleanly has no log next to it and is complete.
         log = _sibling(path, "-wal")
         if log.exists() and log.stat().st_size:

@@ -23,7 +23,7 @@ PURGE_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution. What was not said is None or empty."""
+    """One execution. What was not given is None or empty."""
 
     symbol: str
     side: str
@@ -40,7 +40,7 @@ class Fill:
     id: str = ""
     """Its own: a fill with the id of another is that one."""
     origin: str = ""
-    """The account that it was read from; empty: the strategy said it itself."""
+    """The account that it was read from; empty if the strategy reported it itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class EquityEntry:
-    """One point of a curve as it was said; `equity` is after `flow`."""
+    """One point of a curve as reported; `equity` is after `flow`."""
 
     at: float
     equity: Decimal

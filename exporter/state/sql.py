@@ -218,7 +218,7 @@ def in_savepoint(db: sqlite3.Connection, statements: Iterable[Row]) -> int | Sta
 
 
 def number(value: float | None) -> float | None:
-    """NaN is how "not said" travels elsewhere; here it is None."""
+    """Elsewhere NaN stands for "not given"; here it is None."""
     return None if value is None or math.isnan(value) else float(value)
 
 

@@ -61,7 +61,7 @@ class AccountPoller:
         self._config = config
 
     async def start(self, config: Config) -> None:
-        """Ask what the config names, and nothing else any more."""
+        """Poll the accounts that the config names, and no others."""
         self.use(config)
         wanted = {name: s.equity for name, s in config.strategies.items() if s.equity}
         for name, (settings, _) in list(self._loops.items()):
@@ -73,7 +73,7 @@ class AccountPoller:
                 self._loops[name] = settings, loop
 
     async def stop(self) -> None:
-        """Ask nothing any more."""
+        """Stop polling."""
         for name in list(self._loops):
             await self._end(name)
 

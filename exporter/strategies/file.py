@@ -136,7 +136,7 @@ def read_new(
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")  # a pipe would block for ever
+        raise OSError(errno.EINVAL, "not a regular file")  # a pipe would block forever
     with path.open("rb") as file:
         _check_format(file)
         settings, rotated = _settings(strategy), False

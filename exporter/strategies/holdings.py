@@ -16,7 +16,7 @@ from exporter.strategies.parse_fills import with_id
 from exporter.util.clock import FUTURE_TOLERANCE_SECONDS, Clock, iso
 
 OWN = "strategy"
-"""The origin of positions that the strategy said itself."""
+"""The origin of positions that the strategy reported itself."""
 _BATCH = 500
 _MOST_SYMBOLS = 500
 """Of one strategy whose newest fills are exposed."""
@@ -131,7 +131,7 @@ class Holdings:
             listener(name)
 
     def positions(self, name: str, origin: str = OWN) -> HeldPositions | None:
-        """The newest positions by that origin; None when nobody said any."""
+        """The newest positions from that origin; None if it never reported any."""
         return self._held.get(name, {}).get(origin)
 
     def all_positions(self, name: str) -> dict[str, HeldPositions]:
@@ -139,7 +139,7 @@ class Holdings:
         return dict(self._held.get(name, {}))
 
     def newest_positions(self, name: str) -> HeldPositions | None:
-        """By whoever said some last; None when nobody did."""
+        """From the origin that reported last; None if none did."""
         return max(self._held.get(name, {}).values(), key=lambda held: held.at, default=None)
 
     def last_fill(self, name: str) -> Fill | None:

@@ -180,7 +180,7 @@ class Strategies:
         return self.curves[name]
 
     async def purge(self) -> None:
-        """Delete what the ledger need not keep any more; called every few minutes."""
+        """Delete what the ledger no longer has to keep; called every few minutes."""
         now, kept = self._clock.now(), self._ledger
         rows = [
             *ledger.purge("fills", now - kept.keep_fills, kept.max_rows),

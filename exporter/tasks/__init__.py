@@ -1,4 +1,4 @@
-"""What a task of your own may use, and the built-in tasks.
+"""What your own tasks may use, and the built-in tasks.
 
     from exporter.tasks import BlockingContext, NoData
 

@@ -1,4 +1,4 @@
-"""What a user's code passes to a context, checked: an error names the line that is wrong.
+"""Checks of what a user's code passes to a context: an error names the wrong line.
 
 Light on purpose: it is loaded before every run of a plain function.
 """

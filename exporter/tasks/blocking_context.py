@@ -1,4 +1,4 @@
-"""What a plain function gets when it takes one argument.
+"""What a plain function with one parameter gets.
 
 It runs in a process of its own, and each call goes to the exporter, so that the request budget of a
 source holds for all tasks together.

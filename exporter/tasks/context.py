@@ -1,4 +1,4 @@
-"""What a coroutine gets when it takes one argument: the methods of
+"""What a coroutine with one parameter gets: the methods of
 :class:`~exporter.tasks.blocking_context.BlockingContext`, to be awaited."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a task raises to say more than "it broke"."""
+"""Exceptions by which a task says more than "it failed"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plain function fetches: asked for in its process, answered in the exporter.
+"""Fetches of a plain function: requested in its process, answered by the exporter.
 
 Both ends are here: :func:`answer` runs on the exporter's loop, :func:`read` in the worker process.
 In between is JSON.

@@ -43,7 +43,7 @@ class Outcome:
     retry_after_seconds: float | None = None
     tail: str = ""
     exit_code: int | None = None
-    """What a function called sys.exit with, when that was not 0."""
+    """The argument of a function's sys.exit, when that was not 0."""
     message: str | None = None
     """What it says of a success, for people."""
 

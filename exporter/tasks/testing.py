@@ -51,9 +51,9 @@ class FakeMarket:
         self._errors: dict[str, SourceError] = {}
         self._newest = 0.0
         self.fills: list[Fill] = []
-        """What the task said by ``fill``."""
+        """What the task passed to ``fill``."""
         self.equities: list[Decimal] = []
-        """What it said by ``equity``."""
+        """What it passed to ``equity``."""
         self.messages: list[tuple[str | None, str]] = []
         """Title and text of what the task sent by ``notify``."""
         self.metrics: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
@@ -88,7 +88,7 @@ class FakeMarket:
         self._tickers[symbol] = Ticker(symbol, last, bid, ask, self._newest)
 
     def fail(self, symbol: str, error: SourceError) -> None:
-        """Have every fetch of `symbol` raise `error`."""
+        """Make every fetch of `symbol` raise `error`."""
         self._errors[symbol] = error
 
     def context(

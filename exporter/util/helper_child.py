@@ -72,7 +72,7 @@ def _leave(answers: Any) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel kill this process when the exporter ends, whatever the code is doing."""
+    """Ask the kernel to kill this process when the exporter ends, whatever the code is doing."""
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)

@@ -77,7 +77,7 @@ class PingKeys:
         return self._tasks is not None and bool(self._key)
 
     async def ensure(self) -> None:
-        """Have a secret, which must outlive this process before an address is shown."""
+        """Make sure that there is a secret; it is saved before an address is shown."""
         if not self._state.kept(_SECRET):
             try:
                 await self._state.keep(_SECRET, _INSTALLATION, secrets.token_hex(32))
@@ -87,7 +87,7 @@ class PingKeys:
             self._derive()
 
     async def note_url(self, path: Path, server: str) -> None:
-        """Have the key's address in a file, for :mod:`exporter.cli.exec_wrapper`. Raises
+        """Write the key's address to a file, for :mod:`exporter.cli.exec_wrapper`. Raises
         :class:`OSError`."""
         url = f"{server}{PING_PATH}{self._key}"
         if self.ready and url != self._noted:

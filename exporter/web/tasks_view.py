@@ -132,7 +132,7 @@ class TasksView:
         return asdict(found) if found and found.task == name else None
 
     async def ping(self, name: str, ping: Ping) -> str:
-        """What an external task reports on its run; the run's id."""
+        """Accept what an external task reports about its run; return the run's id."""
         return await self._runner.ping(name, ping)
 
     async def pause(self, name: str | None, until: float) -> None:

@@ -51,7 +51,7 @@ class LimitChange:
         else:
             # The tier may have had no limit yet.
             known = f"max by (job, instance, {self.label}) (quant_{self.label}_info{{{one}}})"
-            if self.label == "limit":  # what has no name of its own is told apart by its strategy
+            if self.label == "limit":  # series without their own name differ by strategy
                 known = f"max by (job, instance, limit, strategy) (quant_limit_value{{{one}}})"
             level = f"{known} * 0 + {self.value!r}"
             new = f'label_replace({level}, "severity", "{self.severity}", "", "")'

@@ -168,7 +168,7 @@ def _fork_safely(fork: Callable[[], Any], stop: Callable[[int, object], None]) -
     """`os.fork` or `os.forkpty` for a process whose SIGTERM has that handler.
 
     Python forgets a signal that reaches a new process before its first line, and a handler may come
-    too late for a wait that begins: who ends a pool of processes would then wait for ever. So
+    too late for a wait that begins: ending a pool of processes would then take forever. So
     SIGTERM is kept back until it ends it.
     """
 

@@ -43,7 +43,7 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class GuardOrder:
-    """What a guardian has to know of its attempt."""
+    """What a guardian has to know about its attempt."""
 
     grace: float
     """Seconds from SIGTERM to SIGKILL."""
@@ -66,7 +66,7 @@ class Process:
         self.over = asyncio.Event()
         """So has everything that it started, apart from what may or must be left."""
         self.gone = asyncio.Event()
-        """Nothing of it is there any more."""
+        """All of its processes have ended."""
         self.status: int | None = None
         """Its exit code, or minus a signal, or None when nobody knows."""
         self.left: list[str] = []
@@ -243,7 +243,7 @@ class Workers:
         self._processes: set[Process] = set()
 
     def start(self) -> None:
-        """Have the forkserver ready; also done by the first :meth:`spawn`. One that cannot be had
+        """Start the forkserver; the first :meth:`spawn` does so too. One that cannot be started
         is logged, and tried again by the next :meth:`spawn`."""
         self._old = [old for old in self._old if old.popen and old.popen.poll() is None]
         current = self._forkserver

@@ -258,7 +258,7 @@ class Guardian:
             self._exporter_gone()
 
     def _exporter_gone(self) -> None:
-        """What may be left goes on; nobody reads its output any more, which must not end it."""
+        """Processes that may be left behind go on, and must not end because nobody reads them."""
         self._sock.close()
         if self._stage == "kept":
             self._discard_output()

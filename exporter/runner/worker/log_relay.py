@@ -137,7 +137,7 @@ def _value(value: Any) -> Any:
     try:
         text = json.dumps(value, default=_text_of)
         made = json.loads(text) if len(text) <= LONGEST_TEXT else None
-    except (TypeError, ValueError, RecursionError):  # odd keys, a circle, nesting without end
+    except (TypeError, ValueError, RecursionError):  # keys of other types, a cycle, endless nesting
         made = None
     return _text_of(value) if made is None or not _is_flat(made, _DEEPEST) else made
 

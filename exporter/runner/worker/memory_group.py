@@ -69,7 +69,7 @@ class MemoryGroup:
         return ("memory", self._limit) if killed else None
 
     def remove(self) -> None:
-        """When nothing is in it any more."""
+        """Remove it once it is empty."""
         with contextlib.suppress(OSError):
             self._path.rmdir()
 

@@ -55,7 +55,7 @@ class ProcessEnd:
     exceeded: tuple[str, float] | None = None
     """With `how` "limit": which one, and what it used."""
     said: Said | None = None
-    """What it said in JSON lines; None: nobody asked for them."""
+    """What it reported in JSON lines; None if `json_output` is off."""
     memory_kill: float | None = None
     """The kernel killed a process for memory: what all in its cgroup may use, or 0.0."""
 

@@ -1,4 +1,4 @@
-"""What a digest says that is not in the logs: what is due, and what the strategies earned.
+"""The parts of a digest that are not in the logs: what is due, and what the strategies earned.
 
 Apart from the task, because the command needs these alone, and starts in half of the time.
 """

@@ -16,7 +16,7 @@ HOLDS_SECONDS = 10.0
 SUBJECTS = ("strategy", "task", "feed", "source", "exchange", "limit")
 """Labels that say what an alert is about, the narrowest first."""
 _ACKNOWLEDGED = ("alertname", *SUBJECTS, "job", "instance")
-"""What an acknowledgement names: another exporter may have the same task."""
+"""The labels that an acknowledgement names: another exporter may have the same task."""
 _ORDER = {"critical": 0, "warning": 1}
 
 

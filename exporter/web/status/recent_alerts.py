@@ -48,7 +48,7 @@ class RecentAlerts:
         return self._incidents
 
     def unresolved(self) -> tuple[AlertRow, ...]:
-        """What a channel was notified of and not yet that it is over; each alert once."""
+        """Alerts that a channel was notified of, but not of their end; each alert once."""
         found: dict[str, Mapping[str, Any]] = {}
         for _, alert in self._journal.unresolved():
             if alert["labels"]["alertname"] != WATCHDOG:

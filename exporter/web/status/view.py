@@ -56,7 +56,7 @@ class RunRow:
     attempts: int = 1
     items: float = NAN
     message: str = ""
-    """What it said of a success."""
+    """The message of a success."""
 
     @property
     def level(self) -> Level:
@@ -189,7 +189,7 @@ class StrategyRow:
     """The last days' equity as an SVG path; empty when it is not known."""
     curve_words: str = ""
     held: str = ""
-    """Its positions in words; empty when nobody said any."""
+    """Its positions in words; empty if none were reported."""
     filled: str = ""
     """Its newest fill in words; empty before the first."""
     filled_at: float = NAN

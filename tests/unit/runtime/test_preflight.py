@@ -165,7 +165,7 @@ def test_what_only_the_journal_hears_of_is_said(
     )
     assert checked(file, capsys, monkeypatch) == (0, [
         f"{file}: note: feeds.f.max_overdue: {journal}",
-        f"{file}: note: feeds.f.ignore: every symbol is ignored for ever: nothing alerts on this "
+        f"{file}: note: feeds.f.ignore: every symbol is ignored for good: nothing alerts on this "
         "feed; set `until`",
         f"{file}: note: strategies.s.max_drawdown: {journal}",
         f"{file}: note: alerts.learning_until: until 2027-11-30 nobody is paged: every alert is "

@@ -26,7 +26,7 @@ _PLAIN, _COMMANDS = 20, 5
 
 def run(folder: Path, quick: bool) -> Sequence[Row]:
     """One replay: what is measured is a level that memory has reached, not a time."""
-    minutes = 6 if quick else MINUTES
+    minutes = 3 if quick else MINUTES
     port = free_port()
     with building.market(folder) as market:
         path = building.config(folder, port, market, **_everything(folder))

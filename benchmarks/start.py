@@ -18,7 +18,7 @@ AIM_SECONDS = 1.5
 
 def run(folder: Path, quick: bool) -> Sequence[Row]:
     """Ready is when /-/ready answers 200. Compiled modules and file cache are warm."""
-    rounds = 2 if quick else 7
+    rounds = 1 if quick else 7
     first, later, large = [], [], []
     with building.market(folder) as market:
         _start(_shipped(folder / "warm"))

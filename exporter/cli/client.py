@@ -87,8 +87,8 @@ def _token(config: Config) -> str:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
         raise NotRunningError(
-            f"no exporter has started from this folder yet: there is no {path}; start it with "
-            "`quant-exporter run`"
+            f"no exporter has started from this folder yet, or its token was deleted: there is no "
+            f"{path}; start it, or start it again, with `quant-exporter run`"
         ) from error
     except OSError as error:
         raise RequestRefusedError(

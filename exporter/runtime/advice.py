@@ -3,6 +3,7 @@ hears of what."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> li
     """Each with its place. The calendars are loaded already; `folder` is that of the config."""
     return [
         *_cut_off(config, calendars, now),
+        *_every_minute(config),
         *order_advice(config, calendars, now),
         *_without_limits(config),
         *_never_acting(config),
@@ -73,6 +75,19 @@ def _cut_off(config: Config, calendars: Calendars, now: float) -> Iterator[Mista
                 f"`{task.schedule}` is skipped on {dates[0]}{more}, outside the "
                 f"shortened session of {task.exchange}; to run on such days too, {what} "
                 f"`{instead}`",
+            )
+
+
+def _every_minute(config: Config) -> Iterator[Mistake]:
+    """``* 7 * * *``: mostly written for once a day at seven."""
+    for name, task in config.tasks.items():
+        minute, hour, *rest = [*task.schedule.split(), "", ""]
+        if minute == "*" and re.fullmatch(r"[\d,]+|\*/\d+", hour):
+            once = " ".join(("0", hour, *rest)).strip()
+            yield Mistake(
+                f"tasks.{name}.schedule",
+                f"`{task.schedule}` means every minute of those hours, 60 runs in each; for one "
+                f"run an hour write `{once}`",
             )
 
 

@@ -416,6 +416,25 @@ def test_a_limit_that_acts_on_what_may_stop_unheard_is_noted(
 
 
 @pytest.mark.parametrize(
+    ("schedule", "once"),
+    [("* 7 * * 1-5", "0 7 * * 1-5"), ("* */15 * * *", "0 */15 * * *"), ("* 7,9 * * * UTC",
+     "0 7,9 * * * UTC"), ("* 9-16 * * 1-5", None), ("* * * * *", None), ("*/5 7 * * *", None)],
+)  # fmt: skip
+def test_sixty_runs_in_an_hour_that_was_meant_for_one_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    schedule: str, once: str | None,
+) -> None:  # fmt: skip
+    """A star for the minute is mostly a slip; through the hours of trading it is not."""
+    file = written(tmp_path, f"tasks: {{buy: {{command: [sh], schedule: '{schedule}'}}}}\n")
+    _, lines = checked(file, capsys, monkeypatch)
+    noted = [line for line in lines if "tasks.buy.schedule" in line]
+    assert noted == ([] if once is None else [
+        f"{file}: note: tasks.buy.schedule: `{schedule}` means every minute of those hours, 60 "
+        f"runs in each; for one run an hour write `{once}`"
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("patterns", "place", "says"),
     [
         ("fetch_failed: a, fetch_ok: b", "max_failure_ratio", "nothing alerts when fetches fail"),

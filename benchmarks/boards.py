@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import recorded_day
 from benchmarks.figures import OURS, Row
 from benchmarks.processes import BenchmarkError, Process, free_port
-from benchmarks.recorded_day import DAY
+from benchmarks.recorded_day import DAY, MINUTE
 from grafana.asked import Query, filled, queries
 
 AIM_SECONDS = 2.0
@@ -50,7 +50,7 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
     if not recorded_day.FILE.exists():
         raise BenchmarkError(f"the recorded day is not there: {recorded_day.FILE}")
     days, tries = (1, 1) if quick else (30, TRIES)
-    end = _write(folder, days)
+    end = _write(folder, days, every=MINUTE if quick else SCRAPE_SECONDS)
     (folder / "prometheus.yml").write_text("scrape_configs: []\n")
     url = f"http://127.0.0.1:{(port := free_port())}"
     arguments = [
@@ -67,11 +67,11 @@ def run(folder: Path, quick: bool) -> Sequence[Row]:
     return list(_rows(taken, days))
 
 
-def _write(folder: Path, days: int) -> int:
+def _write(folder: Path, days: int, *, every: int) -> int:
     """The days as blocks, one after the other; returns the last moment."""
     end, file = 0, folder / "day.om"
     for day in range(days):
-        end = recorded_day.write(file, day, firing=True, every=SCRAPE_SECONDS)
+        end = recorded_day.write(file, day, firing=True, every=every)
         subprocess.run(
             ["promtool", "tsdb", "create-blocks-from", "openmetrics",
              f"--max-block-duration={LONGEST_BLOCK}", "-q", file, folder / "tsdb"],
@@ -83,7 +83,7 @@ def _write(folder: Path, days: int) -> int:
 
 def _ask(url: str, query: Query, end: int, days: int) -> Taken:
     step = days * DAY // query.points
-    rate = max(step + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)
+    rate = max(step + MINUTE, 4 * MINUTE)
     expr = query.expr
     if (one := query.board.removeprefix("quant-")) in ONE:
         expr = expr.replace(f"${one}", ONE[one])

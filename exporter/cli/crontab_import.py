@@ -26,6 +26,8 @@ _CRON_S_OWN = (
     "CONTENT_TRANSFER_ENCODING", "CONTENT_TYPE", "CRON_TZ", "MAILFROM", "MAILTO", "RANDOM_DELAY",
     "SHELL",
 )  # fmt: skip
+_SIZES = ((0, 60), (0, 24), (1, 31), (1, 12), (0, 7))
+"""Of each field: its first value, and how many it has."""
 _LONGEST = 998
 """Characters of a command in Debian's cron."""
 
@@ -156,7 +158,16 @@ def _settled(when: str) -> tuple[str, float]:
             fields[place], late = str(low), late + (high - low) * seconds
     if any("~" in each for each in fields[2:]):
         raise ValueError(f"cron picks a day at random in `{when}`: name the day")
-    return " ".join(fields), late
+    return " ".join(map(_without_long_step, fields, _SIZES)), late
+
+
+def _without_long_step(field: str, size: tuple[int, int]) -> str:
+    """``*/90`` is minute 0 alone to cron; a schedule of ours may not say that in so odd a way."""
+    first, values = size
+    found = re.fullmatch(r"(\*|\d+)(?:-\d+)?/(\d+)", field)
+    if not found or int(found[2]) <= values:
+        return field
+    return str(first) if found[1] == "*" else found[1]
 
 
 def _quoted(raw: str) -> str:

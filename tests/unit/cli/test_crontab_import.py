@@ -64,6 +64,9 @@ RARE: list[tuple[str, Expected]] = [
     ("~ 9~17 * * 1-5 random.sh", [("random", "0 9 * * 1-5")]),
     ("30~0 9 * * * never.sh", ["invalid range '30~0'"]),
     ("0 9 1~28 * * never.sh", ["cron picks a day at random"]),
+        ("*/90 * * * * hourly.sh", [("hourly", "0 * * * *")]),
+        ("5-59/90 */36 * * * daily.sh", [("daily", "5 0 * * *")]),
+        ("*/30 * */40 * * monthly.sh", [("monthly", "*/30 * 1 * *")]),
     ("-*/5 * * * * quiet.sh", [("quiet", "*/5 * * * *")]),
     ("0 5 * * * -ns quiet.sh", [("quiet", "0 5 * * *")]),
     ("@every_minute a.sh\n@every 5m b.sh\n@300 c.sh", [

@@ -32,7 +32,7 @@ class Checked:
     config: Config
     notes: list[Mistake]
     notices: dict[str, str]
-    """By task, who hears of its failure and when."""
+    """By task, who is notified of its failure, and when."""
     suggested: dict[str, str]
     """By task, limits that its history suggests."""
     schedules: list[SchedulePreview]
@@ -90,10 +90,10 @@ def _print_schedules(path: Path, found: Checked) -> None:
 
 
 def print_notices(before: str, notices: Mapping[str, str]) -> None:
-    """Who hears of a task that fails, a line a task."""
+    """Who is notified of a task that fails, one line per task."""
     if notices:
         print(
-            f"{before}who hears of it when a task's next run fails or is late, where Alertmanager "
+            f"{before}who is notified when a task's next run fails or is late, where Alertmanager "
             "has these channels (`quant-exporter alerts test` tries them):"
         )
         print_table([("", f"{name}:", text) for name, text in notices.items()])

@@ -102,7 +102,7 @@ def _container(findings: Findings, program: str, name: str, image: str) -> None:
     asks = f'{program} inspect -f "{{{{.State.Running}}}}" {shlex.quote(name)} | grep -qx true'
     task = f"{{command: {json.dumps(['sh', '-c', asks])}, schedule: every 5m}}"
     what = f"container {name} of {program}: {image}"
-    why = "nobody hears of it when it ends; this asks every five minutes whether it runs"
+    why = "nobody is notified when it ends; this asks every five minutes whether it runs"
     findings.found.append(Unwatched(base_name(name), task, what, why))
 
 

@@ -40,7 +40,7 @@ def checked_symbols(symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Ignored(Model):
-    """A symbol that nobody is to hear of for a while."""
+    """A symbol that alerts nobody for a while."""
 
     until: date | None = None
     reason: str = ""

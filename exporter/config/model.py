@@ -45,7 +45,7 @@ class Programs(Model):
 
 
 class MachineLimits(Model):
-    """What may be used of the machine before somebody hears of it."""
+    """What may be used of the machine before a warning."""
 
     max_memory: Size = 350_000_000
     """Of the exporter itself."""
@@ -120,7 +120,7 @@ class Config(Model):
 
     @property
     def max_program_memory(self) -> float:
-        """What one run may use before somebody hears of it, in bytes."""
+        """What one run may use before a warning, in bytes."""
         limit = self.machine.max_program_memory
         return float(0.8 * self.programs.memory if limit is None else limit)
 

@@ -22,7 +22,7 @@ from exporter.util.nan import none_to_nan
 
 _YEAR_SECONDS = 365 * 86400.0
 _LONG_SECONDS = 31 * 86400.0
-_INFO = "only the journal hears of it, nobody is notified; name a limit for warning or critical"
+_INFO = "it is only in the journal and notifies nobody; name a limit for warning or critical"
 _NO_KEY_CHECK = (
     "nothing alerts before its key expires; add a task with "
     'run: "exporter.tasks:key_check" and schedule: "06:00"'
@@ -45,7 +45,7 @@ def advice(config: Config, folder: Path, calendars: Calendars, now: float) -> li
 
 
 def first_notices(config: Config, folder: Path, calendars: Calendars, now: float) -> dict[str, str]:
-    """By task, who hears of it when its next run fails or never comes, and by when."""
+    """By task, who is notified when its next run fails or never comes, and by when."""
     zone, found = ZoneInfo(config.timezone), {}
     for name, task in config.tasks.items():
         calendar = calendars.get(task.exchange) if task.exchange else None
@@ -129,7 +129,7 @@ def _never_acting(config: Config) -> Iterator[Mistake]:
 
 
 def _heard_by_nobody(config: Config, now: float) -> Iterator[Mistake]:
-    """Limits that only the journal hears of, symbols that nothing looks at, a key that nothing
+    """Limits that only reach the journal, symbols that nothing watches, a key that nothing
     watches, and a quiet first week that goes on."""
     for name, feed in config.feeds.items():
         if set(feed.max_overdue) == {"info"}:

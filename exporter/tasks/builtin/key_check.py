@@ -15,7 +15,7 @@ from exporter.util.units import format_duration
 WARN_BEFORE = 7 * 86400.0
 """Seconds before the expiry from which the log line is a warning."""
 FAIL_BEFORE = 3 * 86400.0
-"""Seconds before the expiry from which the run fails, so that somebody hears of it."""
+"""Seconds before the expiry from which the run fails, and so alerts."""
 
 
 async def key_check(context: Context) -> int:

@@ -60,7 +60,7 @@ def checked(
     monkeypatch.setattr(command, "SystemClock", lambda: ManualClock(NOVEMBER))
     code = command.check(file, **options)
     lines = capsys.readouterr().out.splitlines()
-    tables = ("  ", f"{file}: who hears", f"{file}: what each schedule")
+    tables = ("  ", f"{file}: who is notified", f"{file}: what each schedule")
     return code, [line for line in lines if not line.startswith(tables)]
 
 
@@ -160,9 +160,7 @@ def test_what_only_the_journal_hears_of_is_said(
 ) -> None:
     """Limits of the lowest tier alone, symbols ignored for ever, a first week of a year."""
     file = written(tmp_path, NOBODY_HEARS)
-    journal = (
-        "only the journal hears of it, nobody is notified; name a limit for warning or critical"
-    )
+    journal = "it is only in the journal and notifies nobody; name a limit for warning or critical"
     assert checked(file, capsys, monkeypatch) == (0, [
         f"{file}: note: feeds.f.max_overdue: {journal}",
         f"{file}: note: feeds.f.ignore: every symbol is ignored for good: nothing alerts on this "

@@ -72,7 +72,7 @@ def build() -> Dashboard:
                        "Symbol": link("feed", feed=cell("Feed"), symbol=cell("Symbol"))},
                 sort="Overdue", descending=True, nothing="no feed is configured")),
             (12, 10, graph(
-                "Spread", "(ask - bid) / mid of the newest ticker, the widest symbol of each feed; "
+                "Spread", "|ask - bid| / mid of the newest ticker, the widest symbol of each feed; "
                 "a dashed line is a limit that is near. It means little while the market is "
                 "closed.",
                 series(SPREAD, "{{feed}}"),

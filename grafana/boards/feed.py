@@ -145,7 +145,7 @@ def _rest() -> list[tuple[int, int, object]]:
             series(change("symbol"), "{{symbol}}"), unit="percentunit", lowest_first=True,
             nothing="no bar yet")),
         (12, 10, graph(
-            "Spread", "(ask - bid) / mid of the newest ticker of the chosen symbols, at most 10; a "
+            "Spread", "|ask - bid| / mid of the newest ticker of the chosen symbols, at most 10; a "
             "dashed line is a limit that is near. It means little while the market is closed.",
             series(f"topk(10, max by (feed, symbol) (quant_data_spread_ratio{BOTH}))",
                    "{{symbol}}"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -24,11 +26,22 @@ PATIENCE = 60.0
 """Seconds to wait for something that takes one or two on an idle machine."""
 
 
+_BLOCK = 1500
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = itertools.cycle(range(20_000 + _WORKER % 8 * _BLOCK, 20_000 + (_WORKER % 8 + 1) * _BLOCK))
+for _ in range(os.getpid() % _BLOCK):
+    next(_ports)  # two runs of the tests on one machine begin at different places
+
+
 def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that no other test takes before its server does: each
+    worker has ports of its own, which are none that the kernel gives to whoever asks for any."""
+    for port in itertools.islice(_ports, _BLOCK):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def need(program: str) -> str:

@@ -95,14 +95,14 @@ lint: setup-dev  ## ruff, mypy, which room may import which, and a check of each
 	tools/check-alerting
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check-containers
 
-# Three workers on two cores: the tests of the VPS and of alerts mostly wait.
+# Four workers on two cores: the tests of the VPS and of alerts mostly wait.
 # Tests start hundreds of Pythons: what they import is compiled once, whatever the environment says.
 test unit coverage soak: export PYTHONDONTWRITEBYTECODE :=
 test: setup-dev  ## everything: lint, then all tests
 	tools/install-test-packages
 	tools/install-newer-servers >/dev/null
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 4
 
 soak: setup-dev  ## the tests that take minutes or hours (QUANT_SOAK_MINUTES=2 shortens the load)
 	-@tools/install-test-engine

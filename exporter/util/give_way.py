@@ -6,6 +6,8 @@ import asyncio
 import time
 
 WORK_SECONDS, REST_SECONDS = 0.003, 0.001
+_LOOK_EVERY = 8
+"""Calls: on the loop the work between two of them is shorter than it takes to ask for the time."""
 
 
 class GiveWay:
@@ -27,14 +29,15 @@ class GiveWay:
 
 
 class TakeTurns:
-    """Await it often during long work on the event loop: after every few milliseconds of it,
-    everything else there has its turn."""
+    """Await it often during long work on the event loop, several times in a millisecond: after
+    every few milliseconds of it, everything else there has its turn."""
 
     def __init__(self) -> None:
-        self._since = time.thread_time()
+        self._since, self._calls = time.thread_time(), 0
 
     async def __call__(self) -> None:
         """Let others run if it is time to."""
-        if time.thread_time() - self._since >= WORK_SECONDS:
+        self._calls += 1
+        if self._calls % _LOOK_EVERY == 0 and time.thread_time() - self._since >= WORK_SECONDS:
             await asyncio.sleep(0)
             self._since = time.thread_time()

@@ -51,8 +51,7 @@ def beside_an_exporter(folder: Path, quick: bool) -> Sequence[Row]:
             rows += _measured("without backtests", folder, port, seconds)
             arguments = ["-m", "exporter", "backtest", "--config", str(path), "--all"]
             with Process(arguments, folder / "backtest.out") as batch:
-                _wait_for_units(batch)
-                memory = batch.family_pss_mb()
+                memory = _memory_at_work(batch)
                 rows += _measured("while backtests run", folder, port, seconds)
                 if not batch.running and not quick:
                     raise BenchmarkError(f"the backtests ended too soon: {batch.wait()}")
@@ -64,11 +63,15 @@ def _figure(when: str) -> str:
     return f"{building.TASKS} tasks and {building.SYMBOLS} symbols {when}"
 
 
-def _wait_for_units(batch: Process) -> None:
-    """Until bars are read and both workers compute."""
-    end = time.monotonic() + 60
-    while batch.family_cpu_seconds() < 4.0 and batch.running and time.monotonic() < end:
+def _memory_at_work(batch: Process) -> float:
+    """In MB, once bars are read and both workers compute; a short batch may end before."""
+    end, memory = time.monotonic() + 60, 0.0
+    while batch.running and time.monotonic() < end:
+        memory = batch.family_pss_mb() or memory
+        if batch.family_cpu_seconds() >= 4.0:
+            break
         time.sleep(0.1)
+    return memory
 
 
 def _measured(when: str, folder: Path, port: int, seconds: float) -> list[Row]:
